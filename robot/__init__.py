@@ -1,0 +1,1 @@
+"""The robot-side runtime. Never imports torch; only the `sim` driver reaches for a simulator."""

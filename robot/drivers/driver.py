@@ -1,0 +1,71 @@
+"""The driver protocol: the one short interface between the loop and any hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.manifest import FieldSpec
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was sensed, and when: `sense_ns` is on this robot's monotonic clock.
+
+    `terminated` says the hardware reached a state from which the episode cannot go on.
+    """
+
+    values: Array
+    sense_ns: int
+    terminated: bool = False
+
+
+class DriverFault(Exception):
+    """The hardware cannot go on. The message says what happened and how to cure it."""
+
+
+class Driver(Protocol):
+    """What a robot must offer. `fields` are readable while disconnected; nothing moves until `apply`."""
+
+    @property
+    def robot(self) -> str:
+        """The model's name, e.g. `sawyer`."""
+        ...
+
+    @property
+    def observation_fields(self) -> tuple[FieldSpec, ...]: ...
+
+    @property
+    def action_fields(self) -> tuple[FieldSpec, ...]: ...
+
+    @property
+    def period_s(self) -> float: ...
+
+    def connect(self) -> None:
+        """Open the hardware. Raises `DriverFault`; leaves nothing half-open."""
+        ...
+
+    def home(self, seed: int) -> None:
+        """Bring the robot to the start of an episode; `seed` picks among allowed starts."""
+        ...
+
+    def read(self) -> Observation:
+        """The latest observation, with the time it was *sensed*, never the time it was asked for."""
+        ...
+
+    def apply(self, action: Array) -> Array:
+        """Command one action; return what the hardware really got."""
+        ...
+
+    def hold(self) -> None:
+        """Enter the safe state: stop where it is. Must not raise."""
+        ...
+
+    def close(self) -> None:
+        """Hold, then release the hardware. Safe to call twice."""
+        ...
