@@ -1,0 +1,277 @@
+"""Settings: YAML files and `a.b=value` overrides, checked against a pydantic model.
+
+Knows files, keys and how to explain a mistake in them. It must not know what any setting means:
+every program brings its own model, and the trainer uses this module with its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used: the message names file, key, value and cure."""
+
+
+def load(
+    model: type[Model],
+    path: Path,
+    *,
+    section: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Model:
+    """Read and check one run's settings.
+
+    Types are strict: a quoted number is not a number. Keys that the model does not know are errors
+    when the model forbids extras.
+
+    Args:
+        model: what the settings must look like.
+        path: a YAML file.
+        section: read only this top-level key; other sections belong to other programs.
+        overrides: `a.b=value`, the value parsed as YAML. Keys are spelled as in the file, so they
+            start with `section` where one is given.
+
+    Raises:
+        ConfigError: with one line for each mistake.
+    """
+    path = Path(path)
+    settings = _read(path)
+    if section is not None and section not in settings and settings:
+        found = ", ".join(repr(key) for key in settings)
+        raise ConfigError(f"{path}: no section {section!r}; the file has {found}")
+    places = [_apply_override(settings, override, section) for override in overrides]
+    relevant = settings if section is None else settings.get(section)
+    prefix: Location = () if section is None else (section,)
+    text = _as_json({} if relevant is None else relevant, path, prefix)
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        lines = [
+            _explain(model, prefix, settings, dict(detail), path, places)
+            for detail in error.errors(include_url=False)
+        ]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def dump(model: BaseModel, path: Path) -> None:
+    """Write resolved settings as YAML for `load`; a crash leaves the old file or the new."""
+    path = Path(path)
+    text = yaml.safe_dump(
+        model.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice and reads `1e-3` as the number it is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is not text: quote it", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _parse(text: str) -> Any:
+    # The loader descends from SafeLoader: it builds plain data only.
+    return yaml.load(text, Loader=_Loader)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        parsed = _parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a YAML file of settings") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; expected a YAML file of settings") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {_problem(error)}") from None
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict):
+        raise ConfigError(f"{path}: holds {_show(parsed)}; expected `key: value` lines")
+    return parsed
+
+
+def _problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark else problem
+
+
+def _apply_override(settings: dict[str, Any], override: str, section: str | None) -> Location:
+    """Set one `a.b=value` in `settings`; return where it went."""
+    key, equals, text = override.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"override {override!r}: expected key.subkey=value")
+    if section is not None and (keys[0] != section or len(keys) == 1):
+        raise ConfigError(
+            f"override {override!r}: unknown key {key.strip()!r}: "
+            f"did you mean '{section}.{key.strip()}'? keys start with '{section}.' here"
+        )
+    try:
+        value = _parse(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(
+            f"override {override!r}: value is not valid YAML: {_problem(error)}"
+        ) from None
+    inside = settings
+    for depth, name in enumerate(keys[:-1]):
+        if inside.get(name) is None:
+            inside[name] = {}
+        if not isinstance(inside[name], dict):
+            parent = ".".join(keys[: depth + 1])
+            raise ConfigError(
+                f"override {override!r}: {parent!r} is {_show(inside[name])}, which has no keys: "
+                f"set it as a whole, {parent}=..."
+            )
+        inside = inside[name]
+    inside[keys[-1]] = value
+    return tuple(keys)
+
+
+def _as_json(value: Any, path: Path, prefix: Location) -> str:
+    """JSON text: from it, strict pydantic still takes lists for tuples and text for paths."""
+
+    def refuse(other: Any) -> Any:
+        where = f" in {_dotted(prefix)!r}" if prefix else ""
+        raise ConfigError(
+            f"{path}: value {other!r}{where} is a {type(other).__name__}, which no setting takes: "
+            "quote it"
+        )
+
+    try:
+        return json.dumps(value, default=refuse)
+    except ValueError as error:  # a YAML alias that contains itself
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _explain(
+    model: type[BaseModel],
+    prefix: Location,
+    settings: dict[str, Any],
+    detail: dict[str, Any],
+    path: Path,
+    overridden: list[Location],
+) -> str:
+    location = _real_location(settings, prefix + tuple(detail["loc"]))
+    source = str(path)
+    if any(place[: len(location)] == location[: len(place)] for place in overridden):
+        source = f"{path} with its overrides"
+    key = _dotted(location)
+    if detail["type"] == "extra_forbidden":
+        return f"{source}: unknown key {key!r}: {_suggest(model, prefix, location)}"
+    if detail["type"] == "missing":
+        return f"{source}: missing key {key!r}"
+    expected = re.sub(r"^Input should be ", "expected ", detail["msg"])
+    expected = re.sub(r"^Value error, ", "", expected)
+    if not location:
+        return f"{source}: {expected}"
+    return f"{source}: {key!r} is {_show(detail['input'])}: {expected}"
+
+
+def _real_location(settings: Any, location: Location) -> Location:
+    """`location` without the names that pydantic adds for the members of a union."""
+    real: list[str | int] = []
+    inside = settings
+    for depth, step in enumerate(location):
+        last = depth == len(location) - 1
+        if isinstance(inside, dict) and (step in inside or last):
+            real.append(step)
+            inside = inside.get(step)
+        elif isinstance(inside, list) and isinstance(step, int) and step < len(inside):
+            real.append(step)
+            inside = inside[step]
+    return tuple(real)
+
+
+def _dotted(location: Location) -> str:
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+def _suggest(model: type[BaseModel], prefix: Location, location: Location) -> str:
+    """The nearest known key: a neighbour if one is close, else the same name elsewhere."""
+    parent, name = location[:-1], str(location[-1])
+    known = list(_known_keys(model, ()))
+    inside = tuple(step for step in parent[len(prefix) :] if isinstance(step, str))
+    neighbours = [keys[-1] for keys in known if keys[:-1] == inside]
+    near = get_close_matches(name, neighbours, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {_dotted((*parent, near[0]))!r}?"
+    elsewhere = {keys[-1]: keys for keys in known}
+    far = get_close_matches(name, list(elsewhere), n=1, cutoff=0.7)
+    if far:
+        return f"did you mean {_dotted((*prefix, *elsewhere[far[0]]))!r}?"
+    return "known keys here: " + ", ".join(sorted(neighbours)) if neighbours else "no keys go here"
+
+
+def _known_keys(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        keys = (*above, field.alias or name)
+        yield keys
+        for inner in _models_in(field.annotation):
+            if len(keys) < 16:  # a model may contain itself
+                yield from _known_keys(inner, keys)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
