@@ -1,0 +1,110 @@
+"""The bytes of an episode: how steps are packed, and the address that names a whole episode.
+
+Knows msgpack and sha256; does not know where the bytes are kept or sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from robot.episode import EPISODE_VERSION, Episode, EpisodeFooter, EpisodeHeader, Step
+
+_T = TypeVar("_T")
+
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+_encoder = msgspec.msgpack.Encoder()
+_step_decoder = msgspec.msgpack.Decoder(Step)
+_header_decoder = msgspec.msgpack.Decoder(EpisodeHeader)
+_footer_decoder = msgspec.msgpack.Decoder(EpisodeFooter)
+_episode_decoder = msgspec.msgpack.Decoder(Episode)
+
+
+class EpisodeError(Exception):
+    """These bytes are not a whole, sound episode. The message says what is wrong with them."""
+
+
+class _Packed(msgspec.Struct, frozen=True):
+    """An `Episode` whose parts are packed already; encodes to the same bytes as one that is not."""
+
+    header: msgspec.Raw
+    steps: list[msgspec.Raw]
+    footer: msgspec.Raw
+
+
+def pack(part: Step | EpisodeHeader | EpisodeFooter) -> bytes:
+    """One part's msgpack bytes. Raises `TypeError` for values msgpack lacks (numpy scalars)."""
+    return _encoder.encode(part)
+
+
+def unpack_step(record: bytes) -> Step:
+    """Raises `EpisodeError` for bytes that are not a `Step`."""
+    return _unpack(_step_decoder, record, "a step")
+
+
+def unpack_header(record: bytes) -> EpisodeHeader:
+    """Raises `EpisodeError` for bytes that are not an `EpisodeHeader`."""
+    return _unpack(_header_decoder, record, "an episode header")
+
+
+def unpack_footer(record: bytes) -> EpisodeFooter:
+    """Raises `EpisodeError` for bytes that are not an `EpisodeFooter`."""
+    return _unpack(_footer_decoder, record, "an episode footer")
+
+
+def join(header: bytes, steps: Sequence[bytes], footer: bytes) -> bytes:
+    """The whole episode's bytes from its packed parts: the same parts give the same bytes."""
+    packed = _Packed(
+        msgspec.Raw(header), [msgspec.Raw(step) for step in steps], msgspec.Raw(footer)
+    )
+    return _encoder.encode(packed)
+
+
+def address(blob: bytes) -> str:
+    """The content address: lower-case hexadecimal sha256."""
+    return hashlib.sha256(blob).hexdigest()
+
+
+def unpack_episode(blob: bytes) -> Episode:
+    """Decode and check a whole episode.
+
+    Raises:
+        EpisodeError: not an `Episode`, another version, steps that are not numbered 0, 1, 2, …,
+            a footer that counts another number of steps, or vectors that change their width.
+    """
+    episode: Episode = _unpack(_episode_decoder, blob, "an episode")
+    if episode.header.version != EPISODE_VERSION:
+        raise EpisodeError(
+            f"episode version {episode.header.version} is unknown, expected {EPISODE_VERSION}: "
+            "install the same fieldtune on both machines"
+        )
+    if episode.footer.steps != len(episode.steps):
+        raise EpisodeError(
+            f"the footer counts {episode.footer.steps} steps, the episode has {len(episode.steps)}"
+        )
+    for position, step in enumerate(episode.steps):
+        if step.index != position:
+            raise EpisodeError(f"step {position} carries index {step.index}, expected {position}")
+        if position:
+            _require_same_widths(episode.steps[0], step)
+    return episode
+
+
+def _require_same_widths(first: Step, step: Step) -> None:
+    for name in ("observation", "requested", "applied", "z"):
+        expected, found = len(getattr(first, name)), len(getattr(step, name))
+        if found != expected:
+            raise EpisodeError(
+                f"{name!r} of step {step.index} is {found} wide, that of step 0 is {expected}"
+            )
+
+
+def _unpack(decoder: msgspec.msgpack.Decoder[_T], record: bytes, what: str) -> _T:
+    try:
+        return decoder.decode(record)
+    except _UNREADABLE as error:
+        raise EpisodeError(f"{len(record)} bytes are not {what}: {error}") from error

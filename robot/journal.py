@@ -1,0 +1,300 @@
+"""The robot's journal: every step it took, in one SQLite file that survives a power cut.
+
+Holds the storage and its promises. It does not know the control loop, nor how episodes travel.
+
+WAL with full sync: a transaction that has returned is on the disk. Three ways in:
+`Journal.open` (the one process that records), `Journal.attach` (another thread of that process,
+which reads and notes receipts) and `Journal.read` (anybody, while the others run).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from robot import content
+from robot.content import EpisodeError
+from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader
+from robot.journal_entry import Entry, EntryState, read_entry
+from robot.journal_file import JournalError, WriterLock, connect
+
+__all__ = ["Entry", "EntryState", "Journal", "JournalError"]
+
+
+class Journal:
+    """An open journal. Belongs to the thread that opened it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open for recording, creating the file; episodes a dead process left open are closed.
+
+        Raises:
+            JournalError: another process records into it, it is no journal, or its schema is
+                unknown.
+        """
+        path = Path(path)
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = WriterLock.take(path)
+        try:
+            journal = cls(path, connect(path, create=True), lock)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            with _explained(path):
+                journal._close_interrupted()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    @classmethod
+    def attach(cls, path: Path) -> Self:
+        """A second connection beside the recording one: reads, and notes receipts."""
+        return cls(Path(path), connect(Path(path), create=False), None)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Open for reading only, also while a daemon records into it."""
+        return cls(Path(path), connect(Path(path), create=False, read_only=True), None)
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Recording
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of what is written inside becomes durable at its end, or none of it.
+
+        Raises `sqlite3.OperationalError` when the disk refuses; nothing has changed then, and the
+        same can be tried again.
+        """
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def next_number(self) -> int:
+        """The number after every episode ever begun here; the first is 1."""
+        row = self._connection.execute("SELECT coalesce(max(number), 0) + 1 FROM episodes")
+        return int(row.fetchone()[0])
+
+    def begin(self, header: EpisodeHeader) -> int:
+        """Open an episode; return its number. Raises `JournalError` when the number is taken."""
+        try:
+            self._connection.execute(
+                "INSERT INTO episodes (number, header) VALUES (?, ?)",
+                (header.number, content.pack(header)),
+            )
+        except sqlite3.IntegrityError as error:
+            raise JournalError(
+                f"{self.path}: episode {header.number} exists already, the next free number is "
+                f"{self.next_number()}: take it from next_number()"
+            ) from error
+        return header.number
+
+    def add(self, number: int, record: bytes) -> None:
+        """Append one step, packed by `content.pack`, to the open episode `number`.
+
+        Raises `JournalError` for an episode that is not open, bytes that are no step, or an index
+        that is not the next one.
+        """
+        try:
+            step = content.unpack_step(record)
+        except EpisodeError as error:
+            raise JournalError(f"{self.path}: episode {number}: {error}") from error
+        expected = self._open_length(number)
+        if step.index != expected:
+            raise JournalError(
+                f"{self.path}: episode {number} got the step with index {step.index}, expected "
+                f"{expected}: add every step once, in order"
+            )
+        self._connection.execute(
+            "INSERT INTO steps (episode, step, record) VALUES (?, ?, ?)", (number, expected, record)
+        )
+
+    def finish(self, number: int, footer: EpisodeFooter) -> str:
+        """Close the open episode `number`; return its content address.
+
+        Raises `JournalError` when the episode is not open, or the footer counts other steps.
+        """
+        held = self._open_length(number)
+        if held != footer.steps:
+            raise JournalError(
+                f"{self.path}: episode {number} ends with footer.steps={footer.steps}, but {held} "
+                "were added"
+            )
+        packed = content.pack(footer)
+        content.unpack_footer(packed)
+        sha256 = content.address(self._join(number, packed))
+        self._connection.execute(
+            "UPDATE episodes SET footer = ?, sha256 = ? WHERE number = ?", (packed, sha256, number)
+        )
+        return sha256
+
+    # Receipts
+
+    def pending(self, limit: int = -1) -> list[int]:
+        """Numbers of finished episodes without a receipt, oldest first."""
+        rows = self._connection.execute(
+            "SELECT number FROM episodes WHERE sha256 IS NOT NULL AND receipt IS NULL "
+            "ORDER BY number LIMIT ?",
+            (limit,),
+        )
+        return [number for (number,) in rows]
+
+    def acknowledge(self, sha256: str) -> None:
+        """Note that the trainer has stored this episode. Repeats are harmless."""
+        self._receive(sha256, EntryState.ACKNOWLEDGED, "")
+
+    def reject(self, sha256: str, reason: str) -> None:
+        """Note that the trainer refused this episode for good. It is kept, not offered again."""
+        self._receive(sha256, EntryState.REJECTED, reason)
+
+    # Reading
+
+    def entries(self) -> list[Entry]:
+        """Every episode, oldest first, without its steps."""
+        rows = self._connection.execute(
+            "SELECT number, header, footer, sha256, receipt, reason, "
+            "(SELECT count(*) FROM steps WHERE episode = number) FROM episodes ORDER BY number"
+        )
+        return [read_entry(*row) for row in rows]
+
+    def blob(self, number: int) -> tuple[str, bytes]:
+        """A finished episode's content address and bytes: the same after every restart.
+
+        Raises `JournalError` when it is unknown or open, or the disk changed its bytes.
+        """
+        row = self._connection.execute(
+            "SELECT footer, sha256 FROM episodes WHERE number = ?", (number,)
+        ).fetchone()
+        if row is None or row[0] is None:
+            state = "not in the journal" if row is None else "still open"
+            raise JournalError(
+                f"{self.path}: episode {number} is {state}: only finished ones travel"
+            )
+        footer, sha256 = row
+        blob = self._join(number, footer)
+        if content.address(blob) != sha256:
+            raise JournalError(
+                f"{self.path}: episode {number} no longer has the bytes it was closed with (sha256 "
+                f"{content.address(blob)}, expected {sha256}): the disk or the file is damaged"
+            )
+        return sha256, blob
+
+    def episode(self, number: int) -> Episode:
+        """A finished episode, decoded and checked. Raises `JournalError`."""
+        try:
+            return content.unpack_episode(self.blob(number)[1])
+        except EpisodeError as error:
+            raise JournalError(f"{self.path}: episode {number}: {error}") from error
+
+    def verify(self) -> list[str]:
+        """What is wrong with the file, one sentence each; empty when all is well.
+
+        Runs SQLite's own integrity check, decodes every finished episode and compares its bytes
+        with its content address.
+        """
+        with _explained(self.path):
+            checks = self._connection.execute("PRAGMA integrity_check").fetchall()
+            problems = [f"{self.path}: {line}" for (line,) in checks if line != "ok"]
+            finished = self._connection.execute(
+                "SELECT number FROM episodes WHERE sha256 IS NOT NULL ORDER BY number"
+            ).fetchall()
+        for (number,) in finished:
+            try:
+                self.episode(number)
+            except (JournalError, sqlite3.DatabaseError) as error:
+                problems.append(str(error))
+        return problems
+
+    def _join(self, number: int, footer: bytes) -> bytes:
+        (header,) = self._connection.execute(
+            "SELECT header FROM episodes WHERE number = ?", (number,)
+        ).fetchone()
+        return content.join(header, self._records(number), footer)
+
+    def _records(self, number: int) -> list[bytes]:
+        rows = self._connection.execute(
+            "SELECT record FROM steps WHERE episode = ? ORDER BY step", (number,)
+        )
+        return [record for (record,) in rows]
+
+    def _open_length(self, number: int) -> int:
+        row = self._connection.execute(
+            "SELECT (SELECT coalesce(max(step), -1) + 1 FROM steps WHERE episode = number) "
+            "FROM episodes WHERE number = ? AND sha256 IS NULL",
+            (number,),
+        ).fetchone()
+        if row is None:
+            raise JournalError(f"{self.path}: episode {number} is not open: call begin() first")
+        return int(row[0])
+
+    def _receive(self, sha256: str, state: EntryState, reason: str) -> None:
+        with self.transaction():
+            changed = self._connection.execute(
+                "UPDATE episodes SET receipt = ?, reason = ? WHERE sha256 = ? "
+                "AND receipt IS NOT 'acknowledged'",
+                (state, reason, sha256),
+            ).rowcount
+            known = self._connection.execute(
+                "SELECT 1 FROM episodes WHERE sha256 = ?", (sha256,)
+            ).fetchone()
+        if not changed and known is None:
+            raise JournalError(f"{self.path}: no finished episode has the sha256 {sha256}")
+
+    def _close_interrupted(self) -> None:
+        """End what a dead process began. The state after its last step is unknown: the footer
+        holds the last observation there is, and no clock offset."""
+        with self.transaction():
+            rows = self._connection.execute("SELECT number FROM episodes WHERE sha256 IS NULL")
+            for (number,) in rows.fetchall():
+                records = self._records(number)
+                last = content.unpack_step(records[-1]).observation if records else []
+                self.finish(
+                    number,
+                    EpisodeFooter(
+                        end_reason=EndReason.INTERRUPTED,
+                        steps=len(records),
+                        final_observation=last,
+                        fault="the process died during this episode",
+                    ),
+                )
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError, EpisodeError) as error:
+        raise JournalError(f"{path}: {error}: check the disk and the file") from error

@@ -1,0 +1,53 @@
+"""What the journal says about one episode, without its steps. Does not know the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from robot import content
+from robot.episode import EpisodeFooter, EpisodeHeader
+
+
+class EntryState(StrEnum):
+    """How far an episode has come."""
+
+    OPEN = "open"
+    PENDING = "pending"  # finished; the trainer has not confirmed it
+    ACKNOWLEDGED = "acknowledged"  # stored durably by the trainer
+    REJECTED = "rejected"  # the trainer will never take it; kept here
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One episode's line in the journal. `footer` and `sha256` are None while it is open."""
+
+    number: int
+    state: EntryState
+    steps: int
+    header: EpisodeHeader
+    footer: EpisodeFooter | None
+    sha256: str | None
+    reason: str
+
+
+def read_entry(
+    number: int,
+    header: bytes,
+    footer: bytes | None,
+    sha256: str | None,
+    receipt: str | None,
+    reason: str,
+    steps: int,
+) -> Entry:
+    """From one row of the journal's table."""
+    state = EntryState.OPEN if footer is None else EntryState(receipt or EntryState.PENDING)
+    return Entry(
+        number=number,
+        state=state,
+        steps=steps,
+        header=content.unpack_header(header),
+        footer=None if footer is None else content.unpack_footer(footer),
+        sha256=sha256,
+        reason=reason,
+    )

@@ -1,0 +1,139 @@
+"""The journal's file: its schema and version, the connection's settings, the lock of its writer.
+
+Knows SQLite and the file system; does not know what an episode means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Self
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
+BUSY_TIMEOUT_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE episodes (
+    number  INTEGER PRIMARY KEY CHECK (number > 0),
+    header  BLOB NOT NULL,
+    footer  BLOB,
+    sha256  TEXT UNIQUE,
+    receipt TEXT CHECK (receipt IN ('acknowledged', 'rejected')),
+    reason  TEXT NOT NULL DEFAULT '',
+    CHECK ((footer IS NULL) = (sha256 IS NULL)),
+    CHECK (receipt IS NULL OR sha256 IS NOT NULL)
+) STRICT;
+CREATE TABLE steps (
+    episode INTEGER NOT NULL REFERENCES episodes (number),
+    step    INTEGER NOT NULL CHECK (step >= 0),
+    record  BLOB NOT NULL,
+    PRIMARY KEY (episode, step)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pending ON episodes (number) WHERE sha256 IS NOT NULL AND receipt IS NULL;
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot do what was asked. The message names the file and the cure."""
+
+
+class WriterLock:
+    """Held by the one process that records. The kernel frees it when that process dies."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> Self:
+        """Raises `JournalError` naming the process that holds it."""
+        beside = path.with_name(path.name + ".lock")
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise JournalError(
+                f"{path}: process {holder} records into this journal: stop it, or set another "
+                "journal path for this daemon"
+            ) from error
+        with contextlib.suppress(OSError):  # a full disk costs the next error message its number
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Safe to call twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the journal's settings, to a file whose schema is known.
+
+    Raises `JournalError` for a missing file, one that is no journal, or an unknown schema version.
+    """
+    if not create and not path.is_file():
+        raise JournalError(f"{path}: no such journal: a daemon creates it when it first runs")
+    mode = "ro" if read_only else ("rwc" if create else "rw")
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+        )
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: cannot be opened: {error}") from error
+    try:
+        if create:
+            _create_if_empty(connection)
+            _sync_folder(path.parent)
+        _require_known_schema(connection, path)  # before anything is changed in a file of others
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        connection.close()
+        raise JournalError(f"{path}: cannot be read as a journal: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create_if_empty(connection: sqlite3.Connection) -> None:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if tables == 0 and version == 0:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{_SCHEMA}"
+            f"PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+        )
+
+
+def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise JournalError(f"{path}: an SQLite file, but no Fieldtune journal: choose another path")
+    if version != SCHEMA_VERSION:
+        raise JournalError(
+            f"{path}: journal schema version {version} is unknown, expected {SCHEMA_VERSION}: use "
+            "the fieldtune that wrote it, or start a new journal"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

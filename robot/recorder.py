@@ -1,0 +1,272 @@
+"""The recorder: takes steps from the control loop without ever blocking it, and makes them durable.
+
+Owns the one thread that writes the journal. It does not know how a step came about, nor what the
+network does with a finished episode.
+
+One transaction holds whatever has queued up since the last one, so full sync costs one fsync a
+batch and not one a step.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from robot import content
+from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
+from robot.journal import Journal
+
+log = logging.getLogger(__name__)
+
+CAPACITY_STEPS = 20_000
+_BATCH = 2_000
+_RETRY_S = 0.25
+
+
+@dataclass(frozen=True)
+class _Begin:
+    header: EpisodeHeader
+
+
+@dataclass(frozen=True)
+class _Put:
+    number: int
+    record: bytes
+
+
+@dataclass(frozen=True)
+class _End:
+    number: int
+    footer: EpisodeFooter
+
+
+_Event = _Begin | _Put | _End
+
+
+class Recorder:
+    """Records episodes from one control loop into the journal at `journal_path`.
+
+    `begin`, `put` and `end` only queue, and never block. At most `capacity_steps` steps wait for
+    the disk; when they are that many, or the disk refuses, `error` says so and the loop should end
+    its episode. What is queued is written as soon as the disk allows.
+    """
+
+    def __init__(self, journal_path: Path, capacity_steps: int = CAPACITY_STEPS) -> None:
+        self.journal_path = Path(journal_path)
+        self.capacity_steps = capacity_steps
+        self._queue: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._opened = threading.Event()
+        self._closing = threading.Event()
+        self._refused: Exception | None = None
+        self._disk_error: str | None = None
+        self._fatal_error: str | None = None
+        # Each counter has one writer: the loop's thread the first three, the recorder's the rest.
+        self._accepted = 0
+        self._lost = 0
+        self._events_in = 0
+        self._durable = 0
+        self._events_out = 0
+        self._next_number = 0
+        self._number: int | None = None
+        self._steps = 0
+
+    def start(self) -> Self:
+        """Open the journal in the recorder's thread. Raises `JournalError` when that fails."""
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+        self._opened.wait()
+        if self._refused is not None:
+            raise self._refused
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def error(self) -> str | None:
+        """Why steps are not becoming durable, or None. It clears when the disk takes them again
+        and, after steps were lost, at `end`, which writes the loss into the footer."""
+        if self._fatal_error is not None:
+            return self._fatal_error
+        if self._lost:
+            return (
+                f"{self._lost} steps of episode {self._number} were lost: {self.capacity_steps} "
+                f"steps wait for the disk ({self._disk_error or 'it is too slow'})"
+            )
+        return self._disk_error
+
+    @property
+    def durable_steps(self) -> int:
+        """Steps on the disk, of those put since `start`. They became durable in that order."""
+        return self._durable
+
+    @property
+    def queued_steps(self) -> int:
+        """Steps that wait for the disk."""
+        return self._accepted - self._durable
+
+    def next_number(self) -> int:
+        """The number for the next episode: higher than any this journal has ever seen."""
+        return self._next_number
+
+    def begin(self, header: EpisodeHeader) -> None:
+        """Open an episode. Raises `ValueError` while another is open, or for a used number."""
+        self._require_started()
+        if self._number is not None:
+            raise ValueError(f"episode {self._number} is open: end() it before the next begin()")
+        if header.number < self._next_number:
+            raise ValueError(
+                f"episode number {header.number} is used, expected {self._next_number} or more: "
+                "take it from next_number()"
+            )
+        self._number, self._steps = header.number, 0
+        self._next_number = header.number + 1
+        self._send(_Begin(header))
+
+    def put(self, step: Step) -> None:
+        """Queue one step. When it cannot be kept, `error` is set from then on, at once.
+
+        Raises `ValueError` outside an episode, `TypeError` for numpy values in the step.
+        """
+        if self._number is None:
+            raise ValueError(f"step {step.index} belongs to no episode: call begin() first")
+        if self._lost or self._fatal_error or self.queued_steps >= self.capacity_steps:
+            self._lost += 1
+            return
+        record = content.pack(step)
+        self._accepted += 1
+        self._steps += 1
+        self._send(_Put(self._number, record))
+
+    def end(self, footer: EpisodeFooter) -> None:
+        """Close the episode. If steps were lost, its footer says so and counts those kept."""
+        if self._number is None:
+            raise ValueError("no episode is open: call begin() first")
+        if self._lost:
+            footer = msgspec.structs.replace(
+                footer,
+                steps=self._steps,
+                end_reason=EndReason.FAULT,
+                fault=f"recorder: {self.error}; {footer.fault}".rstrip("; "),
+            )
+            log.error("%s: episode %d: %s", self.journal_path, self._number, footer.fault)
+        number, self._number, self._lost = self._number, None, 0
+        self._send(_End(number, footer))
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was queued is durable. Not for the loop while it runs."""
+        deadline = time.monotonic() + timeout_s
+        target = self._events_in
+        while self._events_out < target:
+            if self._fatal_error is not None or time.monotonic() >= deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def close(self, flush_timeout_s: float = 10.0) -> bool:
+        """Write what is queued, then close the journal. False when the disk did not take it all.
+
+        An episode that is still open stays so, and the next start closes it as interrupted.
+        """
+        if self._thread is None:
+            return True
+        flushed = self.flush(flush_timeout_s)
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join()
+        self._thread = None
+        if not flushed:
+            log.error("%s: closed with %d steps unwritten", self.journal_path, self.queued_steps)
+        return flushed
+
+    def _require_started(self) -> None:
+        if self._thread is None:
+            raise ValueError("the recorder is not running: call start() first")
+
+    def _send(self, event: _Event) -> None:
+        self._events_in += 1
+        self._queue.put(event)
+
+    def _run(self) -> None:
+        try:
+            journal = Journal.open(self.journal_path)
+        except Exception as error:  # raised where start() was called
+            self._refused = error
+            self._opened.set()
+            return
+        with journal:
+            self._next_number = journal.next_number()
+            self._opened.set()
+            try:
+                self._drain(journal)
+            except Exception as error:  # the loop must hear of it, whatever it is
+                self._fatal_error = f"the journal cannot be written any more: {error}"
+                log.exception("%s: recording has stopped", self.journal_path)
+
+    def _drain(self, journal: Journal) -> None:
+        while True:
+            batch = self._next_batch()
+            while batch and not self._commit(journal, batch):
+                if self._closing.wait(_RETRY_S):
+                    return
+            if not batch:
+                return
+
+    def _next_batch(self) -> list[_Event]:
+        """Wait for one event, then take all that queued up meanwhile; empty means the end."""
+        event = self._queue.get()
+        batch: list[_Event] = []
+        while event is not None:
+            batch.append(event)
+            if len(batch) == _BATCH:
+                break
+            try:
+                event = self._queue.get_nowait()
+            except queue.Empty:
+                break
+        else:
+            if batch:
+                self._queue.put(None)
+        return batch
+
+    def _commit(self, journal: Journal, batch: list[_Event]) -> bool:
+        try:
+            with journal.transaction():
+                for event in batch:
+                    _write(journal, event)
+        except sqlite3.OperationalError as error:
+            if self._disk_error is None:
+                log.error("%s: %s; trying again", self.journal_path, error)
+            self._disk_error = f"{self.journal_path}: {error}: free disk space or check the disk"
+            return False
+        self._disk_error = None
+        self._durable += sum(isinstance(event, _Put) for event in batch)
+        self._events_out += len(batch)
+        return True
+
+
+def _write(journal: Journal, event: _Event) -> None:
+    if isinstance(event, _Put):
+        journal.add(event.number, event.record)
+    elif isinstance(event, _Begin):
+        journal.begin(event.header)
+    else:
+        journal.finish(event.number, event.footer)
