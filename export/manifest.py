@@ -1,26 +1,49 @@
-"""The bundle's manifest: a versioned schema that rejects what it does not know."""
+"""The bundle's manifest: a versioned schema that rejects what it does not know.
+
+Holds what a bundle declares and the rules its numbers obey. Knows nothing of files or of torch.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 SCHEMA_VERSION = 1
 GRAPHS = ("policy.onnx", "encoder.onnx", "decoder.onnx")
+PARITY_LIMIT = 1e-5
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+    # JSON has no infinity: an unbounded component is written as the string "Infinity".
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class FieldSpec(_Strict):
-    """One ordered group of components, with the same meaning as a driver's feature."""
+    """One ordered group of components, with the same meaning as a driver's feature.
 
-    name: str
+    `low` and `high` have one entry per component; infinite where the quantity is unbounded.
+    """
+
+    name: str = Field(min_length=1)
     unit: str
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    low: tuple[float, ...] = Field(min_length=1)
+    high: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if len(self.low) != len(self.high):
+            raise ValueError(
+                f"field {self.name!r}: {len(self.low)} lower bounds but {len(self.high)} upper ones"
+            )
+        for index, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            if not low <= high:  # also false for NaN
+                raise ValueError(
+                    f"field {self.name!r}, component {index}: [{low}, {high}] is not a range"
+                )
+        return self
 
     @property
     def width(self) -> int:
@@ -50,28 +73,111 @@ class Parity(_Strict):
     `relative` is max |onnx − torch| divided by max |torch| of that output.
     """
 
-    relative: float
-    absolute: float
-    samples: int
+    relative: float = Field(ge=0, le=PARITY_LIMIT)
+    absolute: FiniteFloat = Field(ge=0)
+    samples: int = Field(gt=0)
 
 
-class Manifest(_Strict):
-    """Everything a robot needs to know before it loads a graph.
+@dataclass(frozen=True)
+class Signature:
+    """What one graph takes and gives, in order: `(name, width)`, all float32 `(batch, width)`."""
 
-    `task_embeddings` holds z of training tasks' offline contexts, `(n, latent_size)`: a robot labels
-    its own context with one of them, since the decoder is only right there (never the prior).
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+
+
+class Description(_Strict):
+    """What the exporter says about a policy: the manifest without what is measured from files.
+
+    `task_embeddings` holds z of training tasks' offline contexts, `(n, latent_size)`: a robot
+    labels its own context with one of them, since the decoder is only right there, and never
+    with z from the prior.
     """
 
     schema_version: Literal[1] = 1
     family: str
     robot: str
-    observation_fields: tuple[FieldSpec, ...]
-    action_fields: tuple[FieldSpec, ...]
-    period_s: float = Field(gt=0)
+    observation_fields: tuple[FieldSpec, ...] = Field(min_length=1)
+    action_fields: tuple[FieldSpec, ...] = Field(min_length=1)
+    period_s: FiniteFloat = Field(gt=0)
     horizon: int = Field(gt=0)
     latent_size: int = Field(gt=0)
     context_has_next_observation: bool = False
-    task_embeddings: tuple[tuple[float, ...], ...]
-    files: dict[str, FileEntry]
+    task_embeddings: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> Self:
+        for kind, fields in (
+            ("observation_fields", self.observation_fields),
+            ("action_fields", self.action_fields),
+        ):
+            names = [field.name for field in fields]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{kind}: {twice[0]!r} appears more than once")
+        for field in self.action_fields:
+            for low, high in zip(field.low, field.high, strict=True):
+                if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                    raise ValueError(
+                        f"action field {field.name!r}: bounds [{low}, {high}] must be finite and "
+                        "apart, the squashed action is scaled by them"
+                    )
+        for index, embedding in enumerate(self.task_embeddings):
+            if len(embedding) != self.latent_size:
+                raise ValueError(
+                    f"task_embeddings[{index}] is {len(embedding)} wide, "
+                    f"latent_size is {self.latent_size}"
+                )
+        return self
+
+    @property
+    def observation_width(self) -> int:
+        return sum(field.width for field in self.observation_fields)
+
+    @property
+    def action_width(self) -> int:
+        return sum(field.width for field in self.action_fields)
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """The three graphs' signatures that follow from the widths declared here."""
+        observation = ("observation", self.observation_width)
+        action = ("action", self.action_width)
+        reward = ("reward", 1)
+        z = ("z", self.latent_size)
+        transition: tuple[tuple[str, int], ...] = (observation, action, reward)
+        if self.context_has_next_observation:
+            transition += (("next_observation", self.observation_width),)
+        return {
+            "policy.onnx": Signature(
+                (observation, z), (("mean", self.action_width), ("log_std", self.action_width))
+            ),
+            "encoder.onnx": Signature(
+                transition, (("mean", self.latent_size), ("variance", self.latent_size))
+            ),
+            "decoder.onnx": Signature((observation, action, z), (reward,)),
+        }
+
+
+class Manifest(Description):
+    """Everything a robot needs to know before it loads a graph.
+
+    `parity` has one entry per output, e.g. `policy.mean`.
+    """
+
+    files: dict[str, FileEntry]
     parity: dict[str, Parity]
+
+    @model_validator(mode="after")
+    def _check_graphs(self) -> Self:
+        if set(self.files) != set(GRAPHS):
+            raise ValueError(f"files lists {sorted(self.files)}, expected {sorted(GRAPHS)}")
+        expected = {
+            f"{graph.removesuffix('.onnx')}.{name}"
+            for graph, signature in self.signatures.items()
+            for name, _ in signature.outputs
+        }
+        if set(self.parity) != expected:
+            raise ValueError(f"parity lists {sorted(self.parity)}, expected {sorted(expected)}")
+        return self
