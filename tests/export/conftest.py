@@ -1,0 +1,126 @@
+"""A small description and its three networks, exported once for the tests that only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.archive import decode, encode
+from export.bundle import MEMBERS
+from export.manifest import Description, FieldSpec, Provenance
+from export.writer import write_bundle
+
+
+class Policy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.randn(5))
+        self.register_buffer("std", torch.rand(5) + 0.5)
+        self.trunk = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, observation: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = self.trunk(torch.cat([(observation - self.mean) / self.std, z], -1))
+        mean, log_std = self.head(features).chunk(2, -1)
+        return mean, log_std.clamp(-5.0, 2.0)
+
+
+class Encoder(nn.Module):
+    def __init__(self, inputs: int = 8) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, 6))
+
+    def forward(self, *transition: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        mean, variance = self.net(torch.cat(transition, -1)).chunk(2, -1)
+        return mean, nn.functional.softplus(variance).clamp(min=1e-7)
+
+
+class Decoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor, z: torch.Tensor):
+        return self.net(torch.cat([observation, action, z], -1))
+
+
+def make_networks(seed: int = 0) -> dict[str, nn.Module]:
+    torch.manual_seed(seed)
+    return {"policy": Policy().eval(), "encoder": Encoder().eval(), "decoder": Decoder().eval()}
+
+
+def make_samples(n: int = 64) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    widths = {"observation": 5, "action": 2, "reward": 1, "z": 3, "next_observation": 5}
+    return {key: rng.normal(size=(n, w)).astype(np.float32) for key, w in widths.items()}
+
+
+def make_description(**changes: object) -> Description:
+    inf = float("inf")
+    values = {
+        "family": "reach",
+        "robot": "sawyer",
+        "observation_fields": (
+            FieldSpec(name="hand_pos", unit="m", low=(-1.0, -1.0, 0.1), high=(1.0, 1.0, 1.0)),
+            FieldSpec(name="hand_vel", unit="m/s", low=(-inf,) * 2, high=(inf,) * 2),
+        ),
+        "action_fields": (
+            FieldSpec(name="hand_delta", unit="m", low=(-0.05,) * 2, high=(0.05,) * 2),
+        ),
+        "period_s": 0.05,
+        "horizon": 50,
+        "latent_size": 3,
+        "task_embeddings": ((0.1, 0.2, 0.0004), (-1.0, 1 / 3, 2.0)),
+        "provenance": Provenance(
+            fieldtune_version="0.1.0",
+            dataset="reach-scripted",
+            config_sha256="0" * 64,
+            seed=0,
+            phase="offline",
+            updates=10,
+        ),
+    }
+    return Description(**(values | changes))
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good bundle, not to be altered in place."""
+    path = tmp_path_factory.mktemp("bundle") / "policy.bundle"
+    write_bundle(path, make_description(), samples=make_samples(), **make_networks())
+    return path
+
+
+@pytest.fixture
+def networks() -> dict[str, nn.Module]:
+    """Fresh modules, always with the same weights."""
+    return make_networks()
+
+
+@pytest.fixture
+def samples() -> dict[str, np.ndarray]:
+    return make_samples()
+
+
+@pytest.fixture
+def describe() -> Callable[..., Description]:
+    return make_description
+
+
+@pytest.fixture
+def reseal(bundle_path: Path) -> Callable[..., bytes]:
+    """The good bundle with some members changed, and a right digest: what a forger could send."""
+
+    def changed(**edits: Callable[[bytes], bytes]) -> bytes:
+        members = decode(bundle_path.read_bytes(), MEMBERS)
+        for name, edit in edits.items():
+            full = "manifest.json" if name == "manifest" else f"{name}.onnx"
+            members[full] = edit(members[full])
+        return encode(members)
+
+    return changed

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from export.bundle import read_bundle
+from export.parity import ParityError
+from export.writer import export_graph, write_bundle
+
+CONFTEST = Path(__file__).with_name("conftest.py")
+ROOT = CONFTEST.parents[2]
+
+
+@pytest.mark.slow
+def test_the_same_input_gives_the_same_id_in_another_process(bundle_path, tmp_path):
+    script = (
+        "import runpy, sys\n"
+        f"made = runpy.run_path({str(CONFTEST)!r})\n"
+        "bundle = made['write_bundle'](sys.argv[1], made['make_description'](),"
+        " samples=made['make_samples'](), **made['make_networks']())\n"
+        "print(bundle.id)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "again.bundle")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split()[-1] == read_bundle(bundle_path).id
+    assert (tmp_path / "again.bundle").read_bytes() == bundle_path.read_bytes()
+
+
+def test_other_weights_give_another_id(bundle_path, tmp_path, networks, samples, describe):
+    with torch.no_grad():
+        networks["decoder"].net[0].bias[0] += 1e-3
+    bundle = write_bundle(tmp_path / "b", describe(), samples=samples, **networks)
+    assert bundle.id != read_bundle(bundle_path).id
+
+
+def test_no_machine_path_is_left_in_a_bundle(bundle_path):
+    content = bundle_path.read_bytes()
+    for trace in (b"site-packages", b".py", b"stack_trace", str(Path.home()).encode(), b"torch"):
+        assert trace not in content
+    assert os.sep.encode() + b"work" not in content
+
+
+def test_swapping_weights_writes_the_same_bytes_as_exporting_anew(networks, describe):
+    signature = describe().signatures["policy.onnx"]
+    policy = networks["policy"]
+    export_graph(policy, signature, "policy")
+    with torch.no_grad():
+        for value in policy.state_dict().values():
+            value.mul_(1.5)
+    fresh = type(policy)().eval()
+    fresh.load_state_dict(policy.state_dict())
+    assert export_graph(policy, signature, "policy") == export_graph(fresh, signature, "policy")
+
+
+def test_weights_folded_into_the_graph_are_exported_anew(describe):
+    class Folded(torch.nn.Module):
+        """Its graph holds 1 / scale, not scale: swapping weights would miss the change."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("scale", torch.full((5,), 2.0))
+
+        def forward(self, observation, z):
+            out = (observation * (1.0 / self.scale))[:, :2] + z[:, :2]
+            return out, out + 1.0
+
+    signature = describe().signatures["policy.onnx"]
+    inputs = {k: np.ones((1, w), np.float32) for k, w in signature.inputs}
+    module = Folded().eval()
+    for scale in (2.0, 4.0):
+        module.scale.fill_(scale)
+        session = onnxruntime.InferenceSession(export_graph(module, signature, "policy"))
+        assert session.run(["mean"], inputs)[0][0, 0] == 1.0 + 1.0 / scale
+
+
+def test_any_batch_size_runs(bundle_path, samples):
+    bundle = read_bundle(bundle_path)
+    for name, signature in bundle.manifest.signatures.items():
+        session = onnxruntime.InferenceSession(bundle.graphs[name])
+        for size in (1, 3, 64):
+            given = {key: samples[key][:size] for key, _ in signature.inputs}
+            for (_, width), value in zip(signature.outputs, session.run(None, given), strict=True):
+                assert value.shape == (size, width)
+                assert value.dtype == np.float32
+
+
+def test_an_encoder_may_see_the_next_observation(tmp_path, networks, samples, describe):
+    networks["encoder"] = type(networks["encoder"])(inputs=13).eval()
+    description = describe(context_has_next_observation=True)
+    bundle = write_bundle(tmp_path / "b", description, samples=samples, **networks)
+    assert read_bundle(tmp_path / "b").id == bundle.id
+
+
+def test_failing_parity_writes_nothing_and_keeps_what_was_there(
+    tmp_path, networks, samples, describe
+):
+    class Unsteady(type(networks["decoder"])):
+        """Differs from its own export: tracing sees one branch, running takes the other."""
+
+        def forward(self, *inputs):
+            shift = 0.0 if torch.compiler.is_compiling() else 0.01
+            return super().forward(*inputs) + shift
+
+    path = tmp_path / "policy.bundle"
+    path.write_bytes(b"old")
+    networks["decoder"] = Unsteady().eval()
+    with pytest.raises(ParityError, match=r"decoder\.reward: .* at most 1e-05 is allowed"):
+        write_bundle(path, describe(), samples=samples, **networks)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_module_in_training_mode_is_refused(tmp_path, networks, samples, describe):
+    networks["encoder"].train()
+    with pytest.raises(ValueError, match=r"encoder\.onnx: the module is in training mode"):
+        write_bundle(tmp_path / "b", describe(), samples=samples, **networks)
+
+
+def test_samples_that_do_not_fit_are_refused_by_name(tmp_path, networks, samples, describe):
+    del samples["reward"]
+    with pytest.raises(ValueError, match=r"encoder\.onnx: samples lack 'reward'"):
+        write_bundle(tmp_path / "b", describe(), samples=samples, **networks)
+    samples["z"] = samples["z"][:, :2]
+    with pytest.raises(ValueError, match=r"samples 'z' are float32 \(64, 2\), expected"):
+        write_bundle(tmp_path / "b", describe(), samples=samples, **networks)
+    assert not list(tmp_path.iterdir())
