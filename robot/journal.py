@@ -22,7 +22,15 @@ from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader
 from robot.journal_entry import Entry, EntryState, read_entry
 from robot.journal_file import JournalError, WriterLock, connect
 
-__all__ = ["Entry", "EntryState", "Journal", "JournalError"]
+__all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError"]
+
+
+class DamagedEpisode(JournalError):
+    """A finished episode no longer has the bytes that it was closed with."""
+
+    def __init__(self, reason: str, sha256: str) -> None:
+        super().__init__(reason)
+        self.sha256 = sha256
 
 
 class Journal:
@@ -193,7 +201,7 @@ class Journal:
     def blob(self, number: int) -> tuple[str, bytes]:
         """A finished episode's content address and bytes: the same after every restart.
 
-        Raises `JournalError` when it is unknown or open, or the disk changed its bytes.
+        Raises `JournalError` when it is unknown or open, `DamagedEpisode` when the disk changed it.
         """
         row = self._connection.execute(
             "SELECT footer, sha256 FROM episodes WHERE number = ?", (number,)
@@ -206,9 +214,10 @@ class Journal:
         footer, sha256 = row
         blob = self._join(number, footer)
         if content.address(blob) != sha256:
-            raise JournalError(
+            raise DamagedEpisode(
                 f"{self.path}: episode {number} no longer has the bytes it was closed with (sha256 "
-                f"{content.address(blob)}, expected {sha256}): the disk or the file is damaged"
+                f"{content.address(blob)}, expected {sha256}): the disk or the file is damaged",
+                sha256,
             )
         return sha256, blob
 

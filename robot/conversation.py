@@ -1,0 +1,291 @@
+"""One connection to the trainer, from the robot's hello until the line goes silent.
+
+Runs on the bridge's thread and owns what lasts as long as a connection: the trainer's session, the
+upload and the download under way, the echoes. The next connection starts from the journal again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from export.atomic import write_atomically
+from export.bundle import BundleError, parse_bundle, read_bundle
+from robot import wire
+from robot.clock_offset import ClockOffset, Echo
+from robot.journal import DamagedEpisode, Journal
+from robot.transfer import Download, Upload
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.2
+SILENCE_S = 5.0
+STALLED_S = 2.0
+LOOK_S = 0.05
+_POLL_MS = 20
+
+
+class LinkLost(Exception):
+    """This connection is of no more use; a new one may be. The message says why."""
+
+
+@dataclass
+class Noticeboard:
+    """What the loop and the bridge leave for each other. Each field has one writer, and is written
+    whole, so that neither ever waits for the other."""
+
+    robot: str
+    family: str
+    boot_session: str
+    state: str = ""  # by the loop
+    bundle_id: str = ""  # by the loop
+    newest_bundle: Path | None = None
+    stop: bool = False
+    clock: tuple[int, int] | None = None
+    connected: bool = False
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How one life of the bridge signs: sequence numbers go on over reconnections."""
+
+    session: str
+    sequence: itertools.count[int]
+
+
+class Conversation:
+    """Uploads what is pending and fetches what is new until `run` returns or raises."""
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        voice: Voice,
+        board: Noticeboard,
+        journal: Journal,
+        bundle_dir: Path,
+    ) -> None:
+        self._socket = socket
+        self._voice = voice
+        self._board = board
+        self._journal = journal
+        self._bundle_dir = bundle_dir
+        self._clock = ClockOffset()
+        self._said_hello = False
+        self._trainer: str | None = None
+        self._last_sequence = -1
+        self._upload: Upload | None = None
+        self._download: Download | None = None
+        self._unwanted_bundles: set[str] = set()
+        now = time.monotonic()
+        self._heard_at = self._upload_moved_at = self._download_moved_at = now
+        self._beat_at = self._look_at = 0.0
+
+    def run(self, ended: Callable[[bool], bool]) -> None:
+        """Talk until `ended(idle)` says so; `idle` is true while nothing is left to upload.
+
+        Raises `LinkLost`, and what journal and socket raise.
+        """
+        while not ended(self._is_idle()):
+            self._speak()
+            if self._socket.poll(_POLL_MS):
+                self._listen()
+            if time.monotonic() - self._heard_at > SILENCE_S:
+                raise LinkLost(f"nothing heard from the trainer for {SILENCE_S:g} s")
+        if self._trainer is not None:
+            self._send(self._heartbeat())
+
+    def _is_idle(self) -> bool:
+        return self._upload is None and not self._journal.pending(1)
+
+    # Speaking
+
+    def _speak(self) -> None:
+        now = time.monotonic()
+        if self._trainer is None:
+            self._introduce()
+            return
+        if now >= self._beat_at:
+            self._beat_at = now + HEARTBEAT_S
+            self._send(self._heartbeat())
+        self._speak_of_upload(now)
+        self._speak_of_download(now)
+
+    def _introduce(self) -> None:
+        if not self._said_hello and self._socket.poll(0, zmq.POLLOUT):
+            board = self._board
+            self._send(wire.Hello(board.robot, board.family, board.boot_session))
+            self._said_hello = True
+
+    def _heartbeat(self) -> wire.Heartbeat:
+        pending = len(self._journal.pending())
+        board = self._board
+        return wire.Heartbeat(time.monotonic_ns(), board.state, board.bundle_id, pending)
+
+    def _speak_of_upload(self, now: float) -> None:
+        if self._upload is None and now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._start_upload(now)
+        elif self._upload is not None and now - self._upload_moved_at > STALLED_S:
+            self._upload_moved_at = now
+            self._send(self._upload.offer())
+        if self._upload is not None:
+            for chunk in self._upload.chunks():
+                self._send(chunk)
+
+    def _start_upload(self, now: float) -> None:
+        for number in self._journal.pending(1):
+            try:
+                sha256, blob = self._journal.blob(number)
+            except DamagedEpisode as error:
+                self._reject(error.sha256, str(error))
+                return
+            if len(blob) > wire.MAX_TRANSFER_BYTES:
+                self._reject(sha256, f"{len(blob)} bytes, at most {wire.MAX_TRANSFER_BYTES} travel")
+                return
+            self._upload, self._upload_moved_at = Upload(sha256, blob), now
+            self._send(self._upload.offer())
+
+    def _speak_of_download(self, now: float) -> None:
+        if self._download is None:
+            return
+        if now - self._download_moved_at > STALLED_S:
+            self._download_moved_at = now
+            self._download.restart()
+        for request in self._download.requests():
+            self._send(request)
+
+    def _send(self, body: wire.Body) -> None:
+        payload = wire.encode(self._voice.session, next(self._voice.sequence), body)
+        try:
+            self._socket.send(payload, zmq.NOBLOCK)
+        except zmq.Again as error:
+            raise LinkLost("the connection takes no more messages") from error
+
+    # Listening
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                if len(frames) != 1:
+                    raise wire.WireError(f"{len(frames)} frames, expected 1")
+                message = wire.decode(frames[0])
+            except wire.WireError as error:
+                log.warning("dropped a message from the trainer: %s", error)
+                continue
+            self._hear(message)
+
+    def _hear(self, message: wire.Message) -> None:
+        body = message.body
+        if self._trainer is None and isinstance(body, wire.Welcome):
+            self._trainer = message.session
+            self._board.connected = True
+            log.info("connected to the trainer")
+        elif self._trainer is None and isinstance(body, wire.Refusal):
+            raise LinkLost(f"the trainer refused: {body.reason}")
+        elif self._trainer is None:
+            return
+        elif message.session != self._trainer:
+            raise LinkLost("the trainer has restarted")
+        elif message.sequence <= self._last_sequence:
+            return
+        self._last_sequence = message.sequence
+        self._heard_at = time.monotonic()
+        self._act(body)
+
+    def _act(self, body: wire.Body) -> None:
+        match body:
+            case wire.HeartbeatReply():
+                self._take_echo(body)
+            case wire.UploadStatus() if self._is_upload(body.sha256) and self._upload:
+                self._upload_moved_at = time.monotonic()
+                self._upload.take(body)
+            case wire.UploadDone() if self._is_upload(body.sha256):
+                self._journal.acknowledge(body.sha256)
+                self._upload, self._look_at = None, 0.0
+            case wire.BundleChunk() if self._download is not None:
+                self._take_bundle_chunk(self._download, body)
+            case wire.Stop():
+                self._board.stop = True
+            case wire.Refusal():
+                self._take_refusal(body)
+            case _:
+                log.debug("nothing to do about %s", type(body).__name__)
+
+    def _is_upload(self, sha256: str | None) -> bool:
+        return self._upload is not None and self._upload.sha256 == sha256
+
+    def _take_echo(self, reply: wire.HeartbeatReply) -> None:
+        self._clock.add(
+            Echo(reply.sent_ns, reply.received_ns, reply.replied_ns, time.monotonic_ns())
+        )
+        self._board.clock = self._clock.estimate()
+        if reply.newest_bundle is not None:
+            self._want_bundle(reply.newest_bundle)
+
+    def _take_refusal(self, refusal: wire.Refusal) -> None:
+        if refusal.kind in (wire.RefusalKind.HELLO, wire.RefusalKind.MALFORMED):
+            raise LinkLost(f"the trainer refused: {refusal.reason}")
+        if self._is_upload(refusal.sha256) and refusal.sha256 is not None:
+            if refusal.kind is wire.RefusalKind.REJECTED:
+                self._reject(refusal.sha256, refusal.reason)
+            else:
+                log.warning("episode %s has to wait: %s", refusal.sha256, refusal.reason)
+                self._look_at = time.monotonic() + STALLED_S
+            self._upload = None
+        elif self._download is not None and self._download.bundle_id == refusal.sha256:
+            log.warning("no bundle %s: %s", refusal.sha256, refusal.reason)
+            self._download = None
+
+    def _reject(self, sha256: str, reason: str) -> None:
+        log.error("episode %s stays on the robot and is not offered again: %s", sha256, reason)
+        self._journal.reject(sha256, reason)
+        self._look_at = 0.0
+
+    # Bundles
+
+    def _want_bundle(self, bundle_id: str) -> None:
+        if bundle_id in self._unwanted_bundles:
+            return
+        if self._download is not None and self._download.bundle_id == bundle_id:
+            return
+        path = self._bundle_path(bundle_id)
+        if self._board.newest_bundle == path:
+            return
+        try:
+            read_bundle(path, bundle_id)
+        except BundleError:
+            self._download, self._download_moved_at = Download(bundle_id), time.monotonic()
+        else:
+            self._board.newest_bundle = path
+
+    def _take_bundle_chunk(self, download: Download, chunk: wire.BundleChunk) -> None:
+        if not download.take(chunk):
+            return
+        self._download_moved_at = time.monotonic()
+        if not download.complete:
+            return
+        self._download = None
+        data, path = bytes(download.data), self._bundle_path(download.bundle_id)
+        try:
+            parse_bundle(data, source=path.name, expected_id=download.bundle_id)
+            self._bundle_dir.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        except (BundleError, OSError) as error:
+            self._unwanted_bundles.add(download.bundle_id)
+            log.error("bundle %s is not used: %s", download.bundle_id, error)
+        else:
+            self._board.newest_bundle = path
+            log.info("bundle %s has arrived", download.bundle_id)
+
+    def _bundle_path(self, bundle_id: str) -> Path:
+        return self._bundle_dir / f"{bundle_id}.bundle"

@@ -1,0 +1,89 @@
+"""One file on its way over the bridge: an episode going up, or a bundle coming down, in chunks.
+
+Keeps count of what was sent, received and is still under way. It knows no sockets, no clock and no
+disk: the conversation asks it what to say next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from robot.wire import (
+    CHUNK_BYTES,
+    BundleChunk,
+    BundleRequest,
+    UploadChunk,
+    UploadOffer,
+    UploadStatus,
+)
+
+WINDOW = 4  # chunks under way at most
+
+
+class Upload:
+    """An episode's bytes. Nothing is sent before the trainer has said what it holds already."""
+
+    def __init__(self, sha256: str, blob: bytes) -> None:
+        self.sha256 = sha256
+        self._blob = blob
+        self._held: int | None = None
+        self._sent = 0
+
+    def offer(self) -> UploadOffer:
+        """Say what there is; also after silence, which makes the trainer say what it holds."""
+        self._held = None
+        return UploadOffer(self.sha256, len(self._blob))
+
+    def take(self, status: UploadStatus) -> None:
+        """The trainer holds that much: where to go on, or that the chunks sent have arrived."""
+        if self._held is None:
+            self._held = self._sent = min(status.offset, len(self._blob))
+        else:
+            self._held = max(self._held, status.offset)
+
+    def chunks(self) -> Iterator[UploadChunk]:
+        """What may be sent now."""
+        while (
+            self._held is not None
+            and self._sent < len(self._blob)
+            and self._sent - self._held < WINDOW * CHUNK_BYTES
+        ):
+            data = self._blob[self._sent : self._sent + CHUNK_BYTES]
+            offset, self._sent = self._sent, self._sent + len(data)
+            yield UploadChunk(self.sha256, len(self._blob), offset, data)
+
+
+class Download:
+    """A bundle's bytes, asked for chunk by chunk. Its size is known from the first chunk on."""
+
+    def __init__(self, bundle_id: str) -> None:
+        self.bundle_id = bundle_id
+        self.data = bytearray()
+        self._size: int | None = None
+        self._asked = 0
+
+    @property
+    def complete(self) -> bool:
+        return len(self.data) == self._size
+
+    def restart(self) -> None:
+        """After silence: ask again for all that has not come."""
+        self._asked = len(self.data)
+
+    def requests(self) -> Iterator[BundleRequest]:
+        """What may be asked for now."""
+        while self._asked < (1 if self._size is None else self._size) and (
+            self._asked - len(self.data) < WINDOW * CHUNK_BYTES
+        ):
+            offset, self._asked = self._asked, self._asked + CHUNK_BYTES
+            yield BundleRequest(self.bundle_id, offset)
+
+    def take(self, chunk: BundleChunk) -> bool:
+        """Keep the chunk if it is the next one; say whether it was."""
+        if chunk.bundle_id != self.bundle_id or chunk.offset != len(self.data):
+            return False
+        if self._size not in (None, chunk.size) or chunk.offset + len(chunk.data) > chunk.size:
+            return False
+        self._size = chunk.size
+        self.data += chunk.data
+        return True

@@ -1,0 +1,272 @@
+"""The trainer's end of the bridge: a thread that takes episodes in and hands bundles out.
+
+Knows robots by their sessions; does not know what is learned from an episode, and must not import
+torch: what comes off the network is handled here, away from the weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from export.bundle import parse_bundle
+from robot import wire
+from robot.episode import Episode
+from robot.wire import RefusalKind
+from train.inbox import Inbox, Refused
+
+log = logging.getLogger(__name__)
+
+_POLL_MS = 50
+_SESSIONS_KEPT = 256
+_BUNDLES_KEPT = 2
+
+
+class HubError(Exception):
+    """The hub cannot do its work. The message says why."""
+
+
+@dataclass(frozen=True)
+class RobotView:
+    """What the trainer knows about one life of one robot. `seen_ns` is this machine's monotonic
+    clock, `pending` the number of episodes that wait on the robot."""
+
+    robot: str
+    family: str
+    boot_session: str
+    state: str
+    bundle_id: str
+    pending: int
+    seen_ns: int
+
+
+class Hub:
+    """Serves robots at `address` and stores their episodes in `inbox`.
+
+    Raises `wire.WireError` for an address that is not loopback.
+    """
+
+    def __init__(self, address: str, inbox: Path) -> None:
+        wire.require_loopback(address)
+        self.address = address
+        self.session = uuid.uuid4().hex
+        self._inbox = Inbox(inbox)
+        self._sequence = itertools.count()
+        self._lock = threading.Lock()  # around the views and the bundles
+        self._views: dict[str, RobotView] = {}
+        self._bundles: dict[str, bytes] = {}
+        self._last_sequence: dict[str, int] = {}
+        self._stop_requested = threading.Event()
+        self._closing = threading.Event()
+        self._failure: str | None = None
+        self._thread: threading.Thread | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def start(self) -> Self:
+        """Bind and serve. Raises `HubError` when the address or the folder cannot be used."""
+        self._context = zmq.Context()
+        socket = self._context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_MESSAGE_BYTES)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if self.address.startswith("tcp://["):
+            socket.setsockopt(zmq.IPV6, 1)
+        try:
+            self._inbox.prepare()
+            socket.bind(self.address)
+        except (OSError, zmq.ZMQError) as error:
+            self._context.destroy(linger=0)
+            raise HubError(
+                f"cannot serve {self.address} with inbox {self._inbox.path}: {error}: is another "
+                "trainer running?"
+            ) from error
+        self.address = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._socket = socket
+        self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._context is not None:
+            self._context.destroy(linger=200)
+            self._context = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def publish(self, bundle_path: Path) -> str:
+        """Announce a bundle to all robots, which fetch it; return its id.
+
+        Raises `BundleError` when it is not sound; the one before stays the newest then.
+        """
+        self._require_alive()
+        data = Path(bundle_path).read_bytes()
+        bundle_id = parse_bundle(data, source=str(bundle_path)).id
+        with self._lock:
+            self._bundles.pop(bundle_id, None)
+            self._bundles[bundle_id] = data
+            while len(self._bundles) > _BUNDLES_KEPT:
+                self._bundles.pop(next(iter(self._bundles)))
+        return bundle_id
+
+    def episodes(self, after: Set[str]) -> Iterator[tuple[str, Episode]]:
+        """Stored episodes that are not in `after`, as `(sha256, episode)`, in order of arrival."""
+        self._require_alive()
+        return self._inbox.episodes(after)
+
+    def request_stop(self) -> None:
+        """Tell every robot, now and later, to end its episode and leave."""
+        self._stop_requested.set()
+
+    def robots(self) -> list[RobotView]:
+        """Every robot session seen in this life of the hub, oldest first."""
+        self._require_alive()
+        with self._lock:
+            return list(self._views.values())
+
+    def _require_alive(self) -> None:
+        if self._failure is not None:
+            raise HubError(f"the hub has stopped: {self._failure}")
+
+    # The thread
+
+    def _run(self) -> None:
+        assert self._socket is not None
+        try:
+            while not self._closing.is_set():
+                if self._socket.poll(_POLL_MS):
+                    identity, *frames = self._socket.recv_multipart()
+                    self._receive(self._socket, identity, frames)
+        except Exception as error:  # the trainer must hear of it at its next call
+            self._failure = repr(error)
+            log.exception("the hub has stopped")
+
+    def _receive(self, socket: zmq.Socket[bytes], identity: bytes, frames: list[bytes]) -> None:
+        arrived_ns = time.monotonic_ns()
+        try:
+            if len(frames) != 1:
+                raise wire.WireError(f"{len(frames)} frames, expected 1")
+            message = wire.decode(frames[0])
+        except wire.WireError as error:
+            log.warning("dropped a message: %s", error)
+            if error.session is not None:
+                refusal = wire.Refusal(RefusalKind.MALFORMED, str(error)[:1000])
+                self._send(socket, identity, refusal)
+            return
+        for answer in self._answers(message, arrived_ns):
+            self._send(socket, identity, answer)
+
+    def _send(self, socket: zmq.Socket[bytes], identity: bytes, body: wire.Body) -> None:
+        payload = wire.encode(self.session, next(self._sequence), body)
+        with contextlib.suppress(zmq.ZMQError):  # it has gone, or does not read: it will ask again
+            socket.send_multipart([identity, payload], zmq.NOBLOCK)
+
+    def _answers(self, message: wire.Message, arrived_ns: int) -> Iterator[wire.Body]:
+        session, body = message.session, message.body
+        if message.sequence <= self._last_sequence.get(session, -1):
+            log.debug("message %d of session %s is a repeat", message.sequence, session)
+            return
+        if isinstance(body, wire.Hello):
+            self._meet(session, body, arrived_ns)
+        elif session not in self._views:
+            yield wire.Refusal(RefusalKind.HELLO, "unknown session: say hello first")
+            return
+        self._last_sequence[session] = message.sequence
+        match body:
+            case wire.Hello():
+                yield wire.Welcome()
+            case wire.Heartbeat():
+                yield self._beat(session, body, arrived_ns)
+                if self._stop_requested.is_set():
+                    yield wire.Stop()
+            case wire.UploadOffer():
+                yield self._take(body.sha256, body.size, None)
+            case wire.UploadChunk():
+                yield self._take(body.sha256, body.size, body)
+            case wire.BundleRequest():
+                yield self._bundle_chunk(body)
+            case _:
+                log.warning("dropped a message: a robot does not send %s", type(body).__name__)
+
+    def _meet(self, session: str, hello: wire.Hello, arrived_ns: int) -> None:
+        log.info("robot %s (%s) has connected", hello.robot, hello.family)
+        view = RobotView(hello.robot, hello.family, hello.boot_session, "", "", 0, arrived_ns)
+        with self._lock:
+            self._views.setdefault(session, view)
+            while len(self._views) > _SESSIONS_KEPT:
+                oldest = next(iter(self._views))
+                del self._views[oldest]
+                self._last_sequence.pop(oldest, None)
+
+    def _beat(self, session: str, beat: wire.Heartbeat, arrived_ns: int) -> wire.HeartbeatReply:
+        with self._lock:
+            self._views[session] = replace(
+                self._views[session],
+                state=beat.state,
+                bundle_id=beat.bundle_id,
+                pending=beat.pending,
+                seen_ns=arrived_ns,
+            )
+            newest = next(reversed(self._bundles), None)
+        return wire.HeartbeatReply(beat.sent_ns, arrived_ns, time.monotonic_ns(), newest)
+
+    def _take(self, sha256: str, size: int, chunk: wire.UploadChunk | None) -> wire.Body:
+        """The answer to an offer, or to a chunk of it."""
+        try:
+            if self._inbox.is_stored(sha256):
+                return wire.UploadDone(sha256)
+            self._inbox.require_welcome(sha256)
+            if chunk is None:
+                held = self._inbox.resume(sha256, size)
+            else:
+                held = self._inbox.append(sha256, size, chunk.offset, chunk.data)
+            if held == size:
+                return (
+                    wire.UploadDone(sha256)
+                    if self._inbox.finish(sha256)
+                    else wire.UploadStatus(sha256, 0)
+                )
+            return wire.UploadStatus(sha256, held)
+        except Refused as refused:
+            log.error("episode %s is refused: %s", sha256, refused)
+            return wire.Refusal(RefusalKind.REJECTED, str(refused)[:1000], sha256)
+        except OSError as error:
+            log.error("episode %s cannot be stored now: %s", sha256, error)
+            return wire.Refusal(RefusalKind.LATER, f"the trainer's disk: {error}"[:1000], sha256)
+
+    def _bundle_chunk(self, request: wire.BundleRequest) -> wire.Body:
+        with self._lock:
+            data = self._bundles.get(request.bundle_id)
+        if data is None or request.offset >= len(data):
+            return wire.Refusal(
+                RefusalKind.REJECTED,
+                f"no bundle with bytes from {request.offset} is published under this id",
+                request.bundle_id,
+            )
+        part = data[request.offset : request.offset + wire.CHUNK_BYTES]
+        return wire.BundleChunk(request.bundle_id, len(data), request.offset, part)
