@@ -1,0 +1,26 @@
+# Every target makes what it needs, in .venv; PYTHON=python3.11 chooses the interpreter.
+VENV := .venv
+READY := $(VENV)/.installed
+export PYTHON
+
+.PHONY: demo test check clean
+
+demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
+	$(VENV)/bin/fieldtune demo
+
+# One thread a process, as the launcher sets it: two that spin against each other crawl.
+test: $(READY)
+	OMP_NUM_THREADS=1 MUJOCO_GL=$${MUJOCO_GL:-egl} $(VENV)/bin/python -m pytest
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt scripts/setup.sh
+	sh scripts/setup.sh $(VENV)
+	touch $(READY)
