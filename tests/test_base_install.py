@@ -1,0 +1,110 @@
+"""The wheel, installed as on a robot: base dependencies only, in a clean environment."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("train", "robot", "sim", "export")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory):
+    """Run a command of a clean environment that holds the wheel and its base dependencies."""
+    work = tmp_path_factory.mktemp("robot")
+    source = work / "source"
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", work, source], check=True
+    )
+    (wheel,) = work.glob("fieldtune-*.whl")
+    environment = work / "env"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel], check=True
+    )
+
+    def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [environment / "bin" / command, *arguments],
+            cwd=work,
+            env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_neither_torch_nor_a_simulator_is_installed(robot):
+    installed = robot("python", "-m", "pip", "list", "--format=freeze").stdout.lower()
+    assert "fieldtune==" in installed
+    for package in ("torch", "mujoco", "robosuite", "gymnasium", "onnx=="):
+        assert f"\n{package}" not in installed
+
+
+def test_every_robot_module_imports(robot):
+    result = robot(
+        "python",
+        "-c",
+        "import importlib, pkgutil, sys, robot\n"
+        "names = [m.name for m in pkgutil.walk_packages(robot.__path__, 'robot.')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "print(len(names), 'torch' in sys.modules, 'mujoco' in sys.modules)",
+    )
+    assert result.returncode == 0, result.stderr
+    count, *loaded = result.stdout.split()
+    assert int(count) > 5
+    assert loaded == ["False", "False"]
+
+
+def test_a_bundle_reads_and_runs(robot, tmp_path):
+    made = runpy.run_path(str(ROOT / "tests/export/conftest.py"))
+    bundle = made["write_bundle"](
+        tmp_path / "policy.bundle",
+        made["make_description"](),
+        samples=made["make_samples"](),
+        **made["make_networks"](),
+    )
+    result = robot(
+        "python",
+        "-c",
+        "import sys, numpy, onnxruntime\n"
+        "from export.bundle import read_bundle\n"
+        "bundle = read_bundle(sys.argv[1])\n"
+        "session = onnxruntime.InferenceSession(bundle.graphs['policy.onnx'])\n"
+        "inputs = {'observation': numpy.zeros((1, 5), 'f'), 'z': numpy.zeros((1, 3), 'f')}\n"
+        "print(bundle.id, session.run(['mean'], inputs)[0].shape == (1, 2))",
+        str(tmp_path / "policy.bundle"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [bundle.id, "True"]
+
+
+def test_the_daemon_explains_itself(robot):
+    result = robot("fieldtune-robot", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "run" in result.stdout
+
+
+def test_the_workstation_command_says_how_to_get_the_extra(robot):
+    result = robot("fieldtune", "demo")
+    assert result.returncode == 2
+    assert 'pip install "fieldtune[train]"' in result.stderr
+    assert "torch" in result.stderr
