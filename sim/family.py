@@ -152,7 +152,9 @@ class TaskFamily(Protocol):
         """The family's fixed training and held-out tasks."""
         ...
 
-    def reward(self, observation: Array, action: Array, next_observation: Array, task: Array) -> Array:
+    def reward(
+        self, observation: Array, action: Array, next_observation: Array, task: Array
+    ) -> Array:
         """Reward of each transition. Leading dimensions broadcast; the last is the feature.
 
         Any data can thus be labelled for any task, and a robot's log scored offline.

@@ -1,0 +1,74 @@
+"""Headless pictures of a MuJoCo state; a graphics context is opened on the first one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera stands: a point to look at (m), a distance (m) and angles (degrees).
+
+    `track` names a body that the camera follows; `lookat` is then ignored. `geom_groups` are those
+    shown; empty shows MuJoCo's default.
+    """
+
+    lookat: tuple[float, float, float]
+    distance: float
+    azimuth: float
+    elevation: float
+    track: str | None = None
+    geom_groups: tuple[int, ...] = ()
+
+
+class Renderer:
+    """Pictures of one `MjData`; the context is made on first use and remade for another size."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, view: View) -> None:
+        self._model, self._data = model, data
+        self._view = view
+        self._context: mujoco.Renderer | None = None
+
+    def picture(self, width: int, height: int) -> NDArray[np.uint8]:
+        """An RGB picture `(height, width, 3)`."""
+        if self._context is None or (self._context.width, self._context.height) != (width, height):
+            self.close()
+            buffer = self._model.vis.global_
+            buffer.offwidth = max(buffer.offwidth, width)
+            buffer.offheight = max(buffer.offheight, height)
+            try:
+                self._context = mujoco.Renderer(self._model, height, width)
+            except Exception as error:
+                raise RuntimeError(
+                    f"no picture of {width} x {height}: mujoco got no graphics context ({error}); "
+                    "install EGL (Debian: libegl1) or set MUJOCO_GL=osmesa before starting"
+                ) from error
+        self._context.update_scene(self._data, self._camera(), self._options())
+        return self._context.render()
+
+    def close(self) -> None:
+        """Free the graphics context, if there is one."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+    def _camera(self) -> mujoco.MjvCamera:
+        camera = mujoco.MjvCamera()
+        camera.lookat[:] = self._view.lookat
+        camera.distance = self._view.distance
+        camera.azimuth, camera.elevation = self._view.azimuth, self._view.elevation
+        if self._view.track is not None:
+            camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+            camera.trackbodyid = self._model.body(self._view.track).id
+        return camera
+
+    def _options(self) -> mujoco.MjvOption:
+        options = mujoco.MjvOption()
+        if self._view.geom_groups:
+            options.geomgroup[:] = 0
+            options.geomgroup[list(self._view.geom_groups)] = 1
+        return options
