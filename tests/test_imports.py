@@ -138,6 +138,22 @@ def test_robot_and_export_get_by_with_the_base_installation():
     assert not wrong, "\n".join(map(str, wrong))
 
 
+def test_everything_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        re.split(r"[^\w-]", item)[0]
+        for item in project["dependencies"] + project["optional-dependencies"]["train"]
+    }
+    known = (
+        {NAMES.get(name, name) for name in declared}
+        | {"pydantic_core", "llvmlite"}  # parts of pydantic and of numba
+        | set(sys.stdlib_module_names)
+        | set(ARROWS)
+    )
+    wrong = [item for item in imports() if item.package not in known]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
 @pytest.mark.parametrize("packages", [("robot", "export"), ("sim",)])
 def test_importing_every_module_loads_no_torch(packages):
     modules = [
