@@ -57,12 +57,30 @@ def load(
     places = [_apply_override(settings, override, section) for override in overrides]
     relevant = settings if section is None else settings.get(section)
     prefix: Location = () if section is None else (section,)
-    text = _as_json({} if relevant is None else relevant, path, prefix)
+    return _check(model, {} if relevant is None else relevant, str(path), prefix, places)
+
+
+def check(model: type[Model], values: dict[str, Any], *, source: str, key: str) -> Model:
+    """Check settings that are already read, such as the part that a plug-in brings its model for.
+
+    Args:
+        values: what stands at the dotted `key` of `source`.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    return _check(model, values, source, tuple(key.split(".")), [])
+
+
+def _check(
+    model: type[Model], values: Any, source: str, prefix: Location, overridden: list[Location]
+) -> Model:
+    text = _as_json(values, source, prefix)
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         lines = [
-            _explain(model, prefix, settings, dict(detail), path, places)
+            _explain(model, prefix, values, dict(detail), source, overridden)
             for detail in error.errors(include_url=False)
         ]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
@@ -176,34 +194,33 @@ def _apply_override(settings: dict[str, Any], override: str, section: str | None
     return tuple(keys)
 
 
-def _as_json(value: Any, path: Path, prefix: Location) -> str:
+def _as_json(value: Any, source: str, prefix: Location) -> str:
     """JSON text: from it, strict pydantic still takes lists for tuples and text for paths."""
 
     def refuse(other: Any) -> Any:
         where = f" in {_dotted(prefix)!r}" if prefix else ""
         raise ConfigError(
-            f"{path}: value {other!r}{where} is a {type(other).__name__}, which no setting takes: "
-            "quote it"
+            f"{source}: value {other!r}{where} is a {type(other).__name__}, which no setting "
+            "takes: quote it"
         )
 
     try:
         return json.dumps(value, default=refuse)
     except ValueError as error:  # a YAML alias that contains itself
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def _explain(
     model: type[BaseModel],
     prefix: Location,
-    settings: dict[str, Any],
+    values: Any,
     detail: dict[str, Any],
-    path: Path,
+    source: str,
     overridden: list[Location],
 ) -> str:
-    location = _real_location(settings, prefix + tuple(detail["loc"]))
-    source = str(path)
+    location = prefix + _real_location(values, tuple(detail["loc"]))
     if any(place[: len(location)] == location[: len(place)] for place in overridden):
-        source = f"{path} with its overrides"
+        source += " with its overrides"
     key = _dotted(location)
     if detail["type"] == "extra_forbidden":
         return f"{source}: unknown key {key!r}: {_suggest(model, prefix, location)}"
@@ -216,10 +233,10 @@ def _explain(
     return f"{source}: {key!r} is {_show(detail['input'])}: {expected}"
 
 
-def _real_location(settings: Any, location: Location) -> Location:
+def _real_location(values: Any, location: Location) -> Location:
     """`location` without the names that pydantic adds for the members of a union."""
     real: list[str | int] = []
-    inside = settings
+    inside = values
     for depth, step in enumerate(location):
         last = depth == len(location) - 1
         if isinstance(inside, dict) and (step in inside or last):

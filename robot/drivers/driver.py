@@ -30,7 +30,10 @@ class DriverFault(Exception):
 
 
 class Driver(Protocol):
-    """What a robot must offer. `fields` are readable while disconnected; nothing moves until `apply`."""
+    """What a robot must offer. Fields are readable while disconnected.
+
+    Only `home` and `apply` move it.
+    """
 
     @property
     def robot(self) -> str:
@@ -46,6 +49,11 @@ class Driver(Protocol):
     @property
     def period_s(self) -> float: ...
 
+    @property
+    def time_scale(self) -> float:
+        """How much faster than the wall clock this robot's time runs; 1.0 for all real hardware."""
+        ...
+
     def connect(self) -> None:
         """Open the hardware. Raises `DriverFault`; leaves nothing half-open."""
         ...
@@ -55,7 +63,7 @@ class Driver(Protocol):
         ...
 
     def read(self) -> Observation:
-        """The latest observation, with the time it was *sensed*, never the time it was asked for."""
+        """The latest observation, with the time it was *sensed*, not the time it was asked for."""
         ...
 
     def apply(self, action: Array) -> Array:

@@ -1,0 +1,104 @@
+"""The `robot:` section of a run's YAML: what a person may set about one robot.
+
+Holds the schema and its defaults. It must not know how any of it is carried out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ZHold(StrEnum):
+    """How long one draw of z lasts."""
+
+    EPISODE = "episode"
+    STEP = "step"
+
+
+class DriverConfig(BaseModel):
+    """Which driver, and that driver's own keys beside its name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "sim"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every key but `name`, for the driver to check."""
+        return dict(self.model_extra or {})
+
+
+class ExplorationConfig(_Section):
+    """One trial: episodes with z from the prior, then some with z from the posterior."""
+
+    prior_episodes: PositiveInt = 2
+    posterior_episodes: NonNegativeInt = 2
+    z_hold: ZHold = ZHold.EPISODE
+
+
+class BoxConfig(_Section):
+    """Bounds on an observation field's components; `None` in the place of a side leaves it open.
+
+    With `action`, an action field of the same width whose positive direction raises the
+    observation, motion further outwards is blocked at the bound. Without, leaving the box is a
+    fault.
+    """
+
+    low: tuple[FiniteFloat | None, ...]
+    high: tuple[FiniteFloat | None, ...]
+    action: str | None = None
+
+
+class LimitsConfig(_Section):
+    """Limits that tighten those of the robot and the bundle. None of them can loosen.
+
+    `action_range` and `action_rate` (largest change a second) are by action field,
+    one number for all components; `box` is by observation field. `observation_age_s` is ten
+    control periods where not given. `max_run_s` ends a run, in wall-clock seconds.
+    """
+
+    action_range: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
+    action_rate: dict[str, Positive] = {}
+    box: dict[str, BoxConfig] = {}
+    observation_age_s: Positive | None = None
+    max_run_s: Positive | None = None
+
+
+class RobotConfig(_Section):
+    """One robot's daemon.
+
+    `family` is the task family that it serves: bundles of another are refused. `bridge` is the
+    trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
+    bundles and a latched fault; a relative path starts where the command was given.
+    """
+
+    name: str = Field(min_length=1)
+    family: str = Field(min_length=1)
+    driver: DriverConfig = DriverConfig()
+    bridge: str | None = None
+    state_dir: Path = Path("runs/robot")
+    exploration: ExplorationConfig = ExplorationConfig()
+    limits: LimitsConfig = LimitsConfig()
+    seed: NonNegativeInt = 0
+
+    @property
+    def journal(self) -> Path:
+        return self.state_dir / "journal.sqlite"
+
+    @property
+    def bundles(self) -> Path:
+        return self.state_dir / "bundles"
+
+    @property
+    def latch(self) -> Path:
+        return self.state_dir / "fault.txt"

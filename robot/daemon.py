@@ -1,0 +1,253 @@
+"""The daemon: explores without rewards, trial after trial, and changes bundles between episodes.
+
+Joins the station, the exploration schedule and the bridge. It must not know what happens inside a
+control period, nor how messages travel.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot.bridge import BridgeClient
+from robot.config import RobotConfig
+from robot.drivers.driver import Driver
+from robot.episode import EndReason, Mode
+from robot.exploration import Draws, Exploration, Plan
+from robot.policy import Policy
+from robot.recorder import Recorder
+from robot.states import State
+from robot.station import BundleRefused, Station, stored_bundles
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+FLUSH_S = 60.0  # for uploads, when all wanted episodes are done
+STOPPED_FLUSH_S = 5.0  # and when the run ended otherwise
+_POLL_S = 0.1
+
+
+@dataclass
+class Summary:
+    """What a run of the daemon came to.
+
+    `bundles_swapped` does not count the first bundle. `uploaded` says whether the trainer has
+    confirmed every episode in the journal; None without a bridge.
+    """
+
+    episodes: int = 0
+    steps: int = 0
+    overruns: int = 0
+    bundles_swapped: int = 0
+    bundle: str = ""
+    uploaded: bool | None = None
+    ended: str = ""
+    fault: str = ""
+    complete: bool = False
+
+
+class Daemon:
+    """One robot's exploration, from connecting to rest.
+
+    Args:
+        config: the robot's settings.
+        driver: the hardware, disconnected.
+        bundle: start with this bundle instead of the newest in the state folder.
+        episodes: end after this many; None explores until asked to stop.
+
+    Raises `robot.wire.WireError` for a bridge address that may not be used.
+    """
+
+    def __init__(
+        self,
+        config: RobotConfig,
+        driver: Driver,
+        *,
+        bundle: Path | None = None,
+        episodes: int | None = None,
+    ) -> None:
+        self.config = config
+        self.summary = Summary()
+        self._recorder = Recorder(config.journal)
+        self._station = Station(config, driver, self._recorder)
+        self._bridge = _bridge(config, self._station.boot_session)
+        self._first_bundle = bundle
+        self._wanted_episodes = episodes
+        self._stop_reason = ""
+        self._started_s = 0.0
+        self._current: Path | None = None
+        self._refused: set[Path] = set()
+
+    def request_stop(self, reason: str) -> None:
+        """End the running episode safely, then the run. Safe in a signal handler."""
+        self._stop_reason = reason
+
+    def run(self) -> Summary:
+        """Explore until done, asked to stop, or in fault; then upload what is left.
+
+        Raises:
+            BundleRefused: there is no bundle to start with, and none to wait for.
+            Latched, DriverFault, JournalError: nothing has moved.
+        """
+        self._started_s = time.monotonic()
+        with ExitStack() as closing:  # the robot first, then the journal, then the uploads
+            closing.callback(self._close_bridge)
+            closing.callback(self._recorder.close)
+            closing.callback(self._station.close)
+            self._station.require_unlatched()
+            self._recorder.start()
+            if self._bridge is not None:
+                self._bridge.start()
+            self._station.connect()
+            self._explore()
+            log.info("end: %s", self.summary.ended)
+        return self.summary
+
+    def _explore(self) -> None:
+        exploration: Exploration | None = None
+        while not (ended := self._why_end()):
+            exploration = self._bundle_for_next(exploration)
+            if exploration is None:
+                self._wait_for_bundle()
+            else:
+                self._one_episode(exploration)
+        self.summary.ended = ended
+        self.summary.complete = self.summary.episodes == self._wanted_episodes
+        self.summary.fault = self._station.states.fault_reason or self._recorder.error or ""
+
+    def _bundle_for_next(self, exploration: Exploration | None) -> Exploration | None:
+        """The schedule to go on with: restarted after a swap, None while there is no bundle."""
+        for path in self._candidates(starting=exploration is None):
+            try:
+                policy = self._station.take(path).policy
+            except BundleRefused as error:
+                if path == self._first_bundle:
+                    raise
+                self._refused.add(path)
+                log.error("%s%s", error, "; the old one stays" if exploration else "")
+                continue
+            self._current = path
+            self._report()
+            if policy.bundle_id == self.summary.bundle:
+                return exploration
+            self.summary.bundle = policy.bundle_id
+            if exploration is None:
+                return Exploration(
+                    self.config.exploration, self.config.seed, policy.task_embeddings
+                )
+            self.summary.bundles_swapped += 1
+            exploration.restart(policy.task_embeddings)
+            break
+        return exploration
+
+    def _candidates(self, starting: bool) -> list[Path]:
+        """Bundles to try now, newest first. Only at the start are older files worth a try."""
+        offered = self._bridge.newest_bundle() if self._bridge is not None else None
+        paths = [] if offered is None else [offered]
+        if starting and self._first_bundle is not None:
+            paths = [self._first_bundle]
+        elif starting or self._bridge is None:
+            paths += stored_bundles(self.config)
+        paths = [path for path in paths if path not in self._refused]
+        if starting:
+            return paths
+        return [path for path in paths[:1] if path != self._current]
+
+    def _wait_for_bundle(self) -> None:
+        if self._bridge is None:
+            raise BundleRefused(
+                f"no bundle that this robot can run in {self.config.bundles}: put one there, give "
+                "--bundle, or set robot.bridge to the trainer's address"
+            )
+        log.info("waiting for a bundle from %s", self._bridge.address)
+        while not self._why_end() and not self._candidates(starting=True):
+            time.sleep(_POLL_S)
+
+    def _one_episode(self, exploration: Exploration) -> None:
+        assert self._station.rig is not None
+        number = self._recorder.next_number()
+        plan = exploration.plan(number)
+        draws = Draws(self.config.seed, number)
+        outcome = self._station.run(
+            plan.mode,
+            number,
+            plan.trial,
+            exploration.z_source(plan, draws.z),
+            draws,
+            noise=True,
+            follow=_labeller(self._station.rig.policy, exploration, plan),
+            stop=self._why_stop_now,
+            clock_offset=self._bridge.clock if self._bridge is not None else lambda: None,
+        )
+        self._report()
+        if outcome is not None:
+            self.summary.episodes += 1
+            self.summary.steps += outcome.steps
+            self.summary.overruns += outcome.overruns
+            if outcome.reason is not EndReason.STOPPED:
+                exploration.finish()
+
+    def _why_stop_now(self) -> str:
+        """Why the running episode must end at once; empty when it need not."""
+        longest_s = self.config.limits.max_run_s
+        if self._stop_reason:
+            return self._stop_reason
+        if self._recorder.error:
+            return f"the journal cannot be written: {self._recorder.error}"
+        if longest_s is not None and time.monotonic() - self._started_s > longest_s:
+            return f"robot.limits.max_run_s, {longest_s:g} s, is over"
+        return ""
+
+    def _why_end(self) -> str:
+        """Why no other episode may begin; empty when one may."""
+        if self._station.states.current is State.FAULT:
+            return f"fault: {self._station.states.reason}"
+        if self.summary.episodes == self._wanted_episodes:
+            return f"{self.summary.episodes} episodes are done"
+        if self._bridge is not None and self._bridge.stop_requested():
+            return "the trainer asked to stop"
+        return self._why_stop_now()
+
+    def _report(self) -> None:
+        if self._bridge is not None:
+            self._bridge.report(self._station.states.current, self.summary.bundle)
+
+    def _close_bridge(self) -> None:
+        if self._bridge is None:
+            return
+        flush_s = FLUSH_S if self.summary.complete else STOPPED_FLUSH_S
+        log.info("uploading what the trainer does not have yet, for at most %g s", flush_s)
+        self.summary.uploaded = self._bridge.close(flush_s)
+        if not self.summary.uploaded:
+            log.warning("some episodes are not uploaded: they stay in %s", self.config.journal)
+
+
+def _bridge(config: RobotConfig, boot_session: str) -> BridgeClient | None:
+    if config.bridge is None:
+        return None
+    return BridgeClient(
+        config.bridge, config.name, config.family, boot_session, config.journal, config.bundles
+    )
+
+
+def _labeller(
+    policy: Policy, exploration: Exploration, plan: Plan
+) -> Callable[[Array, Array, Array], None]:
+    """Tells the exploration each prior episode's transitions, labelled by the decoder."""
+
+    def label(observation: Array, action: Array, next_observation: Array) -> None:
+        reward = policy.decode(observation, action, plan.label_z)
+        exploration.learn(*policy.encode(observation, action, reward, next_observation))
+
+    def ignore(observation: Array, action: Array, next_observation: Array) -> None:
+        """A posterior episode follows its context; it does not add to it."""
+
+    return label if plan.mode is Mode.PRIOR else ignore

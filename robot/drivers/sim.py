@@ -1,0 +1,139 @@
+"""The `sim` driver: a family's reference environment in the place of hardware.
+
+The only module of this package that reaches for `sim`, and it does so when asked: a robot without
+a simulator never imports one. It must not know the loop, the policy or the network.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+from export.manifest import FieldSpec
+from robot.drivers.driver import Array, DriverFault, Observation
+
+
+class SimOptions(BaseModel):
+    """The keys of `robot.driver` for the simulated robot.
+
+    `model` is the family's robot where it has several. `task` is the hidden task's parameters; null
+    draws one from `seed`. `time_scale` 2 runs twice as fast as real time, `.inf` as fast as it can.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = None
+    task: tuple[float, ...] | None = None
+    time_scale: float = Field(default=1.0, gt=0)
+    seed: NonNegativeInt = 0
+
+
+class SimDriver:
+    """Implements `robot.drivers.driver.Driver`. The simulated robot rests between two `apply`."""
+
+    Options = SimOptions
+
+    def __init__(self, family: str, options: SimOptions) -> None:
+        """Raises `DriverFault` when the family is unknown or simulators are not installed."""
+        self._options = options
+        self._family = _find_family(family, options.model)
+        self._task = self._choose_task()
+        self._robot: Any = None
+        self._latest: Observation | None = None
+
+    @property
+    def robot(self) -> str:
+        return str(self._family.robot)
+
+    @property
+    def observation_fields(self) -> tuple[FieldSpec, ...]:
+        return _specifications(self._family.observation_fields)
+
+    @property
+    def action_fields(self) -> tuple[FieldSpec, ...]:
+        return _specifications(self._family.action_fields)
+
+    @property
+    def period_s(self) -> float:
+        return float(self._family.period_s)
+
+    @property
+    def time_scale(self) -> float:
+        return self._options.time_scale
+
+    def connect(self) -> None:
+        """Build the environment and bring it to a first start state."""
+        if self._robot is None:
+            self._robot = self._family.single_robot()
+            self.home(self._options.seed)
+
+    def home(self, seed: int) -> None:
+        values = self._connected().reset(seed, self._task)
+        self._latest = Observation(np.array(values), time.monotonic_ns())
+
+    def read(self) -> Observation:
+        """What the last `home` or `apply` led to, with the time at which that was known."""
+        self._connected()
+        assert self._latest is not None
+        return self._latest
+
+    def apply(self, action: Array) -> Array:
+        """Simulate one control period under `action`."""
+        values, terminated = self._connected().step(action)
+        self._latest = Observation(np.array(values), time.monotonic_ns(), terminated)
+        return action
+
+    def hold(self) -> None:
+        """Nothing to do: no simulated time passes between two `apply`."""
+
+    def close(self) -> None:
+        self.hold()
+        if self._robot is not None:
+            self._robot.close()
+            self._robot = None
+
+    def reward(self, observation: Array, action: Array, next_observation: Array) -> float:
+        """The true reward of its own task: what a person or a sensor would give when adapting."""
+        return float(self._family.reward(observation, action, next_observation, self._task))
+
+    def _connected(self) -> Any:
+        if self._robot is None:
+            raise DriverFault("the simulated robot is not connected: call connect() first")
+        return self._robot
+
+    def _choose_task(self) -> Array:
+        given, fields = self._options.task, self._family.task_fields
+        if given is None:
+            return np.array(self._family.sample_tasks(self._options.seed, 1)[0])
+        names = [field.name for field in fields]
+        width = sum(field.width for field in fields)
+        if len(given) != width:
+            raise DriverFault(
+                f"robot.driver.task is {list(given)}: family {self._family.name!r} expects "
+                f"{width} numbers ({', '.join(names)})"
+            )
+        return np.array(given)
+
+
+def _find_family(name: str, model: str | None) -> Any:
+    try:
+        from sim import registry
+
+        return registry.family(name, **({} if model is None else {"robot": model}))
+    except ImportError as error:
+        raise DriverFault(
+            f"the sim driver needs simulators that are not installed ({error}): "
+            "pip install 'fieldtune[train]'"
+        ) from error
+    except ValueError as error:
+        raise DriverFault(f"robot.family, robot.driver.model: {error}") from error
+
+
+def _specifications(fields: Any) -> tuple[FieldSpec, ...]:
+    return tuple(
+        FieldSpec(name=field.name, unit=field.unit, low=field.low, high=field.high)
+        for field in fields
+    )

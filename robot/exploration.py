@@ -1,0 +1,107 @@
+"""The exploration schedule: whose z each episode follows, decided by a logged seed alone.
+
+Holds the trial (prior episodes, then posterior ones) and its context. It must not know drivers,
+graphs or time: it is told the Gaussian factors of transitions, and says which z to act with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot.config import ExplorationConfig, ZHold
+from robot.episode import Mode
+from robot.posterior import Posterior
+
+Array = NDArray[np.float64]
+
+# Streams of an episode's randomness, apart from its z: never 0, which numpy takes for no entry.
+_NOISE, _START, _LABEL = 1, 2, 3
+
+
+class Draws:
+    """All randomness of one episode, reproducible from the seed and number in its header."""
+
+    def __init__(self, seed: int, number: int) -> None:
+        self.z = np.random.default_rng([seed, number])
+        self.noise = np.random.default_rng([seed, number, _NOISE])
+        self.start_seed = int(np.random.default_rng([seed, number, _START]).integers(2**31))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One episode to run. `trial` is the number of the trial's first episode.
+
+    `label_z` is the task embedding that labels the trial's context.
+    """
+
+    number: int
+    trial: int
+    mode: Mode
+    seed: int
+    label_z: Array
+
+
+class ZSource:
+    """z for each step: drawn from `posterior` as it was when the episode began."""
+
+    def __init__(self, posterior: Posterior, hold: ZHold, rng: np.random.Generator) -> None:
+        self._posterior = posterior
+        self._hold = hold
+        self._rng = rng
+        self._held: Array | None = None
+
+    def next(self) -> Array:
+        """The z of the next step, `(latent,)`."""
+        if self._held is None or self._hold is ZHold.STEP:
+            self._held = self._posterior.sample(self._rng)
+        return self._held
+
+
+class Exploration:
+    """The trial in progress.
+
+    A trial is `prior_episodes` episodes with z ~ N(0, I), whose transitions make up the context,
+    and `posterior_episodes` episodes with z ~ q(z | context). Then a new one starts.
+    """
+
+    def __init__(self, settings: ExplorationConfig, seed: int, task_embeddings: Array) -> None:
+        self._settings = settings
+        self._seed = seed
+        self._embeddings = task_embeddings
+        self._finished = 0
+        self._trial = 0
+        self._label_z = task_embeddings[0]
+        self.posterior = Posterior.prior(task_embeddings.shape[1])
+
+    def restart(self, task_embeddings: Array) -> None:
+        """Give up the trial in progress: a new bundle reads the old context differently."""
+        self._embeddings = task_embeddings
+        self._finished = 0
+
+    def plan(self, number: int) -> Plan:
+        """What the episode with this number is. Asking again before `finish` changes nothing."""
+        if self._finished == 0:
+            picks = np.random.default_rng([self._seed, number, _LABEL])
+            self._trial = number
+            self._label_z = self._embeddings[picks.integers(len(self._embeddings))]
+            self.posterior = Posterior.prior(self._embeddings.shape[1])
+        mode = Mode.PRIOR if self._finished < self._settings.prior_episodes else Mode.POSTERIOR
+        return Plan(number, self._trial, mode, self._seed, self._label_z)
+
+    def z_source(self, plan: Plan, rng: np.random.Generator) -> ZSource:
+        """Where the planned episode takes its z from."""
+        latent_size = self._embeddings.shape[1]
+        known = self.posterior if plan.mode is Mode.POSTERIOR else Posterior.prior(latent_size)
+        return ZSource(known, self._settings.z_hold, rng)
+
+    def learn(self, mean: Array, variance: Array) -> None:
+        """Add one labelled transition's factor to the trial's context."""
+        self.posterior = self.posterior.update(mean, variance)
+
+    def finish(self) -> None:
+        """The planned episode has ended."""
+        total = self._settings.prior_episodes + self._settings.posterior_episodes
+        self._finished = (self._finished + 1) % total

@@ -1,0 +1,56 @@
+"""The posterior over the task embedding z, one transition at a time.
+
+Holds the algebra of Gaussian factors in natural parameters, where a product is a sum. It does not
+know networks: a factor is a mean and a variance, wherever it came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z | context) = N(z; 0, I) · Π N(z; mean_i, variance_i), diagonal.
+
+    `precision` is 1 + Σ 1/variance_i and `precision_mean` is Σ mean_i/variance_i, each `(latent,)`
+    (Rakelly et al. 2019, eq. 3, with the prior as one more factor).
+    """
+
+    precision: Array
+    precision_mean: Array
+
+    @classmethod
+    def prior(cls, latent_size: int) -> Posterior:
+        """N(0, I): the posterior of an empty context."""
+        return cls(np.ones(latent_size), np.zeros(latent_size))
+
+    def update(self, mean: Array, variance: Array) -> Posterior:
+        """The posterior with one more factor, `mean` and `variance` `(latent,)`: O(1).
+
+        Raises `ValueError` for a factor that is not a Gaussian.
+        """
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all() and (variance > 0).all()):
+            raise ValueError(
+                f"context factor with mean {mean} and variance {variance}: expected finite values "
+                "and variances above 0"
+            )
+        inverse = 1.0 / np.asarray(variance, dtype=np.float64)
+        return Posterior(self.precision + inverse, self.precision_mean + mean * inverse)
+
+    @property
+    def mean(self) -> Array:
+        return self.precision_mean / self.precision
+
+    @property
+    def variance(self) -> Array:
+        return 1.0 / self.precision
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """One z, `(latent,)`."""
+        return self.mean + np.sqrt(self.variance) * rng.standard_normal(len(self.precision))

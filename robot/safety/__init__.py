@@ -1,0 +1,1 @@
+"""What keeps a robot from harm: limits as pure functions, and the latched fault."""

@@ -1,0 +1,134 @@
+"""Limits as pure functions of command, previous command, observation, limits and period.
+
+Holds the rules; `robot.safety.build` makes the numbers. Keeps no state and touches no hardware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+ROUNDING = 1e-6  # of a range: a command this far outside is not a broken policy
+
+
+class LimitFault(Exception):
+    """A command or an observation that nothing may be done with, but to hold."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Everything that is allowed: `(action,)` and `(observation,)` arrays in physical units.
+
+    `range_low/high` is what the policy was made for: a command outside is a fault. `low/high` is
+    the allowed part of it: a command outside is clamped. `rate` is the largest change a second.
+    An observation outside `fault_low/high` is a fault. Where an observation is at or beyond
+    `box_low/high`, action component `box_action` may only move it back (-1: no box there).
+    """
+
+    action_names: tuple[str, ...]
+    range_low: Array
+    range_high: Array
+    low: Array
+    high: Array
+    rate: Array
+    observation_names: tuple[str, ...]
+    fault_low: Array
+    fault_high: Array
+    box_low: Array
+    box_high: Array
+    box_action: NDArray[np.int64]
+    observation_age_s: float
+
+
+def check_observation(observation: Array, age_s: float, limits: Limits) -> None:
+    """Raise `LimitFault` unless the observation may be acted on."""
+    if observation.shape != limits.fault_low.shape:
+        raise LimitFault(
+            f"the observation has shape {observation.shape}, expected {limits.fault_low.shape}"
+        )
+    broken = ~np.isfinite(observation)
+    if broken.any():
+        raise LimitFault(f"observation {_first(limits.observation_names, broken, observation)}")
+    outside = (observation < limits.fault_low) | (observation > limits.fault_high)
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise LimitFault(
+            f"observation {_first(limits.observation_names, outside, observation)}, outside "
+            f"[{limits.fault_low[index]:g}, {limits.fault_high[index]:g}]"
+        )
+    if age_s > limits.observation_age_s:
+        raise LimitFault(
+            f"the observation is {age_s:.3f} s old, at most {limits.observation_age_s:.3f} s are "
+            "allowed: check the sensors' link, or the load of this machine"
+        )
+
+
+def allow(
+    command: Array,
+    previous: Array | None,
+    observation: Array,
+    limits: Limits,
+    period_s: float,
+) -> tuple[Array, str]:
+    """The allowed action nearest to `command`, and why it differs (empty when it does not).
+
+    Args:
+        command: what the policy asks for.
+        previous: the action allowed one period ago; None at an episode's start.
+        observation: checked by `check_observation`.
+
+    Raises:
+        LimitFault: not numbers, or outside the range that the policy was made for.
+    """
+    _require_sound(command, limits)
+    reasons = []
+    action = np.clip(command, limits.low, limits.high)
+    reasons += _changes("range", limits.action_names, command, action)
+    if previous is not None:
+        step = limits.rate * period_s
+        slower = np.clip(action, previous - step, previous + step)
+        reasons += _changes("rate", limits.action_names, action, slower)
+        action = slower
+    inward = _keep_inside(action, observation, limits)
+    reasons += _changes("box", limits.action_names, action, inward)
+    return inward, "; ".join(reasons)
+
+
+def _require_sound(command: Array, limits: Limits) -> None:
+    if command.shape != limits.low.shape:
+        raise LimitFault(f"the policy's action has shape {command.shape}, not {limits.low.shape}")
+    broken = ~np.isfinite(command)
+    if broken.any():
+        raise LimitFault(f"the policy's action {_first(limits.action_names, broken, command)}")
+    slack = ROUNDING * (limits.range_high - limits.range_low)
+    outside = (command < limits.range_low - slack) | (command > limits.range_high + slack)
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise LimitFault(
+            f"the policy's action {_first(limits.action_names, outside, command)}, outside "
+            f"[{limits.range_low[index]:g}, {limits.range_high[index]:g}]"
+        )
+
+
+def _keep_inside(action: Array, observation: Array, limits: Limits) -> Array:
+    low, high = limits.low.copy(), limits.high.copy()
+    for index in np.flatnonzero(limits.box_action >= 0):
+        component = limits.box_action[index]
+        if observation[index] >= limits.box_high[index]:
+            high[component] = 0.0
+        if observation[index] <= limits.box_low[index]:
+            low[component] = 0.0
+    return np.clip(action, low, high)
+
+
+def _changes(rule: str, names: tuple[str, ...], before: Array, after: Array) -> list[str]:
+    return [f"{rule} {names[index]}" for index in np.flatnonzero(before != after)]
+
+
+def _first(names: tuple[str, ...], wrong: NDArray[np.bool_], values: Array) -> str:
+    index = int(np.argmax(wrong))
+    return f"{names[index]} is {values[index]:g}"

@@ -1,0 +1,207 @@
+"""A robot made ready to run episodes: its bundle checked, its limits built, its faults latched.
+
+Joins driver, policy, limits and recorder. It must not know which episodes to run, nor the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bundle import BundleError, BundleMismatch, check_compatible, read_bundle
+from robot.clock import Clock
+from robot.config import RobotConfig
+from robot.drivers.driver import Driver
+from robot.episode import EpisodeHeader, Mode
+from robot.exploration import Draws, ZSource
+from robot.loop import Outcome, Rig, Run, explain, run_episode
+from robot.policy import Policy, PolicyError
+from robot.recorder import Recorder
+from robot.safety.build import LimitsError, build_limits, describe
+from robot.safety.latch import latch, latched
+from robot.safety.limits import LimitFault, allow, check_observation
+from robot.states import State, States
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+
+class BundleRefused(Exception):
+    """A bundle that this robot will not run. The message names the bundle and why."""
+
+
+class Latched(Exception):
+    """The robot is in a fault that a person has not looked at yet."""
+
+
+def stored_bundles(config: RobotConfig) -> list[Path]:
+    """The bundle files in the state folder, newest first; none of them is checked yet."""
+    return sorted(
+        config.bundles.glob("*.bundle"),
+        key=lambda path: (path.stat().st_mtime_ns, path.name),
+        reverse=True,
+    )
+
+
+def newest_bundle(config: RobotConfig) -> Path:
+    """The newest bundle file in the state folder. Raises `BundleRefused` when there is none."""
+    found = stored_bundles(config)
+    if not found:
+        raise BundleRefused(
+            f"no bundle to run in {config.bundles}: put one there, give --bundle, or set "
+            "robot.bridge to the trainer's address and run"
+        )
+    return found[0]
+
+
+class Station:
+    """One connected robot. `rig` is None until a bundle has been taken."""
+
+    def __init__(self, config: RobotConfig, driver: Driver, recorder: Recorder) -> None:
+        self.config = config
+        self.driver = driver
+        self.recorder = recorder
+        self.boot_session = uuid.uuid4().hex
+        self.states = States()
+        self.rig: Rig | None = None
+
+    def require_unlatched(self) -> None:
+        """Raise `Latched` while an earlier fault waits for a person."""
+        reason = latched(self.config.latch)
+        if reason is not None:
+            raise Latched(
+                f"robot {self.config.name!r} is in fault: {reason}: look at the robot, then re-arm "
+                "it with `fieldtune-robot rearm` and this config"
+            )
+
+    def connect(self) -> None:
+        """Open the hardware; nothing moves yet."""
+        self.driver.connect()
+        log.info("%s connected: %s", self.config.name, self.driver.robot)
+
+    def take(self, path: Path) -> Rig:
+        """Verify a bundle, check it against this robot, dry-run it, and use it from now on.
+
+        Raises:
+            BundleRefused: the bundle in use before stays.
+        """
+        try:
+            rig = self._prepare(path)
+        except (BundleError, PolicyError, LimitsError, LimitFault) as error:
+            raise BundleRefused(f"bundle {path.name} refused: {error}") from error
+        if self.rig is None:
+            for line in describe(rig.limits, self.config.limits.max_run_s):
+                log.info("%s", line)
+        log.info("bundle %s in use", rig.policy.bundle_id[:12])
+        self.rig = rig
+        return rig
+
+    def run(
+        self,
+        mode: Mode,
+        number: int,
+        trial: int,
+        z: ZSource,
+        draws: Draws,
+        *,
+        noise: bool,
+        follow: Callable[[Array, Array, Array], None],
+        stop: Callable[[], str],
+        clock_offset: Callable[[], tuple[int, int] | None] = lambda: None,
+    ) -> Outcome | None:
+        """Arm, bring the robot to a start, run one episode, and leave it at rest.
+
+        Returns None when the robot faulted before the episode began.
+        """
+        assert self.rig is not None, "take() a bundle first"
+        manifest = self.rig.policy.manifest
+        try:
+            self.states.to(State.ARMED)
+            self.driver.home(draws.start_seed)
+        except Exception as error:
+            self.driver.hold()
+            self._fault(f"bringing the robot to its start: {explain(error)}")
+            return None
+        header = EpisodeHeader(
+            robot=self.config.name,
+            family=manifest.family,
+            boot_session=self.boot_session,
+            number=number,
+            trial=trial,
+            bundle_id=self.rig.policy.bundle_id,
+            mode=mode,
+            seed=self.config.seed,
+            started_ns=self.rig.clock.now_ns(),
+            period_s=self.driver.period_s,
+        )
+        outcome = run_episode(
+            self.rig,
+            Run(
+                header=header,
+                horizon=manifest.horizon,
+                z=z,
+                noise=draws.noise if noise else None,
+                follow=follow,
+                stop=stop,
+                clock_offset=clock_offset,
+            ),
+        )
+        if outcome.fault:
+            self._fault(outcome.fault)
+        return outcome
+
+    def close(self) -> None:
+        """Hold, and release the hardware. Safe to call twice."""
+        self.driver.close()
+        if self.states.current in (State.HOLD, State.ARMED):
+            self.states.to(State.DISARMED)
+
+    def _prepare(self, path: Path) -> Rig:
+        bundle = read_bundle(path)
+        manifest, driver = bundle.manifest, self.driver
+        if manifest.family != self.config.family:
+            raise BundleMismatch(
+                f"it is for the task family {manifest.family!r}, this robot serves "
+                f"{self.config.family!r}: export for this family or change robot.family"
+            )
+        check_compatible(
+            manifest,
+            robot=driver.robot,
+            observation_fields=driver.observation_fields,
+            action_fields=driver.action_fields,
+            period_s=driver.period_s,
+        )
+        policy = Policy(bundle)
+        limits = build_limits(
+            self.config.limits,
+            observation_fields=driver.observation_fields,
+            robot_action_fields=driver.action_fields,
+            policy_action_fields=manifest.action_fields,
+            period_s=driver.period_s,
+        )
+        observation = driver.read().values
+        check_observation(observation, 0.0, limits)
+        policy.dry_run(observation)
+        action = policy.act(observation, policy.task_embeddings[0])
+        allow(action, None, observation, limits, driver.period_s)
+        return Rig(
+            driver,
+            policy,
+            limits,
+            self.recorder,
+            Clock(driver.period_s, driver.time_scale),
+            self.states,
+        )
+
+    def _fault(self, reason: str) -> None:
+        self.states.fault(reason)
+        try:
+            latch(self.config.latch, reason)
+        except OSError as error:
+            log.error("%s: the fault cannot be latched on disk: %s", self.config.latch, error)

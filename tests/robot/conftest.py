@@ -1,0 +1,219 @@
+"""A real robot small enough to think about, and bundles for it.
+
+The robot is a point mass pushed by a force, integrated exactly; it implements the driver protocol
+in full. Bundles are real ones: three ONNX graphs, packed and verified.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.bundle import OPSET, file_entry, pack_bundle, parse_bundle
+from export.manifest import Description, FieldSpec, Manifest, Parity, Provenance
+from robot.config import RobotConfig
+from robot.drivers.driver import DriverFault, Observation
+
+OBSERVATION = (
+    FieldSpec(name="position", unit="m", low=(-100.0,), high=(100.0,)),
+    FieldSpec(name="velocity", unit="m/s", low=(-math.inf,), high=(math.inf,)),
+)
+ACTION = (FieldSpec(name="force", unit="N", low=(-2.0,), high=(2.0,)),)
+
+
+@dataclass
+class PointMass:
+    """A 1 kg mass on a line. `trouble` is called before each `apply` and may raise or spoil it."""
+
+    observation_fields: tuple[FieldSpec, ...] = OBSERVATION
+    action_fields: tuple[FieldSpec, ...] = ACTION
+    period_s: float = 0.05
+    time_scale: float = math.inf
+    robot: str = "mass"
+    held: int = 0
+    closed: int = 0
+    commands: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    trouble: Callable[[PointMass], None] = lambda _: None
+    state: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    age_ns: int = 0
+    terminated: bool = False
+    connected: bool = False
+
+    def connect(self) -> None:
+        self.connected = True
+
+    def home(self, seed: int) -> None:
+        self.starts.append(seed)
+        self.state = np.array([np.random.default_rng(seed).normal() * 0.1, 0.0])
+        self.terminated = False
+
+    def read(self) -> Observation:
+        if not self.connected:
+            raise DriverFault("not connected")
+        return Observation(self.state.copy(), time.monotonic_ns() - self.age_ns, self.terminated)
+
+    def apply(self, action: np.ndarray) -> np.ndarray:
+        self.trouble(self)
+        self.commands.append(float(action[0]))
+        position, velocity = self.state
+        t, a = self.period_s, float(action[0])
+        self.state = np.array([position + velocity * t + a * t * t / 2, velocity + a * t])
+        return action
+
+    def hold(self) -> None:
+        self.held += 1
+
+    def close(self) -> None:
+        self.hold()
+        self.closed += 1
+        self.connected = False
+
+    def reward(self, observation, action, next_observation) -> float:  # noqa: ARG002
+        return -abs(float(next_observation[0]) - 1.0)
+
+
+@pytest.fixture
+def mass() -> PointMass:
+    return PointMass()
+
+
+def linear(inputs: dict[str, int], outputs: dict[str, tuple[np.ndarray, np.ndarray, str]]) -> bytes:
+    """A graph `output = f(concatenated inputs @ W + b)` for each output; f is "" or an operator."""
+    nodes = [helper.make_node("Concat", list(inputs), ["all"], axis=1)]
+    constants = []
+    for name, (weights, bias, operator) in outputs.items():
+        constants.append(numpy_helper.from_array(weights.astype(np.float32), f"W_{name}"))
+        constants.append(numpy_helper.from_array(bias.astype(np.float32), f"b_{name}"))
+        last = f"{name}_raw" if operator else name
+        nodes.append(helper.make_node("Gemm", ["all", f"W_{name}", f"b_{name}"], [last]))
+        if operator:
+            nodes.append(helper.make_node(operator, [last], [name]))
+
+    def values(widths: dict[str, int]) -> list[onnx.ValueInfoProto]:
+        return [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+            for name, width in widths.items()
+        ]
+
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        values(inputs),
+        values({name: len(bias) for name, (_, bias, _) in outputs.items()}),
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    return model.SerializeToString()
+
+
+LATENT = 2
+SHAPE = {"observation": 2, "action": 1, "reward": 1, "z": LATENT}
+
+
+@pytest.fixture
+def make_bundle(tmp_path) -> Callable[..., Path]:
+    """Write a bundle for the point mass: it pushes along z[0], and its encoder reads the reward.
+
+    `push` scales the policy; `reward` the decoder; `next_observation` adds it to the encoder.
+    """
+
+    def make(
+        path: Path | None = None,
+        *,
+        push: float = 1.0,
+        log_std: float = -3.0,
+        reward: float = 1.0,
+        next_observation: bool = False,
+        latent: int = LATENT,
+        **changes: object,
+    ) -> Path:
+        shape = SHAPE | {"z": latent}
+        fields = changes.get("observation_fields", OBSERVATION)
+        shape["observation"] = sum(field.width for field in fields)
+        seen, rows = shape["observation"], shape["observation"] + latent
+        mean = np.zeros((rows, 1))
+        mean[seen, 0] = push
+        policy = linear(
+            {"observation": seen, "z": latent},
+            {
+                "mean": (mean, np.zeros(1), ""),
+                "log_std": (np.zeros((rows, 1)), np.full(1, log_std), ""),
+            },
+        )
+        context = {"observation": seen, "action": 1, "reward": 1}
+        if next_observation:
+            context["next_observation"] = seen
+        width = sum(context.values())
+        factor = np.zeros((width, latent))
+        factor[seen + 1, 0] = 1.0
+        if next_observation:
+            factor[seen + 2, 1] = 1.0
+        encoder = linear(
+            context,
+            {
+                "mean": (factor, np.zeros(latent), ""),
+                "variance": (np.zeros((width, latent)), np.full(latent, 1.0), "Softplus"),
+            },
+        )
+        weights = np.zeros((seen + 1 + latent, 1))
+        weights[seen + 1, 0] = reward
+        decoder = linear(
+            {"observation": seen, "action": 1, "z": latent},
+            {"reward": (weights, np.zeros(1), "")},
+        )
+        graphs = {"policy.onnx": policy, "encoder.onnx": encoder, "decoder.onnx": decoder}
+        values = {
+            "family": "points",
+            "robot": "mass",
+            "observation_fields": OBSERVATION,
+            "action_fields": ACTION,
+            "period_s": 0.05,
+            "horizon": 5,
+            "latent_size": latent,
+            "context_has_next_observation": next_observation,
+            "task_embeddings": ((1.0,) * latent, (2.0,) * latent, (-1.0,) * latent),
+            "provenance": Provenance(
+                fieldtune_version="0",
+                dataset="points",
+                config_sha256="0" * 64,
+                seed=0,
+                phase="offline",
+                updates=0,
+            ),
+        }
+        manifest = Manifest(
+            **dict(Description(**(values | changes))),
+            files={name: file_entry(graph) for name, graph in graphs.items()},
+            parity={
+                name: Parity(relative=0.0, absolute=0.0, samples=1)
+                for name in (
+                    "policy.mean",
+                    "policy.log_std",
+                    "encoder.mean",
+                    "encoder.variance",
+                    "decoder.reward",
+                )
+            },
+        )
+        data = pack_bundle(manifest, graphs)
+        identity = parse_bundle(data, source="test").id
+        path = path or tmp_path / "state" / "bundles" / f"{identity}.bundle"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def config(tmp_path) -> RobotConfig:
+    return RobotConfig(name="m1", family="points", state_dir=tmp_path / "state")

@@ -1,0 +1,282 @@
+"""The loop: what happens in an episode, and that nothing bad reaches the motors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from export.bundle import read_bundle
+from robot.clock import Clock
+from robot.config import BoxConfig, LimitsConfig, ZHold
+from robot.drivers.driver import DriverFault
+from robot.episode import EndReason, EpisodeHeader, Mode
+from robot.exploration import ZSource
+from robot.loop import Rig, Run, run_episode
+from robot.policy import Policy
+from robot.posterior import Posterior
+from robot.safety.build import build_limits
+from robot.states import State, States
+
+
+class Kept:
+    """A recorder that keeps everything in memory."""
+
+    def __init__(self) -> None:
+        self.header, self.footer, self.steps = None, None, []
+
+    def begin(self, header) -> None:
+        self.header = header
+
+    def put(self, step) -> None:
+        self.steps.append(step)
+
+    def end(self, footer) -> None:
+        self.footer = footer
+
+
+@pytest.fixture
+def make_rig(mass, make_bundle):
+    def make(limits: LimitsConfig | None = None, **bundle) -> Rig:
+        policy = Policy(read_bundle(make_bundle(**bundle)))
+        mass.connect()
+        mass.home(0)
+        states = States()
+        states.to(State.ARMED)
+        built = build_limits(
+            limits or LimitsConfig(),
+            observation_fields=mass.observation_fields,
+            robot_action_fields=mass.action_fields,
+            policy_action_fields=policy.manifest.action_fields,
+            period_s=mass.period_s,
+        )
+        return Rig(mass, policy, built, Kept(), Clock(mass.period_s, math.inf), states)
+
+    return make
+
+
+def make_run(horizon=5, stop=lambda: "", follow=lambda *_: None, noise=None) -> Run:
+    header = EpisodeHeader(
+        robot="m1",
+        family="points",
+        boot_session="b",
+        number=1,
+        trial=1,
+        bundle_id="0" * 64,
+        mode=Mode.PRIOR,
+        seed=0,
+        started_ns=0,
+        period_s=0.05,
+    )
+    z = ZSource(Posterior.prior(2), ZHold.EPISODE, np.random.default_rng(0))
+    return Run(header, horizon, z, noise, follow, stop, lambda: (5, 1))
+
+
+def assert_fault(rig: Rig, outcome, says: str) -> None:
+    assert outcome.reason is EndReason.FAULT
+    assert says in outcome.fault
+    assert rig.driver.held >= 1
+    assert rig.recorder.footer.end_reason is EndReason.FAULT
+    assert rig.recorder.footer.fault == outcome.fault
+    assert rig.recorder.footer.steps == len(rig.recorder.steps) == outcome.steps
+    assert (rig.states.current, rig.states.fault_reason) == (State.FAULT, outcome.fault)
+
+
+def test_an_episode_runs_to_its_horizon_and_rests(make_rig):
+    rig = make_rig()
+    outcome = run_episode(rig, make_run(horizon=7))
+    steps, footer = rig.recorder.steps, rig.recorder.footer
+    assert (outcome.reason, outcome.steps) == (EndReason.HORIZON, 7)
+    assert [step.index for step in steps] == list(range(7))
+    assert [step.applied[0] for step in steps] == rig.driver.commands
+    assert footer.final_observation == rig.driver.state.tolist()
+    assert (footer.clock_offset_ns, footer.clock_uncertainty_ns) == (5, 1)
+    assert all(step.reason == "" and step.requested == step.applied for step in steps)
+    assert len({tuple(step.z) for step in steps}) == 1
+    assert rig.driver.held == 1
+    assert rig.states.current is State.HOLD
+
+
+def test_every_transition_is_followed_once_in_order(make_rig):
+    rig, seen = make_rig(), []
+    run_episode(rig, make_run(follow=lambda *transition: seen.append(transition)))
+    steps, final = rig.recorder.steps, rig.recorder.footer.final_observation
+    observations = [step.observation for step in steps] + [final]
+    assert [before.tolist() for before, _, _ in seen] == observations[:-1]
+    assert [after.tolist() for _, _, after in seen] == observations[1:]
+    assert [action.tolist() for _, action, _ in seen] == [step.applied for step in steps]
+
+
+def test_noise_is_reproducible_and_its_absence_is_the_mean(make_rig):
+    def commands(noise):
+        rig = make_rig(log_std=-1.0)
+        run_episode(rig, make_run(noise=noise))
+        start = len(rig.driver.commands) - 5
+        return rig.driver.commands[start:]
+
+    assert commands(np.random.default_rng(3)) == commands(np.random.default_rng(3))
+    assert len(set(commands(np.random.default_rng(3)))) == 5
+    assert len(set(commands(None))) == 1
+
+
+def test_a_terminal_state_ends_the_episode(make_rig):
+    rig = make_rig()
+
+    def tip_over(mass):
+        mass.terminated = len(mass.commands) == 2
+
+    rig.driver.trouble = tip_over
+    outcome = run_episode(rig, make_run())
+    assert (outcome.reason, outcome.steps) == (EndReason.TERMINATED, 3)
+
+
+def test_a_stop_ends_the_episode_within_a_period(make_rig):
+    rig = make_rig()
+    run = make_run(horizon=100, stop=lambda: "asked" if len(rig.driver.commands) == 4 else "")
+    outcome = run_episode(rig, run)
+    assert (outcome.reason, outcome.steps) == (EndReason.STOPPED, 4)
+    assert rig.states.current is State.HOLD
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_an_observation_that_is_no_number_is_a_fault_and_not_an_input(make_rig, bad):
+    rig = make_rig()
+
+    def break_sensor(mass):
+        if len(mass.commands) == 2:
+            mass.period_s = bad  # the next state is computed with it
+
+    rig.driver.trouble = break_sensor
+    outcome = run_episode(rig, make_run())
+    assert_fault(rig, outcome, "observation position is")
+    assert rig.recorder.footer.final_observation == []
+    assert len(rig.driver.commands) == 3
+
+
+def test_a_stale_observation_is_a_fault_and_not_an_input(make_rig):
+    rig = make_rig()
+    rig.driver.age_ns = 501_000_000
+    outcome = run_episode(rig, make_run())
+    assert_fault(rig, outcome, "s old, at most 0.500 s are allowed")
+    assert rig.driver.commands == []
+
+
+def test_a_tighter_age_limit_makes_an_observation_stale_sooner(make_rig):
+    rig = make_rig(LimitsConfig(observation_age_s=0.05))
+    rig.driver.age_ns = 51_000_000
+    assert_fault(rig, run_episode(rig, make_run()), "at most 0.050 s")
+
+
+def test_output_that_is_no_number_never_reaches_the_driver(make_rig):
+    rig = make_rig(push=math.nan)
+    assert_fault(rig, run_episode(rig, make_run()), "the policy's action force is nan")
+    assert rig.driver.commands == []
+
+
+def test_output_outside_the_policys_range_never_reaches_the_driver(make_rig):
+    rig = make_rig()
+    rig.policy._half_range = np.array([50.0])
+    rig.policy.low, rig.policy.high = np.array([-50.0]), np.array([50.0])
+    rig.policy._centre = np.array([40.0])
+    assert_fault(rig, run_episode(rig, make_run()), "outside [-2, 2]")
+    assert rig.driver.commands == []
+
+
+@pytest.mark.parametrize(
+    "error", [DriverFault("the cable is out"), OSError("gone"), ValueError("?")]
+)
+def test_a_driver_that_fails_is_held_within_the_step(make_rig, error):
+    rig = make_rig()
+
+    def fail(mass):
+        if len(mass.commands) == 2:
+            raise error
+
+    rig.driver.trouble = fail
+    outcome = run_episode(rig, make_run())
+    assert_fault(rig, outcome, str(error))
+    assert len(rig.driver.commands) == 2
+
+
+def test_a_driver_that_cannot_be_read_is_held(make_rig):
+    rig = make_rig()
+    rig.driver.connected = False
+    assert_fault(rig, run_episode(rig, make_run()), "not connected")
+
+
+def test_a_driver_that_reports_nonsense_is_held(make_rig):
+    rig = make_rig()
+    rig.driver.apply = lambda action: action * math.nan
+    assert_fault(rig, run_episode(rig, make_run()), "the driver says that it applied")
+
+
+def test_an_interrupt_from_the_keyboard_still_holds(make_rig):
+    rig = make_rig()
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    rig.driver.trouble = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run_episode(rig, make_run())
+    assert rig.driver.held == 1
+
+
+def test_what_was_clamped_is_recorded_with_its_reason(make_rig):
+    rig = make_rig(LimitsConfig(action_range={"force": (-0.1, 0.1)}), push=100.0)
+    run_episode(rig, make_run())
+    for step in rig.recorder.steps:
+        assert abs(step.requested[0]) > 1.9
+        assert abs(step.applied[0]) == 0.1
+        assert step.reason == "range force"
+
+
+def test_what_the_hardware_did_differently_is_recorded(make_rig):
+    rig = make_rig()
+    rig.driver.apply = lambda action: action / 2
+    run_episode(rig, make_run())
+    for step in rig.recorder.steps:
+        assert step.applied[0] == step.requested[0] / 2
+        assert step.reason == "driver"
+
+
+def test_the_action_rate_is_kept_from_step_to_step(make_rig):
+    rig = make_rig(LimitsConfig(action_rate={"force": 1.0}), log_std=1.0)
+    run_episode(rig, make_run(horizon=40, noise=np.random.default_rng(0)))
+    changes = np.abs(np.diff(rig.driver.commands))
+    assert changes.max() <= 1.0 * 0.05 + 1e-12
+    assert any("rate force" in step.reason for step in rig.recorder.steps)
+
+
+def test_leaving_a_box_without_an_actuator_is_a_fault(make_rig):
+    rig = make_rig(LimitsConfig(box={"velocity": BoxConfig(low=(-0.2,), high=(0.2,))}), push=100.0)
+    assert_fault(rig, run_episode(rig, make_run(horizon=100)), "observation velocity is")
+
+
+def test_timings_and_ages_are_recorded(make_rig):
+    rig = make_rig()
+    rig.driver.age_ns = 1_000_000
+    run_episode(rig, make_run())
+    for step in rig.recorder.steps:
+        assert step.observation_age_ns >= 1_000_000
+        assert step.infer_ns > 0
+        assert step.apply_ns > 0
+
+
+def test_a_slow_step_is_marked_as_an_overrun(make_rig):
+    rig, now = make_rig(), [0]
+
+    def sleep(seconds):
+        now[0] += round(seconds * 1e9)
+
+    rig.clock = Clock(0.05, 1.0, now_ns=lambda: now[0], sleep=sleep)
+    rig.driver.read = lambda read=rig.driver.read: type(read())(read().values, now[0])
+
+    def work(mass):
+        now[0] += 120_000_000 if len(mass.commands) == 2 else 1_000_000
+
+    rig.driver.trouble = work
+    outcome = run_episode(rig, make_run())
+    assert [step.overrun for step in rig.recorder.steps] == [False, False, True, False, False]
+    assert outcome.overruns == 1

@@ -1,0 +1,68 @@
+"""The policy: what comes out of the graphs is what was put in, and the rest is arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from export.bundle import read_bundle
+from robot.policy import Policy, PolicyError
+
+OBSERVATION = np.array([0.3, -0.1])
+
+
+@pytest.fixture
+def make_policy(make_bundle):
+    return lambda **options: Policy(read_bundle(make_bundle(**options)))
+
+
+def test_mean_action_is_the_squashed_mean_in_physical_units(make_policy):
+    action = make_policy(push=0.7).act(OBSERVATION, np.array([0.9, 5.0]))
+    np.testing.assert_allclose(action, 2.0 * np.tanh(0.7 * 0.9), rtol=1e-6)
+    assert action.dtype == np.float64
+
+
+def test_noise_has_the_spread_of_log_std(make_policy):
+    policy, rng = make_policy(push=0.0, log_std=-2.0), np.random.default_rng(0)
+    drawn = [policy.act(OBSERVATION, np.zeros(2), rng)[0] for _ in range(5_000)]
+    assert np.std(np.arctanh(np.array(drawn) / 2.0)) == pytest.approx(math.exp(-2.0), rel=0.05)
+
+
+def test_saturated_actions_stay_inside_the_bounds(make_policy):
+    policy = make_policy(push=1e6)
+    assert policy.act(OBSERVATION, np.array([1.0, 0.0])).tolist() == [2.0]
+    assert policy.act(OBSERVATION, np.array([-1.0, 0.0])).tolist() == [-2.0]
+
+
+def test_a_factor_and_a_label_come_from_one_transition(make_policy):
+    policy = make_policy(reward=3.0)
+    action = np.array([1.5])
+    assert policy.decode(OBSERVATION, action, np.array([2.0, 0.0])) == pytest.approx(3.0 * 2.0)
+    mean, variance = policy.encode(OBSERVATION, action, -4.0, OBSERVATION)
+    np.testing.assert_allclose(mean, [-4.0, 0.0])
+    np.testing.assert_allclose(variance, math.log1p(math.e), rtol=1e-6)
+
+
+def test_the_next_observation_is_encoded_where_the_manifest_says_so(make_policy):
+    policy = make_policy(next_observation=True)
+    mean, _ = policy.encode(OBSERVATION, np.array([1.0]), 0.5, np.array([7.0, 0.0]))
+    np.testing.assert_allclose(mean, [0.5, 7.0])
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "says"),
+    [
+        ({"push": math.nan}, "policy.onnx gives the action"),
+        ({"reward": math.nan}, "decoder.onnx gives the reward"),
+    ],
+)
+def test_a_dry_run_finds_graphs_that_give_no_numbers(make_policy, spoiled, says):
+    with pytest.raises(PolicyError, match=says):
+        make_policy(**spoiled).dry_run(OBSERVATION)
+
+
+def test_an_input_of_another_width_is_named(make_policy):
+    with pytest.raises(PolicyError, match="'observation' is 3 wide, expected 2"):
+        make_policy().act(np.zeros(3), np.zeros(2))
