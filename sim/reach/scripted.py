@@ -1,0 +1,166 @@
+"""Scripted data for `reach`: suboptimal, and covering far more than each task's own target.
+
+Where a task's data only ever went to its own target, the state alone would explain the reward and a
+context encoder would learn nothing. So most episodes go elsewhere, and are labelled all the same.
+It knows the family and rollouts; nothing of datasets on disk or of learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.family import Array, bounds
+from sim.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
+from sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
+
+BEST_GAIN = 3.0  # of 0.5 to 4, no gain reaches much sooner: the arm's speed limit decides
+STYLES = ("own target", "elsewhere", "waypoints", "wander")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one scripted episode does, whatever it meets: action = gain·(aim − position) + noise.
+
+    `aims` and `noise` are `(horizon, 3)` in metres, base frame.
+    """
+
+    seed: int
+    gain: float
+    aims: Array
+    noise: Array
+
+
+def plan(family: ReachFamily, target: Array, style: str, rng: np.random.Generator) -> Plan:
+    """Draw one episode's plan in one of the `STYLES`, with its own gain and noise."""
+    horizon = family.horizon
+    gain = rng.uniform(0.3, 1.5)
+    noise = _correlated(rng, horizon, deviation=rng.uniform(0.002, 0.015))
+    if style == "own target":
+        stops = [target]
+    elif style == "elsewhere":
+        stops = [_anywhere(family, rng)]
+    elif style == "waypoints":
+        stops = [_anywhere(family, rng) for _ in range(rng.integers(2, 5))]
+        if rng.random() < 0.5:
+            stops[rng.integers(len(stops))] = target
+    else:
+        stops = [np.array(family.arm.home_position)]
+        gain = rng.uniform(0.0, 0.1)
+        noise = _correlated(rng, horizon, deviation=rng.uniform(0.02, 0.05))
+    held = np.sort(rng.integers(0, horizon, len(stops) - 1))
+    which = np.searchsorted(held, np.arange(horizon), side="right")
+    return Plan(int(rng.integers(2**31)), gain, np.array(stops)[which], noise)
+
+
+def collect_scripted(
+    family: ReachFamily,
+    seed: int,
+    tasks: Array,
+    episodes_per_task: int,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[LabelledEpisode]:
+    """Yield `episodes_per_task` labelled episodes of every task, task by task.
+
+    The styles take turns, so that each task has equally many of each. Everything follows from
+    `seed`: an episode does not depend on how many others were asked for, nor on `threads`.
+
+    Args:
+        family: which arm.
+        seed: of the whole collection.
+        tasks: `(task, 3)` targets.
+        episodes_per_task: at least 1.
+        threads: simulator threads.
+        progress: called with the episodes done and the episodes in all.
+    """
+    if episodes_per_task < 1:
+        raise ValueError(f"episodes_per_task is {episodes_per_task}: expected at least 1")
+    jobs = [(task, episode) for task in range(len(tasks)) for episode in range(episodes_per_task)]
+    low, high = bounds(family.action_fields)
+    for first in range(0, len(jobs), BATCH):
+        batch = jobs[first : first + BATCH]
+        plans = [
+            plan(
+                family,
+                tasks[task],
+                STYLES[episode % len(STYLES)],
+                np.random.default_rng([seed, task, episode]),
+            )
+            for task, episode in batch
+        ]
+        indices = [task for task, _ in batch]
+        simulator = family.simulator(len(batch), threads)
+        try:
+            yield from rollout(
+                simulator,
+                family,
+                _follow(family, plans, low, high),
+                np.array([each.seed for each in plans]),
+                tasks[indices],
+                indices,
+            )
+        finally:
+            simulator.close()
+        if progress is not None:
+            progress(first + len(batch), len(jobs))
+
+
+def scripted_return(
+    family: ReachFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+) -> float:
+    """Mean return of going straight to the target, which it is told: close to the best there is.
+
+    Every task `(task, 3)` from every seed `(seed,)`.
+    """
+    every_task, every_seed = pairs(tasks, seeds)
+    low, high = bounds(family.action_fields)
+    simulator = family.simulator(len(every_seed), threads)
+
+    def straight(observations: Array) -> Array:
+        return np.clip(BEST_GAIN * (every_task - family.end_effector(observations)), low, high)
+
+    try:
+        return mean_return(rollout(simulator, family, straight, every_seed, every_task))
+    finally:
+        simulator.close()
+
+
+def _follow(
+    family: ReachFamily, plans: list[Plan], low: Array, high: Array
+) -> Callable[[Array], Array]:
+    """The policy of a batch of plans; counts its own steps."""
+    gains = np.array([each.gain for each in plans])[:, None]
+    aims = np.stack([each.aims for each in plans], axis=1)
+    noise = np.stack([each.noise for each in plans], axis=1)
+    steps = iter(range(family.horizon))
+
+    def act(observations: Array) -> Array:
+        step = next(steps)
+        wanted = gains * (aims[step] - family.end_effector(observations)) + noise[step]
+        return np.clip(wanted, low, high)
+
+    return act
+
+
+def _anywhere(family: ReachFamily, rng: np.random.Generator) -> Array:
+    """A point of the ball that holds all targets, above the table, `(3,)`."""
+    home = np.array(family.arm.home_position)
+    while True:
+        direction = rng.standard_normal(3)
+        radius = 1.1 * OUTER_RADIUS * rng.random() ** (1 / 3)
+        point = home + radius * direction / np.linalg.norm(direction)
+        if point[2] >= family.arm.table_height + TABLE_CLEARANCE:
+            return point
+
+
+def _correlated(rng: np.random.Generator, steps: int, deviation: float) -> Array:
+    """Gaussian noise `(steps, 3)` of that deviation, correlated over a random 1 to 15 steps."""
+    keep = np.exp(-1.0 / rng.uniform(1.0, 15.0))
+    noise = rng.standard_normal((steps, 3))
+    for step in range(1, steps):
+        noise[step] = keep * noise[step - 1] + np.sqrt(1 - keep**2) * noise[step]
+    return deviation * noise
