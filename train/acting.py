@@ -1,0 +1,147 @@
+"""The agent acting in a batch of simulated copies: in-process exploration, and whole trials.
+
+Turns physical units into training units and back; what a trial is (K exploration episodes, a
+posterior after each) is the same here as on the robot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sim.family import Array, BatchSimulator, TaskFamily
+from sim.rollout import LabelledEpisode, rollout
+from train.networks import squashed_sample
+from train.posterior import sample
+from train.replay import Batch
+from train.smac import Agent
+
+ZHold = Literal["episode", "step"]
+Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
+
+
+def to_training_units(agent: Agent, episode: LabelledEpisode) -> LabelledEpisode:
+    """The same episode as the networks see it, float32."""
+    constants = agent.normalisation
+    return LabelledEpisode(
+        task_index=episode.task_index,
+        observations=(
+            (episode.observations - constants.observation_mean) / constants.observation_std
+        ).astype(np.float32),
+        actions=(
+            (episode.actions - constants.action_centre) / constants.action_half_range
+        ).astype(np.float32),
+        rewards=((episode.rewards - constants.reward_mean) / constants.reward_std).astype(
+            np.float32
+        ),
+        terminated=episode.terminated,
+    )
+
+
+def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
+    """All transitions of `episodes` (physical units) as one task's context, `(1, transition, ...)`."""
+    scaled = [to_training_units(agent, episode) for episode in episodes]
+
+    def join(parts: list[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32)).unsqueeze(0)
+
+    reward = join([episode.rewards for episode in scaled])
+    return Batch(
+        observation=join([episode.observations[:-1] for episode in scaled]),
+        action=join([episode.actions for episode in scaled]),
+        reward=reward,
+        next_observation=join([episode.observations[1:] for episode in scaled]),
+        done=torch.zeros_like(reward),
+    )
+
+
+@torch.no_grad()
+def infer(agent: Agent, contexts: Sequence[Sequence[LabelledEpisode]]) -> tuple[Tensor, Tensor]:
+    """Posterior mean and variance of each context, `(context, latent)`; empty ones are the prior."""
+    means, variances = [], []
+    for episodes in contexts:
+        if episodes:
+            mean, variance = agent.infer(context_of(agent, episodes))
+        else:
+            mean, variance = torch.zeros(1, agent.latent_size), torch.ones(1, agent.latent_size)
+        means.append(mean)
+        variances.append(variance)
+    return torch.cat(means), torch.cat(variances)
+
+
+@torch.no_grad()
+def run_episodes(
+    agent: Agent,
+    family: TaskFamily,
+    simulator: BatchSimulator,
+    seeds: NDArray[np.int64],
+    tasks: Array,
+    posterior: tuple[Tensor, Tensor],
+    *,
+    z_hold: ZHold,
+    mean_action: bool,
+) -> list[LabelledEpisode]:
+    """One episode in each copy, z drawn from `posterior` `(env, latent)` once or at each step."""
+    constants = agent.normalisation
+    held = sample(*posterior)
+
+    def act(observations: Array) -> Array:
+        z = held if z_hold == "episode" else sample(*posterior)
+        scaled = (observations - constants.observation_mean) / constants.observation_std
+        mean, log_std = agent.policy(torch.from_numpy(scaled.astype(np.float32)), z)
+        squashed = torch.tanh(mean) if mean_action else squashed_sample(mean, log_std)
+        return constants.action_centre + constants.action_half_range * squashed.double().numpy()
+
+    return rollout(simulator, family, act, seeds, tasks)
+
+
+def explore(
+    agent: Agent,
+    family: TaskFamily,
+    simulator: BatchSimulator,
+    tasks: Array,
+    rng: np.random.Generator,
+    *,
+    prior_episodes: int,
+    posterior_episodes: int,
+    z_hold: ZHold,
+    relabel: Relabel | None = None,
+) -> list[list[LabelledEpisode]]:
+    """One trial in each copy: z ~ prior, then z ~ q(z|context of this trial).
+
+    Args:
+        tasks: `(env, parameter)`, the tasks whose true rewards label the episodes.
+        relabel: `(episode, env)` → rewards `(T,)` to use instead of the true ones.
+
+    Returns:
+        Per copy, its episodes in order, labelled with the rewards that made its context.
+    """
+    trials: list[list[LabelledEpisode]] = [[] for _ in range(simulator.n_envs)]
+    for index in range(prior_episodes + posterior_episodes):
+        context = trials if index >= prior_episodes else [[] for _ in trials]
+        episodes = run_episodes(
+            agent,
+            family,
+            simulator,
+            rng.integers(2**31, size=simulator.n_envs),
+            tasks,
+            infer(agent, context),
+            z_hold=z_hold,
+            mean_action=False,
+        )
+        for env, episode in enumerate(episodes):
+            if relabel is not None:
+                episode = LabelledEpisode(
+                    task_index=episode.task_index,
+                    observations=episode.observations,
+                    actions=episode.actions,
+                    rewards=relabel(episode, env),
+                    terminated=episode.terminated,
+                )
+            trials[env].append(episode)
+    return trials

@@ -1,0 +1,112 @@
+"""From an agent to a bundle: what the exporter is told about a policy."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.bundle import Bundle
+from export.manifest import Description, FieldSpec, Provenance
+from export.writer import write_bundle
+from sim.family import Field
+from train.acting import context_of
+from train.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from train.posterior import sample
+from train.run import Run
+from train.smac import Agent
+
+PARITY_SAMPLES = 1024
+
+
+class Exporter:
+    """Writes bundles of one agent object; exporting it again after training costs little."""
+
+    def __init__(self, run: Run, agent: Agent) -> None:
+        self.run, self.agent = run, agent
+        constants = agent.normalisation
+        self._graphs = {
+            "policy": PolicyGraph(agent.policy, constants).eval(),
+            "encoder": EncoderGraph(agent.encoder, constants).eval(),
+            "decoder": DecoderGraph(agent.decoder, constants).eval(),
+        }
+        self._samples = _samples(run, agent)
+
+    def write(
+        self,
+        path: Path,
+        *,
+        phase: Literal["offline", "self-supervised"],
+        updates: int,
+        parent: str | None = None,
+    ) -> Bundle:
+        """Export, check against torch, write atomically.
+
+        Raises:
+            ParityError: ONNX Runtime and torch disagree; nothing is written.
+        """
+        family, config = self.run.family, self.run.config
+        text = config.model_dump_json(exclude={"robot"})
+        description = Description(
+            family=family.name,
+            robot=family.robot,
+            observation_fields=field_specs(family.observation_fields),
+            action_fields=field_specs(family.action_fields),
+            period_s=family.period_s,
+            horizon=family.horizon,
+            latent_size=self.agent.latent_size,
+            context_has_next_observation=self.agent.shape.next_in_context,
+            task_embeddings=tuple(tuple(row) for row in self._task_embeddings().tolist()),
+            provenance=Provenance(
+                fieldtune_version=fieldtune_version(),
+                dataset=self.run.dataset.id,
+                config_sha256=hashlib.sha256(text.encode()).hexdigest(),
+                seed=config.seed,
+                phase=phase,
+                updates=updates,
+                parent_bundle=parent,
+            ),
+        )
+        return write_bundle(path, description, samples=self._samples, **self._graphs)
+
+    def _task_embeddings(self) -> NDArray[np.float64]:
+        """z of each training task's whole offline data, `(task, latent)`: same weights, same z."""
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(self.run.config.seed)
+            posteriors = [
+                self.agent.infer(context_of(self.agent, episodes))
+                for episodes in self.run.dataset.train
+            ]
+            return torch.cat([sample(*posterior) for posterior in posteriors]).double().numpy()
+
+
+def field_specs(fields: tuple[Field, ...]) -> tuple[FieldSpec, ...]:
+    """A family's fields as a manifest spells them."""
+    return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in fields)
+
+
+def fieldtune_version() -> str:
+    try:
+        return version("fieldtune")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
+    """Rows over the dataset's own range, for the parity check."""
+    data, rng = run.dataset, np.random.default_rng(run.config.seed)
+    observations = data.observations()
+    rows = rng.integers(len(observations), size=PARITY_SAMPLES)
+    columns = {
+        "observation": observations[rows],
+        "action": data.actions()[rows],
+        "reward": data.rewards()[rows, None],
+        "z": rng.standard_normal((PARITY_SAMPLES, agent.latent_size)),
+    }
+    return {name: column.astype(np.float32) for name, column in columns.items()}
+

@@ -1,0 +1,192 @@
+"""Labelled multi-task datasets on disk, as Minari keeps them.
+
+One folder is one Minari dataset; each episode's attributes hold its task's parameters and split,
+and the folder's metadata holds the family. Knows nothing of networks or training units.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import minari
+import numpy as np
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
+
+from sim.family import Array, TaskFamily, bounds
+from sim.rollout import LabelledEpisode
+
+FORMAT = 1
+Split = Literal["train", "test"]
+
+
+class DatasetError(Exception):
+    """The dataset cannot be used. The message names the folder, what is wrong and the cure."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All episodes of a family's tasks: `train[task]` and `test[task]` list a task's episodes."""
+
+    id: str
+    train_tasks: Array
+    test_tasks: Array
+    train: list[list[LabelledEpisode]]
+    test: list[list[LabelledEpisode]]
+
+    def observations(self) -> Array:
+        """Every observation of the training tasks that an action was taken in, `(transition, observation)`."""
+        return np.concatenate([e.observations[:-1] for task in self.train for e in task])
+
+    def actions(self) -> Array:
+        return np.concatenate([e.actions for task in self.train for e in task])
+
+    def rewards(self) -> Array:
+        return np.concatenate([e.rewards for task in self.train for e in task])
+
+
+def write_dataset(
+    folder: Path,
+    family: TaskFamily,
+    *,
+    train: Sequence[LabelledEpisode],
+    test: Sequence[LabelledEpisode],
+    how: dict[str, Any],
+) -> str:
+    """Write a dataset, all or nothing; return its id.
+
+    Args:
+        train, test: episodes whose `task_index` counts within that split of `family.split()`.
+        how: how it was made, kept in the metadata for the card.
+
+    Raises:
+        DatasetError: `folder` already exists.
+    """
+    if folder.exists():
+        raise DatasetError(
+            f"{folder} exists; a dataset is never overwritten: remove it or choose another --out"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    name = f"fieldtune/{family.name}-v0"
+    low, high = bounds(family.observation_fields)
+    action_low, action_high = bounds(family.action_fields)
+    (temporary / "data").mkdir(parents=True)
+    storage = MinariStorage.new(
+        temporary / "data",
+        observation_space=gymnasium.spaces.Box(low, high, dtype=np.float64),
+        action_space=gymnasium.spaces.Box(action_low, action_high, dtype=np.float64),
+    )
+    tasks = family.split()
+    buffers, attributes = [], []
+    for split, episodes, parameters in (("train", train, tasks.train), ("test", test, tasks.test)):
+        for episode in episodes:
+            buffers.append(_buffer(episode))
+            attributes.append(
+                {
+                    "split": split,
+                    "task_index": episode.task_index,
+                    "task": np.asarray(parameters[episode.task_index], np.float64),
+                }
+            )
+    storage.update_metadata(
+        {
+            "dataset_id": name,
+            "minari_version": minari.__version__,
+            "algorithm_name": str(how.get("policy", "")),
+            "fieldtune": {
+                "format": FORMAT,
+                "family": family.name,
+                "robot": family.robot,
+                "observation_fields": [[f.name, f.unit, f.width] for f in family.observation_fields],
+                "action_fields": [[f.name, f.unit, f.width] for f in family.action_fields],
+                "train_tasks": tasks.train.tolist(),
+                "test_tasks": tasks.test.tolist(),
+                "how": how,
+            },
+        }
+    )
+    storage.update_episodes(buffers)
+    storage.update_episode_metadata(attributes)
+    temporary.replace(folder)
+    return name
+
+
+def _buffer(episode: LabelledEpisode) -> EpisodeBuffer:
+    steps = len(episode.actions)
+    last = np.arange(steps) == steps - 1
+    return EpisodeBuffer(
+        observations=episode.observations,
+        actions=episode.actions,
+        rewards=episode.rewards,
+        terminations=last & episode.terminated,
+        truncations=last & (not episode.terminated),
+    )
+
+
+def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
+    """Load a dataset and check that it is this family's.
+
+    Raises:
+        DatasetError: missing, unreadable, of another family or with other fields.
+    """
+    metadata = read_metadata(folder)
+    if metadata["family"] != family.name:
+        raise DatasetError(
+            f"{folder}: family is {metadata['family']!r}, the run's is {family.name!r}; "
+            "set data.path to this family's dataset or change family"
+        )
+    for key, fields in (
+        ("observation_fields", family.observation_fields),
+        ("action_fields", family.action_fields),
+    ):
+        expected = [[f.name, f.unit, f.width] for f in fields]
+        if metadata[key] != expected:
+            raise DatasetError(
+                f"{folder}: {key} are {metadata[key]}, {family.name} ({family.robot}) has "
+                f"{expected}; collect again for this robot"
+            )
+    dataset = minari.MinariDataset(folder / "data")
+    train_tasks, test_tasks = np.array(metadata["train_tasks"]), np.array(metadata["test_tasks"])
+    split: dict[str, list[list[LabelledEpisode]]] = {
+        "train": [[] for _ in train_tasks],
+        "test": [[] for _ in test_tasks],
+    }
+    attributes = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    for episode, attribute in zip(dataset.iterate_episodes(), attributes, strict=True):
+        index = int(attribute["task_index"])
+        split[str(attribute["split"])][index].append(
+            LabelledEpisode(
+                task_index=index,
+                observations=np.asarray(episode.observations),
+                actions=np.asarray(episode.actions),
+                rewards=np.asarray(episode.rewards),
+                terminated=bool(episode.terminations[-1]),
+            )
+        )
+    return Dataset(str(dataset.id), train_tasks, test_tasks, split["train"], split["test"])
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What `write_dataset` said of a dataset."""
+    if not (folder / "data").is_dir():
+        raise DatasetError(
+            f"{folder}: no dataset here; make one with `fieldtune collect --config FILE`"
+        )
+    try:
+        metadata = MinariStorage.read_raw_metadata(folder / "data")
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{folder}: metadata cannot be read ({error})") from error
+    known = metadata.get("fieldtune")
+    if not isinstance(known, dict) or known.get("format") != FORMAT:
+        raise DatasetError(
+            f"{folder}: a Minari dataset without fieldtune's metadata (format {FORMAT}); "
+            "it does not say which task each episode belongs to"
+        )
+    return known

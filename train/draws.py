@@ -1,0 +1,59 @@
+"""What one update sees: a context h and an independent batch h' of each drawn task.
+
+Knows the replays and how contexts are configured; not what is done with them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from train.config import Algorithm, Context, Offline, SelfSupervised
+from train.replay import Batch, Replay, concatenate
+
+
+def draw_context(
+    replay: Replay, rng: np.random.Generator, tasks: list[int], settings: Context
+) -> Batch:
+    """One context for each task, all of one length so that they stack."""
+    size = int(rng.integers(settings.size[0], settings.size[1] + 1))
+    trajectories = None
+    if settings.source == "trajectories":
+        trajectories = int(rng.integers(1, settings.trajectories + 1))
+    return replay.context(rng, tasks, size, trajectories)
+
+
+def draw_offline(
+    replay: Replay, rng: np.random.Generator, settings: Algorithm, phase: Offline
+) -> tuple[Batch, Batch]:
+    """Phase 1: context and batch of a meta-batch of tasks."""
+    tasks = _meta_batch(replay.tasks_with_data, rng, settings.meta_batch)
+    context = draw_context(replay, rng, tasks, phase.context)
+    return context, replay.transitions(rng, tasks, settings.batch)
+
+
+def draw_union(
+    offline: Replay,
+    labelled: Replay,
+    rng: np.random.Generator,
+    settings: Algorithm,
+    phase: SelfSupervised,
+) -> tuple[Batch, Batch]:
+    """Phase 2: a fixed share of offline rows in each batch, and of contexts over updates.
+
+    Tasks are those that exploration was labelled for.
+    """
+    tasks = _meta_batch(labelled.tasks_with_data, rng, settings.meta_batch)
+    source = offline if rng.random() < phase.offline_share else labelled
+    context = draw_context(source, rng, tasks, phase.context)
+    rows = round(settings.batch * phase.offline_share)
+    batch = concatenate(
+        [
+            offline.transitions(rng, tasks, rows),
+            labelled.transitions(rng, tasks, settings.batch - rows),
+        ]
+    )
+    return context, batch
+
+
+def _meta_batch(known: list[int], rng: np.random.Generator, size: int) -> list[int]:
+    return [int(i) for i in rng.choice(known, size=min(size, len(known)), replace=False)]

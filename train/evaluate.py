@@ -1,0 +1,121 @@
+"""The meta-test protocol: adaptation from one's own exploration, and from offline data.
+
+The reported return is that of the episode after K exploration episodes with real rewards, mean
+action, z sampled from the posterior (ALGORITHM.md, meta-test). Only these functions produce
+returns that are reported, so that every method is measured alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sim.family import Array, TaskFamily
+from train.acting import ZHold, explore, infer, run_episodes
+from train.config import Evaluation
+from train.replay import Replay
+from train.smac import Agent
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OnlineResult:
+    """Adaptation from self-collected contexts.
+
+    `curve[k]` holds the returns after k context episodes, `(K+1, task, repeat)`; `embeddings` the
+    posterior means after K, `(task, repeat, latent)`.
+    """
+
+    curve: Floats
+    embeddings: Floats
+
+    @property
+    def mean_return(self) -> float:
+        return float(self.curve[-1].mean())
+
+
+@dataclass(frozen=True)
+class OfflineResult:
+    """Adaptation from offline contexts: `returns` `(task, repeat)`, `embeddings` as online."""
+
+    returns: Floats
+    embeddings: Floats
+
+    @property
+    def mean_return(self) -> float:
+        return float(self.returns.mean())
+
+
+class Evaluator:
+    """Owns one batch of simulated robots, a copy for each (task, repeat), and reuses it."""
+
+    def __init__(
+        self, family: TaskFamily, tasks: Array, settings: Evaluation, z_hold: ZHold, threads: int = 1
+    ) -> None:
+        self.family, self.settings, self.z_hold = family, settings, z_hold
+        self.n_tasks = len(tasks)
+        self.tasks = np.repeat(tasks, settings.repeats, axis=0)
+        self.simulator = family.simulator(len(self.tasks), threads)
+
+    def online(self, agent: Agent, seed: int) -> OnlineResult:
+        """The whole adaptation curve, from 0 to K context episodes with true rewards."""
+        curve = []
+        with _own_randomness(seed) as rng:
+            trials = explore(
+                agent,
+                self.family,
+                self.simulator,
+                self.tasks,
+                rng,
+                prior_episodes=self.settings.context_episodes,
+                posterior_episodes=0,
+                z_hold=self.z_hold,
+            )
+            for k in range(self.settings.context_episodes + 1):
+                posterior = infer(agent, [trial[:k] for trial in trials])
+                returns, means = self._act(agent, posterior, rng)
+                curve.append(returns)
+        return OnlineResult(np.stack(curve), means)
+
+    def offline(self, agent: Agent, data: Replay, seed: int) -> OfflineResult:
+        """As many transitions as K episodes have, drawn from all of each task's offline data."""
+        length = self.settings.context_episodes * self.family.horizon
+        tasks = [task for task in range(self.n_tasks) for _ in range(self.settings.repeats)]
+        with _own_randomness(seed) as rng, torch.no_grad():
+            posterior = agent.infer(data.context(rng, tasks, length, trajectories=None))
+            return OfflineResult(*self._act(agent, posterior, rng))
+
+    def _act(
+        self, agent: Agent, posterior: tuple[Tensor, Tensor], rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        episodes = run_episodes(
+            agent,
+            self.family,
+            self.simulator,
+            rng.integers(2**31, size=len(self.tasks)),
+            self.tasks,
+            posterior,
+            z_hold="episode",
+            mean_action=True,
+        )
+        shape = (self.n_tasks, self.settings.repeats)
+        returns = np.array([episode.rewards.sum() for episode in episodes]).reshape(shape)
+        return returns, posterior[0].double().numpy().reshape(*shape, -1)
+
+    def close(self) -> None:
+        self.simulator.close()
+
+
+@contextmanager
+def _own_randomness(seed: int) -> Iterator[np.random.Generator]:
+    """Draws that depend on `seed` alone and leave the training's random state where it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield np.random.default_rng(seed)

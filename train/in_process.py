@@ -1,0 +1,82 @@
+"""Phase 2 without a robot: exploration in the batched simulator of this process.
+
+With true rewards it is the online oracle that self-supervision is measured against; with the
+decoder's it is the loop of `fieldtune finetune` minus the bridge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sim.family import Array, BatchSimulator
+from sim.rollout import LabelledEpisode
+from train.acting import explore
+from train.curves import Curves
+from train.run import Run
+from train.self_supervised import SelfSupervisedPhase
+
+TRIALS_AT_ONCE = 16
+
+
+def train_in_process(
+    run: Run,
+    *,
+    true_rewards: bool,
+    name: str,
+    on_update: Callable[[int], None] = lambda _: None,
+) -> SelfSupervisedPhase:
+    """Run phase 2 to `self_supervised.updates`, continuing from its own checkpoint.
+
+    Data arrives at the same rate per update as it does from a robot, so that methods compare.
+
+    Args:
+        true_rewards: label exploration with the family's reward (the oracle), not the decoder's.
+        name: names the checkpoint and the curves.
+    """
+    phase = SelfSupervisedPhase(run, true_rewards=true_rewards)
+    checkpoint = run.folder / "checkpoints" / f"{name}.safetensors"
+    if checkpoint.exists():
+        phase.restore(checkpoint)
+        on_update(phase.updates)
+    settings = run.config.self_supervised
+    simulator = run.family.simulator(TRIALS_AT_ONCE)
+    try:
+        with Curves(run.curves / name) as curves:
+            while phase.updates < settings.updates:
+                if phase.updates >= phase.allowed_updates and not phase.full:
+                    _collect(run, phase, simulator)
+                    continue
+                curves.add(phase.updates, phase.update())
+                on_update(phase.updates)
+                if phase.updates % settings.checkpoint_every == 0:
+                    phase.save(checkpoint)
+    finally:
+        simulator.close()
+    phase.save(checkpoint)
+    return phase
+
+
+def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) -> None:
+    """One trial in each copy; each trial's episodes join the task it was labelled for."""
+    tasks = phase.draw_tasks(simulator.n_envs)
+    embeddings = phase.embeddings(tasks)
+
+    def relabel(episode: LabelledEpisode, env: int) -> Array:
+        return phase.label(episode, embeddings[env])
+
+    exploration = run.config.robot.exploration
+    trials = explore(
+        phase.average,
+        run.family,
+        simulator,
+        run.dataset.train_tasks[tasks],
+        phase.rng,
+        prior_episodes=exploration.prior_episodes,
+        posterior_episodes=exploration.posterior_episodes,
+        z_hold=exploration.z_hold.value,
+        relabel=None if phase.true_rewards else relabel,
+    )
+    for task, trial in zip(tasks, trials, strict=True):
+        for episode in trial:
+            if not phase.full:
+                phase.add(task, episode)

@@ -1,0 +1,39 @@
+"""Self-labels: rewards for reward-free episodes, from the agent's own decoder.
+
+Labels come from z of real offline contexts, never from the prior: the decoder is only right there
+(Pong et al. 2022, sec. 5.2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sim.rollout import LabelledEpisode
+from train.acting import to_training_units
+from train.posterior import sample
+from train.replay import Replay
+from train.smac import Agent
+
+
+@torch.no_grad()
+def task_embeddings(
+    agent: Agent, offline: Replay, rng: np.random.Generator, tasks: list[int], context: int
+) -> Tensor:
+    """z_r ~ q(z|h), `(task, latent)`, with h of `context` transitions of each task's offline data."""
+    return sample(*agent.infer(offline.context(rng, tasks, context, trajectories=None)))
+
+
+@torch.no_grad()
+def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArray[np.float64]:
+    """r̂ = decoder(s, a, z) for each step, `(T,)`, in the family's own units; z is `(latent,)`."""
+    scaled = to_training_units(agent, episode)
+    predicted = agent.decoder(
+        torch.from_numpy(scaled.observations[:-1]),
+        torch.from_numpy(scaled.actions),
+        z.expand(len(scaled.actions), -1),
+    )
+    constants = agent.normalisation
+    return predicted.squeeze(-1).double().numpy() * constants.reward_std + constants.reward_mean

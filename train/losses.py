@@ -1,0 +1,49 @@
+"""SMAC's losses: pure functions of tensors, each beside its equation.
+
+Rows are flattened `(task · transition, ...)`. Equation numbers are of Pong et al. 2022
+(arXiv 2107.03974).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def critic_target(reward: Tensor, done: Tensor, next_value: Tensor, discount: float) -> Tensor:
+    """r + γ·(1−d)·min Q_target(s', a', z), eq. 5; `reward` is already scaled."""
+    return reward + discount * (1.0 - done) * next_value
+
+
+def critic_loss(q1: Tensor, q2: Tensor, target: Tensor) -> Tensor:
+    """Squared Bellman error of both critics, eq. 5."""
+    return F.mse_loss(q1, target) + F.mse_loss(q2, target)
+
+
+def softmax_weights(advantage: Tensor, temperature: float) -> Tensor:
+    """softmax(A/β) over the whole flattened batch, times its size: the authors' implementation."""
+    return torch.softmax(advantage / temperature, dim=0) * advantage.numel()
+
+
+def standardised_weights(advantage: Tensor, temperature: float, clip: float) -> Tensor:
+    """exp(A / (temperature·std A)), mean one, clipped: eq. 6 with its scale λ set from the data."""
+    scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-6) / temperature
+    weights = torch.exp(scaled.clamp(max=10.0))
+    return (weights / weights.mean()).clamp(max=clip)
+
+
+def awac_loss(log_prob: Tensor, weights: Tensor) -> Tensor:
+    """−log π(a|s,z) · w, eq. 6."""
+    return -(log_prob * weights).mean()
+
+
+def q_loss(q: Tensor, scale_by_q: bool) -> Tensor:
+    """−Q(s, ã, z), the online phase's extra actor term; divided by mean |Q| if asked."""
+    scale = q.detach().abs().mean() + 1e-6 if scale_by_q else 1.0
+    return -q.mean() / scale
+
+
+def reconstruction_loss(predicted: Tensor, reward: Tensor) -> Tensor:
+    """(r(s,a,z) − r)², eq. 7, on the reward the critic's scale never touches."""
+    return F.mse_loss(predicted, reward)

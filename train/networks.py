@@ -1,0 +1,212 @@
+"""The agent's networks, in normalised units, and their exportable forms in physical ones.
+
+Training works on observations of zero mean and unit variance, actions in [−1, 1] and rewards of
+unit variance; `Normalisation` holds the constants, and the `*Graph` modules carry them so that
+nothing outside a bundle has to know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOG_STD_RANGE = (-5.0, 1.0)
+ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
+MIN_VARIANCE = 1e-6
+
+
+def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
+    """ReLU network through `sizes`, linear at the end; layer norm before each ReLU if asked."""
+    layers: list[nn.Module] = []
+    for index, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(nn.Linear(inputs, outputs))
+        if index < len(sizes) - 2:
+            if layer_norm:
+                layers.append(nn.LayerNorm(outputs))
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+class Policy(nn.Module):
+    """π(a|s,z): a Gaussian squashed by tanh into [−1, 1]."""
+
+    def __init__(self, observation: int, action: int, latent: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.body = mlp([observation + latent, *hidden, 2 * action])
+
+    def forward(self, observation: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-std before squashing, each `(..., action)`."""
+        mean, log_std = self.body(torch.cat([observation, z], dim=-1)).chunk(2, dim=-1)
+        return mean, log_std.clamp(*LOG_STD_RANGE)
+
+
+def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+    """log π of `action` in [−1, 1] under the tanh-Gaussian, summed over its components."""
+    action = action.clamp(-1 + ACTION_EDGE, 1 - ACTION_EDGE)
+    noise = (torch.atanh(action) - mean) * torch.exp(-log_std)
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    return (gaussian - torch.log1p(-action.square())).sum(dim=-1)
+
+
+def squashed_sample(mean: Tensor, log_std: Tensor) -> Tensor:
+    """Reparameterised action in [−1, 1]."""
+    return torch.tanh(mean + log_std.exp() * torch.randn_like(mean))
+
+
+class Critic(nn.Module):
+    """Q(s,a,z), a scalar per row."""
+
+    def __init__(
+        self, observation: int, action: int, latent: int, hidden: Sequence[int], layer_norm: bool
+    ) -> None:
+        super().__init__()
+        self.body = mlp([observation + action + latent, *hidden, 1], layer_norm)
+
+    def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return self.body(torch.cat([observation, action, z], dim=-1)).squeeze(-1)
+
+
+class Encoder(nn.Module):
+    """One transition (s, a, r[, s']) → one Gaussian factor of q(z|h)."""
+
+    def __init__(
+        self, observation: int, action: int, latent: int, hidden: Sequence[int], next_too: bool
+    ) -> None:
+        super().__init__()
+        self.next_too = next_too
+        inputs = observation * (2 if next_too else 1) + action + 1
+        self.body = mlp([inputs, *hidden, 2 * latent])
+
+    def forward(
+        self, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Factor mean and variance, `(..., latent)`; `reward` is `(..., 1)`."""
+        parts = [observation, action, reward]
+        if self.next_too:
+            parts.append(next_observation)
+        mean, raw = self.body(torch.cat(parts, dim=-1)).chunk(2, dim=-1)
+        return mean, F.softplus(raw) + MIN_VARIANCE
+
+
+class Decoder(nn.Module):
+    """r(s,a,z), standardised, `(..., 1)`."""
+
+    def __init__(self, observation: int, action: int, latent: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.body = mlp([observation + action + latent, *hidden, 1])
+
+    def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return self.body(torch.cat([observation, action, z], dim=-1))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Constants of the change from physical to training units; rows are per component.
+
+    `reward_mean` matters to encoder and decoder only: the critic sees reward / reward_std, since a
+    shift would change what ending an episode is worth.
+    """
+
+    observation_mean: NDArray[np.float32]
+    observation_std: NDArray[np.float32]
+    action_centre: NDArray[np.float32]
+    action_half_range: NDArray[np.float32]
+    reward_mean: float
+    reward_std: float
+
+    @staticmethod
+    def of(
+        observations: NDArray[np.float64],
+        rewards: NDArray[np.float64],
+        action_low: NDArray[np.float64],
+        action_high: NDArray[np.float64],
+    ) -> Normalisation:
+        """Constants from a dataset: `(transition, observation)`, `(transition,)` and action bounds."""
+        std = observations.std(axis=0)
+        return Normalisation(
+            observation_mean=observations.mean(axis=0).astype(np.float32),
+            observation_std=np.where(std < 1e-6, 1.0, std).astype(np.float32),
+            action_centre=((action_high + action_low) / 2).astype(np.float32),
+            action_half_range=((action_high - action_low) / 2).astype(np.float32),
+            reward_mean=float(rewards.mean()),
+            reward_std=max(float(rewards.std()), 1e-6),
+        )
+
+
+class _Scale(nn.Module):
+    """(x − shift) / scale, as buffers that travel with the graph."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, shift: NDArray[np.float32] | float, scale: NDArray[np.float32] | float) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.shift) / self.scale
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
+class PolicyGraph(nn.Module):
+    """Physical observation, z → Gaussian before squashing. The action's bounds are the manifest's."""
+
+    def __init__(self, policy: Policy, constants: Normalisation) -> None:
+        super().__init__()
+        self.policy = policy
+        self.observation = _Scale(constants.observation_mean, constants.observation_std)
+
+    def forward(self, observation: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.policy(self.observation(observation), z)
+
+
+class EncoderGraph(nn.Module):
+    """Physical transition → factor mean and variance."""
+
+    def __init__(self, encoder: Encoder, constants: Normalisation) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.observation = _Scale(constants.observation_mean, constants.observation_std)
+        self.action = _Scale(constants.action_centre, constants.action_half_range)
+        self.reward = _Scale(constants.reward_mean, constants.reward_std)
+
+    def forward(
+        self,
+        observation: Tensor,
+        action: Tensor,
+        reward: Tensor,
+        next_observation: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        following = observation if next_observation is None else next_observation
+        return self.encoder(
+            self.observation(observation),
+            self.action(action),
+            self.reward(reward),
+            self.observation(following),
+        )
+
+
+class DecoderGraph(nn.Module):
+    """Physical observation and action, z → reward in the family's own units, `(..., 1)`."""
+
+    def __init__(self, decoder: Decoder, constants: Normalisation) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.observation = _Scale(constants.observation_mean, constants.observation_std)
+        self.action = _Scale(constants.action_centre, constants.action_half_range)
+        self.reward = _Scale(constants.reward_mean, constants.reward_std)
+
+    def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return self.reward.inverse(
+            self.decoder(self.observation(observation), self.action(action), z)
+        )

@@ -1,0 +1,37 @@
+"""The task posterior q(z|h): a product of per-transition Gaussian factors and the prior.
+
+Pure functions of tensors. The robot keeps the same quantity one transition at a time
+(`robot.posterior`); a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Posterior from Gaussian factors and the prior N(0, I) (Pong et al. 2022, sec. 4; PEARL eq. 3).
+
+    Natural parameters add, so the order of transitions does not matter and an empty context gives
+    the prior.
+
+    Args:
+        mean, variance: `(..., transition, latent)`.
+
+    Returns:
+        Posterior mean and variance, `(..., latent)`.
+    """
+    precision = variance.reciprocal()
+    total = 1.0 + precision.sum(dim=-2)
+    return (precision * mean).sum(dim=-2) / total, total.reciprocal()
+
+
+def sample(mean: Tensor, variance: Tensor) -> Tensor:
+    """Reparameterised draw of z, the shape of `mean`."""
+    return mean + variance.sqrt() * torch.randn_like(mean)
+
+
+def kl_to_prior(mean: Tensor, variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) ‖ N(0, I)) summed over the latent, `(...,)`."""
+    return 0.5 * (variance + mean.square() - 1.0 - variance.log()).sum(dim=-1)

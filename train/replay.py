@@ -1,0 +1,149 @@
+"""Transitions of many tasks, drawn per task, with whole trajectories remembered for contexts.
+
+Holds numbers in training units only; does not know where they come from or who labelled them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float32]
+
+
+class Batch(NamedTuple):
+    """Transitions `(task, transition, feature)`; `reward` and `done` are `(task, transition)`.
+
+    `reward` is standardised. `done` is 1 only at terminal states, never at a time limit.
+    """
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    next_observation: Tensor
+    done: Tensor
+
+
+def concatenate(parts: list[Batch]) -> Batch:
+    """Join batches along the transition axis."""
+    return Batch(*(torch.cat(columns, dim=1) for columns in zip(*parts, strict=True)))
+
+
+class Replay:
+    """Fixed-capacity store; `add` appends whole trajectories and never forgets."""
+
+    def __init__(self, tasks: int, capacity: int, observation: int, action: int) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._observation = np.zeros((capacity, observation), np.float32)
+        self._action = np.zeros((capacity, action), np.float32)
+        self._reward = np.zeros(capacity, np.float32)
+        self._next = np.zeros((capacity, observation), np.float32)
+        self._done = np.zeros(capacity, np.float32)
+        self._rows: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in range(tasks)]
+        self._trajectories: list[list[tuple[int, int]]] = [[] for _ in range(tasks)]
+
+    @property
+    def tasks_with_data(self) -> list[int]:
+        return [task for task, rows in enumerate(self._rows) if len(rows)]
+
+    def add(
+        self, task: int, observations: Floats, actions: Floats, rewards: Floats, terminated: bool
+    ) -> None:
+        """Append one trajectory to `task`'s data.
+
+        Args:
+            observations: `(T+1, observation)`, the last one being where the trajectory ended.
+            actions: `(T, action)`; rewards: `(T,)`, standardised.
+            terminated: whether the last state is terminal (not a time limit).
+        """
+        length = len(actions)
+        if self.size + length > self.capacity:
+            raise ValueError(
+                f"replay holds {self.size} of {self.capacity} transitions; {length} more do not fit"
+            )
+        rows = np.arange(self.size, self.size + length)
+        self._observation[rows] = observations[:-1]
+        self._action[rows] = actions
+        self._reward[rows] = rewards
+        self._next[rows] = observations[1:]
+        self._done[rows[-1]] = terminated
+        self._rows[task] = np.concatenate([self._rows[task], rows])
+        self._trajectories[task].append((self.size, length))
+        self.size += length
+
+    def transitions(self, rng: np.random.Generator, tasks: list[int], n: int) -> Batch:
+        """`n` independent transitions of each task, with replacement."""
+        return self._gather(
+            [self._rows[task][rng.integers(len(self._rows[task]), size=n)] for task in tasks]
+        )
+
+    def context(
+        self, rng: np.random.Generator, tasks: list[int], n: int, trajectories: int | None
+    ) -> Batch:
+        """`n` transitions of each task: from that many random whole trajectories, or from all data."""
+        return self._gather([self._context_rows(rng, task, n, trajectories) for task in tasks])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything stored, for a checkpoint."""
+        n = self.size
+        known = [
+            (task, start, length)
+            for task, found in enumerate(self._trajectories)
+            for start, length in found
+        ]
+        return {
+            "observation": self._observation[:n],
+            "action": self._action[:n],
+            "reward": self._reward[:n],
+            "next_observation": self._next[:n],
+            "done": self._done[:n],
+            "trajectories": np.array(sorted(known, key=lambda row: row[1])).reshape(-1, 3),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Fill an empty replay with what `arrays` gave, in the same order."""
+        for task, start, length in arrays["trajectories"].tolist():
+            rows = slice(start, start + length)
+            observations = np.concatenate(
+                [arrays["observation"][rows], arrays["next_observation"][rows][-1:]]
+            )
+            self.add(
+                task,
+                observations,
+                arrays["action"][rows],
+                arrays["reward"][rows],
+                bool(arrays["done"][rows][-1]),
+            )
+
+    def _context_rows(
+        self, rng: np.random.Generator, task: int, n: int, trajectories: int | None
+    ) -> NDArray[np.int64]:
+        rows = self._rows[task]
+        if trajectories is not None:
+            known = self._trajectories[task]
+            chosen = rng.integers(len(known), size=trajectories)
+            rows = np.concatenate(
+                [np.arange(known[i][0], known[i][0] + known[i][1]) for i in chosen]
+            )
+        return rng.choice(rows, size=n, replace=len(rows) < n)
+
+    def _gather(self, rows: list[NDArray[np.int64]]) -> Batch:
+        index = np.stack(rows)
+        return Batch(
+            *(
+                torch.from_numpy(column[index])
+                for column in (
+                    self._observation,
+                    self._action,
+                    self._reward,
+                    self._next,
+                    self._done,
+                )
+            )
+        )

@@ -1,0 +1,120 @@
+"""A run's folder and what is built from its configuration.
+
+    RUN/config.yaml      the resolved configuration
+    RUN/checkpoints/     offline.safetensors, self-supervised.safetensors
+    RUN/bundles/         every published bundle, and `latest.bundle`
+    RUN/tensorboard/     learning curves
+    RUN/report.html      figures and numbers
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robot import settings
+from sim.family import TaskFamily, bounds
+from sim.registry import family as make_family
+from train.acting import to_training_units
+from train.config import RunConfig
+from train.datasets import Dataset, read_dataset
+from train.networks import Normalisation
+from train.replay import Replay
+from train.smac import Agent, Shape, Smac, seed_everything
+
+
+class RunError(Exception):
+    """The run cannot go on as asked. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration, its folder, its family and its data."""
+
+    config: RunConfig
+    folder: Path
+    family: TaskFamily
+    dataset: Dataset
+
+    @property
+    def offline_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "offline.safetensors"
+
+    @property
+    def finetune_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "self-supervised.safetensors"
+
+    @property
+    def bundles(self) -> Path:
+        return self.folder / "bundles"
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / "tensorboard"
+
+    def agent(self) -> Agent:
+        """A fresh agent; its weights depend on torch's global random state."""
+        low, high = bounds(self.family.action_fields)
+        data = self.dataset
+        normalisation = Normalisation.of(data.observations(), data.rewards(), low, high)
+        shape = Shape(observation=len(normalisation.observation_mean), action=len(low))
+        return Agent(shape, self.config.algorithm, normalisation)
+
+    def learner(self, learning_rate: float, seed: int) -> tuple[Smac, np.random.Generator]:
+        """A fresh learner and the generator of its draws, both from `seed`."""
+        rng = seed_everything(seed)
+        return Smac(self.agent(), self.config.algorithm, learning_rate), rng
+
+    def offline_replay(self, agent: Agent) -> Replay:
+        """The training tasks' offline data in training units."""
+        steps = sum(len(e.actions) for task in self.dataset.train for e in task)
+        replay = Replay(len(self.dataset.train), steps, agent.shape.observation, agent.shape.action)
+        for task, episodes in enumerate(self.dataset.train):
+            for episode in episodes:
+                scaled = to_training_units(agent, episode)
+                replay.add(
+                    task, scaled.observations, scaled.actions, scaled.rewards, scaled.terminated
+                )
+        return replay
+
+
+def open_run(config: RunConfig, folder: Path) -> Run:
+    """Check that family and dataset fit, then create the folder with the resolved configuration.
+
+    Raises:
+        DatasetError, ConfigError: nothing was created.
+        RunError: the folder holds a run of another configuration.
+    """
+    family = make_family(config.family)
+    dataset = read_dataset(Path(config.data.path), family)
+    known = folder / "config.yaml"
+    if known.exists():
+        before = settings.load(RunConfig, known)
+        changed = _first_difference(before.model_dump(), config.model_dump())
+        if changed is not None:
+            raise RunError(
+                f"{folder} holds a run with another {changed}; "
+                "give the new run a folder of its own with --run"
+            )
+    else:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        settings.dump(config, known)
+    return Run(config, folder, family, dataset)
+
+
+def _first_difference(before: dict, after: dict, above: str = "") -> str | None:
+    """The first learning-relevant key whose value changed. The robot's section may change freely."""
+    for key in before:
+        if not above and key == "robot":
+            continue
+        where = f"{above}{key}"
+        old, new = before[key], after[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _first_difference(old, new, f"{where}.")
+            if inner is not None:
+                return inner
+        elif old != new:
+            return f"{where} ({old!r}, now {new!r})"
+    return None

@@ -1,0 +1,137 @@
+"""Phase 2: learning from exploration, labelled by the agent itself or, for the oracle, by the truth.
+
+Owns the learner, its data and a running average of its weights. Does not know whether episodes
+came over the bridge or from a simulator in this process.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sim.rollout import LabelledEpisode
+from train.acting import to_training_units
+from train.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint
+from train.draws import draw_union
+from train.labelling import decoded_rewards, task_embeddings
+from train.replay import Replay
+from train.run import Run
+from train.smac import Agent, Metrics
+
+
+class SelfSupervisedPhase:
+    """One phase 2, from a run's offline checkpoint.
+
+    `average` holds exponentially averaged weights: what is published and evaluated, since single
+    iterates swing from update to update (docs/settings.md).
+    """
+
+    def __init__(self, run: Run, *, true_rewards: bool = False) -> None:
+        self.run, self.true_rewards = run, true_rewards
+        self.settings = run.config.self_supervised
+        self.learner, self.rng = run.learner(self.settings.learning_rate, run.config.seed + 1)
+        load_weights(run.offline_checkpoint, self.learner)
+        self.average: Agent = copy.deepcopy(self.learner.agent).requires_grad_(False)
+        self.offline = run.offline_replay(self.average)
+        self.labelled = self._empty_replay()
+        self.updates = 0
+        self.facts: dict[str, object] = {}
+
+    @property
+    def steps(self) -> int:
+        """Reward-free steps learned from so far."""
+        return self.labelled.size
+
+    @property
+    def full(self) -> bool:
+        """Whether all the steps to train on are there."""
+        return self.steps >= self.settings.steps
+
+    @property
+    def allowed_updates(self) -> int:
+        """Updates that the data so far is enough for: `updates` in all, in step with `steps`."""
+        if self.steps < self.settings.first_steps:
+            return 0
+        return int(self.settings.updates * min(1.0, self.steps / self.settings.steps))
+
+    def draw_tasks(self, n: int) -> list[int]:
+        """Training tasks for `n` trajectories."""
+        return [int(task) for task in self.rng.integers(len(self.run.dataset.train), size=n)]
+
+    def embeddings(self, tasks: list[int]) -> torch.Tensor:
+        """z_r of each task's offline data, by the encoder as it is now, `(task, latent)`."""
+        context = self.settings.label_context
+        return task_embeddings(self.learner.agent, self.offline, self.rng, tasks, context)
+
+    def label(self, episode: LabelledEpisode, z: torch.Tensor) -> NDArray[np.float64]:
+        """Decoder rewards of one trajectory, `(T,)`."""
+        return decoded_rewards(self.learner.agent, episode, z)
+
+    def add(self, task: int, episode: LabelledEpisode) -> None:
+        """Put a labelled trajectory into `task`'s data."""
+        scaled = to_training_units(self.average, episode)
+        self.labelled.add(
+            task, scaled.observations, scaled.actions, scaled.rewards, scaled.terminated
+        )
+
+    def add_unlabelled(self, episodes: Sequence[LabelledEpisode]) -> None:
+        """Label trajectories whose rewards are unknown, each for a task of its own, and keep them."""
+        tasks = self.draw_tasks(len(episodes))
+        for task, z, episode in zip(tasks, self.embeddings(tasks), episodes, strict=True):
+            labelled = LabelledEpisode(
+                task_index=task,
+                observations=episode.observations,
+                actions=episode.actions,
+                rewards=self.label(episode, z),
+                terminated=episode.terminated,
+            )
+            self.add(task, labelled)
+
+    def update(self) -> Metrics:
+        """One gradient step on offline and labelled data together."""
+        draw = draw_union(
+            self.offline, self.labelled, self.rng, self.run.config.algorithm, self.settings
+        )
+        metrics = self.learner.self_supervised_update(
+            *draw, self.settings, true_rewards=self.true_rewards
+        )
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()),
+                list(self.learner.agent.parameters()),
+                self.settings.average_rate,
+            )
+        self.updates += 1
+        return metrics
+
+    def save(self, path: Path) -> None:
+        """Checkpoint weights, average, labelled data, random states and `facts`, atomically."""
+        arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
+        for name, tensor in self.average.state_dict().items():
+            arrays[f"average.{name}"] = tensor.numpy()
+        facts = {"updates": self.updates, "phase": "self-supervised", **self.facts}
+        save_checkpoint(path, self.learner, self.rng, Progress(facts, arrays))
+
+    def restore(self, path: Path) -> None:
+        """Continue from `save`'s file."""
+        progress = load_checkpoint(path, self.learner, self.rng)
+        self.facts = progress.facts
+        self.updates = int(self.facts["updates"])  # type: ignore[call-overload]
+        average = _under("average.", progress.arrays)
+        self.average.load_state_dict({n: torch.from_numpy(a) for n, a in average.items()})
+        self.labelled = self._empty_replay()
+        self.labelled.restore(_under("labelled.", progress.arrays))
+
+    def _empty_replay(self) -> Replay:
+        shape = self.average.shape
+        capacity = self.settings.steps + self.run.family.horizon
+        return Replay(len(self.run.dataset.train), capacity, shape.observation, shape.action)
+
+
+def _under(prefix: str, arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+    return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

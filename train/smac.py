@@ -1,0 +1,213 @@
+"""SMAC: one gradient step of each of its two phases, readable top to bottom.
+
+Holds networks and optimisers; knows nothing of files, robots or simulators.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train import losses
+from train.config import Algorithm, SelfSupervised
+from train.networks import (
+    Critic,
+    Decoder,
+    Encoder,
+    Normalisation,
+    Policy,
+    squashed_log_prob,
+    squashed_sample,
+)
+from train.posterior import kl_to_prior, product_of_factors, sample
+from train.replay import Batch
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that networks are built from."""
+
+    observation: int
+    action: int
+    next_in_context: bool = False
+
+
+class Agent(nn.Module):
+    """All of SMAC's networks and the constants that turn physical units into theirs."""
+
+    def __init__(self, shape: Shape, settings: Algorithm, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.shape, self.normalisation = shape, normalisation
+        sizes, widths, latent = (shape.observation, shape.action), settings.networks, settings.latent_size
+        self.latent_size = latent
+        self.policy = Policy(*sizes, latent, widths.policy)
+        self.q1 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
+        self.q2 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
+        self.q1_target = copy.deepcopy(self.q1).requires_grad_(False)
+        self.q2_target = copy.deepcopy(self.q2).requires_grad_(False)
+        self.encoder = Encoder(*sizes, latent, widths.encoder, shape.next_in_context)
+        self.decoder = Decoder(*sizes, latent, widths.decoder)
+
+    def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
+        """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`."""
+        return product_of_factors(
+            *self.encoder(
+                context.observation,
+                context.action,
+                context.reward.unsqueeze(-1),
+                context.next_observation,
+            )
+        )
+
+    def min_q(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return torch.min(self.q1(observation, action, z), self.q2(observation, action, z))
+
+    def min_q_target(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return torch.min(
+            self.q1_target(observation, action, z), self.q2_target(observation, action, z)
+        )
+
+
+class Smac:
+    """An agent with its optimisers, and the update of each phase."""
+
+    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
+        self.agent, self.settings = agent, settings
+
+        def adam(*modules: nn.Module) -> torch.optim.Adam:
+            parameters = chain.from_iterable(module.parameters() for module in modules)
+            return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+
+        self.optimisers = {
+            "critic": adam(agent.q1, agent.q2),
+            "policy": adam(agent.policy),
+            "encoder": adam(agent.encoder),
+            "decoder": adam(agent.decoder),
+        }
+
+    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+        """Phase 1: every network learns, from data with its true rewards (Algorithm 1)."""
+        z, metrics = self._task_inference_step(context, batch, train=("encoder", "decoder"))
+        metrics |= self._actor_critic_step(batch, z, q_weight=0.0, scale_by_q=False)
+        return metrics
+
+    def self_supervised_update(
+        self, context: Batch, batch: Batch, phase: SelfSupervised, *, true_rewards: bool = False
+    ) -> Metrics:
+        """Phase 2 (Algorithm 2), on offline data and self-labelled exploration together.
+
+        The decoder made the labels, so it stays as it is; the encoder learns to recover a z that
+        explains them, unless the paper's variant (`encoder: frozen`) is asked for. With
+        `true_rewards` (the oracle) nothing is frozen.
+        """
+        train: tuple[str, ...] = ("encoder", "decoder") if true_rewards else ("encoder",)
+        if phase.encoder == "frozen" and not true_rewards:
+            train = ()
+        z, metrics = self._task_inference_step(context, batch, train=train)
+        metrics |= self._actor_critic_step(batch, z, phase.q_weight, phase.scale_by_q)
+        return metrics
+
+    def _task_inference_step(
+        self, context: Batch, batch: Batch, train: tuple[str, ...]
+    ) -> tuple[Tensor, Metrics]:
+        """One step on (r(s,a,z) − r)² + w·KL(q(z|h)‖N(0,I)); returns z `(task, latent)`, detached."""
+        agent, rows = self.agent, batch.reward.shape[1]
+        with torch.set_grad_enabled(bool(train)):
+            mean, variance = agent.infer(context)
+            z = sample(mean, variance)
+            predicted = agent.decoder(batch.observation, batch.action, _per_row(z, rows))
+            error = losses.reconstruction_loss(predicted.squeeze(-1), batch.reward)
+            kl = kl_to_prior(mean, variance).mean()
+            loss = error + self.settings.kl_weight * kl
+        if train:
+            self._step(loss, *train)
+        return z.detach(), {
+            "decoder/error": error.item(),
+            "encoder/kl": kl.item(),
+            "encoder/posterior_std": variance.detach().sqrt().mean().item(),
+            "encoder/mean_spread": mean.detach().std(dim=0).mean().item(),
+        }
+
+    def _actor_critic_step(
+        self, batch: Batch, z: Tensor, q_weight: float, scale_by_q: bool
+    ) -> Metrics:
+        agent, settings = self.agent, self.settings
+        tasks, rows = batch.reward.shape
+        z = _per_row(z, rows).flatten(0, 1)
+        s, a, r, s_next, done = (column.flatten(0, 1) for column in batch)
+        constants = agent.normalisation
+        reward = settings.reward_scale * (r + constants.reward_mean / constants.reward_std)
+
+        with torch.no_grad():
+            a_next = squashed_sample(*agent.policy(s_next, z))
+            target = losses.critic_target(
+                reward, done, agent.min_q_target(s_next, a_next, z), settings.discount
+            )
+        q1, q2 = agent.q1(s, a, z), agent.q2(s, a, z)
+        critic_loss = losses.critic_loss(q1, q2, target)
+        self._step(critic_loss, "critic")
+
+        mean, log_std = agent.policy(s, z)
+        a_policy = squashed_sample(mean, log_std)
+        with torch.set_grad_enabled(q_weight > 0):
+            q_policy = agent.min_q(s, a_policy, z)
+        with torch.no_grad():
+            advantage = torch.min(q1, q2) - q_policy
+            weights = self._weights(advantage)
+        actor_loss = losses.awac_loss(squashed_log_prob(mean, log_std, a), weights)
+        if q_weight > 0:
+            actor_loss = actor_loss + q_weight * losses.q_loss(q_policy, scale_by_q)
+        self._step(actor_loss, "policy")
+
+        with torch.no_grad():
+            for target_net, net in ((agent.q1_target, agent.q1), (agent.q2_target, agent.q2)):
+                torch._foreach_lerp_(
+                    list(target_net.parameters()), list(net.parameters()), settings.target_rate
+                )
+        return {
+            "critic/loss": critic_loss.item(),
+            "critic/q": q1.detach().mean().item(),
+            "actor/loss": actor_loss.item(),
+            "actor/weight_max": weights.max().item(),
+            "actor/advantage_std": advantage.std().item(),
+        }
+
+    def _weights(self, advantage: Tensor) -> Tensor:
+        settings = self.settings.advantage
+        if settings.weights == "softmax":
+            return losses.softmax_weights(advantage, settings.temperature)
+        return losses.standardised_weights(advantage, settings.temperature, settings.clip)
+
+    def _step(self, loss: Tensor, *names: str) -> None:
+        """Gradient step on these optimisers' own parameters only.
+
+        `torch.autograd.grad` leaves every other network untouched, so the actor's loss cannot leak
+        into the critics nor the labels' loss into a frozen decoder.
+        """
+        owned = [
+            [p for group in self.optimisers[name].param_groups for p in group["params"]]
+            for name in names
+        ]
+        gradients = torch.autograd.grad(loss, list(chain.from_iterable(owned)))
+        for parameter, gradient in zip(chain.from_iterable(owned), gradients, strict=True):
+            parameter.grad = gradient
+        for name in names:
+            self.optimisers[name].step()
+
+
+def _per_row(z: Tensor, rows: int) -> Tensor:
+    """`(task, latent)` repeated for each of a task's rows, `(task, row, latent)`."""
+    return z.unsqueeze(1).expand(-1, rows, -1)
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed torch's global stream (z, actions, initial weights); return the generator for draws."""
+    torch.manual_seed(seed)
+    return np.random.default_rng(seed)
