@@ -1,0 +1,152 @@
+"""Episodes and bundles that any test may make for itself, without torch and without a robot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from export.bundle import file_entry, pack_bundle, parse_bundle
+from export.manifest import GRAPHS, Description, FieldSpec, Manifest, Parity, Provenance, Signature
+from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader, Mode, Step
+
+
+def _header(number: int = 1, **changes: object) -> EpisodeHeader:
+    header = EpisodeHeader(
+        robot="sawyer",
+        family="reach",
+        boot_session="boot",
+        number=number,
+        trial=0,
+        bundle_id="b" * 64,
+        mode=Mode.PRIOR,
+        seed=7,
+        started_ns=number * 1_000_000_000,
+        period_s=0.05,
+    )
+    return msgspec.structs.replace(header, **changes)
+
+
+def _step(index: int, width: int = 3, **changes: object) -> Step:
+    step = Step(
+        index=index,
+        sense_ns=50_000_000 * index,
+        observation=[index + component / 8 for component in range(width)],
+        observation_age_ns=120_000,
+        requested=[0.25, -0.5],
+        applied=[0.25, -0.25],
+        reason="action rate",
+        z=[0.1, 0.2],
+        infer_ns=16_000,
+        apply_ns=30_000,
+        overrun=False,
+    )
+    return msgspec.structs.replace(step, **changes)
+
+
+def _footer(steps: int, **changes: object) -> EpisodeFooter:
+    footer = EpisodeFooter(
+        end_reason=EndReason.HORIZON, steps=steps, final_observation=[float(steps)] * 3
+    )
+    return msgspec.structs.replace(footer, **changes)
+
+
+@pytest.fixture(scope="session")
+def make_header() -> Callable[..., EpisodeHeader]:
+    return _header
+
+
+@pytest.fixture(scope="session")
+def make_step() -> Callable[..., Step]:
+    return _step
+
+
+@pytest.fixture(scope="session")
+def make_footer() -> Callable[..., EpisodeFooter]:
+    return _footer
+
+
+@pytest.fixture(scope="session")
+def make_episode() -> Callable[..., Episode]:
+    def make(number: int = 1, steps: int = 3, width: int = 3) -> Episode:
+        return Episode(_header(number), [_step(i, width) for i in range(steps)], _footer(steps))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., str]:
+    """`make_bundle(path, seed=0, padding=0, **changes)` writes a sound bundle; returns its id.
+
+    Its graphs are linear, with weights from `seed`; `padding` adds that many bytes of size.
+    """
+
+    def make(path: Path, seed: int = 0, padding: int = 0, **changes: object) -> str:
+        description = Description(**(_DESCRIPTION | changes))
+        rng = np.random.default_rng(seed)
+        signatures = description.signatures
+        graphs = {name: _linear(name, signatures[name], rng, padding) for name in GRAPHS}
+        parity = {
+            f"{name.removesuffix('.onnx')}.{output}": Parity(relative=0.0, absolute=0.0, samples=1)
+            for name, signature in signatures.items()
+            for output, _ in signature.outputs
+        }
+        files = {name: file_entry(graph) for name, graph in graphs.items()}
+        data = pack_bundle(Manifest(**dict(description), files=files, parity=parity), graphs)
+        path.write_bytes(data)
+        return parse_bundle(data, source=str(path)).id
+
+    return make
+
+
+_DESCRIPTION: dict[str, object] = {
+    "family": "reach",
+    "robot": "sawyer",
+    "observation_fields": (FieldSpec(name="hand", unit="m", low=(-1.0,) * 3, high=(1.0,) * 3),),
+    "action_fields": (FieldSpec(name="delta", unit="m", low=(-0.05,) * 2, high=(0.05,) * 2),),
+    "period_s": 0.05,
+    "horizon": 50,
+    "latent_size": 2,
+    "task_embeddings": ((0.1, 0.2), (-1.0, 2.0)),
+    "provenance": Provenance(
+        fieldtune_version="0.1.0",
+        dataset="none",
+        config_sha256="0" * 64,
+        seed=0,
+        phase="offline",
+        updates=0,
+    ),
+}
+
+
+def _linear(name: str, signature: Signature, rng: np.random.Generator, padding: int) -> bytes:
+    """Each output a linear function of the first input; variances are 1 and log-stds -1."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def value(item: tuple[str, int]):
+        return helper.make_tensor_value_info(item[0], TensorProto.FLOAT, ["batch", item[1]])
+
+    first, width = signature.inputs[0]
+    constant = {"variance": 1.0, "log_std": -1.0}
+    nodes, weights = [], []
+    for output, size in signature.outputs:
+        matrix = 0.1 * rng.normal(size=(width, size)) * (output not in constant)
+        bias = np.full(size, constant.get(output, 0.0))
+        weights.append(numpy_helper.from_array(matrix.astype(np.float32), f"{output}.w"))
+        weights.append(numpy_helper.from_array(bias.astype(np.float32), f"{output}.b"))
+        nodes.append(helper.make_node("Gemm", [first, f"{output}.w", f"{output}.b"], [output]))
+    if padding:
+        filler = rng.integers(0, 255, padding, dtype=np.uint8)
+        weights.append(numpy_helper.from_array(filler, "filler"))
+    graph = helper.make_graph(
+        nodes,
+        name.removesuffix(".onnx"),
+        [value(item) for item in signature.inputs],
+        [value(item) for item in signature.outputs],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return model.SerializeToString()
