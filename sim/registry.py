@@ -8,6 +8,7 @@ from typing import Any, cast
 from sim.family import TaskFamily
 
 _FAMILIES = {
+    "cheetah-vel": ("sim.cheetah_vel", "CheetahVelFamily"),
     "reach": ("sim.reach.family", "ReachFamily"),
 }
 
