@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -21,7 +22,7 @@ from export.manifest import GRAPHS, Description, Manifest, Parity, Signature
 from export.parity import Samples, measure
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _MAX_SAMPLES = 100_000
 _PREFIX = "network."
@@ -84,11 +85,8 @@ def export_graph(module: nn.Module, signature: Signature, name: str) -> bytes:
     """
     model = _templates.get(module)
     if model is None:
-        model = _trace(module, signature, name)
-        if _covers_weights(model, module):
-            _templates[module] = model
-    else:
-        _put_weights(model, module)
+        model = _templates[module] = _trace(module, signature, name)
+    _put_weights(model, module)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -97,7 +95,11 @@ _templates: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def _trace(module: nn.Module, signature: Signature, name: str) -> Any:
-    """The module's ONNX model, without anything that tells of the machine it was made on."""
+    """The module's ONNX model, without anything that tells of the machine it was made on.
+
+    The exporter's optimiser stays off: it would fold weights into constants and merge equal ones,
+    and the graph would depend on their values. ONNX Runtime does the same work on loading.
+    """
     import torch
 
     class Wrapped(torch.nn.Module):
@@ -117,6 +119,7 @@ def _trace(module: nn.Module, signature: Signature, name: str) -> Any:
             tuple(torch.zeros(2, width) for _, width in signature.inputs),
             dynamo=True,
             external_data=False,
+            optimize=False,
             opset_version=OPSET,
             input_names=[key for key, _ in signature.inputs],
             output_names=[key for key, _ in signature.outputs],
@@ -143,22 +146,23 @@ def _strip(message: Any) -> None:
                 _strip(item)
 
 
-def _covers_weights(model: Any, module: nn.Module) -> bool:
-    """Whether every weight is an initializer of its own, so that swapping them is all there is."""
-    stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    return all(
-        stored.get(_PREFIX + name) == tuple(value.shape)
-        for name, value in module.state_dict().items()
-    )
-
-
 def _put_weights(model: Any, module: nn.Module) -> None:
     from onnx import numpy_helper
 
-    weights = {_PREFIX + name: value for name, value in module.state_dict().items()}
+    weights = {_PREFIX + name: value.numpy() for name, value in _weights(module)}
     for tensor in model.graph.initializer:
         if tensor.name in weights:
-            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].numpy(), tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
+
+
+def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter and buffer under each of its names, saved in checkpoints or not."""
+    named: Iterable[tuple[str, Tensor]] = chain(
+        module.named_parameters(remove_duplicate=False),
+        module.named_buffers(remove_duplicate=False),
+    )
+    for name, value in named:
+        yield name, value.detach()
 
 
 @contextmanager
@@ -178,7 +182,7 @@ def _quiet() -> Iterator[None]:
 def _check_module(name: str, module: nn.Module) -> None:
     if module.training:
         raise ValueError(f"{name}: the module is in training mode: call .eval() before exporting")
-    for key, value in module.state_dict().items():
+    for key, value in _weights(module):
         if value.device.type != "cpu":
             raise ValueError(f"{name}: weight {key!r} is on {value.device}: export a CPU copy")
 
