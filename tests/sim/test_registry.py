@@ -1,0 +1,84 @@
+"""Families are found by name, and mistakes are explained."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from sim.family import bounds, width
+from sim.registry import family, names
+
+
+def test_every_listed_family_describes_itself() -> None:
+    for name in names():
+        found = family(name)
+        assert found.name == name
+        assert found.horizon > 0
+        assert found.period_s > 0
+        low, high = bounds(found.action_fields)
+        assert (low < high).all()
+        tasks = found.split()
+        assert tasks.train.shape[1] == tasks.test.shape[1] == width(found.task_fields)
+
+
+def test_unknown_family_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'reech'.*cheetah-vel, reach"):
+        family("reech")
+
+
+def test_unknown_option_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'robt'; options: robot"):
+        family("reach", robt="panda")
+    with pytest.raises(ValueError, match=r"'robot'; options: none"):
+        family("cheetah-vel", robot="panda")
+
+
+def test_unknown_robot_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'ur5'; choose one of: panda, sawyer"):
+        family("reach", robot="ur5")
+
+
+def test_describing_and_scoring_load_no_simulator() -> None:
+    run_python(
+        """
+        import sys
+        import numpy as np
+        from sim.family import width
+        from sim.registry import family, names
+        for name in names():
+            one = family(name)
+            task = one.split().test[0]
+            s = np.zeros(width(one.observation_fields))
+            one.reward(s, np.zeros(width(one.action_fields)), s, task)
+        heavy = {"mujoco", "robosuite", "gymnasium", "numba", "torch"} & set(sys.modules)
+        assert not heavy, heavy
+        """
+    )
+
+
+@pytest.mark.slow
+def test_simulating_never_loads_torch() -> None:
+    run_python(
+        """
+        import sys
+        import numpy as np
+        from sim.registry import family, names
+        for name in names():
+            one = family(name)
+            simulator = one.simulator(1)
+            task = one.split().test[:1]
+            simulator.reset(np.array([0]), task)
+            simulator.close()
+            one.single_robot().reset(0, task[0])
+        assert "torch" not in sys.modules
+        """
+    )
+
+
+def run_python(code: str) -> None:
+    """Run `code` in a fresh interpreter; show what it said where it failed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
