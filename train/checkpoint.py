@@ -20,9 +20,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from export.atomic import write_atomically
-from train.smac import Smac
+from train.smac import Agent, Smac
 
 FORMAT = "fieldtune-checkpoint-1"
+AGENT, AVERAGE = "agent.", "array.average."
 
 
 class CheckpointError(Exception):
@@ -40,7 +41,7 @@ class Progress:
 def save_checkpoint(path: Path, learner: Smac, rng: np.random.Generator, progress: Progress) -> None:
     """Write atomically: a kill leaves the old file or the new one, never half of either."""
     tensors: dict[str, Tensor] = {
-        f"agent.{name}": tensor for name, tensor in learner.agent.state_dict().items()
+        f"{AGENT}{name}": tensor for name, tensor in learner.agent.state_dict().items()
     }
     for name, optimiser in learner.optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
@@ -65,7 +66,7 @@ def load_checkpoint(path: Path, learner: Smac, rng: np.random.Generator) -> Prog
         CheckpointError: no such file, another format, or weights of another shape.
     """
     header, tensors = _read(path)
-    load_agent_tensors(path, learner, tensors)
+    _load_agent_tensors(path, learner.agent, tensors, AGENT)
     for name, optimiser in learner.optimisers.items():
         optimiser.load_state_dict(_optimiser_state(path, name, optimiser, tensors))
     torch.set_rng_state(tensors["random.torch"])
@@ -73,18 +74,22 @@ def load_checkpoint(path: Path, learner: Smac, rng: np.random.Generator) -> Prog
     return _progress(header, tensors)
 
 
-def load_weights(path: Path, learner: Smac) -> Progress:
-    """Restore the networks only: the start of another phase."""
-    header, tensors = _read(path)
-    load_agent_tensors(path, learner, tensors)
-    return _progress(header, tensors)
+def load_agent(path: Path, agent: Agent, prefix: str = AGENT) -> None:
+    """Restore networks only, from the tensors under `prefix`.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    _, tensors = _read(path)
+    _load_agent_tensors(path, agent, tensors, prefix)
 
 
-def load_agent_tensors(path: Path, learner: Smac, tensors: Mapping[str, Tensor]) -> None:
-    prefix = "agent."
+def _load_agent_tensors(
+    path: Path, agent: Agent, tensors: Mapping[str, Tensor], prefix: str
+) -> None:
     found = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
     try:
-        learner.agent.load_state_dict(found)
+        agent.load_state_dict(found)
     except RuntimeError as error:
         raise CheckpointError(
             f"{path}: weights do not fit the configured networks ({error}); "

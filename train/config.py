@@ -122,3 +122,12 @@ class RunConfig(_Section):
     self_supervised: SelfSupervised = SelfSupervised()
     evaluation: Evaluation = Evaluation()
     robot: RobotConfig
+
+    @model_validator(mode="after")
+    def _one_family(self) -> RunConfig:
+        if self.robot.family != self.family:
+            raise ValueError(
+                f"family is {self.family!r} but robot.family is {self.robot.family!r}: "
+                "a robot only takes bundles of its own family"
+            )
+        return self

@@ -7,6 +7,7 @@ decoder's it is the loop of `fieldtune finetune` minus the bridge.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from sim.family import Array, BatchSimulator
 from sim.rollout import LabelledEpisode
@@ -20,9 +21,9 @@ TRIALS_AT_ONCE = 16
 
 def train_in_process(
     run: Run,
+    checkpoint: Path,
     *,
     true_rewards: bool,
-    name: str,
     on_update: Callable[[int], None] = lambda _: None,
 ) -> SelfSupervisedPhase:
     """Run phase 2 to `self_supervised.updates`, continuing from its own checkpoint.
@@ -31,17 +32,16 @@ def train_in_process(
 
     Args:
         true_rewards: label exploration with the family's reward (the oracle), not the decoder's.
-        name: names the checkpoint and the curves.
+        checkpoint: where to save and to continue from; its stem names the curves.
     """
     phase = SelfSupervisedPhase(run, true_rewards=true_rewards)
-    checkpoint = run.folder / "checkpoints" / f"{name}.safetensors"
     if checkpoint.exists():
         phase.restore(checkpoint)
         on_update(phase.updates)
     settings = run.config.self_supervised
     simulator = run.family.simulator(TRIALS_AT_ONCE)
     try:
-        with Curves(run.curves / name) as curves:
+        with Curves(run.curves / checkpoint.stem) as curves:
             while phase.updates < settings.updates:
                 if phase.updates >= phase.allowed_updates and not phase.full:
                     _collect(run, phase, simulator)

@@ -1,7 +1,7 @@
 """A run's folder and what is built from its configuration.
 
     RUN/config.yaml      the resolved configuration
-    RUN/checkpoints/     offline.safetensors, self-supervised.safetensors
+    RUN/checkpoints/     offline, self-supervised and oracle .safetensors
     RUN/bundles/         every published bundle, and `latest.bundle`
     RUN/tensorboard/     learning curves
     RUN/report.html      figures and numbers
@@ -17,6 +17,7 @@ import numpy as np
 from robot import settings
 from sim.family import TaskFamily, bounds
 from sim.registry import family as make_family
+from sim.rollout import LabelledEpisode
 from train.acting import to_training_units
 from train.config import RunConfig
 from train.datasets import Dataset, read_dataset
@@ -47,6 +48,10 @@ class Run:
         return self.folder / "checkpoints" / "self-supervised.safetensors"
 
     @property
+    def oracle_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "oracle.safetensors"
+
+    @property
     def bundles(self) -> Path:
         return self.folder / "bundles"
 
@@ -69,15 +74,11 @@ class Run:
 
     def offline_replay(self, agent: Agent) -> Replay:
         """The training tasks' offline data in training units."""
-        steps = sum(len(e.actions) for task in self.dataset.train for e in task)
-        replay = Replay(len(self.dataset.train), steps, agent.shape.observation, agent.shape.action)
-        for task, episodes in enumerate(self.dataset.train):
-            for episode in episodes:
-                scaled = to_training_units(agent, episode)
-                replay.add(
-                    task, scaled.observations, scaled.actions, scaled.rewards, scaled.terminated
-                )
-        return replay
+        return filled_replay(agent, self.dataset.train)
+
+    def held_out_replay(self, agent: Agent) -> Replay:
+        """The held-out tasks' offline data: contexts to measure with, never trained on."""
+        return filled_replay(agent, self.dataset.test)
 
 
 def open_run(config: RunConfig, folder: Path) -> Run:
@@ -102,6 +103,19 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         settings.dump(config, known)
     return Run(config, folder, family, dataset)
+
+
+def filled_replay(agent: Agent, data: list[list[LabelledEpisode]]) -> Replay:
+    """Each task's episodes, `data[task]`, in training units."""
+    steps = sum(len(episode.actions) for episodes in data for episode in episodes)
+    replay = Replay(len(data), steps, agent.shape.observation, agent.shape.action)
+    for task, episodes in enumerate(data):
+        for episode in episodes:
+            scaled = to_training_units(agent, episode)
+            replay.add(
+                task, scaled.observations, scaled.actions, scaled.rewards, scaled.terminated
+            )
+    return replay
 
 
 def _first_difference(before: dict, after: dict, above: str = "") -> str | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim.rollout import LabelledEpisode
 from train.acting import to_training_units
-from train.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint
+from train.checkpoint import Progress, load_agent, load_checkpoint, save_checkpoint
 from train.draws import draw_union
 from train.labelling import decoded_rewards, task_embeddings
 from train.replay import Replay
@@ -35,7 +35,7 @@ class SelfSupervisedPhase:
         self.run, self.true_rewards = run, true_rewards
         self.settings = run.config.self_supervised
         self.learner, self.rng = run.learner(self.settings.learning_rate, run.config.seed + 1)
-        load_weights(run.offline_checkpoint, self.learner)
+        load_agent(run.offline_checkpoint, self.learner.agent)
         self.average: Agent = copy.deepcopy(self.learner.agent).requires_grad_(False)
         self.offline = run.offline_replay(self.average)
         self.labelled = self._empty_replay()
@@ -114,7 +114,7 @@ class SelfSupervisedPhase:
         arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
         for name, tensor in self.average.state_dict().items():
             arrays[f"average.{name}"] = tensor.numpy()
-        facts = {"updates": self.updates, "phase": "self-supervised", **self.facts}
+        facts = {**self.facts, "updates": self.updates, "steps": self.steps}
         save_checkpoint(path, self.learner, self.rng, Progress(facts, arrays))
 
     def restore(self, path: Path) -> None:

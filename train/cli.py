@@ -1,0 +1,250 @@
+"""The workstation's command line: reads settings, shows progress, explains errors in one place.
+
+Imports what a command needs when it runs, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from train.config import RunConfig
+    from train.run import Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="""Meta-train in simulation, then adapt on the robot from experience without rewards.
+
+    [bold]Examples[/bold]
+
+    The whole loop on a simulated arm, with a report at the end:
+
+      fieldtune demo
+
+    Step by step:
+
+      fieldtune collect --config configs/reach.yaml
+
+      fieldtune train --config configs/reach.yaml --run runs/reach
+
+      fieldtune export --run runs/reach --out reach.bundle
+
+      fieldtune finetune --run runs/reach     # and on the robot: fieldtune-robot run --config ...
+
+      fieldtune evaluate --run runs/reach
+
+    Any key of the file can be set on the command line:
+
+      fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
+    """,  # noqa: E501
+)
+
+Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
+Folder = Annotated[Path, typer.Option("--run", help="The run's folder.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
+]
+
+
+@app.command()
+def collect(config: Config, overrides: Overrides = None) -> None:
+    """Make a family's labelled multi-task dataset (Minari, in `data.path`)."""
+    with _explained():
+        from train.collect import collect as make
+        from train.console import progress
+
+        settings = _load(config, overrides)
+        with progress("collecting", "episodes") as advance:
+            result = make(settings, advance)
+    typer.echo(
+        f"{result.id}: {result.episodes} episodes, {result.transitions} transitions, "
+        f"mean return {result.mean_return:.2f}"
+    )
+
+
+@app.command()
+def train(
+    config: Config,
+    run: Folder,
+    overrides: Overrides = None,
+    until: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many updates; run again to go on.")
+    ] = None,
+) -> None:
+    """Phase 1: meta-train on the dataset. Run the same command again to resume."""
+    with _explained():
+        from train.console import progress
+        from train.offline import train_offline
+        from train.run import open_run
+
+        opened = open_run(_load(config, overrides), run)
+        total = opened.config.offline.updates
+        with progress("training", "updates") as advance:
+            train_offline(opened, until=until, on_update=lambda done: advance(done, total))
+    typer.echo(f"checkpoint: {opened.offline_checkpoint}")
+
+
+@app.command()
+def export(
+    run: Folder,
+    out: Annotated[Path, typer.Option("--out", help="The bundle file to write.")],
+) -> None:
+    """Write the newest policy of a run as a bundle, checked against torch."""
+    with _explained():
+        from train.bundles import Exporter
+        from train.phases import newest_agent
+
+        opened = _open(run)
+        agent, phase, updates = newest_agent(opened)
+        bundle = Exporter(opened, agent).write(out, phase=phase, updates=updates)
+    worst = max(parity.relative for parity in bundle.manifest.parity.values())
+    typer.echo(f"{out}: {bundle.id}")
+    typer.echo(f"largest relative difference from torch: {worst:.1e}")
+
+
+@app.command()
+def finetune(
+    run: Folder,
+    address: Annotated[
+        str | None, typer.Option(help="Where robots connect; the config's robot.bridge if absent.")
+    ] = None,
+) -> None:
+    """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
+    with _explained():
+        from train.console import progress
+        from train.finetune import Finetune, FinetuneProgress
+        from train.hub import Hub
+        from train.run import RunError
+
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        opened = _open(run)
+        where = address or opened.config.robot.bridge
+        if where is None:
+            raise RunError("robot.bridge is not set: give --address tcp://127.0.0.1:PORT")
+        total = opened.config.self_supervised.updates
+        with Hub(where, opened.folder / "inbox") as hub, progress("finetuning", "updates") as bar:
+
+            def show(now: FinetuneProgress) -> None:
+                bar(
+                    now.updates,
+                    total,
+                    f"{now.robots} robots, {now.steps} steps, {now.bundles} bundles",
+                )
+
+            Finetune(opened, hub).work(show)
+    typer.echo(f"checkpoint: {opened.finetune_checkpoint}")
+
+
+@app.command()
+def oracle(run: Folder) -> None:
+    """Phase 2 with true rewards, in this process: what self-supervision is measured against."""
+    with _explained():
+        from train.console import progress
+        from train.in_process import train_in_process
+
+        opened = _open(run)
+        total = opened.config.self_supervised.updates
+        with progress("oracle", "updates") as advance:
+            train_in_process(
+                opened,
+                opened.oracle_checkpoint,
+                true_rewards=True,
+                on_update=lambda n: advance(n, total),
+            )
+
+
+@app.command()
+def evaluate(run: Folder) -> None:
+    """Measure every phase that was trained on the held-out tasks; write metrics and the report."""
+    with _explained():
+        from train.console import print_returns, progress
+        from train.evaluation import evaluate_run
+        from train.report import write_report
+
+        opened = _open(run)
+        with progress("evaluating", "phases") as advance:
+            evaluation = evaluate_run(opened, advance)
+        report = write_report(opened, evaluation)
+        print_returns(evaluation.returns)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    folder: Annotated[Path, typer.Option("--out", help="Everything is written there.")] = Path(
+        "demo"
+    ),
+    config: Config = Path("configs/reach.yaml"),
+    overrides: Overrides = None,
+) -> None:
+    """The whole loop on a simulated arm: data, training, robot, finetuning, report."""
+    with _explained():
+        from train.console import print_returns
+        from train.demo import run_demo
+
+        evaluation = run_demo(config, folder, seed, overrides or [])
+        print_returns(evaluation.returns)
+    typer.echo(f"report: {folder / 'report.html'}")
+    typer.echo(f"metrics: {folder / 'metrics.json'}")
+
+
+def _load(config: Path, overrides: list[str] | None) -> RunConfig:
+    from robot import settings
+    from train.config import RunConfig
+
+    return settings.load(RunConfig, config, overrides=overrides or [])
+
+
+def _open(folder: Path) -> Run:
+    from train.run import RunError, open_run
+
+    known = folder / "config.yaml"
+    if not known.exists():
+        raise RunError(f"{folder}: no run here; start one with `fieldtune train --run {folder}`")
+    return open_run(_load(known, None), folder)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the errors that a person can act on into one message and exit code 2."""
+    from export.bundle import BundleError
+    from export.parity import ParityError
+    from robot.drivers.driver import DriverFault
+    from robot.settings import ConfigError
+    from robot.wire import WireError
+    from sim.registry import UnknownFamily
+    from train.checkpoint import CheckpointError
+    from train.datasets import DatasetError
+    from train.hub import HubError
+    from train.run import RunError
+
+    try:
+        yield
+    except (
+        BundleError,
+        CheckpointError,
+        ConfigError,
+        DatasetError,
+        DriverFault,
+        HubError,
+        ParityError,
+        RunError,
+        UnknownFamily,
+        WireError,
+    ) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; run the same command again to go on", err=True)
+        raise typer.Exit(130) from None

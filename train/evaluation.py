@@ -1,0 +1,215 @@
+"""Everything a run is judged by, measured once on its held-out tasks and kept as JSON.
+
+Collects the numbers of `train.evaluate` over the phases that were trained; does not draw them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from export.atomic import write_atomically
+from sim.rollout import random_return
+from train.checkpoint import read_facts
+from train.evaluate import Evaluator, OfflineResult, OnlineResult
+from train.phases import averaged_agent, offline_agent
+from train.replay import Replay
+from train.run import Run
+from train.smac import Agent
+
+REFERENCE_SEEDS = 4  # start states a task for the random and scripted references
+
+
+class EvaluationError(Exception):
+    """There is nothing to evaluate, or the file is not an evaluation."""
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """One phase's adaptation on the held-out tasks.
+
+    Attributes:
+        curve: return by number of context episodes, `(K+1, task, repeat)`.
+        offline_returns: with offline contexts, `(task, repeat)`.
+        online_embeddings, offline_embeddings: posterior means, `(task, repeat, latent)`.
+        updates, steps: gradient steps of this phase, reward-free steps it learned from.
+    """
+
+    curve: list[list[list[float]]]
+    offline_returns: list[list[float]]
+    online_embeddings: list[list[list[float]]]
+    offline_embeddings: list[list[list[float]]]
+    updates: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class DecoderError:
+    """The reward decoder on held-out tasks: z from one half of a task's data, errors on the other.
+
+    `explained` is 1 − (mean squared error) / (variance of the rewards).
+    """
+
+    root_mean_square: float
+    explained: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a report is drawn from. `phases` has `before`, and `after` and `oracle` if trained."""
+
+    family: str
+    seed: int
+    dataset: str
+    phases: dict[str, PhaseResult]
+    decoder: DecoderError
+    random: float
+    scripted: float | None
+
+    @property
+    def returns(self) -> dict[str, float | None]:
+        """The table of the README, by the names that `metrics.json` uses."""
+
+        def online(phase: str) -> float | None:
+            result = self.phases.get(phase)
+            return None if result is None else float(np.mean(result.curve[-1]))
+
+        return {
+            "offline_context": float(np.mean(self.phases["before"].offline_returns)),
+            "online_before": online("before"),
+            "online_after": online("after"),
+            "oracle": online("oracle"),
+            "random": self.random,
+            "scripted": self.scripted,
+        }
+
+    @property
+    def recovered(self) -> float | None:
+        """(after − before) / (nearer of oracle and offline context − before); None if undefined."""
+        returns = self.returns
+        before, after = returns["online_before"], returns["online_after"]
+        goals = [g for g in (returns["oracle"], returns["offline_context"]) if g is not None]
+        if before is None or after is None or min(goals) <= before:
+            return None
+        return (after - before) / (min(goals) - before)
+
+
+def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None) -> Evaluation:
+    """Measure each trained phase on the held-out tasks, with the same seeds for all.
+
+    Raises:
+        EvaluationError: no phase was trained.
+    """
+    agents = _trained(run)
+    if not agents:
+        raise EvaluationError(f"{run.folder}: nothing trained yet; run `fieldtune train` first")
+    exploration = run.config.robot.exploration
+    evaluator = Evaluator(
+        run.family, run.dataset.test_tasks, run.config.evaluation, exploration.z_hold.value
+    )
+    held_out = run.held_out_replay(agents["before"][0])
+    phases = {}
+    try:
+        for name, (agent, updates, steps) in agents.items():
+            advance(len(phases), len(agents))
+            seed = run.config.seed
+            online = evaluator.online(agent, seed)
+            offline = evaluator.offline(agent, held_out, seed)
+            phases[name] = _result(online, offline, updates, steps)
+        advance(len(phases), len(agents))
+    finally:
+        evaluator.close()
+    seeds = np.arange(REFERENCE_SEEDS, dtype=np.int64)
+    return Evaluation(
+        family=run.family.name,
+        seed=run.config.seed,
+        dataset=run.dataset.id,
+        phases=phases,
+        decoder=decoder_error(agents["before"][0], held_out, run.config.seed),
+        random=random_return(run.family, run.dataset.test_tasks, seeds),
+        scripted=_scripted(run, seeds),
+    )
+
+
+@torch.no_grad()
+def decoder_error(agent: Agent, held_out: Replay, seed: int, transitions: int = 512) -> DecoderError:
+    """How well r(s,a,z) predicts rewards of tasks it never saw, in the family's reward units."""
+    rng = np.random.default_rng(seed)
+    tasks = held_out.tasks_with_data
+    context = held_out.context(rng, tasks, 256, trajectories=None)
+    z = agent.infer(context)[0]
+    batch = held_out.transitions(rng, tasks, transitions)
+    rows = z.unsqueeze(1).expand(-1, transitions, -1)
+    predicted = agent.decoder(batch.observation, batch.action, rows).squeeze(-1)
+    squared = float((predicted - batch.reward).square().mean())
+    return DecoderError(
+        root_mean_square=squared**0.5 * agent.normalisation.reward_std,
+        explained=1.0 - squared / float(batch.reward.var()),
+    )
+
+
+def save_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write atomically, for `load_evaluation`."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(evaluation)))
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Raises `EvaluationError` when the file is missing or something else."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    except (OSError, msgspec.DecodeError) as error:
+        raise EvaluationError(f"{path}: not an evaluation ({error})") from error
+
+
+def write_metrics(path: Path, evaluation: Evaluation, extra: dict[str, float | int]) -> None:
+    """`metrics.json`: one run's numbers for another program."""
+    metrics = {
+        "family": evaluation.family,
+        "seed": evaluation.seed,
+        "return": evaluation.returns,
+        **extra,
+    }
+    write_atomically(path, (json.dumps(metrics, indent=2) + "\n").encode())
+
+
+def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
+    """Agents by phase, with the updates and reward-free steps behind them."""
+    found: dict[str, tuple[Agent, int, int]] = {}
+    if run.offline_checkpoint.exists():
+        facts = read_facts(run.offline_checkpoint)
+        found["before"] = (offline_agent(run), int(facts["updates"]), 0)
+    for name, path in (("after", run.finetune_checkpoint), ("oracle", run.oracle_checkpoint)):
+        if path.exists():
+            facts = read_facts(path)
+            found[name] = (averaged_agent(run, path), int(facts["updates"]), int(facts["steps"]))
+    return found
+
+
+def _result(
+    online: OnlineResult, offline: OfflineResult, updates: int, steps: int
+) -> PhaseResult:
+    return PhaseResult(
+        curve=online.curve.tolist(),
+        offline_returns=offline.returns.tolist(),
+        online_embeddings=online.embeddings.tolist(),
+        offline_embeddings=offline.embeddings.tolist(),
+        updates=updates,
+        steps=steps,
+    )
+
+
+def _scripted(run: Run, seeds: np.ndarray) -> float | None:
+    """The scripted reference, for the one family that has a script."""
+    if run.family.name != "reach":
+        return None
+    from sim.reach.family import ReachFamily
+    from sim.reach.scripted import scripted_return
+
+    assert isinstance(run.family, ReachFamily)
+    return scripted_return(run.family, run.dataset.test_tasks, seeds)

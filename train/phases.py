@@ -1,0 +1,33 @@
+"""Agents as each phase of a run left them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from train.checkpoint import AVERAGE, load_agent, read_facts
+from train.run import Run
+from train.smac import Agent
+
+
+def offline_agent(run: Run) -> Agent:
+    """The agent at the end of phase 1."""
+    agent = run.agent()
+    load_agent(run.offline_checkpoint, agent)
+    return agent
+
+
+def averaged_agent(run: Run, checkpoint: Path) -> Agent:
+    """The averaged weights of a phase 2."""
+    agent = run.agent()
+    load_agent(checkpoint, agent, prefix=AVERAGE)
+    return agent
+
+
+def newest_agent(run: Run) -> tuple[Agent, Literal["offline", "self-supervised"], int]:
+    """What a robot should run now, the phase that made it and its number of updates."""
+    if run.finetune_checkpoint.exists():
+        updates = int(read_facts(run.finetune_checkpoint)["updates"])
+        return averaged_agent(run, run.finetune_checkpoint), "self-supervised", updates
+    updates = int(read_facts(run.offline_checkpoint)["updates"])
+    return offline_agent(run), "offline", updates
