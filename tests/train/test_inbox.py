@@ -1,0 +1,153 @@
+"""The inbox's promises: whole or not at all, once, and nothing held is lost with the process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+
+import msgspec
+import pytest
+
+from robot import content
+from train.inbox import Inbox, Refused
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    inbox = Inbox(tmp_path / "inbox")
+    inbox.prepare()
+    return inbox
+
+
+@pytest.fixture
+def blob(make_episode):
+    return msgspec.msgpack.encode(make_episode(steps=50))
+
+
+def send(inbox, blob, sha256=None, start=0, part=1_000):
+    sha256 = sha256 or content.address(blob)
+    held = start
+    while held < len(blob):
+        held = inbox.append(sha256, len(blob), held, blob[held : held + part])
+    return sha256
+
+
+def files(inbox):
+    return sorted(
+        path.relative_to(inbox.path).as_posix() for path in inbox.path.rglob("*") if path.is_file()
+    )
+
+
+def restarted(inbox):
+    return Inbox(inbox.path)
+
+
+def test_a_whole_episode_is_one_file_named_by_its_hash(inbox, blob):
+    sha256 = send(inbox, blob)
+    assert inbox.finish(sha256)
+    assert files(inbox) == [f"{sha256}.episode"]
+    assert (inbox.path / f"{sha256}.episode").read_bytes() == blob
+
+
+def test_what_is_held_survives_a_kill(inbox, blob):
+    sha256 = content.address(blob)
+    inbox.append(sha256, len(blob), 0, blob[:2_500])
+    again = restarted(inbox)
+    assert again.resume(sha256, len(blob)) == 2_500
+    send(again, blob, start=2_500)
+    assert again.finish(sha256)
+
+
+def test_bytes_from_elsewhere_are_left_out(inbox, blob):
+    sha256 = content.address(blob)
+    assert inbox.append(sha256, len(blob), 1_000, blob[1_000:2_000]) == 0
+    assert inbox.append(sha256, len(blob), 0, blob[:1_000]) == 1_000
+    assert inbox.append(sha256, len(blob), 0, blob[:1_000]) == 1_000
+    assert inbox.append(sha256, len(blob), 500, blob[500:1_500]) == 1_000
+    assert inbox.append(sha256, 1_500, 1_000, blob[1_000:2_000]) == 1_000
+    assert (inbox.path / "partial" / sha256).read_bytes() == blob[:1_000]
+
+
+def test_more_than_was_announced_starts_afresh(inbox, blob):
+    sha256 = send(inbox, blob)
+    assert inbox.resume(sha256, 10) == 0
+    assert files(inbox) == []
+
+
+def test_a_part_that_a_power_cut_damaged_comes_again(inbox, blob):
+    sha256 = content.address(blob)
+    inbox.append(sha256, len(blob), 0, blob[:2_000])
+    (inbox.path / "partial" / sha256).write_bytes(bytes(2_000))
+    again = restarted(inbox)
+    send(again, blob, start=2_000)
+    assert again.finish(sha256) is False
+    assert files(inbox) == []
+    send(again, blob)
+    assert again.finish(sha256)
+
+
+def test_bytes_that_came_whole_and_have_another_hash_are_refused_for_good(inbox, blob):
+    send(inbox, blob, sha256="0" * 64)
+    with pytest.raises(Refused, match="announced was 0000"):
+        inbox.finish("0" * 64)
+    with pytest.raises(Refused, match="announced was 0000"):
+        restarted(inbox).require_welcome("0" * 64)
+
+
+def test_what_is_no_episode_is_refused_for_good_and_kept_with_the_reason(inbox):
+    sha256 = send(inbox, b"\x83 no episode")
+    with pytest.raises(Refused, match="not an episode"):
+        inbox.finish(sha256)
+    assert files(inbox) == [f"refused/{sha256}", f"refused/{sha256}.reason"]
+    with pytest.raises(Refused, match="not an episode"):
+        restarted(inbox).require_welcome(sha256)
+
+
+def test_a_kill_between_reason_and_move_leaves_it_refused(inbox):
+    sha256 = send(inbox, b"\x83 no episode")
+    (inbox.path / "refused" / f"{sha256}.reason").write_text("not an episode")
+    with pytest.raises(Refused):
+        restarted(inbox).require_welcome(sha256)
+
+
+@contextlib.contextmanager
+def full_disk(largest_file):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing_that_was_held(inbox, blob):
+    sha256 = content.address(blob)
+    with full_disk(largest_file=1_500), pytest.raises(OSError, match="File too large"):
+        send(inbox, blob)
+    held = inbox.resume(sha256, len(blob))
+    assert (inbox.path / "partial" / sha256).read_bytes() == blob[:held]
+    send(inbox, blob, start=held)
+    assert inbox.finish(sha256)
+
+
+def test_episodes_come_in_the_order_of_arrival_without_those_known(inbox, make_episode):
+    stored = []
+    for number in range(5):
+        blob = msgspec.msgpack.encode(make_episode(number + 1))
+        sha256 = send(inbox, blob)
+        inbox.finish(sha256)
+        os.utime(inbox.path / f"{sha256}.episode", ns=(number, number))
+        stored.append((sha256, make_episode(number + 1)))
+    assert list(inbox.episodes(set())) == stored
+    assert list(inbox.episodes({stored[0][0], stored[3][0]})) == [stored[i] for i in (1, 2, 4)]
+
+
+def test_a_file_damaged_since_is_set_aside_and_reported(inbox, make_episode, caplog):
+    hashes = [send(inbox, msgspec.msgpack.encode(make_episode(n))) for n in (1, 2)]
+    for sha256 in hashes:
+        inbox.finish(sha256)
+    (inbox.path / f"{hashes[0]}.episode").write_bytes(b"rust")
+    assert [sha256 for sha256, _ in inbox.episodes(set())] == [hashes[1]]
+    assert "have changed since" in caplog.text
+    assert files(inbox) == [f"{hashes[1]}.episode", f"refused/{hashes[0]}.damaged"]
