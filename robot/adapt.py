@@ -110,12 +110,13 @@ class Adaptation:
         """Yield each episode when it has ended; fewer than asked for after a stop or a fault.
 
         Raises:
-            BundleRefused, Latched, DriverFault, JournalError: nothing has moved.
+            BundleRefused, Latched, DriverFault, LimitFault, JournalError: nothing has moved.
         """
         with ExitStack() as closing:
             closing.callback(self._recorder.close)
             closing.callback(self._station.close)
             self._station.require_unlatched()
+            self._station.check(self._bundle)
             self._recorder.start()
             self._station.connect()
             policy = self._station.take(self._bundle).policy

@@ -161,9 +161,8 @@ def _load(path: Path, overrides: list[str] | None) -> RobotConfig:
     from robot.config import RobotConfig
     from robot.settings import load
 
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
-    )
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("robot").setLevel(logging.INFO)
     return load(RobotConfig, path, section="robot", overrides=overrides or [])
 
 
@@ -192,6 +191,7 @@ def _explained() -> Iterator[None]:
     from robot.adapt import NoRewards
     from robot.drivers.driver import DriverFault
     from robot.journal_file import JournalError
+    from robot.safety.limits import LimitFault
     from robot.settings import ConfigError
     from robot.station import BundleRefused, Latched
     from robot.wire import WireError
@@ -203,6 +203,7 @@ def _explained() -> Iterator[None]:
         DriverFault,
         JournalError,
         Latched,
+        LimitFault,
         NoRewards,
         WireError,
     )

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-FLUSH_S = 60.0  # for uploads, when all wanted episodes are done
-STOPPED_FLUSH_S = 5.0  # and when the run ended otherwise
+FLUSH_S = 60.0  # for uploads, when the trainer is there and nobody waits for this to end
+STOPPED_FLUSH_S = 5.0
 _POLL_S = 0.1
 
 
@@ -78,6 +78,7 @@ class Daemon:
         self.summary = Summary()
         self._recorder = Recorder(config.journal)
         self._station = Station(config, driver, self._recorder)
+        self._station.states.on_change = self._report
         self._bridge = _bridge(config, self._station.boot_session)
         self._first_bundle = bundle
         self._wanted_episodes = episodes
@@ -95,7 +96,7 @@ class Daemon:
 
         Raises:
             BundleRefused: there is no bundle to start with, and none to wait for.
-            Latched, DriverFault, JournalError: nothing has moved.
+            Latched, DriverFault, LimitFault, JournalError: the robot could not begin.
         """
         self._started_s = time.monotonic()
         with ExitStack() as closing:  # the robot first, then the journal, then the uploads
@@ -103,6 +104,9 @@ class Daemon:
             closing.callback(self._recorder.close)
             closing.callback(self._station.close)
             self._station.require_unlatched()
+            self._require_hope()
+            if self._first_bundle is not None:
+                self._station.check(self._first_bundle)
             self._recorder.start()
             if self._bridge is not None:
                 self._bridge.start()
@@ -135,10 +139,10 @@ class Daemon:
                 log.error("%s%s", error, "; the old one stays" if exploration else "")
                 continue
             self._current = path
-            self._report()
             if policy.bundle_id == self.summary.bundle:
                 return exploration
             self.summary.bundle = policy.bundle_id
+            self._report()
             if exploration is None:
                 return Exploration(
                     self.config.exploration, self.config.seed, policy.task_embeddings
@@ -161,12 +165,17 @@ class Daemon:
             return paths
         return [path for path in paths[:1] if path != self._current]
 
-    def _wait_for_bundle(self) -> None:
-        if self._bridge is None:
+    def _require_hope(self) -> None:
+        """Raise `BundleRefused` where there is no bundle left to try and none can come."""
+        if self._bridge is None and not self._candidates(starting=True):
             raise BundleRefused(
                 f"no bundle that this robot can run in {self.config.bundles}: put one there, give "
                 "--bundle, or set robot.bridge to the trainer's address"
             )
+
+    def _wait_for_bundle(self) -> None:
+        self._require_hope()
+        assert self._bridge is not None
         log.info("waiting for a bundle from %s", self._bridge.address)
         while not self._why_end() and not self._candidates(starting=True):
             time.sleep(_POLL_S)
@@ -187,7 +196,6 @@ class Daemon:
             stop=self._why_stop_now,
             clock_offset=self._bridge.clock if self._bridge is not None else lambda: None,
         )
-        self._report()
         if outcome is not None:
             self.summary.episodes += 1
             self.summary.steps += outcome.steps
@@ -223,7 +231,8 @@ class Daemon:
     def _close_bridge(self) -> None:
         if self._bridge is None:
             return
-        flush_s = FLUSH_S if self.summary.complete else STOPPED_FLUSH_S
+        patient = self._bridge.connected() and not self._stop_reason
+        flush_s = FLUSH_S if patient else STOPPED_FLUSH_S
         log.info("uploading what the trainer does not have yet, for at most %g s", flush_s)
         self.summary.uploaded = self._bridge.close(flush_s)
         if not self.summary.uploaded:

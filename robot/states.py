@@ -6,6 +6,7 @@ Holds no behaviour: what a state means for the motors is the driver's business.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from enum import StrEnum
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,15 @@ class StateError(Exception):
 
 
 class States:
-    """The current state. A fault stays until `rearm`, which only a person may ask for."""
+    """The current state. A fault stays until `rearm`, which only a person may ask for.
+
+    `on_change` is called after each change.
+    """
 
     def __init__(self) -> None:
         self.current = State.DISARMED
         self.reason = ""
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def fault_reason(self) -> str:
@@ -71,3 +76,4 @@ class States:
         level = logging.ERROR if state is State.FAULT else logging.INFO
         log.log(level, "%s -> %s%s", self.current, state, f": {reason}" if reason else "")
         self.current, self.reason = state, reason
+        self.on_change()

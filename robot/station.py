@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import BundleError, BundleMismatch, check_compatible, read_bundle
+from export.bundle import Bundle, BundleError, BundleMismatch, check_compatible, read_bundle
+from export.manifest import Manifest
 from robot.clock import Clock
 from robot.config import RobotConfig
 from robot.drivers.driver import Driver
@@ -24,7 +25,7 @@ from robot.policy import Policy, PolicyError
 from robot.recorder import Recorder
 from robot.safety.build import LimitsError, build_limits, describe
 from robot.safety.latch import latch, latched
-from robot.safety.limits import LimitFault, allow, check_observation
+from robot.safety.limits import Limits, check_observation
 from robot.states import State, States
 
 log = logging.getLogger(__name__)
@@ -85,16 +86,34 @@ class Station:
         self.driver.connect()
         log.info("%s connected: %s", self.config.name, self.driver.robot)
 
+    def check(self, path: Path) -> tuple[Bundle, Limits]:
+        """Verify a bundle and check it against this robot, connected or not.
+
+        Raises `BundleRefused`.
+        """
+        try:
+            bundle = read_bundle(path)
+            return bundle, self._fit(bundle.manifest)
+        except (BundleError, LimitsError) as error:
+            raise BundleRefused(f"bundle {path.name} refused: {error}") from error
+
     def take(self, path: Path) -> Rig:
         """Verify a bundle, check it against this robot, dry-run it, and use it from now on.
 
         Raises:
             BundleRefused: the bundle in use before stays.
+            LimitFault: what the robot senses now is nothing to act on, whichever the bundle.
         """
+        bundle, limits = self.check(path)
+        observation = self.driver.read().values
+        check_observation(observation, 0.0, limits)
         try:
-            rig = self._prepare(path)
-        except (BundleError, PolicyError, LimitsError, LimitFault) as error:
+            policy = Policy(bundle)
+            policy.dry_run(observation)
+        except PolicyError as error:
             raise BundleRefused(f"bundle {path.name} refused: {error}") from error
+        clock = Clock(self.driver.period_s, self.driver.time_scale)
+        rig = Rig(self.driver, policy, limits, self.recorder, clock, self.states)
         if self.rig is None:
             for line in describe(rig.limits, self.config.limits.max_run_s):
                 log.info("%s", line)
@@ -162,9 +181,9 @@ class Station:
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
 
-    def _prepare(self, path: Path) -> Rig:
-        bundle = read_bundle(path)
-        manifest, driver = bundle.manifest, self.driver
+    def _fit(self, manifest: Manifest) -> Limits:
+        """This robot's limits under a bundle; raises where the two do not belong together."""
+        driver = self.driver
         if manifest.family != self.config.family:
             raise BundleMismatch(
                 f"it is for the task family {manifest.family!r}, this robot serves "
@@ -177,26 +196,12 @@ class Station:
             action_fields=driver.action_fields,
             period_s=driver.period_s,
         )
-        policy = Policy(bundle)
-        limits = build_limits(
+        return build_limits(
             self.config.limits,
             observation_fields=driver.observation_fields,
             robot_action_fields=driver.action_fields,
             policy_action_fields=manifest.action_fields,
             period_s=driver.period_s,
-        )
-        observation = driver.read().values
-        check_observation(observation, 0.0, limits)
-        policy.dry_run(observation)
-        action = policy.act(observation, policy.task_embeddings[0])
-        allow(action, None, observation, limits, driver.period_s)
-        return Rig(
-            driver,
-            policy,
-            limits,
-            self.recorder,
-            Clock(driver.period_s, driver.time_scale),
-            self.states,
         )
 
     def _fault(self, reason: str) -> None:

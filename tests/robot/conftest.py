@@ -120,7 +120,7 @@ SHAPE = {"observation": 2, "action": 1, "reward": 1, "z": LATENT}
 
 
 @pytest.fixture
-def make_bundle(tmp_path) -> Callable[..., Path]:
+def point_bundle(tmp_path) -> Callable[..., Path]:
     """Write a bundle for the point mass: it pushes along z[0], and its encoder reads the reward.
 
     `push` scales the policy; `reward` the decoder; `next_observation` adds it to the encoder.

@@ -37,9 +37,9 @@ class Kept:
 
 
 @pytest.fixture
-def make_rig(mass, make_bundle):
+def make_rig(mass, point_bundle):
     def make(limits: LimitsConfig | None = None, **bundle) -> Rig:
-        policy = Policy(read_bundle(make_bundle(**bundle)))
+        policy = Policy(read_bundle(point_bundle(**bundle)))
         mass.connect()
         mass.home(0)
         states = States()

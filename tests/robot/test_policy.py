@@ -14,8 +14,8 @@ OBSERVATION = np.array([0.3, -0.1])
 
 
 @pytest.fixture
-def make_policy(make_bundle):
-    return lambda **options: Policy(read_bundle(make_bundle(**options)))
+def make_policy(point_bundle):
+    return lambda **options: Policy(read_bundle(point_bundle(**options)))
 
 
 def test_mean_action_is_the_squashed_mean_in_physical_units(make_policy):

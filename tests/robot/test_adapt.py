@@ -1,0 +1,102 @@
+"""Adaptation: what the true rewards say decides how the robot acts afterwards."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from robot.adapt import Adaptation, NoRewards, reward_source
+from robot.config import ExplorationConfig, ZHold
+from robot.drivers.driver import DriverFault
+from robot.episode import EndReason, Mode
+from robot.exploration import Draws
+from robot.journal import Journal
+from robot.posterior import Posterior
+
+
+@pytest.fixture
+def adaptation(config, mass, point_bundle):
+    def make(**options) -> Adaptation:
+        return Adaptation(config, mass, reward_source(mass), bundle=point_bundle(), **options)
+
+    return make
+
+
+def test_context_with_true_rewards_then_one_z_and_the_mean_action(adaptation, config, mass):
+    run = adaptation(context_episodes=2, episodes=2)
+    results = list(run.run())
+    assert [result.acting for result in results] == [False, False, True, True]
+    with Journal.read(config.journal) as journal:
+        recorded = [journal.episode(entry.number) for entry in journal.entries()]
+    assert {episode.header.mode for episode in recorded} == {Mode.ADAPT}
+    assert {episode.header.trial for episode in recorded} == {1}
+    context = Posterior.prior(2)
+    for episode in recorded[:2]:
+        reached = [step.observation for step in episode.steps[1:]]
+        for observation in [*reached, episode.footer.final_observation]:
+            reward = mass.reward(None, None, observation)
+            context = context.update(np.array([reward, 0.0]), np.full(2, math.log1p(math.e)))
+    np.testing.assert_allclose(run.posterior.mean, context.mean, rtol=1e-5)
+    np.testing.assert_allclose(run.posterior.variance, context.variance, rtol=1e-5)
+    for episode in recorded[2:]:
+        z = run.posterior.sample(Draws(0, episode.header.number).z)
+        for step in episode.steps:
+            assert step.z == z.tolist()
+            np.testing.assert_allclose(step.requested, 2 * np.tanh(z[:1]), rtol=1e-6)
+
+
+def test_the_return_is_the_sum_of_rewards(adaptation, config, mass):
+    (result,) = adaptation(context_episodes=0, episodes=1).run()
+    with Journal.read(config.journal) as journal:
+        episode = journal.episode(1)
+    reached = [step.observation for step in episode.steps[1:]] + [episode.footer.final_observation]
+    total = sum(mass.reward(None, None, observation) for observation in reached)
+    assert result.total_reward == pytest.approx(total)
+    assert result.steps == len(episode.steps) == 5
+
+
+def test_without_context_it_acts_from_the_prior(adaptation):
+    run = adaptation(context_episodes=0)
+    list(run.run())
+    assert run.posterior.mean.tolist() == [0.0, 0.0]
+
+
+def test_context_episodes_hold_z_as_configured_and_acting_ones_for_the_episode(
+    config, mass, point_bundle
+):
+    config = config.model_copy(update={"exploration": ExplorationConfig(z_hold=ZHold.STEP)})
+    list(Adaptation(config, mass, mass, bundle=point_bundle()).run())
+    with Journal.read(config.journal) as journal:
+        recorded = [journal.episode(entry.number) for entry in journal.entries()]
+    distinct = [len({tuple(step.z) for step in episode.steps}) for episode in recorded]
+    assert distinct == [5, 5, 1]
+
+
+def test_a_fault_ends_it_and_latches(adaptation, config, mass):
+    def fail(robot):
+        if len(robot.commands) == 7:
+            raise DriverFault("the cable is out")
+
+    mass.trouble = fail
+    run = adaptation()
+    results = list(run.run())
+    assert [result.reason for result in results] == [EndReason.HORIZON, EndReason.FAULT]
+    assert run.fault == "the cable is out"
+    assert config.latch.exists()
+
+
+def test_a_stop_ends_it(adaptation, mass):
+    run = adaptation()
+    mass.trouble = lambda robot: run.request_stop("SIGINT") if len(robot.commands) == 2 else None
+    (result,) = run.run()
+    assert (result.reason, result.steps) == (EndReason.STOPPED, 3)
+
+
+def test_a_driver_without_rewards_is_told_so():
+    class Silent:
+        robot = "panda"
+
+    with pytest.raises(NoRewards, match="'panda' measures no rewards"):
+        reward_source(Silent())

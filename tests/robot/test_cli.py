@@ -1,0 +1,207 @@
+"""The command: a real process with the simulated cheetah, signals, exit codes and messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from export.manifest import FieldSpec
+from robot.episode import EndReason, Mode
+from robot.journal import EntryState, Journal
+from sim import registry
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "robot.launch"]
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "x.yaml"
+    robot = {
+        "name": "c1",
+        "family": "cheetah-vel",
+        "driver": {"name": "sim", "time_scale": float("inf")},
+        "state_dir": str(tmp_path / "state"),
+    }
+    path.write_text(yaml.safe_dump({"robot": robot, "train": {"anything": 1}}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def bundle(tmp_path, make_bundle) -> Path:
+    """A bundle for the cheetah, with a horizon of 20 steps."""
+    family, path = registry.family("cheetah-vel"), tmp_path / "given.bundle"
+
+    def fields(declared) -> tuple[FieldSpec, ...]:
+        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
+
+    make_bundle(
+        path,
+        family=family.name,
+        robot=family.robot,
+        observation_fields=fields(family.observation_fields),
+        action_fields=fields(family.action_fields),
+        period_s=family.period_s,
+        horizon=20,
+    )
+    return path
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def wait_for_steps(process: subprocess.Popen[str], journal: Path, count: int) -> None:
+    while process.poll() is None:
+        if journal.exists():
+            with Journal.read(journal) as open_journal:
+                if any(entry.steps >= count for entry in open_journal.entries()):
+                    return
+        time.sleep(0.02)
+
+
+def test_a_run_explores_and_tells_what_came_of_it(config, bundle, tmp_path):
+    summary = tmp_path / "out" / "summary.json"
+    done = run("run", "--config", config, "--bundle", bundle, "--episodes", 3, "--summary", summary)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(summary.read_text())
+    assert (told["episodes"], told["steps"], told["complete"]) == (3, 60, True)
+    assert "limit action joint_torque[0] in [-1, 1]" in done.stderr
+    assert "running -> hold: horizon after 20 steps" in done.stderr
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        modes = [journal.episode(entry.number).header.mode for entry in journal.entries()]
+    assert modes == [Mode.PRIOR, Mode.PRIOR, Mode.POSTERIOR]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_safely(config, bundle, tmp_path, number):
+    process = start("run", "--config", config, "--bundle", bundle, "robot.driver.time_scale=1.0")
+    journal = tmp_path / "state" / "journal.sqlite"
+    wait_for_steps(process, journal, 3)
+    process.send_signal(number)
+    _, text = process.communicate()
+    assert process.returncode == 0, text
+    assert signal.Signals(number).name in text
+    with Journal.read(journal) as open_journal:
+        *_, last = open_journal.entries()
+    assert last.footer.end_reason in (EndReason.STOPPED, EndReason.HORIZON)
+    assert last.footer.steps == last.steps
+
+
+def test_a_killed_run_is_closed_by_the_next(config, bundle, tmp_path):
+    process = start("run", "--config", config, "--bundle", bundle, "robot.driver.time_scale=1.0")
+    journal = tmp_path / "state" / "journal.sqlite"
+    wait_for_steps(process, journal, 3)
+    process.kill()
+    process.communicate()
+    assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 0
+    with Journal.read(journal) as open_journal:
+        entries = open_journal.entries()
+        assert open_journal.verify() == []
+    assert entries[-2].footer.end_reason is EndReason.INTERRUPTED
+    assert entries[-1].footer.end_reason is EndReason.HORIZON
+    assert all(entry.state is EntryState.PENDING for entry in entries)
+
+
+def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle):
+    arguments = ("run", "--config", config, "--bundle", bundle, "--episodes", 9)
+    first = run(*arguments, "robot.limits.box={root_velocity: {low: [-9, -0.4], high: [9, 0.4]}}")
+    assert first.returncode == 3, first.stderr
+    assert "running -> fault: observation root_velocity[1] is" in first.stderr
+    again = run(*arguments)
+    assert again.returncode == 1
+    assert "look at the robot, then re-arm it" in again.stderr
+    assert run("rearm", "--config", config, "--yes").returncode == 0
+    assert "not in fault" in run("rearm", "--config", config).stdout
+    assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 0
+
+
+def test_adapt_prints_a_return_an_episode(config, bundle, tmp_path):
+    summary = tmp_path / "summary.json"
+    done = run(
+        "adapt", "--config", config, "--bundle", bundle, "--summary", summary,
+        "robot.driver.task=[1.5]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    returns = json.loads(summary.read_text())["returns"]
+    assert (len(returns["context"]), len(returns["adapted"])) == (2, 1)
+    assert f"{returns['adapted'][0]:.2f}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["robot.explor=3"], "unknown key 'robot.explor': did you mean 'robot.exploration'?"),
+        (["robot.seed=many"], "'robot.seed' is 'many': expected a valid integer"),
+        (["--bundle", "none.bundle"], "none.bundle: cannot be read"),
+        ([], "no bundle that this robot can run in"),
+        (["robot.bridge=tcp://10.1.2.3:5"], "CURVE keys are required"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_nothing_is_written(config, tmp_path, arguments, says):
+    done = run("run", "--config", config, *arguments)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_missing_config_is_named(tmp_path):
+    done = run("run", "--config", tmp_path / "none.yaml")
+    assert (done.returncode, "none.yaml: no such file" in done.stderr) == (1, True)
+
+
+def test_help_shows_examples():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "fieldtune-robot run --config" in done.stdout
+
+
+def test_without_a_driver_no_simulator_and_no_torch_is_imported():
+    code = (
+        "import sys, robot.daemon, robot.adapt, robot.cli, robot.launch, robot.drivers.sim\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} "
+        "& {'torch', 'mujoco', 'robosuite', 'gymnasium', 'sim', 'train', 'numba'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_launcher_sets_one_thread_whatever_was_inherited():
+    code = (
+        "import os, sys; sys.argv = ['fieldtune-robot', '--help']\n"
+        "from robot.launch import ONE_THREAD, main\n"
+        "try: main()\n"
+        "except SystemExit: print({os.environ[name] for name in ONE_THREAD})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith("{'1'}")

@@ -1,0 +1,350 @@
+"""The daemon: explores trial after trial, swaps bundles between episodes, and stops safely."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import resource
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.bundle import bundle_id
+from export.manifest import FieldSpec
+from robot.config import ExplorationConfig, LimitsConfig, ZHold
+from robot.daemon import Daemon
+from robot.drivers.driver import DriverFault
+from robot.episode import EndReason, Mode
+from robot.exploration import Draws
+from robot.journal import Journal
+from robot.posterior import Posterior
+from robot.safety.limits import LimitFault
+from robot.station import BundleRefused, Latched
+from train.hub import Hub
+
+
+def episodes(config):
+    with Journal.read(config.journal) as journal:
+        return [journal.episode(entry.number) for entry in journal.entries()]
+
+
+def test_a_run_records_whole_trials(config, mass, point_bundle):
+    path = point_bundle()
+    summary = Daemon(config, mass, episodes=8).run()
+    recorded = episodes(config)
+    assert [episode.header.mode for episode in recorded] == [
+        Mode.PRIOR,
+        Mode.PRIOR,
+        Mode.POSTERIOR,
+        Mode.POSTERIOR,
+    ] * 2
+    assert [episode.header.trial for episode in recorded] == [1, 1, 1, 1, 5, 5, 5, 5]
+    assert {episode.header.bundle_id for episode in recorded} == {bundle_id(path)}
+    assert {episode.footer.end_reason for episode in recorded} == {EndReason.HORIZON}
+    assert (summary.episodes, summary.steps, summary.bundles_swapped) == (8, 40, 0)
+    assert (summary.complete, summary.fault, summary.uploaded) == (True, "", None)
+    assert mass.closed >= 1
+
+
+def test_the_start_and_every_z_follow_from_the_header(config, mass, point_bundle):
+    point_bundle()
+    Daemon(config, mass, episodes=2).run()
+    for episode, start in zip(episodes(config), mass.starts, strict=True):
+        draws = Draws(episode.header.seed, episode.header.number)
+        assert draws.start_seed == start
+        expected = Posterior.prior(2).sample(draws.z).tolist()
+        assert all(step.z == expected for step in episode.steps)
+
+
+def test_the_context_is_labelled_by_the_decoder_and_followed(config, mass, point_bundle):
+    point_bundle(reward=4.0)
+    config = config.model_copy(update={"exploration": ExplorationConfig(prior_episodes=1)})
+    Daemon(config, mass, episodes=3).run()
+    recorded = episodes(config)
+    label = np.random.default_rng([0, 1, 3]).integers(3)
+    rewards = 4.0 * (1.0, 2.0, -1.0)[label]
+    context = Posterior.prior(2)
+    for _ in recorded[0].steps:
+        context = context.update(np.array([rewards, 0.0]), np.full(2, math.log1p(math.e)))
+    for episode in recorded[1:]:
+        z = context.sample(Draws(0, episode.header.number).z)
+        np.testing.assert_allclose(episode.steps[0].z, z, rtol=1e-5)
+
+
+def test_z_is_held_as_configured(config, mass, point_bundle):
+    point_bundle()
+    config = config.model_copy(update={"exploration": ExplorationConfig(z_hold=ZHold.STEP)})
+    Daemon(config, mass, episodes=4).run()
+    for episode in episodes(config):
+        assert len({tuple(step.z) for step in episode.steps}) == len(episode.steps)
+
+
+def test_the_seed_decides_and_another_seed_differs(config, mass, point_bundle, tmp_path):
+    path = point_bundle(tmp_path / "given.bundle")
+
+    def commands(name: str, seed: int) -> list[float]:
+        robot = dataclasses.replace(mass, commands=[], starts=[])
+        own = config.model_copy(update={"state_dir": tmp_path / name, "seed": seed})
+        Daemon(own, robot, bundle=path, episodes=4).run()
+        return robot.commands
+
+    assert commands("a", 3) == commands("b", 3) != commands("c", 4)
+
+
+def test_numbering_goes_on_after_a_restart(config, mass, point_bundle):
+    point_bundle()
+    Daemon(config, mass, episodes=2).run()
+    Daemon(config, mass, episodes=2).run()
+    recorded = episodes(config)
+    assert [episode.header.number for episode in recorded] == [1, 2, 3, 4]
+    assert len({episode.header.boot_session for episode in recorded}) == 2
+    assert len({tuple(episode.steps[0].z) for episode in recorded}) == 4
+
+
+def test_limits_are_logged_before_anything_moves(config, mass, point_bundle, caplog):
+    point_bundle()
+    seen = []
+    mass.trouble = lambda _: seen.append("limit action force in [-2, 2]" in caplog.text)
+    with caplog.at_level(logging.INFO, "robot"):
+        Daemon(config, mass, episodes=1).run()
+    assert seen[0]
+
+
+def test_an_observation_that_is_no_number_at_the_start_moves_nothing(config, mass, point_bundle):
+    point_bundle()
+    mass.state = np.array([np.nan, 0.0])
+    with pytest.raises(LimitFault, match="observation position is nan"):
+        Daemon(config, mass, episodes=1).run()
+    assert (mass.starts, mass.commands) == ([], [])
+
+
+def test_a_fault_ends_the_run_and_stays_until_a_person_rearms(config, mass, point_bundle):
+    point_bundle()
+
+    def fail(robot):
+        if len(robot.commands) == 7:
+            raise DriverFault("the cable is out")
+
+    mass.trouble = fail
+    summary = Daemon(config, mass, episodes=9).run()
+    assert summary.fault == "the cable is out"
+    assert [episode.footer.end_reason for episode in episodes(config)] == [
+        EndReason.HORIZON,
+        EndReason.FAULT,
+    ]
+    moved = len(mass.commands)
+    with pytest.raises(Latched, match="the cable is out: look at the robot"):
+        Daemon(config, mass, episodes=1).run()
+    assert len(mass.commands) == moved
+    config.latch.unlink()
+    mass.trouble = lambda _: None
+    assert Daemon(config, mass, episodes=1).run().complete
+
+
+def test_a_robot_that_cannot_be_homed_is_a_fault(config, mass, point_bundle):
+    point_bundle()
+
+    def stuck(_):
+        raise DriverFault("joint 3 does not move")
+
+    mass.home = stuck
+    summary = Daemon(config, mass, episodes=1).run()
+    assert "joint 3 does not move" in summary.fault
+    assert (summary.episodes, mass.commands) == (0, [])
+    assert mass.held >= 1
+
+
+def test_a_stop_ends_the_running_episode_and_closes_the_journal(config, mass, point_bundle):
+    point_bundle(horizon=1000)
+    daemon = Daemon(config, mass)
+
+    def ask(robot):
+        if len(robot.commands) == 12:
+            daemon.request_stop("SIGTERM")
+
+    mass.trouble = ask
+    summary = daemon.run()
+    (episode,) = episodes(config)
+    assert (episode.footer.end_reason, episode.footer.steps) == (EndReason.STOPPED, 13)
+    assert (summary.ended, summary.fault, summary.complete) == ("SIGTERM", "", False)
+    assert mass.held >= 1
+
+
+def test_max_run_s_ends_the_run(config, mass, point_bundle):
+    point_bundle(horizon=10**6)
+    config = config.model_copy(update={"limits": LimitsConfig(max_run_s=0.05)})
+    summary = Daemon(config, mass).run()
+    assert "max_run_s, 0.05 s, is over" in summary.ended
+    assert summary.episodes == 1
+
+
+def test_a_journal_that_cannot_be_written_stops_exploration(config, mass, point_bundle):
+    point_bundle(horizon=10**6)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_disk(robot):
+        if len(robot.commands) == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+
+    def rest():
+        mass.held += 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    mass.trouble, mass.hold = fill_disk, rest
+    try:
+        summary = Daemon(config, mass).run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "the journal cannot be written" in summary.ended
+    assert "free disk space" in summary.ended
+    (episode,) = episodes(config)
+    assert episode.footer.steps == summary.steps == len(mass.commands)
+
+
+def test_without_a_bundle_or_a_bridge_nothing_starts(config, mass):
+    with pytest.raises(BundleRefused, match=r"put one there, give --bundle, or set robot\.bridge"):
+        Daemon(config, mass).run()
+    assert not mass.starts
+
+
+def _fields(*names: str, unit: str = "m", width: int = 1) -> tuple[FieldSpec, ...]:
+    units = {"position": unit, "velocity": "m/s"}
+    return tuple(
+        FieldSpec(name=name, unit=units[name], low=(-9.0,) * width, high=(9.0,) * width)
+        for name in names
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"observation_fields": _fields("velocity", "position")}, "come in the order"),
+        (
+            {"observation_fields": _fields("position", "velocity", unit="mm")},
+            "'position' is in 'm'",
+        ),
+        ({"observation_fields": _fields("position", "velocity", width=2)}, "is 1 wide, the bundle"),
+        ({"robot": "panda"}, "made for 'panda'"),
+        ({"family": "reach"}, "this robot serves 'points'"),
+        ({"period_s": 0.1}, "control period is 0.05 s"),
+        ({"push": math.nan}, "policy.onnx gives the action"),
+        ({"reward": math.nan}, "decoder.onnx gives the reward"),
+    ],
+)
+def test_a_bundle_that_does_not_fit_moves_nothing(
+    config, mass, point_bundle, tmp_path, changes, says
+):
+    path = point_bundle(tmp_path / "given.bundle", **changes)
+    with pytest.raises(BundleRefused, match=r"given\.bundle refused") as caught:
+        Daemon(config, mass, bundle=path).run()
+    assert says in str(caught.value)
+    assert (mass.starts, mass.commands) == ([], [])
+
+
+def test_an_older_good_bundle_is_used_when_the_newest_is_broken(config, mass, point_bundle, caplog):
+    good = point_bundle()
+    broken = good.with_name("f" * 64 + ".bundle")
+    data = bytearray(good.read_bytes())
+    data[len(data) // 2] ^= 1
+    broken.write_bytes(data)
+    summary = Daemon(config, mass, episodes=1).run()
+    assert summary.bundle == bundle_id(good)
+    assert "f" * 64 in caplog.text
+
+
+def test_a_new_bundle_in_the_folder_is_taken_between_episodes(config, mass, point_bundle):
+    first, made = point_bundle(), []
+
+    def deliver(robot):
+        if len(robot.commands) == 12:  # in the middle of the third episode
+            made.append(point_bundle(push=0.5))
+
+    mass.trouble = deliver
+    summary = Daemon(config, mass, episodes=5).run()
+    recorded = episodes(config)
+    old, new = bundle_id(first), bundle_id(made[0])
+    assert [episode.header.bundle_id for episode in recorded] == [old] * 3 + [new] * 2
+    assert [episode.header.trial for episode in recorded] == [1, 1, 1, 4, 4]
+    assert recorded[3].header.mode is Mode.PRIOR
+    assert (summary.bundles_swapped, summary.bundle) == (1, new)
+
+
+def test_a_bad_new_bundle_is_refused_and_the_old_one_stays(config, mass, point_bundle, caplog):
+    first = point_bundle()
+
+    def deliver(robot):
+        if len(robot.commands) == 3:
+            point_bundle(push=math.nan)
+
+    mass.trouble = deliver
+    summary = Daemon(config, mass, episodes=4).run()
+    assert {episode.header.bundle_id for episode in episodes(config)} == {bundle_id(first)}
+    assert (summary.bundles_swapped, summary.complete) == (0, True)
+    assert caplog.text.count("refused") == 1
+    assert "the old one stays" in caplog.text
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with Hub("tcp://127.0.0.1:*", tmp_path / "inbox") as hub:
+        yield hub
+
+
+def wait_until(condition) -> None:
+    while not condition():
+        time.sleep(0.01)
+
+
+def test_over_the_bridge_it_waits_explores_swaps_uploads_and_stops(
+    config, mass, point_bundle, hub, tmp_path
+):
+    config = config.model_copy(update={"bridge": hub.address})
+    mass.time_scale = 20.0
+    daemon = Daemon(config, mass)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(daemon.run()))
+    thread.start()
+    wait_until(lambda: any(view.robot == "m1" for view in hub.robots()))
+    assert mass.commands == []
+    first = point_bundle(tmp_path / "first")
+    second = point_bundle(tmp_path / "second", push=0.5)
+    third = point_bundle(tmp_path / "third", push=math.nan)
+    for path in (first, second, third):
+        hub.publish(path)
+        wait_until(lambda path=path: (config.bundles / f"{bundle_id(path)}.bundle").exists())
+        before = daemon.summary.episodes
+        wait_until(lambda before=before: daemon.summary.episodes > before + 1)
+    hub.request_stop()
+    thread.join()
+    (summary,) = results
+    assert summary.ended == "the trainer asked to stop"
+    assert summary.uploaded is True
+    assert summary.bundles_swapped == 1
+    assert summary.bundle == bundle_id(second)
+    uploaded = {content.header.number: content for _, content in hub.episodes(set())}
+    assert [uploaded[number] for number in sorted(uploaded)] == episodes(config)
+    used = [episode.header.bundle_id for episode in episodes(config)]
+    assert list(dict.fromkeys(used)) == [bundle_id(first), bundle_id(second)]
+
+
+def test_a_bridge_without_a_trainer_does_not_hinder_exploring(
+    config, mass, point_bundle, monkeypatch
+):
+    monkeypatch.setattr("robot.daemon.STOPPED_FLUSH_S", 0.1)
+    point_bundle()
+    config = config.model_copy(update={"bridge": "tcp://127.0.0.1:9"})
+    daemon = Daemon(config, mass, episodes=4)
+    summary = daemon.run()
+    assert (summary.complete, summary.uploaded) == (True, False)
+    with Journal.read(config.journal) as journal:
+        assert len(journal.pending()) == 4
+
+
+def test_constructing_a_daemon_touches_nothing(config, mass, tmp_path):
+    Daemon(config, mass)
+    assert list(Path(tmp_path).iterdir()) == []
+    assert not mass.connected
