@@ -7,6 +7,11 @@ from typing import Any, cast
 
 from sim.family import TaskFamily
 
+
+class UnknownFamily(ValueError):
+    """A name or an option that no family has. The message lists those that there are."""
+
+
 _FAMILIES = {
     "cheetah-vel": ("sim.cheetah_vel", "CheetahVelFamily"),
     "reach": ("sim.reach.family", "ReachFamily"),
@@ -22,15 +27,18 @@ def family(name: str, **options: Any) -> TaskFamily:
     """The family called `name`, e.g. `family("reach", robot="panda")`.
 
     Raises:
-        ValueError: for a name or an option that does not exist; lists those that do.
+        UnknownFamily: for a name, an option or an option's value that does not exist.
     """
     if name not in _FAMILIES:
-        raise ValueError(f"unknown task family {name!r}; choose one of: {', '.join(names())}")
+        raise UnknownFamily(f"unknown task family {name!r}; choose one of: {', '.join(names())}")
     module, attribute = _FAMILIES[name]
     kind = getattr(import_module(module), attribute)
     known = tuple(kind.__dataclass_fields__)
     unknown = sorted(set(options) - set(known))
     if unknown:
         listed = ", ".join(known) if known else "none"
-        raise ValueError(f"family {name!r}: unknown option {unknown[0]!r}; options: {listed}")
-    return cast(TaskFamily, kind(**options))
+        raise UnknownFamily(f"family {name!r}: unknown option {unknown[0]!r}; options: {listed}")
+    try:
+        return cast(TaskFamily, kind(**options))
+    except ValueError as error:
+        raise UnknownFamily(str(error)) from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from dataclasses import dataclass
 
 import mujoco
@@ -41,18 +44,21 @@ class Renderer:
             buffer.offwidth = max(buffer.offwidth, width)
             buffer.offheight = max(buffer.offheight, height)
             try:
+                _choose_graphics()
                 self._context = mujoco.Renderer(self._model, height, width)
             except Exception as error:
                 raise RuntimeError(
                     f"no picture of {width} x {height}: mujoco got no graphics context ({error}); "
-                    "install EGL (Debian: libegl1) or set MUJOCO_GL=osmesa before starting"
+                    "install EGL (Debian: libegl1), or libosmesa6 and start with MUJOCO_GL=osmesa"
                 ) from error
+            atexit.register(self.close)  # a context outliving the library complains at exit
         self._context.update_scene(self._data, self._camera(), self._options())
         return self._context.render()
 
     def close(self) -> None:
         """Free the graphics context, if there is one."""
         if self._context is not None:
+            atexit.unregister(self.close)
             self._context.close()
             self._context = None
 
@@ -72,3 +78,16 @@ class Renderer:
             options.geomgroup[:] = 0
             options.geomgroup[list(self._view.geom_groups)] = 1
         return options
+
+
+def _choose_graphics() -> None:
+    """Without a display, use EGL, unless the environment asked for something else.
+
+    mujoco picks its graphics library when it is first imported, from a variable that may not have
+    been set by then; importing EGL where it is missing would fail for who wants no pictures.
+    """
+    headless = sys.platform.startswith("linux") and "DISPLAY" not in os.environ
+    if headless and os.environ.get("MUJOCO_GL", "egl") == "egl":
+        from mujoco.egl import GLContext
+
+        sys.modules[mujoco.Renderer.__module__].gl_context.GLContext = GLContext

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from sim.family import bounds, width
-from sim.registry import family, names
+from sim.registry import UnknownFamily, family, names
 
 
 def test_every_listed_family_describes_itself() -> None:
@@ -23,19 +23,19 @@ def test_every_listed_family_describes_itself() -> None:
 
 
 def test_unknown_family_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'reech'.*cheetah-vel, reach"):
+    with pytest.raises(UnknownFamily, match=r"'reech'.*cheetah-vel, reach"):
         family("reech")
 
 
 def test_unknown_option_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'robt'; options: robot"):
+    with pytest.raises(UnknownFamily, match=r"'robt'; options: robot"):
         family("reach", robt="panda")
-    with pytest.raises(ValueError, match=r"'robot'; options: none"):
+    with pytest.raises(UnknownFamily, match=r"'robot'; options: none"):
         family("cheetah-vel", robot="panda")
 
 
 def test_unknown_robot_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'ur5'; choose one of: panda, sawyer"):
+    with pytest.raises(UnknownFamily, match=r"'ur5'; choose one of: panda, sawyer"):
         family("reach", robot="ur5")
 
 
