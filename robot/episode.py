@@ -34,6 +34,7 @@ Vector = Annotated[list[float], msgspec.Meta(max_length=4096)]
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One control period. Times are this robot's monotonic clock, in nanoseconds.
 
+    `infer_ns` and `apply_ns` are how long inference and the driver's `apply` took.
     `reason` says why `applied` differs from `requested`; empty when it does not.
     """
 

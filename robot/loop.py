@@ -107,8 +107,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
     for deadline in rig.clock.deadlines():
         outcome.final = None
         observation = rig.driver.read()
-        read_ns = rig.clock.now_ns()
-        age_ns = read_ns - observation.sense_ns
+        age_ns = rig.clock.now_ns() - observation.sense_ns
         check_observation(observation.values, _robot_seconds(age_ns, rig.clock), rig.limits)
         outcome.final = observation.values
         if before is not None:
@@ -118,6 +117,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
             return end
 
         z = run.z.next()
+        ready_ns = rig.clock.now_ns()
         requested = rig.policy.act(observation.values, z, run.noise)
         inferred_ns = rig.clock.now_ns()
         allowed, reason = allow(
@@ -137,7 +137,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
                 applied=applied.tolist(),
                 reason=reason,
                 z=z.tolist(),
-                infer_ns=inferred_ns - read_ns,
+                infer_ns=inferred_ns - ready_ns,
                 apply_ns=applied_ns - inferred_ns,
                 overrun=_count_overrun(rig.clock, deadline, outcome),
             )

@@ -89,9 +89,8 @@ def _check(
 def dump(model: BaseModel, path: Path) -> None:
     """Write resolved settings as YAML for `load`; a crash leaves the old file or the new."""
     path = Path(path)
-    text = yaml.safe_dump(
-        model.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
-    )
+    # ASCII with escapes: as it stands, U+0085 would be read back as a line break.
+    text = yaml.safe_dump(model.model_dump(mode="json", by_alias=True), sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -35,6 +35,9 @@ _WAYS = {
 }
 
 
+_LEVELS = {State.ARMED: logging.DEBUG, State.FAULT: logging.ERROR}
+
+
 class StateError(Exception):
     """A change of state that is not allowed."""
 
@@ -73,7 +76,7 @@ class States:
             self._enter(State.DISARMED, "re-armed by a person")
 
     def _enter(self, state: State, reason: str) -> None:
-        level = logging.ERROR if state is State.FAULT else logging.INFO
+        level = _LEVELS.get(state, logging.INFO)
         log.log(level, "%s -> %s%s", self.current, state, f": {reason}" if reason else "")
         self.current, self.reason = state, reason
         self.on_change()

@@ -65,9 +65,11 @@ class SimDriver:
         return self._options.time_scale
 
     def connect(self) -> None:
-        """Build the environment and bring it to a first start state."""
+        """Build the environment, take one step (the first one compiles), and start anew."""
         if self._robot is None:
             self._robot = self._family.single_robot()
+            self.home(self._options.seed)
+            self.apply(self._rest())
             self.home(self._options.seed)
 
     def home(self, seed: int) -> None:
@@ -98,6 +100,13 @@ class SimDriver:
     def reward(self, observation: Array, action: Array, next_observation: Array) -> float:
         """The true reward of its own task: what a person or a sensor would give when adapting."""
         return float(self._family.reward(observation, action, next_observation, self._task))
+
+    def _rest(self) -> Array:
+        """The action nearest to none, within its bounds."""
+        fields = self._family.action_fields
+        low = np.array([value for field in fields for value in field.low])
+        high = np.array([value for field in fields for value in field.high])
+        return np.clip(np.zeros(len(low)), low, high)
 
     def _connected(self) -> Any:
         if self._robot is None:

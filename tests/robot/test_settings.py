@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -205,6 +205,7 @@ def test_dump_leaves_no_temporary_file(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["x.yaml"]
 
 
+@example(Settings(name="a\x85b", box={"\u2028": (0.0, 1.0)}))
 @given(
     st.builds(
         Settings,
