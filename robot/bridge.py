@@ -35,7 +35,7 @@ _LINGER_MS = 200
 class BridgeClient:
     """Talks to the trainer at `address` for one robot; reconnects for ever.
 
-    Raises `wire.WireError` for an address that is not loopback.
+    Raises `wire.WireError` for an address that is not loopback, or a name too long to be sent.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class BridgeClient:
         bundle_dir: Path,
     ) -> None:
         wire.require_loopback(address)
+        wire.decode(wire.encode("here", 0, wire.Hello(robot, family, boot_session)))
         self.address = address
         self.journal_path = Path(journal_path)
         self.bundle_dir = Path(bundle_dir)

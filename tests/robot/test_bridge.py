@@ -398,6 +398,11 @@ def test_a_fault_of_the_bridge_itself_ends_nothing(bridge, hub, record, states, 
     wait_for(lambda: states() == [EntryState.ACKNOWLEDGED])
 
 
+def test_a_name_that_no_trainer_would_take_is_refused_at_once(hub, journal_path, tmp_path):
+    with pytest.raises(wire.WireError, match="length <= 128"):
+        BridgeClient(hub.address, "s" * 129, "reach", "boot", journal_path, tmp_path)
+
+
 def test_any_address_but_loopback_asks_for_curve_keys(journal_path, tmp_path):
     with pytest.raises(wire.WireError, match="CURVE keys are required"):
         BridgeClient("tcp://10.0.0.2:5555", "s", "r", "b", journal_path, tmp_path)

@@ -363,38 +363,6 @@ def test_any_episode_comes_back_bit_for_bit(tmp_path_factory, episode):
         assert journal.episode(number) == episode
 
 
-@given(st.binary(max_size=200))
-def test_random_bytes_are_never_an_episode(blob):
-    with pytest.raises(content.EpisodeError):
-        content.unpack_episode(blob)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"footer": {"steps": 2}}, "the footer counts 2 steps, the episode has 3"),
-        ({"header": {"version": 9}}, "episode version 9 is unknown, expected 1"),
-        ({"step": {"index": 7}}, "step 1 carries index 7, expected 1"),
-        (
-            {"step": {"observation": [0.0]}},
-            "'observation' of step 1 is 1 wide",
-        ),
-    ],
-)
-def test_an_unsound_episode_is_explained(make_episode, change, reason):
-    episode = make_episode()
-    replace = msgspec.structs.replace
-    if "step" in change:
-        steps = list(episode.steps)
-        steps[1] = replace(steps[1], **change["step"])
-        episode = replace(episode, steps=steps)
-    else:
-        ((part, values),) = change.items()
-        episode = replace(episode, **{part: replace(getattr(episode, part), **values)})
-    with pytest.raises(content.EpisodeError, match=reason):
-        content.unpack_episode(msgspec.msgpack.encode(episode))
-
-
 class JournalMachine(RuleBasedStateMachine):
     """Any order of recording, receipts and restarts, held against a plain dictionary."""
 

@@ -1,0 +1,50 @@
+"""An episode's bytes: the parts join into its own encoding, and what is unsound is explained."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given
+
+from robot import content
+
+
+def test_packed_parts_join_into_the_episodes_own_encoding(make_episode):
+    episode = make_episode()
+    parts = [content.pack(step) for step in episode.steps]
+    joined = content.join(content.pack(episode.header), parts, content.pack(episode.footer))
+    assert joined == msgspec.msgpack.encode(episode)
+    assert content.unpack_episode(joined) == episode
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_never_an_episode(blob):
+    with pytest.raises(content.EpisodeError):
+        content.unpack_episode(blob)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"footer": {"steps": 2}}, "the footer counts 2 steps, the episode has 3"),
+        ({"header": {"version": 9}}, "episode version 9 is unknown, expected 1"),
+        ({"step": {"index": 7}}, "step 1 carries index 7, expected 1"),
+        (
+            {"step": {"observation": [0.0]}},
+            "'observation' of step 1 is 1 wide",
+        ),
+    ],
+)
+def test_an_unsound_episode_is_explained(make_episode, change, reason):
+    episode = make_episode()
+    replace = msgspec.structs.replace
+    if "step" in change:
+        steps = list(episode.steps)
+        steps[1] = replace(steps[1], **change["step"])
+        episode = replace(episode, steps=steps)
+    else:
+        ((part, values),) = change.items()
+        episode = replace(episode, **{part: replace(getattr(episode, part), **values)})
+    with pytest.raises(content.EpisodeError, match=reason):
+        content.unpack_episode(msgspec.msgpack.encode(episode))
