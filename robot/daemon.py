@@ -39,6 +39,7 @@ _POLL_S = 0.1
 class Summary:
     """What a run of the daemon came to.
 
+    `fault` is a robot's fault, or a journal that could not be written; empty when all was well.
     `bundles_swapped` does not count the first bundle. `uploaded` says whether the trainer has
     confirmed every episode in the journal; None without a bridge.
     """
@@ -125,7 +126,7 @@ class Daemon:
                 self._one_episode(exploration)
         self.summary.ended = ended
         self.summary.complete = self.summary.episodes == self._wanted_episodes
-        self.summary.fault = self._station.states.fault_reason or self._recorder.error or ""
+        self.summary.fault = self._station.states.fault_reason or self.summary.fault
 
     def _bundle_for_next(self, exploration: Exploration | None) -> Exploration | None:
         """The schedule to go on with: restarted after a swap, None while there is no bundle."""
@@ -209,7 +210,9 @@ class Daemon:
         if self._stop_reason:
             return self._stop_reason
         if self._recorder.error:
-            return f"the journal cannot be written: {self._recorder.error}"
+            self.summary.fault = f"the journal cannot be written: {self._recorder.error}"
+        if self.summary.fault:
+            return self.summary.fault
         if longest_s is not None and time.monotonic() - self._started_s > longest_s:
             return f"robot.limits.max_run_s, {longest_s:g} s, is over"
         return ""

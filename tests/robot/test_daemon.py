@@ -201,6 +201,7 @@ def test_a_journal_that_cannot_be_written_stops_exploration(config, mass, point_
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "the journal cannot be written" in summary.ended
     assert "free disk space" in summary.ended
+    assert summary.fault == summary.ended
     (episode,) = episodes(config)
     assert episode.footer.steps == summary.steps == len(mass.commands)
 
