@@ -90,7 +90,7 @@ def dump(model: BaseModel, path: Path) -> None:
     """Write resolved settings as YAML for `load`; a crash leaves the old file or the new."""
     path = Path(path)
     # ASCII with escapes: as it stands, U+0085 would be read back as a line break.
-    text = yaml.safe_dump(model.model_dump(mode="json", by_alias=True), sort_keys=False)
+    text = yaml.dump(model.model_dump(mode="json", by_alias=True), Dumper=_Dumper, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -125,11 +125,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes text which `_Loader` would take for a number."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 def _parse(text: str) -> Any:

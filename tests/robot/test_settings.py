@@ -205,7 +205,7 @@ def test_dump_leaves_no_temporary_file(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["x.yaml"]
 
 
-@example(Settings(name="a\x85b", box={"\u2028": (0.0, 1.0)}))
+@example(Settings(name="1e3", box={"\x85": (0.0, 1.0)}))
 @given(
     st.builds(
         Settings,
