@@ -129,6 +129,7 @@ def test_old_and_repeated_messages_have_no_effect(robot, folder, blob):
     robot.raw(chunk)
     robot.say(wire.UploadChunk(sha256, len(blob), 500, blob[500:900]), sequence=99)
     robot.sequence = itertools.count(101)
+    assert isinstance(robot.ask(wire.Heartbeat(0, "", "", 0)), wire.HeartbeatReply)
     assert robot.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadStatus(sha256, 500)
     assert (folder / "partial" / sha256).read_bytes() == blob[:500]
 
