@@ -18,24 +18,23 @@ from sim.family import Array, BatchSimulator, TaskFamily
 from sim.rollout import LabelledEpisode, rollout
 from train.networks import squashed_sample
 from train.posterior import sample
-from train.replay import Batch
+from train.replay import Batch, Trajectory
 from train.smac import Agent
 
 ZHold = Literal["episode", "step"]
 Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
 
 
-def to_training_units(agent: Agent, episode: LabelledEpisode) -> LabelledEpisode:
+def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
     """The same episode as the networks see it, float32."""
     constants = agent.normalisation
-    return LabelledEpisode(
-        task_index=episode.task_index,
+    return Trajectory(
         observations=(
             (episode.observations - constants.observation_mean) / constants.observation_std
         ).astype(np.float32),
-        actions=(
-            (episode.actions - constants.action_centre) / constants.action_half_range
-        ).astype(np.float32),
+        actions=((episode.actions - constants.action_centre) / constants.action_half_range).astype(
+            np.float32
+        ),
         rewards=((episode.rewards - constants.reward_mean) / constants.reward_std).astype(
             np.float32
         ),
@@ -44,7 +43,7 @@ def to_training_units(agent: Agent, episode: LabelledEpisode) -> LabelledEpisode
 
 
 def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
-    """All transitions of `episodes` (physical units) as one task's context, `(1, transition, ...)`."""
+    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`."""
     scaled = [to_training_units(agent, episode) for episode in episodes]
 
     def join(parts: list[NDArray[np.float32]]) -> Tensor:
@@ -62,7 +61,7 @@ def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
 
 @torch.no_grad()
 def infer(agent: Agent, contexts: Sequence[Sequence[LabelledEpisode]]) -> tuple[Tensor, Tensor]:
-    """Posterior mean and variance of each context, `(context, latent)`; empty ones are the prior."""
+    """Posterior mean and variance of each context, `(context, latent)`; the prior if empty."""
     means, variances = [], []
     for episodes in contexts:
         if episodes:

@@ -109,4 +109,3 @@ def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
         "z": rng.standard_normal((PARITY_SAMPLES, agent.latent_size)),
     }
     return {name: column.astype(np.float32) for name, column in columns.items()}
-

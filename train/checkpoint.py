@@ -38,7 +38,9 @@ class Progress:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, learner: Smac, rng: np.random.Generator, progress: Progress) -> None:
+def save_checkpoint(
+    path: Path, learner: Smac, rng: np.random.Generator, progress: Progress
+) -> None:
     """Write atomically: a kill leaves the old file or the new one, never half of either."""
     tensors: dict[str, Tensor] = {
         f"{AGENT}{name}": tensor for name, tensor in learner.agent.state_dict().items()

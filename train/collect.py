@@ -1,27 +1,36 @@
 """`fieldtune collect`: a family's labelled multi-task data, made and written.
 
-Each family's data has one maker here; a maker yields labelled episodes of the tasks it is given.
+Each family's data has one maker here; a maker yields labelled episodes of both splits' tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sim.family import Array, TaskFamily
+from sim.family import TaskFamily
 from sim.registry import family as make_family
-from sim.rollout import LabelledEpisode
-from train.config import RunConfig
+from sim.rollout import LabelledEpisode, mean_return
+from train.config import AgentReplay, RunConfig
 from train.datasets import DatasetError, write_dataset
 
-OnEpisodes = Callable[[int, int], None]
-Maker = Callable[[TaskFamily, int, Array, int, OnEpisodes], Iterator[LabelledEpisode]]
+OnProgress = Callable[[int, int, str], None]
 
 TEST_SEED_OFFSET = 1_000_003  # held-out tasks' data must not repeat the training tasks' draws
+
+
+@dataclass(frozen=True)
+class Made:
+    """Episodes by split, and what the dataset should say of how they came about."""
+
+    train: list[LabelledEpisode]
+    test: list[LabelledEpisode]
+    how: dict[str, Any] = field(default_factory=dict)
+
+
+Maker = Callable[[RunConfig, TaskFamily, OnProgress], Made]
 
 
 @dataclass(frozen=True)
@@ -34,14 +43,14 @@ class Collected:
     mean_return: float
 
 
-def collect(config: RunConfig, on_episodes: OnEpisodes = lambda done, total: None) -> Collected:
+def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Collected:
     """Make the data of `config.family` and write it to `config.data.path`.
 
     Args:
-        on_episodes: told the episodes done and the episodes in all.
+        on_progress: told the episodes done, the episodes in all, and a note on how it goes.
 
     Raises:
-        DatasetError: there is a dataset already, or nobody knows how to make this family's.
+        DatasetError: there is a dataset already, or this family's cannot be made as configured.
     """
     family = make_family(config.family)
     folder = Path(config.data.path)
@@ -49,43 +58,66 @@ def collect(config: RunConfig, on_episodes: OnEpisodes = lambda done, total: Non
         raise DatasetError(
             f"{folder} exists; a dataset is never overwritten: remove it or set data.path"
         )
-    maker, how = _maker(family.name)
-    split, per_task = family.split(), config.data.episodes_per_task
-    total = per_task * (len(split.train) + len(split.test))
-
-    def make(seed: int, tasks: Array, before: int) -> list[LabelledEpisode]:
-        return list(
-            maker(family, seed, tasks, per_task, lambda done, _: on_episodes(before + done, total))
-        )
-
-    train = make(config.seed, split.train, 0)
-    test = make(config.seed + TEST_SEED_OFFSET, split.test, len(train))
-    how = how | {"seed": config.seed, "episodes_per_task": per_task}
-    name = write_dataset(folder, family, train=train, test=test, how=how)
-    everything = train + test
+    made = _maker(family.name)(config, family, on_progress)
+    how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
+    name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
+    everything = made.train + made.test
     return Collected(
         id=name,
         episodes=len(everything),
-        transitions=sum(len(episode.actions) for episode in everything),
-        mean_return=float(np.mean([episode.rewards.sum() for episode in everything])),
+        transitions=sum(episode.steps for episode in everything),
+        mean_return=mean_return(everything),
     )
 
 
-def _maker(name: str) -> tuple[Maker, dict[str, Any]]:
-    if name == "reach":
-        return _scripted_reach, {"policy": "scripted, a quarter of it towards the own target"}
-    if name == "cheetah-vel":
-        from train.conditioned_sac import collect_replay
-
-        return collect_replay, {"policy": "replay of SAC given the task, relabelled across tasks"}
-    raise DatasetError(f"no data maker for family {name!r}; bring a dataset and set data.path")
+def _maker(name: str) -> Maker:
+    known = {"reach": _scripted_reach, "cheetah-vel": _agent_replay}
+    if name not in known:
+        raise DatasetError(f"no data maker for family {name!r}; bring a dataset and set data.path")
+    return known[name]
 
 
-def _scripted_reach(
-    family: TaskFamily, seed: int, tasks: Array, episodes: int, on_episodes: OnEpisodes
-) -> Iterator[LabelledEpisode]:
+def _scripted_reach(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Made:
     from sim.reach.family import ReachFamily
     from sim.reach.scripted import collect_scripted
 
+    if config.data.agent is not None:
+        raise DatasetError("data.agent is set, but the data of 'reach' is scripted: remove it")
     assert isinstance(family, ReachFamily)
-    yield from collect_scripted(family, seed, tasks, episodes, progress=on_episodes)
+    split, episodes = family.split(), config.data.episodes_per_task
+    total = episodes * (len(split.train) + len(split.test))
+    before = episodes * len(split.train)
+    train = collect_scripted(
+        family,
+        config.seed,
+        split.train,
+        episodes,
+        progress=lambda done, _: on_progress(done, total, ""),
+    )
+    test = collect_scripted(
+        family,
+        config.seed + TEST_SEED_OFFSET,
+        split.test,
+        episodes,
+        progress=lambda done, _: on_progress(before + done, total, ""),
+    )
+    how = {"policy": "scripted, a quarter of it towards the own target"}
+    return Made(list(train), list(test), how)
+
+
+def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Made:
+    from train.conditioned_sac import TooFewRounds, collect_replay
+
+    settings = config.data.agent or AgentReplay()
+    try:
+        data = collect_replay(
+            family, config.seed, config.data.episodes_per_task, settings, on_progress
+        )
+    except TooFewRounds as error:
+        raise DatasetError(str(error)) from error
+    how = {
+        "policy": "replay of SAC told the task, rewards relabelled across tasks",
+        "agent": settings.model_dump(),
+        "return_by_round": [round(value, 2) for value in data.return_by_round],
+    }
+    return Made(data.train, data.test, how)

@@ -40,7 +40,9 @@ class Context(_Section):
     @model_validator(mode="after")
     def _ordered(self) -> Context:
         if not 1 <= self.size[0] <= self.size[1]:
-            raise ValueError(f"size {list(self.size)} must be [smallest, largest] with smallest ≥ 1")
+            raise ValueError(
+                f"size {list(self.size)} must be [smallest, largest] with smallest ≥ 1"
+            )
         return self
 
 
@@ -48,7 +50,7 @@ class Advantage(_Section):
     """How advantages weigh the actor's log-likelihood.
 
     `standardised`: exp(A / (temperature · std A)), clipped; scale set by the data.
-    `softmax`: softmax(A / temperature) over the flattened batch times its size (the reference, 100).
+    `softmax`: softmax(A / temperature) over the flattened batch times its size (reference: 100).
     """
 
     weights: Literal["standardised", "softmax"] = "standardised"
@@ -104,11 +106,22 @@ class Evaluation(_Section):
     repeats: int = Field(4, ge=1)
 
 
+class AgentReplay(_Section):
+    """The agent, told the task, whose replay the data is a slice of; a round is 64 episodes."""
+
+    rounds: int = Field(default=14, ge=1)
+    updates_per_round: int = Field(default=1_500, ge=1)
+
+
 class Data(_Section):
-    """The labelled dataset: where it is, and how much `fieldtune collect` makes."""
+    """The labelled dataset: where it is, and how much `fieldtune collect` makes.
+
+    `agent` is for families without a script.
+    """
 
     path: str = "data"
     episodes_per_task: int = Field(24, ge=1)
+    agent: AgentReplay | None = None
 
 
 class RunConfig(_Section):

@@ -18,7 +18,7 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from sim.family import Array, TaskFamily, bounds
+from sim.family import Array, Field, TaskFamily, bounds
 from sim.rollout import LabelledEpisode
 
 FORMAT = 1
@@ -40,7 +40,7 @@ class Dataset:
     test: list[list[LabelledEpisode]]
 
     def observations(self) -> Array:
-        """Every observation of the training tasks that an action was taken in, `(transition, observation)`."""
+        """What the training tasks' actions were taken in, `(transition, observation)`."""
         return np.concatenate([e.observations[:-1] for task in self.train for e in task])
 
     def actions(self) -> Array:
@@ -104,8 +104,8 @@ def write_dataset(
                 "format": FORMAT,
                 "family": family.name,
                 "robot": family.robot,
-                "observation_fields": [[f.name, f.unit, f.width] for f in family.observation_fields],
-                "action_fields": [[f.name, f.unit, f.width] for f in family.action_fields],
+                "observation_fields": _described(family.observation_fields),
+                "action_fields": _described(family.action_fields),
                 "train_tasks": tasks.train.tolist(),
                 "test_tasks": tasks.test.tolist(),
                 "how": how,
@@ -116,6 +116,10 @@ def write_dataset(
     storage.update_episode_metadata(attributes)
     temporary.replace(folder)
     return name
+
+
+def _described(fields: tuple[Field, ...]) -> list[list[Any]]:
+    return [[field.name, field.unit, field.width] for field in fields]
 
 
 def _buffer(episode: LabelledEpisode) -> EpisodeBuffer:
@@ -146,7 +150,7 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
         ("observation_fields", family.observation_fields),
         ("action_fields", family.action_fields),
     ):
-        expected = [[f.name, f.unit, f.width] for f in fields]
+        expected = _described(fields)
         if metadata[key] != expected:
             raise DatasetError(
                 f"{folder}: {key} are {metadata[key]}, {family.name} ({family.robot}) has "

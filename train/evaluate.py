@@ -57,12 +57,12 @@ class Evaluator:
     """Owns one batch of simulated robots, a copy for each (task, repeat), and reuses it."""
 
     def __init__(
-        self, family: TaskFamily, tasks: Array, settings: Evaluation, z_hold: ZHold, threads: int = 1
+        self, family: TaskFamily, tasks: Array, settings: Evaluation, z_hold: ZHold
     ) -> None:
         self.family, self.settings, self.z_hold = family, settings, z_hold
         self.n_tasks = len(tasks)
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
-        self.simulator = family.simulator(len(self.tasks), threads)
+        self.simulator = family.simulator(len(self.tasks))
 
     def online(self, agent: Agent, seed: int) -> OnlineResult:
         """The whole adaptation curve, from 0 to K context episodes with true rewards."""

@@ -114,7 +114,7 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         run.family, run.dataset.test_tasks, run.config.evaluation, exploration.z_hold.value
     )
     held_out = run.held_out_replay(agents["before"][0])
-    phases = {}
+    phases: dict[str, PhaseResult] = {}
     try:
         for name, (agent, updates, steps) in agents.items():
             advance(len(phases), len(agents))
@@ -138,9 +138,9 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
 
 
 @torch.no_grad()
-def decoder_error(agent: Agent, held_out: Replay, seed: int, transitions: int = 512) -> DecoderError:
+def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
     """How well r(s,a,z) predicts rewards of tasks it never saw, in the family's reward units."""
-    rng = np.random.default_rng(seed)
+    rng, transitions = np.random.default_rng(seed), 512
     tasks = held_out.tasks_with_data
     context = held_out.context(rng, tasks, 256, trajectories=None)
     z = agent.infer(context)[0]
@@ -191,9 +191,7 @@ def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
     return found
 
 
-def _result(
-    online: OnlineResult, offline: OfflineResult, updates: int, steps: int
-) -> PhaseResult:
+def _result(online: OnlineResult, offline: OfflineResult, updates: int, steps: int) -> PhaseResult:
     return PhaseResult(
         curve=online.curve.tolist(),
         offline_returns=offline.returns.tolist(),

@@ -19,7 +19,7 @@ from sim.family import width
 from sim.rollout import LabelledEpisode
 from train.bundles import Exporter
 from train.curves import Curves
-from train.hub import Hub
+from train.hub import Hub, RobotView
 from train.run import Run
 from train.self_supervised import SelfSupervisedPhase
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.05
 LOOK_EVERY = 20  # updates between looks into the inbox
 FAREWELL_S = 15.0
+PRESENT_NS = 5_000_000_000  # a robot not heard of for longer is not waited for
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,9 @@ class Finetune:
         while time.monotonic() < deadline and any(r.pending for r in self._present()):
             time.sleep(POLL_S)
 
-    def _present(self) -> list:
-        horizon_ns = 5_000_000_000
-        now = time.monotonic_ns()
-        return [robot for robot in self.hub.robots() if now - robot.seen_ns < horizon_ns]
+    def _present(self) -> list[RobotView]:
+        since = time.monotonic_ns() - PRESENT_NS
+        return [robot for robot in self.hub.robots() if robot.seen_ns > since]
 
     def _progress(self) -> FinetuneProgress:
         return FinetuneProgress(
@@ -142,33 +142,39 @@ def unusable(run: Run, episode: Episode) -> str:
     """Why an episode cannot be learned from; empty when it can."""
     if episode.header.family != run.family.name:
         return f"family is {episode.header.family!r}, this run's is {run.family.name!r}"
-    if not episode.steps:
-        return "it has no steps"
-    sizes = {len(step.observation) for step in episode.steps} | {
-        len(episode.footer.final_observation)
-    }
-    expected = width(run.family.observation_fields)
-    if sizes != {expected}:
-        return f"observations are {sorted(sizes)} wide, expected {expected}"
-    actions = {len(step.applied) for step in episode.steps}
-    if actions != {width(run.family.action_fields)}:
-        return f"actions are {sorted(actions)} wide, expected {width(run.family.action_fields)}"
-    numbers = [*_observations(episode), *[step.applied for step in episode.steps]]
-    if not all(np.isfinite(row).all() for row in numbers):
-        return "an observation or action is not finite"
+    observations, actions = _columns(episode)
+    if not actions:
+        return "it has no complete step"
+    for kind, rows, fields in (
+        ("observation", observations, run.family.observation_fields),
+        ("action", actions, run.family.action_fields),
+    ):
+        sizes = sorted({len(row) for row in rows})
+        if sizes != [width(fields)]:
+            return f"{kind}s are {sizes} wide, expected {width(fields)}"
+        if not np.isfinite(np.array(rows)).all():
+            return f"an {kind} is not finite"
     return ""
 
 
 def as_trajectory(episode: Episode) -> LabelledEpisode:
     """A robot's episode as training data: the *applied* actions, rewards unknown (NaN)."""
+    observations, actions = _columns(episode)
     return LabelledEpisode(
         task_index=-1,
-        observations=np.array(_observations(episode)),
-        actions=np.array([step.applied for step in episode.steps]),
-        rewards=np.full(len(episode.steps), np.nan),
+        observations=np.array(observations),
+        actions=np.array(actions),
+        rewards=np.full(len(actions), np.nan),
         terminated=episode.footer.end_reason is EndReason.TERMINATED,
     )
 
 
-def _observations(episode: Episode) -> list[list[float]]:
-    return [*[step.observation for step in episode.steps], episode.footer.final_observation]
+def _columns(episode: Episode) -> tuple[list[list[float]], list[list[float]]]:
+    """Observations `(T+1)` and applied actions `(T)`; without the last step where nobody saw what
+    it led to."""
+    observations = [step.observation for step in episode.steps]
+    actions = [step.applied for step in episode.steps]
+    footer = episode.footer
+    if footer.end_reason is EndReason.INTERRUPTED or not footer.final_observation:
+        return observations, actions[:-1]
+    return [*observations, footer.final_observation], actions

@@ -22,7 +22,7 @@ from train.smac import Agent
 def task_embeddings(
     agent: Agent, offline: Replay, rng: np.random.Generator, tasks: list[int], context: int
 ) -> Tensor:
-    """z_r ~ q(z|h), `(task, latent)`, with h of `context` transitions of each task's offline data."""
+    """z_r ~ q(z|h), `(task, latent)`, h being `context` transitions of a task's offline data."""
     return sample(*agent.infer(offline.context(rng, tasks, context, trajectories=None)))
 
 

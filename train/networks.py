@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,11 +22,13 @@ LOG_STD_RANGE = (-5.0, 1.0)
 ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
 MIN_VARIANCE = 1e-6
 
+Constant = NDArray[np.float32] | float
+
 
 def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
     """ReLU network through `sizes`, linear at the end; layer norm before each ReLU if asked."""
     layers: list[nn.Module] = []
-    for index, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(inputs, outputs))
         if index < len(sizes) - 2:
             if layer_norm:
@@ -128,7 +131,7 @@ class Normalisation:
         action_low: NDArray[np.float64],
         action_high: NDArray[np.float64],
     ) -> Normalisation:
-        """Constants from a dataset: `(transition, observation)`, `(transition,)` and action bounds."""
+        """Constants from `(transition, observation)`, `(transition,)` and the action's bounds."""
         std = observations.std(axis=0)
         return Normalisation(
             observation_mean=observations.mean(axis=0).astype(np.float32),
@@ -146,7 +149,7 @@ class _Scale(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, shift: NDArray[np.float32] | float, scale: NDArray[np.float32] | float) -> None:
+    def __init__(self, shift: Constant, scale: Constant) -> None:
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32))
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
@@ -159,7 +162,7 @@ class _Scale(nn.Module):
 
 
 class PolicyGraph(nn.Module):
-    """Physical observation, z → Gaussian before squashing. The action's bounds are the manifest's."""
+    """Physical observation, z → Gaussian before squashing; the manifest has the action's bounds."""
 
     def __init__(self, policy: Policy, constants: Normalisation) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Posterior from Gaussian factors and the prior N(0, I) (Pong et al. 2022, sec. 4; PEARL eq. 3).
+    """Posterior from Gaussian factors and the prior N(0, I) (Pong et al. 2022, sec. 4).
 
     Natural parameters add, so the order of transitions does not matter and an empty context gives
     the prior.

@@ -6,6 +6,7 @@ Holds numbers in training units only; does not know where they come from or who 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode in training units.
+
+    Attributes:
+        observations: `(T+1, observation)`, the last one being where it ended.
+        actions: `(T, action)` in [−1, 1]; rewards: `(T,)`, standardised.
+        terminated: whether the last state is terminal (not a time limit).
+    """
+
+    observations: Floats
+    actions: Floats
+    rewards: Floats
+    terminated: bool
 
 
 class Batch(NamedTuple):
@@ -52,27 +69,19 @@ class Replay:
     def tasks_with_data(self) -> list[int]:
         return [task for task, rows in enumerate(self._rows) if len(rows)]
 
-    def add(
-        self, task: int, observations: Floats, actions: Floats, rewards: Floats, terminated: bool
-    ) -> None:
-        """Append one trajectory to `task`'s data.
-
-        Args:
-            observations: `(T+1, observation)`, the last one being where the trajectory ended.
-            actions: `(T, action)`; rewards: `(T,)`, standardised.
-            terminated: whether the last state is terminal (not a time limit).
-        """
-        length = len(actions)
+    def add(self, task: int, trajectory: Trajectory) -> None:
+        """Append one trajectory to `task`'s data. Raises `ValueError` when it does not fit."""
+        length = len(trajectory.actions)
         if self.size + length > self.capacity:
             raise ValueError(
                 f"replay holds {self.size} of {self.capacity} transitions; {length} more do not fit"
             )
         rows = np.arange(self.size, self.size + length)
-        self._observation[rows] = observations[:-1]
-        self._action[rows] = actions
-        self._reward[rows] = rewards
-        self._next[rows] = observations[1:]
-        self._done[rows[-1]] = terminated
+        self._observation[rows] = trajectory.observations[:-1]
+        self._action[rows] = trajectory.actions
+        self._reward[rows] = trajectory.rewards
+        self._next[rows] = trajectory.observations[1:]
+        self._done[rows[-1]] = trajectory.terminated
         self._rows[task] = np.concatenate([self._rows[task], rows])
         self._trajectories[task].append((self.size, length))
         self.size += length
@@ -86,7 +95,7 @@ class Replay:
     def context(
         self, rng: np.random.Generator, tasks: list[int], n: int, trajectories: int | None
     ) -> Batch:
-        """`n` transitions of each task: from that many random whole trajectories, or from all data."""
+        """`n` transitions of each task, from `trajectories` random whole ones or from all data."""
         return self._gather([self._context_rows(rng, task, n, trajectories) for task in tasks])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -113,13 +122,13 @@ class Replay:
             observations = np.concatenate(
                 [arrays["observation"][rows], arrays["next_observation"][rows][-1:]]
             )
-            self.add(
-                task,
+            trajectory = Trajectory(
                 observations,
                 arrays["action"][rows],
                 arrays["reward"][rows],
                 bool(arrays["done"][rows][-1]),
             )
+            self.add(task, trajectory)
 
     def _context_rows(
         self, rng: np.random.Generator, task: int, n: int, trajectories: int | None

@@ -1,10 +1,10 @@
 """A run's folder and what is built from its configuration.
 
-    RUN/config.yaml      the resolved configuration
-    RUN/checkpoints/     offline, self-supervised and oracle .safetensors
-    RUN/bundles/         every published bundle, and `latest.bundle`
-    RUN/tensorboard/     learning curves
-    RUN/report.html      figures and numbers
+RUN/config.yaml      the resolved configuration
+RUN/checkpoints/     offline, self-supervised and oracle .safetensors
+RUN/bundles/         every published bundle, and `latest.bundle`
+RUN/tensorboard/     learning curves
+RUN/report.html      figures and numbers
 """
 
 from __future__ import annotations
@@ -111,15 +111,12 @@ def filled_replay(agent: Agent, data: list[list[LabelledEpisode]]) -> Replay:
     replay = Replay(len(data), steps, agent.shape.observation, agent.shape.action)
     for task, episodes in enumerate(data):
         for episode in episodes:
-            scaled = to_training_units(agent, episode)
-            replay.add(
-                task, scaled.observations, scaled.actions, scaled.rewards, scaled.terminated
-            )
+            replay.add(task, to_training_units(agent, episode))
     return replay
 
 
 def _first_difference(before: dict, after: dict, above: str = "") -> str | None:
-    """The first learning-relevant key whose value changed. The robot's section may change freely."""
+    """The first key whose value changed; the robot's section may change freely."""
     for key in before:
         if not above and key == "robot":
             continue

@@ -1,4 +1,4 @@
-"""Phase 2: learning from exploration, labelled by the agent itself or, for the oracle, by the truth.
+"""Phase 2: learning from exploration that the agent labels itself (for the oracle, the truth).
 
 Owns the learner, its data and a running average of its weights. Does not know whether episodes
 came over the bridge or from a simulator in this process.
@@ -74,13 +74,10 @@ class SelfSupervisedPhase:
 
     def add(self, task: int, episode: LabelledEpisode) -> None:
         """Put a labelled trajectory into `task`'s data."""
-        scaled = to_training_units(self.average, episode)
-        self.labelled.add(
-            task, scaled.observations, scaled.actions, scaled.rewards, scaled.terminated
-        )
+        self.labelled.add(task, to_training_units(self.average, episode))
 
     def add_unlabelled(self, episodes: Sequence[LabelledEpisode]) -> None:
-        """Label trajectories whose rewards are unknown, each for a task of its own, and keep them."""
+        """Label trajectories whose rewards are unknown, each for a task of its own; keep them."""
         tasks = self.draw_tasks(len(episodes))
         for task, z, episode in zip(tasks, self.embeddings(tasks), episodes, strict=True):
             labelled = LabelledEpisode(

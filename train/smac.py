@@ -45,7 +45,8 @@ class Agent(nn.Module):
     def __init__(self, shape: Shape, settings: Algorithm, normalisation: Normalisation) -> None:
         super().__init__()
         self.shape, self.normalisation = shape, normalisation
-        sizes, widths, latent = (shape.observation, shape.action), settings.networks, settings.latent_size
+        sizes, widths = (shape.observation, shape.action), settings.networks
+        latent = settings.latent_size
         self.latent_size = latent
         self.policy = Policy(*sizes, latent, widths.policy)
         self.q1 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
@@ -117,7 +118,7 @@ class Smac:
     def _task_inference_step(
         self, context: Batch, batch: Batch, train: tuple[str, ...]
     ) -> tuple[Tensor, Metrics]:
-        """One step on (r(s,a,z) − r)² + w·KL(q(z|h)‖N(0,I)); returns z `(task, latent)`, detached."""
+        """One step on (r(s,a,z) − r)² + w·KL(q(z|h)‖N(0,I)); gives z `(task, latent)`, detached."""
         agent, rows = self.agent, batch.reward.shape[1]
         with torch.set_grad_enabled(bool(train)):
             mean, variance = agent.infer(context)
@@ -139,7 +140,7 @@ class Smac:
         self, batch: Batch, z: Tensor, q_weight: float, scale_by_q: bool
     ) -> Metrics:
         agent, settings = self.agent, self.settings
-        tasks, rows = batch.reward.shape
+        rows = batch.reward.shape[1]
         z = _per_row(z, rows).flatten(0, 1)
         s, a, r, s_next, done = (column.flatten(0, 1) for column in batch)
         constants = agent.normalisation

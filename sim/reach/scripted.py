@@ -38,7 +38,8 @@ def plan(family: ReachFamily, target: Array, style: str, rng: np.random.Generato
     """Draw one episode's plan in one of the `STYLES`, with its own gain and noise."""
     horizon = family.horizon
     gain = rng.uniform(0.3, 1.5)
-    noise = _correlated(rng, horizon, deviation=rng.uniform(0.002, 0.015))
+    # Nearly white: where actions follow from the velocity, a policy copies them and never stops.
+    noise = _correlated(rng, horizon, deviation=rng.uniform(0.005, 0.04), steps_kept=(0.2, 3.0))
     if style == "own target":
         stops = [target]
     elif style == "elsewhere":
@@ -50,7 +51,9 @@ def plan(family: ReachFamily, target: Array, style: str, rng: np.random.Generato
     else:
         stops = [np.array(family.arm.home_position)]
         gain = rng.uniform(0.0, 0.1)
-        noise = _correlated(rng, horizon, deviation=rng.uniform(0.02, 0.05))
+        noise = _correlated(
+            rng, horizon, deviation=rng.uniform(0.02, 0.05), steps_kept=(1.0, 15.0)
+        )
     held = np.sort(rng.integers(0, horizon, len(stops) - 1))
     which = np.searchsorted(held, np.arange(horizon), side="right")
     return Plan(int(rng.integers(2**31)), gain, np.array(stops)[which], noise)
@@ -157,9 +160,11 @@ def _anywhere(family: ReachFamily, rng: np.random.Generator) -> Array:
             return point
 
 
-def _correlated(rng: np.random.Generator, steps: int, deviation: float) -> Array:
-    """Gaussian noise `(steps, 3)` of that deviation, correlated over a random 1 to 15 steps."""
-    keep = np.exp(-1.0 / rng.uniform(1.0, 15.0))
+def _correlated(
+    rng: np.random.Generator, steps: int, deviation: float, steps_kept: tuple[float, float]
+) -> Array:
+    """Gaussian noise `(steps, 3)` of that deviation, correlated over a random number of steps."""
+    keep = np.exp(-1.0 / rng.uniform(*steps_kept))
     noise = rng.standard_normal((steps, 3))
     for step in range(1, steps):
         noise[step] = keep * noise[step - 1] + np.sqrt(1 - keep**2) * noise[step]

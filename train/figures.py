@@ -1,0 +1,259 @@
+"""The report's figures, each a pure function of an `Evaluation`.
+
+Knows matplotlib and the evaluation's numbers. Keeps no figure and touches no global state, so it
+can be called from any program; colours are named in `THEME` so that a page can restyle them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from train.conclusions import interval, number, over_tasks, shift
+from train.evaluation import Evaluation, PhaseResult
+
+Floats = NDArray[np.float64]
+
+INK, MUTED, GRID, SURFACE = "#1c2026", "#5f6b7a", "#d5dae1", "#fefefe"
+# Okabe and Ito's palette: told apart with any colour vision.
+OFFLINE, BEFORE, AFTER, ORACLE, REFERENCE = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#98a1ad"
+THEME = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    SURFACE: "surface",
+    OFFLINE: "offline",
+    BEFORE: "before",
+    AFTER: "after",
+    ORACLE: "oracle",
+    REFERENCE: "reference",
+}
+"""Colour → the name of the CSS variable that stands for it in `to_svg`."""
+
+BARS = {
+    "offline_context": ("offline\ncontext", OFFLINE),
+    "online_before": ("own exploration,\nbefore", BEFORE),
+    "online_after": ("own exploration,\nafter", AFTER),
+    "oracle": ("own exploration,\noracle", ORACLE),
+    "random": ("random\nactions", REFERENCE),
+    "scripted": ("scripted,\ntask known", REFERENCE),
+}
+PHASES = {
+    "before": ("before phase 2", BEFORE, "o"),
+    "after": ("after phase 2", AFTER, "s"),
+    "oracle": ("oracle: phase 2 with true rewards", ORACLE, "^"),
+}
+MOST_LABELS = 12  # tasks that can be numbered in a panel and still be read
+
+
+def return_bars(evaluation: Evaluation) -> Figure:
+    """Mean return on the held-out tasks by source of context; a dot for each task."""
+    figure, (axes,) = _figure(7.6, 3.7)
+    dots = _returns_by_task(evaluation)
+    returns = evaluation.returns
+    bars = [(name, value) for name in BARS if (value := returns[name]) is not None]
+    jitter = np.random.default_rng(0)
+    for place, (name, value) in enumerate(bars):
+        colour = BARS[name][1]
+        hatched = {"hatch": "///", "edgecolor": SURFACE} if name == "random" else {}
+        axes.bar(place, value, width=0.62, color=colour, alpha=0.85, linewidth=0, **hatched)
+        if name in dots:
+            x = place + jitter.uniform(-0.2, 0.2, len(dots[name]))
+            axes.scatter(
+                x, dots[name], s=20, color=INK, edgecolors=SURFACE, linewidths=0.7, zorder=3
+            )
+    everything = np.concatenate([[0.0], [v for _, v in bars], *dots.values()])
+    low, high = everything.min(), everything.max()
+    room = 0.14 * (high - low or 1.0)
+    axes.set_ylim(low - (room if low < 0 else 0), high + room)
+    for place, (name, value) in enumerate(bars):
+        # On the far side of zero from the bar, where nothing else is drawn.
+        above = value < 0
+        clear = max([0.0, *dots.get(name, [])]) if above else min([0.0, *dots.get(name, [])])
+        axes.annotate(
+            number(value),
+            (place, clear),
+            xytext=(0, 5 if above else -5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+            color=INK,
+            fontsize=11,
+            fontweight="bold",
+        )
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.set_xticks(range(len(bars)), [BARS[name][0] for name, _ in bars], color=INK)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="x", visible=False)
+    axes.set_ylabel("return of an episode (up is better)")
+    return figure
+
+
+def adaptation_curve(evaluation: Evaluation) -> Figure:
+    """Return by number of context episodes, with the bootstrap interval of the mean over tasks."""
+    figure, (axes,) = _figure(7.6, 3.9)
+    for name, (label, colour, marker) in PHASES.items():
+        if name not in evaluation.phases:
+            continue
+        steps = [interval(tasks) for tasks in over_tasks(evaluation.phases[name].curve)]
+        x = np.arange(len(steps))
+        axes.fill_between(
+            x, [s.low for s in steps], [s.high for s in steps], color=colour, alpha=0.16, lw=0
+        )
+        axes.plot(
+            x, [s.mean for s in steps], color=colour, marker=marker, markersize=7, lw=2, label=label
+        )
+    ceiling = evaluation.returns["offline_context"]
+    assert ceiling is not None
+    axes.axhline(
+        ceiling, color=OFFLINE, lw=1.6, ls=(0, (5, 3)), label="offline context, before phase 2"
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.04, y=0.08)
+    axes.set_xlabel("episodes of own exploration in the context")
+    axes.set_ylabel("return (up is better)")
+    _legend_above(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def embeddings(evaluation: Evaluation) -> Figure:
+    """Posterior means of offline contexts and of contexts from own exploration, task by task."""
+    names = [name for name in ("before", "after") if name in evaluation.phases]
+    figure, panels = _figure(7.6, 4.3 if len(names) == 2 else 4.8, len(names))
+    order = _along_first_component(evaluation.phases["before"])
+    colours = colormaps["viridis"](np.linspace(0.08, 0.9, len(order)))[np.argsort(order)]
+    for axes, name in zip(panels, names, strict=True):
+        phase = evaluation.phases[name]
+        _embedding_panel(axes, phase, colours)
+        axes.set_title(
+            f"{PHASES[name][0]}: shift {number(shift(phase).relative)} × spread of tasks",
+            color=INK,
+            fontsize=10.5,
+            loc="left",
+        )
+
+    def mark(marker: str, label: str) -> Line2D:
+        return Line2D([], [], color=MUTED, marker=marker, ls="", markersize=7, label=label)
+
+    line = Line2D([], [], color=MUTED, lw=1.3, label="the same task")
+    _legend_above(figure, [mark("o", "offline context"), mark("^", "own exploration"), line])
+    return figure
+
+
+def _embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
+    offline, online, shares = _principal_plane(phase)
+    for task, colour in enumerate(colours):
+        for points, marker in ((offline[task], "o"), (online[task], "^")):
+            axes.scatter(*points.T, s=15, marker=marker, color=colour, alpha=0.4, linewidths=0)
+        start, end = offline[task].mean(axis=0), online[task].mean(axis=0)
+        axes.plot(*np.stack([start, end]).T, color=colour, lw=1.3, alpha=0.9)
+        for centre, marker in ((start, "o"), (end, "^")):
+            axes.scatter(
+                *centre, s=62, marker=marker, color=colour, edgecolors=SURFACE, lw=0.8, zorder=3
+            )
+        if len(colours) <= MOST_LABELS:
+            axes.annotate(
+                str(task), start, xytext=(5, 4), textcoords="offset points", fontsize=8, color=INK
+            )
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel(f"first component ({100 * shares[0]:.0f} % of variance)")
+    axes.set_ylabel(f"second component ({100 * shares[1]:.0f} %)")
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """An `<svg>` element for a page: colours of `THEME` as CSS variables, text as text.
+
+    Args:
+        name: prefix of every id inside, so that several figures can share a page.
+        description: what a reader who cannot see it is told; plain text without quotes or markup.
+    """
+    buffer = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with rc_context(settings):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    for colour, variable in THEME.items():
+        text = text.replace(colour, f"var(--{variable})")
+    size = r' width="[^"]+pt"| height="[^"]+pt"'
+    opening, rest = text.split(">", 1)
+    opening = re.sub(size, "", opening)
+    return f'{opening} role="img" aria-label="{description}">{rest}'
+
+
+def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """A bare figure, inches, outside pyplot."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=SURFACE)
+    FigureCanvasAgg(figure)
+    grid = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+    for axes in grid:
+        axes.set_facecolor("none")
+        axes.set_axisbelow(True)
+        axes.grid(color=GRID, linewidth=0.7)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(colors=MUTED, labelsize=9.5, length=0)
+        axes.xaxis.label.set_color(MUTED)
+        axes.yaxis.label.set_color(MUTED)
+    return figure, grid
+
+
+def _legend_above(figure: Figure, handles: list) -> None:
+    columns = len(handles) if len(handles) <= 3 else 2
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        fontsize=10,
+        labelcolor=INK,
+    )
+
+
+def _returns_by_task(evaluation: Evaluation) -> dict[str, Floats]:
+    """Each task's mean return, for the sources that are measured by task."""
+    found = {"offline_context": over_tasks(evaluation.phases["before"].offline_returns)}
+    for bar, phase in (
+        ("online_before", "before"),
+        ("online_after", "after"),
+        ("oracle", "oracle"),
+    ):
+        if phase in evaluation.phases:
+            found[bar] = over_tasks(evaluation.phases[phase].curve[-1])
+    return found
+
+
+def _principal_plane(phase: PhaseResult) -> tuple[Floats, Floats, Floats]:
+    """Both kinds of posterior means on their common first two principal components.
+
+    Returns:
+        Offline and online points, `(task, repeat, 2)`, and the share of variance of each component.
+    """
+    offline, online = np.asarray(phase.offline_embeddings), np.asarray(phase.online_embeddings)
+    latent = offline.shape[-1]
+    together = np.concatenate([offline.reshape(-1, latent), online.reshape(-1, latent)])
+    centre = together.mean(axis=0)
+    _, values, components = np.linalg.svd(together - centre, full_matrices=False)
+    plane = np.zeros((latent, 2))
+    plane[:, : min(2, latent)] = components[:2].T
+    plane *= np.where(plane.sum(axis=0) < 0, -1.0, 1.0)  # the sign of a component is arbitrary
+    power = np.append(np.square(values), 0.0)
+    shares = power[:2] / max(power.sum(), np.finfo(float).tiny)
+    return (offline - centre) @ plane, (online - centre) @ plane, shares
+
+
+def _along_first_component(phase: PhaseResult) -> NDArray[np.int64]:
+    """Tasks in the order of their offline centroids on the first component."""
+    offline, _, _ = _principal_plane(phase)
+    return np.argsort(offline[..., 0].mean(axis=1))

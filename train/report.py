@@ -1,0 +1,268 @@
+"""The report of a run: one HTML file with its figures, numbers and pictures inside.
+
+Assembles what `train.conclusions`, `train.figures` and `train.picture` make; the page itself is
+`templates/report.html`. It measures nothing but the filmed trial.
+"""
+
+from __future__ import annotations
+
+import platform
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from export.atomic import write_atomically
+from train import figures
+from train.conclusions import interval, nearer_goal, number, over_tasks, percent, sentences, shift
+from train.evaluation import Evaluation, save_evaluation
+from train.phases import newest_agent
+from train.picture import Film, NoPicture, film, png, strip
+from train.run import Run
+
+NONE = "–"
+RETURNS = {
+    "offline_context": "Infers the task from labelled offline data: the ceiling",
+    "online_before": "Infers it from its own exploration, before phase 2",
+    "online_after": "The same after phase 2, without a true reward in it",
+    "oracle": "The same after a phase 2 with true rewards",
+    "random": "Uniformly random actions",
+    "scripted": "A script that knows the task",
+}
+PHASES = {
+    "before": "phase 1, offline",
+    "after": "phase 2, self-supervised",
+    "oracle": "phase 2 with true rewards (oracle)",
+}
+SHOWN = {"reach": "The green sphere is the target, which no observation shows. "}
+PACKAGES = ("fieldtune", "torch", "onnxruntime", "mujoco", "robosuite", "numpy")
+
+
+@dataclass(frozen=True)
+class FilmedTask:
+    """The report's pictures: a trial on the held-out task `task`, its exploration and what came."""
+
+    task: int
+    exploration: tuple[Film, ...]
+    adapted: Film
+
+
+def write_report(
+    run: Run, evaluation: Evaluation, *, facts: Mapping[str, str] | None = None
+) -> Path:
+    """Write `report.html`, `evaluation.json` and, where it can be rendered, `picture.png`.
+
+    A machine that cannot render gets a report that says so. Each file is written atomically.
+
+    Args:
+        facts: more rows for "how it was produced", in order.
+
+    Returns:
+        The report's path in the run's folder.
+    """
+    save_evaluation(run.folder / "evaluation.json", evaluation)
+    picture: FilmedTask | NoPicture
+    try:
+        picture = _film_typical_task(run, evaluation)
+    except NoPicture as error:
+        picture = error
+    else:
+        write_atomically(run.folder / "picture.png", png(strip(picture.adapted)))
+    path = run.folder / "report.html"
+    write_atomically(path, page(run, evaluation, picture, facts or {}).encode())
+    return path
+
+
+def page(
+    run: Run, evaluation: Evaluation, picture: FilmedTask | NoPicture, facts: Mapping[str, str]
+) -> str:
+    """The whole page. It asks for nothing outside itself; all text is escaped."""
+    environment = Environment(
+        loader=PackageLoader("train"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    phases = evaluation.phases
+    return environment.get_template("report.html").render(
+        family=evaluation.family,
+        robot=run.family.robot,
+        seed=evaluation.seed,
+        sentences=sentences(evaluation),
+        tiles=_tiles(evaluation),
+        returns=_returns(evaluation),
+        phases=_phases(evaluation),
+        shifts={name: shift(phase) for name, phase in phases.items()},
+        decoder=evaluation.decoder,
+        context_episodes=len(phases["before"].curve) - 1,
+        repeats=len(phases["before"].offline_returns[0]),
+        figures=_figures(evaluation),
+        rows=_rows(picture) if isinstance(picture, FilmedTask) else [],
+        task=picture.task if isinstance(picture, FilmedTask) else None,
+        shown=SHOWN.get(evaluation.family, ""),
+        no_picture=str(picture) if isinstance(picture, NoPicture) else None,
+        folder=run.folder.name,
+        produced=_produced(run, evaluation) | dict(facts),
+        config=yaml.safe_dump(
+            run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        ),
+        number=number,
+        percent=percent,
+    )
+
+
+def typical_tasks(evaluation: Evaluation) -> list[int]:
+    """The middle half of the held-out tasks by return after the newest phase, the median first."""
+    newest = evaluation.phases.get("after", evaluation.phases["before"])
+    order = np.argsort(over_tasks(newest.curve[-1]), kind="stable")
+    from_median = np.argsort(np.abs(np.arange(len(order)) - len(order) // 2), kind="stable")
+    return [int(task) for task in order[from_median][: (len(order) + 1) // 2]]
+
+
+def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
+    agent, _, _ = newest_agent(run)
+    typical = typical_tasks(evaluation)
+    trial = film(
+        agent,
+        run.family,
+        run.dataset.test_tasks[typical],
+        exploration_episodes=run.config.evaluation.context_episodes,
+        z_hold=run.config.robot.exploration.z_hold.value,
+        seed=run.config.seed,
+    )
+    return FilmedTask(typical[trial.task], trial.exploration, trial.adapted)
+
+
+def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """The few numbers to remember: label, value, colour of the figures."""
+    returns = evaluation.returns
+    share = evaluation.recovered
+    goal = nearer_goal(evaluation).split(",")[0]
+    return [
+        ("offline context", _or_none(returns["offline_context"]), "offline"),
+        ("own exploration, before phase 2", _or_none(returns["online_before"]), "before"),
+        ("own exploration, after phase 2", _or_none(returns["online_after"]), "after"),
+        (f"recovered, of the way to {goal}", NONE if share is None else percent(share), "ink"),
+    ]
+
+
+def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
+    phases = evaluation.phases
+    by_task = {"offline_context": over_tasks(phases["before"].offline_returns)}
+    for name, phase in (
+        ("online_before", "before"),
+        ("online_after", "after"),
+        ("oracle", "oracle"),
+    ):
+        if phase in phases:
+            by_task[name] = over_tasks(phases[phase].curve[-1])
+    rows = []
+    for name, value in evaluation.returns.items():
+        if value is None:
+            continue
+        between = interval(by_task[name]) if name in by_task else None
+        rows.append(
+            {
+                "name": figures.BARS[name][0].replace("\n", " "),
+                "value": number(value),
+                "interval": (
+                    f"{number(between.low)} to {number(between.high)}" if between else NONE
+                ),
+                "meaning": RETURNS[name],
+            }
+        )
+    return rows
+
+
+def _phases(evaluation: Evaluation) -> list[dict[str, str]]:
+    return [
+        {
+            "name": PHASES[name],
+            "updates": f"{phase.updates:,}",
+            "steps": f"{phase.steps:,}" if phase.steps else NONE,
+            "offline": number(float(np.mean(phase.offline_returns))),
+            "online": number(float(np.mean(phase.curve[-1]))),
+            "shift": f"{number(shift(phase).relative)} ×",
+        }
+        for name, phase in evaluation.phases.items()
+    ]
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Markup]:
+    """Inline SVG by name. It is ours alone: no text from outside reaches a figure."""
+    drawn = {
+        "returns": (
+            figures.return_bars(evaluation),
+            "Bars: mean return on held-out tasks by source of context, one dot a task",
+        ),
+        "curve": (
+            figures.adaptation_curve(evaluation),
+            "Lines: return by number of exploration episodes, for each phase",
+        ),
+        "embeddings": (
+            figures.embeddings(evaluation),
+            "Points: posterior means in z-space, offline contexts and own exploration",
+        ),
+    }
+    return {
+        name: Markup(figures.to_svg(figure, name, description))  # noqa: S704
+        for name, (figure, description) in drawn.items()
+    }
+
+
+def _rows(picture: FilmedTask) -> list[dict[str, object]]:
+    """The pictures, an episode a row."""
+    titles = [f"Exploration, episode {i + 1}" for i in range(len(picture.exploration))]
+    films: list[tuple[str, Film]] = [
+        *zip(titles, picture.exploration, strict=True),
+        ("Adapted, mean action", picture.adapted),
+    ]
+    return [
+        {
+            "title": title,
+            "episode_return": number(shown.episode_return),
+            "frames": [
+                {
+                    "png": b64encode(png(frame.image)).decode(),
+                    "step": frame.step,
+                    "reward": "" if frame.reward is None else number(frame.reward),
+                }
+                for frame in shown.frames
+            ],
+        }
+        for title, shown in films
+    ]
+
+
+def _produced(run: Run, evaluation: Evaluation) -> dict[str, str]:
+    data = run.dataset
+    episodes = [episode for split in (data.train, data.test) for task in split for episode in task]
+    produced = {
+        "Dataset": f"{evaluation.dataset}: {len(data.train_tasks)} training and "
+        f"{len(data.test_tasks)} held-out tasks, {len(episodes):,} episodes, "
+        f"{sum(episode.steps for episode in episodes):,} labelled transitions",
+        "Seed": str(evaluation.seed),
+        "Versions": ", ".join([f"Python {platform.python_version()}", *map(_versioned, PACKAGES)]),
+    }
+    after = evaluation.phases.get("after")
+    if after is not None:
+        produced["Steps without rewards"] = f"{after.steps:,}"
+    return produced
+
+
+def _versioned(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} (not installed)"
+
+
+def _or_none(value: float | None) -> str:
+    return NONE if value is None else number(value)

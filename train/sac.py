@@ -1,0 +1,109 @@
+"""Soft actor-critic that is told the task: one gradient step, readable top to bottom.
+
+Makes the data that meta-training starts from; SMAC itself is never told. Source: Haarnoja et al.
+2018, arXiv 1812.05905. Knows tensors in training units only; nothing of families or episodes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train import losses
+from train.networks import Critic, Policy, squashed_sample
+
+HIDDEN = (256, 256)
+LEARNING_RATE = 1e-3
+DISCOUNT = 0.99
+TARGET_RATE = 0.005
+FIRST_TEMPERATURE = 0.1
+
+
+class ToldTransitions(NamedTuple):
+    """Rows `(row, feature)`; `reward` and `done` are `(row,)`. `task` is what `reward` is for."""
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    next_observation: Tensor
+    done: Tensor
+    task: Tensor
+
+
+class TaskToldSac:
+    """π(a|s, task) and Q(s, a, task): the task stands where SMAC's networks have z."""
+
+    def __init__(self, observation: int, action: int, task: int) -> None:
+        self.policy = Policy(observation, action, task, HIDDEN)
+        self.critics = nn.ModuleList(
+            Critic(observation, action, task, HIDDEN, layer_norm=True) for _ in range(2)
+        )
+        self.targets = copy.deepcopy(self.critics).requires_grad_(False)
+        self.log_temperature = torch.tensor(math.log(FIRST_TEMPERATURE), requires_grad=True)
+        self._target_entropy = -float(action)
+
+        def adam(parameters: list[Tensor]) -> torch.optim.Adam:
+            return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+
+        self._policy_optimiser = adam(list(self.policy.parameters()))
+        self._critic_optimiser = adam(list(self.critics.parameters()))
+        self._temperature_optimiser = adam([self.log_temperature])
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, task: Tensor) -> Tensor:
+        """Actions in [−1, 1], `(row, action)`, drawn from the policy."""
+        return squashed_sample(*self.policy(observation, task))
+
+    def update(self, batch: ToldTransitions) -> None:
+        """One step of critics, actor and temperature (algorithm 1), then of the target critics."""
+        s, a, r, s_next, done, task = batch
+        temperature = self.log_temperature.detach().exp()
+        with torch.no_grad():
+            a_next, log_prob_next = sample_with_log_prob(*self.policy(s_next, task))
+            value = self._least(self.targets, s_next, a_next, task) - temperature * log_prob_next
+            target = losses.critic_target(r, done, value, DISCOUNT)
+        q1, q2 = (critic(s, a, task) for critic in self.critics)
+        _step(self._critic_optimiser, losses.critic_loss(q1, q2, target))
+
+        a_policy, log_prob = sample_with_log_prob(*self.policy(s, task))
+        q = self._least(self.critics, s, a_policy, task)
+        _step(self._policy_optimiser, (temperature * log_prob - q).mean())
+
+        excess = log_prob.detach().mean() + self._target_entropy
+        _step(self._temperature_optimiser, -self.log_temperature * excess)
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.targets.parameters()), list(self.critics.parameters()), TARGET_RATE
+            )
+
+    @staticmethod
+    def _least(critics: nn.ModuleList, s: Tensor, a: Tensor, task: Tensor) -> Tensor:
+        first, second = (critic(s, a, task) for critic in critics)
+        return torch.min(first, second)
+
+
+def sample_with_log_prob(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """A reparameterised action in [−1, 1] and its log π, `(...,)`.
+
+    From the value before squashing: `networks.squashed_log_prob`, which is made for data, stops
+    short of the bounds, and its gradient would drive a saturated policy further out.
+    """
+    noise = torch.randn_like(mean)
+    before = mean + log_std.exp() * noise
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    squash = 2 * (math.log(2) - before - F.softplus(-2 * before))  # log(1 − tanh²), no overflow
+    return torch.tanh(before), (gaussian - squash).sum(dim=-1)
+
+
+def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Gradient step on the optimiser's own parameters; every other network is left alone."""
+    owned = list(chain.from_iterable(group["params"] for group in optimiser.param_groups))
+    for parameter, gradient in zip(owned, torch.autograd.grad(loss, owned), strict=True):
+        parameter.grad = gradient
+    optimiser.step()
