@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from train import losses
 from train.networks import Critic, Policy, squashed_sample
 
-HIDDEN = (256, 256)
+HIDDEN = (128, 128)
 LEARNING_RATE = 1e-3
 DISCOUNT = 0.99
 TARGET_RATE = 0.005
