@@ -19,18 +19,10 @@ from typing import Self
 from robot import content
 from robot.content import EpisodeError
 from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader
-from robot.journal_entry import Entry, EntryState, read_entry
+from robot.journal_entry import DamagedEpisode, Entry, EntryState, read_entry
 from robot.journal_file import JournalError, WriterLock, connect
 
 __all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError"]
-
-
-class DamagedEpisode(JournalError):
-    """A finished episode no longer has the bytes that it was closed with."""
-
-    def __init__(self, reason: str, sha256: str) -> None:
-        super().__init__(reason)
-        self.sha256 = sha256
 
 
 class Journal:

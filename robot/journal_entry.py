@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from robot import content
 from robot.episode import EpisodeFooter, EpisodeHeader
+from robot.journal_file import JournalError
 
 
 class EntryState(StrEnum):
@@ -29,6 +30,14 @@ class Entry:
     footer: EpisodeFooter | None
     sha256: str | None
     reason: str
+
+
+class DamagedEpisode(JournalError):
+    """A finished episode no longer has the bytes that it was closed with."""
+
+    def __init__(self, reason: str, sha256: str) -> None:
+        super().__init__(reason)
+        self.sha256 = sha256
 
 
 def read_entry(
