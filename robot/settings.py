@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +16,9 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
+
+from export.atomic import write_atomically
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
@@ -90,18 +91,10 @@ def dump(model: BaseModel, path: Path) -> None:
     """Write resolved settings as YAML for `load`; a crash leaves the old file or the new."""
     path = Path(path)
     # ASCII with escapes: as it stands, U+0085 would be read back as a line break.
-    text = yaml.dump(model.model_dump(mode="json", by_alias=True), Dumper=_Dumper, sort_keys=False)
+    values = to_jsonable_python(model, by_alias=True, inf_nan_mode="constants")
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text.encode())
 
 
 class _Loader(yaml.SafeLoader):

@@ -126,7 +126,8 @@ def finetune(
         from train.hub import Hub
         from train.run import RunError
 
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        logging.getLogger("train").setLevel(logging.INFO)
         opened = _open(run)
         where = address or opened.config.robot.bridge
         if where is None:

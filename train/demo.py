@@ -192,15 +192,13 @@ def _logged(path: Path) -> Iterator[None]:
     """Send the trainer's log lines to a file, so that they do not cut the progress bar."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    ours = logging.getLogger("train")
+    ours.setLevel(logging.INFO)
+    ours.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
+        ours.removeHandler(handler)
         handler.close()
 
 

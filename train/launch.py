@@ -95,3 +95,7 @@ def missing_packages() -> list[str]:
             except metadata.PackageNotFoundError:
                 missing.append(name)
     return missing
+
+
+if __name__ == "__main__":
+    main()

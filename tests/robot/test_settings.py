@@ -252,3 +252,13 @@ def test_random_bytes_are_never_a_crash(tmp_path_factory, content):
     path.write_bytes(content)
     with pytest.raises(ConfigError):
         load(Settings, path)
+
+
+def test_an_infinite_setting_survives_dump_and_load(tmp_path: Path) -> None:
+    class Speeds(BaseModel):
+        time_scale: float = 1.0
+
+    path = tmp_path / "speeds.yaml"
+    dump(Speeds(time_scale=float("inf")), path)
+
+    assert load(Speeds, path).time_scale == float("inf")
