@@ -91,7 +91,8 @@ def dump(model: BaseModel, path: Path) -> None:
     """Write resolved settings as YAML for `load`; a crash leaves the old file or the new."""
     path = Path(path)
     # ASCII with escapes: as it stands, U+0085 would be read back as a line break.
-    values = to_jsonable_python(model, by_alias=True, inf_nan_mode="constants")
+    # From plain data: a model turns infinity into null, whatever it is asked.
+    values = to_jsonable_python(model.model_dump(by_alias=True), inf_nan_mode="constants")
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())

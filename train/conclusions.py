@@ -75,13 +75,12 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f} %".replace("-", "−")
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%".replace("-", "−")
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
     """The result in plain language, good or bad, computed from the numbers alone."""
-    said = [*_collapse(evaluation), *_recovery(evaluation), _labels(evaluation)]
-    return [sentence for sentence in said if sentence]
+    return [*_collapse(evaluation), *_recovery(evaluation), _labels(evaluation)]
 
 
 def _collapse(evaluation: Evaluation) -> list[str]:
@@ -98,8 +97,9 @@ def _collapse(evaluation: Evaluation) -> list[str]:
     if gain <= 0:
         return [
             first,
-            f"Random actions return {number(evaluation.random)}, so phase 1 has not learned these "
-            "tasks, and what follows says little.",
+            f"From {own} it returns {number(online)}. Random actions return "
+            f"{number(evaluation.random)}: phase 1 has not learned these tasks, and what follows "
+            "says little.",
         ]
     if drop <= NEGLIGIBLE * gain:
         return [
@@ -122,14 +122,15 @@ def _recovery(evaluation: Evaluation) -> list[str]:
     gained = over_tasks(after.curve[-1]) - over_tasks(before.curve[-1])
     change = interval(gained)
     if change.low > 0:
-        verdict = "a recovery"
+        verdict = "better than before it"
     elif change.high < 0:
         verdict = "worse than before it"
     else:
         verdict = "no difference that these tasks can show"
     result = number(float(np.mean(after.curve[-1])))
     said = [
-        f"After phase 2, {after.updates:,} updates on {after.steps:,} steps without rewards, it "
+        f"After phase 2, {after.updates:,} updates on {after.steps:,} steps explored without "
+        f"rewards, it "
         f"returns {result}: {verdict} (change {_signed(change.mean)}, "
         f"{percent(LEVEL)} interval over tasks {_signed(change.low)} to {_signed(change.high)}; "
         f"better on {int((gained > 0).sum())} of {len(gained)} tasks)."
@@ -152,8 +153,10 @@ def nearer_goal(evaluation: Evaluation) -> str:
     """What `Evaluation.recovered` measures against, in words."""
     oracle, offline = evaluation.returns["oracle"], evaluation.returns["offline_context"]
     if oracle is None or (offline is not None and offline <= oracle):
-        return "the offline-context return" + ("" if oracle is None else ", nearer than the oracle")
-    return "the oracle, nearer than the offline-context return"
+        return "the offline-context return" + (
+            "" if oracle is None else ", which is nearer than the oracle"
+        )
+    return "the oracle, which is nearer than the offline-context return"
 
 
 def _labels(evaluation: Evaluation) -> str:

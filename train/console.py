@@ -27,7 +27,7 @@ def progress(title: str, unit: str) -> Iterator[Advance]:
     """A bar with elapsed and remaining time; where there is no terminal, a line at its end."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeElapsedColumn(),

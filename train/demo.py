@@ -144,7 +144,7 @@ def _phase_two(run: Run, config: Path) -> tuple[int, RobotRecord]:
                             f"the robot left with exit code {robot.returncode}; "
                             f"see {run.folder / 'robot.log'}"
                         )
-                    note = f"{now.steps} reward-free steps, {now.bundles} bundles"
+                    note = f"{now.steps} steps, {now.bundles} bundles"
                     advance(now.updates, total, note)
 
                 finetune.work(show)

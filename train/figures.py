@@ -41,9 +41,9 @@ THEME = {
 
 BARS = {
     "offline_context": ("offline\ncontext", OFFLINE),
-    "online_before": ("own exploration,\nbefore", BEFORE),
-    "online_after": ("own exploration,\nafter", AFTER),
-    "oracle": ("own exploration,\noracle", ORACLE),
+    "online_before": ("own\nexploration,\nbefore", BEFORE),
+    "online_after": ("own\nexploration,\nafter", AFTER),
+    "oracle": ("own\nexploration,\noracle", ORACLE),
     "random": ("random\nactions", REFERENCE),
     "scripted": ("scripted,\ntask known", REFERENCE),
 }
@@ -64,8 +64,16 @@ def return_bars(evaluation: Evaluation) -> Figure:
     jitter = np.random.default_rng(0)
     for place, (name, value) in enumerate(bars):
         colour = BARS[name][1]
-        hatched = {"hatch": "///", "edgecolor": SURFACE} if name == "random" else {}
-        axes.bar(place, value, width=0.62, color=colour, alpha=0.85, linewidth=0, **hatched)
+        axes.bar(
+            place,
+            value,
+            width=0.62,
+            facecolor=colour,
+            edgecolor=SURFACE,
+            hatch="///" if name == "random" else None,
+            alpha=0.85,
+            linewidth=0,
+        )
         if name in dots:
             x = place + jitter.uniform(-0.2, 0.2, len(dots[name]))
             axes.scatter(
@@ -130,7 +138,7 @@ def embeddings(evaluation: Evaluation) -> Figure:
     names = [name for name in ("before", "after") if name in evaluation.phases]
     figure, panels = _figure(7.6, 4.3 if len(names) == 2 else 4.8, len(names))
     order = _along_first_component(evaluation.phases["before"])
-    colours = colormaps["viridis"](np.linspace(0.08, 0.9, len(order)))[np.argsort(order)]
+    colours = colormaps["viridis"](np.linspace(0.18, 0.92, len(order)))[np.argsort(order)]
     for axes, name in zip(panels, names, strict=True):
         phase = evaluation.phases[name]
         _embedding_panel(axes, phase, colours)
@@ -153,13 +161,19 @@ def _embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
     offline, online, shares = _principal_plane(phase)
     for task, colour in enumerate(colours):
         for points, marker in ((offline[task], "o"), (online[task], "^")):
-            axes.scatter(*points.T, s=15, marker=marker, color=colour, alpha=0.4, linewidths=0)
+            axes.scatter(
+                points[:, 0],
+                points[:, 1],
+                s=15,
+                marker=marker,
+                color=colour,
+                alpha=0.4,
+                linewidths=0,
+            )
         start, end = offline[task].mean(axis=0), online[task].mean(axis=0)
         axes.plot(*np.stack([start, end]).T, color=colour, lw=1.3, alpha=0.9)
         for centre, marker in ((start, "o"), (end, "^")):
-            axes.scatter(
-                *centre, s=62, marker=marker, color=colour, edgecolors=SURFACE, lw=0.8, zorder=3
-            )
+            axes.plot(*centre, marker=marker, ms=8, color=colour, mec=SURFACE, mew=0.8, zorder=3)
         if len(colours) <= MOST_LABELS:
             axes.annotate(
                 str(task), start, xytext=(5, 4), textcoords="offset points", fontsize=8, color=INK
@@ -177,9 +191,8 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
         description: what a reader who cannot see it is told; plain text without quotes or markup.
     """
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with rc_context(settings):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

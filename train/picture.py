@@ -30,7 +30,7 @@ class NoPicture(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """What the robot looked like after `step` steps; `reward` of the last one, None at the start."""
+    """What the robot looked like after `step` steps; `reward` of the last, None at the start."""
 
     step: int
     reward: float | None

@@ -30,7 +30,7 @@ NONE = "–"
 RETURNS = {
     "offline_context": "Infers the task from labelled offline data: the ceiling",
     "online_before": "Infers it from its own exploration, before phase 2",
-    "online_after": "The same after phase 2, without a true reward in it",
+    "online_after": "The same after phase 2, which explores without rewards",
     "oracle": "The same after a phase 2 with true rewards",
     "random": "Uniformly random actions",
     "scripted": "A script that knows the task",
@@ -108,7 +108,7 @@ def page(
         task=picture.task if isinstance(picture, FilmedTask) else None,
         shown=SHOWN.get(evaluation.family, ""),
         no_picture=str(picture) if isinstance(picture, NoPicture) else None,
-        folder=run.folder.name,
+        folder=str(run.folder),
         produced=_produced(run, evaluation) | dict(facts),
         config=yaml.safe_dump(
             run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
@@ -212,7 +212,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Markup]:
         ),
     }
     return {
-        name: Markup(figures.to_svg(figure, name, description))  # noqa: S704
+        name: Markup(figures.to_svg(figure, name, description))
         for name, (figure, description) in drawn.items()
     }
 
