@@ -91,7 +91,7 @@ def collect_replay(
         acted += episodes
         returns.append(mean_return(episodes))
         agent.remember(episodes, rng)
-        note = f"round {index + 1} of {settings.rounds}, return {returns[-1]:.0f}"
+        note = f"return {returns[-1]:.0f}"
         for update in range(settings.updates_per_round):
             agent.learn(rng)
             learned = BATCH * (update + 1) // settings.updates_per_round
