@@ -1,0 +1,317 @@
+"""Tiny runs, learners and batches, and evaluations with numbers of one's choice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from robot import settings
+from sim.cheetah_vel import CheetahVelFamily
+from sim.rollout import LabelledEpisode, rollout
+from train.config import Algorithm, Networks, RunConfig
+from train.datasets import Dataset, read_dataset, write_dataset
+from train.evaluation import DecoderError, Evaluation, PhaseResult
+from train.networks import Normalisation
+from train.offline import train_offline
+from train.replay import Batch
+from train.run import Run
+from train.smac import Agent, Shape, Smac
+
+STARTING = -14.0  # return without any context
+
+
+def _phase(
+    rng: np.random.Generator, online: float, shift: float, tasks: int, steps: int
+) -> PhaseResult:
+    repeats, latent = 4, 5
+    hardness = rng.normal(0, 0.8, tasks)
+    means = np.linspace(STARTING, online, 3)
+    curve = means[:, None, None] + hardness[:, None] + rng.normal(0, 0.3, (3, tasks, repeats))
+    centres = rng.normal(0, [1.5, 1.2, 0.3, 0.1, 0.1], (tasks, latent))
+    moved = centres * (1 - 0.3 * shift) + shift * np.array([0.8, 0.5, 0.2, 0, 0])
+    offline = -5.0 + hardness[:, None] + rng.normal(0, 0.2, (tasks, repeats))
+    return PhaseResult(
+        curve=curve.tolist(),
+        offline_returns=offline.tolist(),
+        online_embeddings=(moved[:, None] + rng.normal(0, 0.3, (tasks, repeats, latent))).tolist(),
+        offline_embeddings=(
+            centres[:, None] + rng.normal(0, 0.08, (tasks, repeats, latent))
+        ).tolist(),
+        updates=4000,
+        steps=steps,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_evaluation() -> Callable[..., Evaluation]:
+    """`make_evaluation(before=-11.0, after=-6.2, oracle=-5.6, tasks=10, **changes)`.
+
+    Returns are near the given means; offline contexts give about −5, random actions −16. None
+    leaves a phase out.
+    """
+
+    def make(
+        *,
+        before: float = -11.0,
+        after: float | None = -6.2,
+        oracle: float | None = -5.6,
+        tasks: int = 10,
+        explained: float = 0.96,
+        **changes: object,
+    ) -> Evaluation:
+        online = {"before": before, "after": after, "oracle": oracle}
+        phases = {
+            name: _phase(
+                np.random.default_rng([7, seed]),
+                value,
+                shift=1.5 if name == "before" else 0.3,
+                tasks=tasks,
+                steps=0 if name == "before" else 20_000,
+            )
+            for seed, (name, value) in enumerate(online.items())
+            if value is not None
+        }
+        values: dict[str, object] = {
+            "family": "reach",
+            "seed": 0,
+            "dataset": "fieldtune/reach-v0",
+            "phases": phases,
+            "decoder": DecoderError(root_mean_square=0.0132, explained=explained),
+            "random": -16.0,
+            "scripted": -2.1,
+        }
+        return Evaluation(**(values | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+class ShortCheetah(CheetahVelFamily):
+    """cheetah-vel with twenty steps an episode."""
+
+    @property
+    def horizon(self) -> int:
+        return 20
+
+
+@pytest.fixture(scope="session")
+def short_family() -> ShortCheetah:
+    return ShortCheetah()
+
+
+@pytest.fixture(scope="session")
+def random_episodes(
+    short_family: ShortCheetah,
+) -> tuple[list[LabelledEpisode], list[LabelledEpisode]]:
+    """Two random episodes of every task: training tasks' and held-out tasks'."""
+    rng = np.random.default_rng(0)
+    made = []
+    for split, tasks in enumerate((short_family.split().train, short_family.split().test)):
+        every = np.repeat(tasks, 2, axis=0)
+        simulator = short_family.simulator(len(every))
+        made.append(
+            rollout(
+                simulator,
+                short_family,
+                lambda observations: rng.uniform(-1, 1, (len(observations), 6)),
+                np.arange(len(every)) + 10_000 * split,
+                every,
+                [index // 2 for index in range(len(every))],
+            )
+        )
+        simulator.close()
+    return made[0], made[1]
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    short_family: ShortCheetah,
+    random_episodes: tuple[list[LabelledEpisode], list[LabelledEpisode]],
+) -> Path:
+    """A whole cheetah-vel dataset, tiny and random. Not to be altered in place."""
+    folder = tmp_path_factory.mktemp("dataset") / "cheetah"
+    train, test = random_episodes
+    write_dataset(folder, short_family, train=train, test=test, how={"policy": "random"})
+    return folder
+
+
+SETTINGS = {
+    "family": "cheetah-vel",
+    "algorithm": {
+        "latent_size": 3,
+        "meta_batch": 3,
+        "batch": 8,
+        "networks": {"encoder": [8], "policy": [8], "critic": [8], "decoder": [8]},
+    },
+    "offline": {"context": {"source": "transitions", "size": [4, 8]}, "updates": 6},
+    "self_supervised": {
+        "context": {"source": "trajectories", "trajectories": 2, "size": [4, 8]},
+        "updates": 8,
+        "first_steps": 40,
+        "steps": 200,
+        "label_context": 16,
+        "publish_every": 4,
+        "checkpoint_every": 3,
+    },
+    "evaluation": {"context_episodes": 2, "repeats": 2},
+    "robot": {
+        "name": "cheetah",
+        "family": "cheetah-vel",
+        "exploration": {"prior_episodes": 1, "posterior_episodes": 1},
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def write_config(dataset_folder: Path) -> Callable[[Path], Path]:
+    """`write_config(path)` writes a run's YAML of tiny networks over the tiny dataset."""
+
+    def write(path: Path) -> Path:
+        path.write_text(yaml.safe_dump({**SETTINGS, "data": {"path": str(dataset_folder)}}))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def make_config(
+    tmp_path_factory: pytest.TempPathFactory, write_config: Callable[[Path], Path]
+) -> Callable[..., RunConfig]:
+    """`make_config("a.b=value", ...)`: the tiny configuration with these overrides."""
+    path = write_config(tmp_path_factory.mktemp("config") / "run.yaml")
+    return lambda *overrides: settings.load(RunConfig, path, overrides=overrides)
+
+
+@pytest.fixture(scope="session")
+def small_dataset(dataset_folder: Path, short_family: ShortCheetah) -> Dataset:
+    """The first six training tasks and two held-out ones of the tiny dataset."""
+    whole = read_dataset(dataset_folder, short_family)
+    return Dataset(
+        whole.id, whole.train_tasks[:6], whole.test_tasks[:2], whole.train[:6], whole.test[:2]
+    )
+
+
+@pytest.fixture
+def make_run(
+    tmp_path: Path,
+    make_config: Callable[..., RunConfig],
+    small_dataset: Dataset,
+    short_family: ShortCheetah,
+) -> Callable[..., Run]:
+    """`make_run("a.b=value", ..., folder="run")`: a run over the small dataset, nothing trained."""
+
+    def make(*overrides: str, folder: str = "run") -> Run:
+        return Run(make_config(*overrides), tmp_path / folder, short_family, small_dataset)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def offline_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_config: Callable[..., RunConfig],
+    small_dataset: Dataset,
+    short_family: ShortCheetah,
+) -> Path:
+    """What phase 1 of the tiny configuration leaves."""
+    run = Run(make_config(), tmp_path_factory.mktemp("offline"), short_family, small_dataset)
+    train_offline(run)
+    return run.offline_checkpoint
+
+
+@pytest.fixture
+def make_trained(make_run: Callable[..., Run], offline_checkpoint: Path) -> Callable[..., Run]:
+    """As `make_run`, with phase 1 done; the overrides must not change its networks."""
+
+    def make(*overrides: str, folder: str = "run") -> Run:
+        run = make_run(*overrides, folder=folder)
+        run.offline_checkpoint.parent.mkdir(parents=True)
+        shutil.copy(offline_checkpoint, run.offline_checkpoint)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def make_learner() -> Callable[..., Smac]:
+    """`make_learner(seed=0, next_in_context=False, **settings)`: tiny networks, three observed
+    numbers, two actions; settings are `Algorithm`'s."""
+
+    def make(seed: int = 0, next_in_context: bool = False, **changes: object) -> Smac:
+        torch.manual_seed(seed)
+        narrow = Networks(encoder=(8,), policy=(8,), critic=(8,), decoder=(8,))
+        algorithm = Algorithm(**({"latent_size": 2, "networks": narrow} | changes))
+        constants = Normalisation(
+            observation_mean=np.float32([0.5, -1.0, 0.0]),
+            observation_std=np.float32([2.0, 0.5, 1.0]),
+            action_centre=np.float32([0.5, 0.0]),
+            action_half_range=np.float32([0.5, 2.0]),
+            reward_mean=-3.0,
+            reward_std=1.5,
+        )
+        agent = Agent(Shape(3, 2, next_in_context), algorithm, constants)
+        return Smac(agent, algorithm, algorithm.learning_rate)
+
+    return make
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., Batch]:
+    """`make_batch(seed=0, tasks=3, rows=5, done=None)` for `make_learner`'s networks."""
+
+    def make(seed: int = 0, tasks: int = 3, rows: int = 5, done: float | None = None) -> Batch:
+        rng = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(tasks, rows, *shape, generator=rng)
+
+        ended = (normal() > 0).float() if done is None else torch.full((tasks, rows), done)
+        return Batch(normal(3), torch.tanh(normal(2)), normal(), normal(3), ended)
+
+    return make
+
+
+def _copied(tree: object) -> object:
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().clone()
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_copied(value) for value in tree]
+    return tree
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        assert isinstance(other, dict)
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        assert isinstance(other, list)
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other
+
+
+@pytest.fixture(scope="session")
+def state() -> Callable[[Smac], dict[str, object]]:
+    """`state(learner)`: a copy of its weights by network, and its optimisers' states."""
+
+    def of(learner: Smac) -> dict[str, object]:
+        networks = {name: net.state_dict() for name, net in learner.agent.named_children()}
+        optimisers = {name: one.state_dict() for name, one in learner.optimisers.items()}
+        return _copied({"networks": networks, "optimisers": optimisers})  # type: ignore[return-value]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[object, object], bool]:
+    """Whether two trees of tensors are equal, bit for bit."""
+    return _same

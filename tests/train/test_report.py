@@ -1,0 +1,223 @@
+"""A page that stands alone, says what the numbers say, and is whole or absent."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot import settings
+from sim.reach.scripted import collect_scripted
+from sim.registry import family as make_family
+from train.checkpoint import Progress, save_checkpoint
+from train.conclusions import interval, sentences, shift
+from train.config import RunConfig
+from train.datasets import Dataset
+from train.evaluation import Evaluation, load_evaluation
+from train.picture import Film, Frame, NoPicture
+from train.report import FilmedTask, page, typical_tasks, write_report
+from train.run import Run
+
+CONFIG = Path(__file__).parents[2] / "configs" / "reach.yaml"
+MISSING = NoPicture("no graphics context; install EGL (Debian: libegl1)")
+
+
+@pytest.fixture(scope="module")
+def data():
+    family = make_family("reach")
+    split = family.split()
+    train = [[episode] for episode in collect_scripted(family, 0, split.train[:2], 1)]
+    test = [[episode] for episode in collect_scripted(family, 1, split.test, 1)]
+    return Dataset("fieldtune/reach-v0", split.train[:2], split.test, train, test)
+
+
+@pytest.fixture
+def run(tmp_path, data) -> Run:
+    (tmp_path / "checkpoints").mkdir()
+    return Run(settings.load(RunConfig, CONFIG), tmp_path, make_family("reach"), data)
+
+
+def filmed() -> FilmedTask:
+    frames = (
+        Frame(0, None, np.zeros((8, 8, 3), np.uint8)),
+        Frame(50, -0.25, np.full((8, 8, 3), 255, np.uint8)),
+    )
+    return FilmedTask(3, (Film(-9.0, frames), Film(-8.0, frames)), Film(-4.5, frames))
+
+
+def words(evaluation: Evaluation) -> str:
+    return " ".join(" ".join(sentences(evaluation)).split())
+
+
+class _Page(HTMLParser):
+    """Tags that are open, text, and every address that a browser would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def test_page_asks_for_nothing_outside_itself(run, make_evaluation):
+    html = page(run, make_evaluation(), filmed(), {})
+    shown = _Page(html)
+    assert shown.open == []
+    assert shown.addresses
+    assert all(address.startswith(("data:", "#")) for address in shown.addresses)
+    assert not re.search(r"@import|<script|url\((?!#)", html)
+
+
+def test_page_has_every_number_of_the_table(run, make_evaluation):
+    evaluation = make_evaluation()
+    text = _Page(page(run, evaluation, filmed(), {})).text
+    for value in evaluation.returns.values():
+        digits = 1 if abs(value) >= 10 else 2
+        assert f"−{abs(value):.{digits}f}" in text
+    assert "0.0132" in text
+    assert "96 %" in text
+
+
+def test_page_shows_facts_and_configuration_and_versions(run, make_evaluation):
+    text = _Page(page(run, make_evaluation(), filmed(), {"Bundles swapped": "7 of 8"})).text
+    assert "Bundles swapped 7 of 8" in text
+    assert "publish_every: 500" in text
+    assert "2 training and 10 held-out tasks, 12 episodes, 600 labelled transitions" in text
+    assert "torch 2." in text
+
+
+def test_text_from_outside_is_escaped(run, make_evaluation):
+    html = page(run, make_evaluation(), filmed(), {"<script>": "<img src=x>"})
+    assert "<script>" not in html
+    assert "<img src=x>" not in html
+
+
+def test_a_machine_without_graphics_gets_a_page_that_says_so(run, make_evaluation):
+    text = _Page(page(run, make_evaluation(), MISSING, {})).text
+    assert "could not render one: no graphics context; install EGL (Debian: libegl1)" in text
+    assert f"fieldtune evaluate --run {run.folder}" in text
+
+
+@pytest.mark.parametrize("left_out", [{"oracle": None}, {"after": None, "oracle": None}])
+def test_phases_that_were_not_run_are_left_out(left_out, run, make_evaluation):
+    html = page(run, make_evaluation(**left_out), filmed(), {})
+    assert "with true rewards (oracle)" not in html
+    if "after" in left_out:
+        assert "has not been run" in html
+
+
+def test_a_recovery_is_told_with_its_share(make_evaluation):
+    evaluation = make_evaluation(before=-11.0, after=-6.2, oracle=-5.6)
+    told = words(evaluation)
+    assert "the return falls to" in told
+    assert "better than before it" in told
+    assert f"That is {100 * evaluation.recovered:.0f} % of the distance to the oracle" in told
+
+
+def test_getting_worse_is_called_worse(make_evaluation):
+    told = words(make_evaluation(before=-9.0, after=-12.0))
+    assert "worse than before it" in told
+    assert "That is" not in told
+
+
+def test_a_difference_within_chance_is_not_called_better(make_evaluation):
+    told = words(make_evaluation(before=-9.0, after=-8.95))
+    assert "no difference that these tasks can show" in told
+
+
+def test_no_collapse_is_not_called_one(make_evaluation):
+    told = words(make_evaluation(before=-4.8, after=-4.7, oracle=-4.6))
+    assert "no collapse here" in told
+    assert "falls" not in told
+
+
+def test_a_policy_no_better_than_chance_is_told_so(make_evaluation):
+    told = words(make_evaluation(random=-3.0))
+    assert "phase 1 has not learned these tasks" in told
+
+
+def test_a_collapse_under_random_actions_is_told_so(make_evaluation):
+    told = words(make_evaluation(before=-18.0))
+    assert "less than random actions (−16.0)" in told
+
+
+def test_a_poor_decoder_is_named_as_the_cause_to_look_at(make_evaluation):
+    told = words(make_evaluation(explained=-0.2))
+    assert "explains −20 % of the variance" in told
+    assert "look there first" in told
+
+
+def test_interval_holds_the_mean_and_narrows_with_tasks():
+    draws = np.random.default_rng(1).normal(size=400)
+    few, many = interval(draws[:10]), interval(draws)
+    assert few.low < few.mean < few.high
+    assert many.high - many.low < few.high - few.low
+
+
+def test_shift_is_nothing_where_both_contexts_say_the_same(make_evaluation):
+    before = make_evaluation().phases["before"]
+    same = type(before)(
+        curve=before.curve,
+        offline_returns=before.offline_returns,
+        online_embeddings=before.offline_embeddings,
+        offline_embeddings=before.offline_embeddings,
+        updates=0,
+        steps=0,
+    )
+    assert shift(same).relative == 0.0
+    assert shift(before).relative > 0.5
+
+
+def test_the_filmed_task_is_neither_the_best_nor_the_worst(make_evaluation):
+    evaluation = make_evaluation()
+    returns = np.mean(evaluation.phases["after"].curve[-1], axis=-1)
+    typical = typical_tasks(evaluation)
+    assert len(typical) == 5
+    assert typical[0] == np.argsort(returns)[5]
+    assert not {int(returns.argmin()), int(returns.argmax())} & set(typical)
+    assert typical_tasks(make_evaluation(tasks=1)) == [0]
+
+
+@pytest.mark.slow
+def test_report_is_written_with_its_numbers_and_its_picture(run, make_evaluation):
+    learner, rng = run.learner(1e-3, 0)
+    save_checkpoint(run.offline_checkpoint, learner, rng, Progress({"updates": 0}))
+    evaluation = make_evaluation(after=None, oracle=None)
+    report = write_report(run, evaluation, facts={"Wall time": "9 min"})
+    assert report == run.folder / "report.html"
+    images = re.findall(r'<img alt="sawyer at step (\d+)"', report.read_text())
+    assert images == ["0", "5", "12", "25", "50"] * 3
+    assert (run.folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert load_evaluation(run.folder / "evaluation.json") == evaluation
+    written = {path.name for path in run.folder.iterdir()}
+    assert written == {"checkpoints", "evaluation.json", "picture.png", "report.html"}
+
+
+def test_a_report_is_written_where_nothing_can_be_rendered(run, make_evaluation, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise MISSING
+
+    monkeypatch.setattr("train.report.film", refuse)
+    learner, rng = run.learner(1e-3, 0)
+    save_checkpoint(run.offline_checkpoint, learner, rng, Progress({"updates": 0}))
+    assert "Debian: libegl1" in write_report(run, make_evaluation()).read_text()
+    assert not (run.folder / "picture.png").exists()
