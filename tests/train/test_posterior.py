@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from robot.posterior import Posterior
+from train.posterior import kl_to_prior, product_of_factors, sample
+
+LATENT = 3
+
+
+@st.composite
+def factors(draw, smallest=0):
+    """Means and variances, each `(transition, latent)`."""
+    shape = (draw(st.integers(smallest, 12)), LATENT)
+    mean = draw(arrays(np.float64, shape, elements=st.floats(-10, 10)))
+    variance = draw(arrays(np.float64, shape, elements=st.floats(1e-3, 1e3)))
+    return mean, variance
+
+
+def product(mean, variance):
+    return tuple(
+        part.numpy() for part in product_of_factors(*map(torch.from_numpy, (mean, variance)))
+    )
+
+
+@given(factors())
+def test_the_product_is_the_plain_one_of_densities_with_the_prior(given_factors):
+    """Two Gaussians at a time, by the textbook's formula for their product."""
+    mean, variance = np.zeros(LATENT), np.ones(LATENT)
+    for factor_mean, factor_variance in zip(*given_factors, strict=True):
+        total = variance + factor_variance
+        mean = (mean * factor_variance + factor_mean * variance) / total
+        variance = variance * factor_variance / total
+    found_mean, found_variance = product(*given_factors)
+    np.testing.assert_allclose(found_mean, mean, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found_variance, variance, rtol=1e-9)
+
+
+@given(factors(smallest=1), st.randoms())
+def test_the_order_of_transitions_does_not_matter(given_factors, random):
+    mean, variance = given_factors
+    order = list(range(len(mean)))
+    random.shuffle(order)
+    for one, other in zip(
+        product(mean, variance), product(mean[order], variance[order]), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+@given(factors())
+def test_the_robots_one_at_a_time_posterior_is_the_same(given_factors):
+    online = Posterior.prior(LATENT)
+    for mean, variance in zip(*given_factors, strict=True):
+        online = online.update(mean, variance)
+    found_mean, found_variance = product(*given_factors)
+    np.testing.assert_allclose(found_mean, online.mean, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found_variance, online.variance, rtol=1e-9)
+
+
+def test_an_empty_context_gives_the_prior():
+    mean, variance = product_of_factors(torch.empty(2, 0, LATENT), torch.empty(2, 0, LATENT))
+    assert torch.equal(mean, torch.zeros(2, LATENT))
+    assert torch.equal(variance, torch.ones(2, LATENT))
+
+
+def test_each_task_has_its_own_product():
+    mean, variance = torch.randn(4, 6, LATENT), torch.rand(4, 6, LATENT) + 0.1
+    together = product_of_factors(mean, variance)
+    for task in range(4):
+        alone = product_of_factors(mean[task], variance[task])
+        torch.testing.assert_close(alone, (together[0][task], together[1][task]))
+
+
+def test_kl_is_that_of_torchs_distributions():
+    mean, variance = torch.randn(5, LATENT), torch.rand(5, LATENT) + 0.1
+    found = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, variance.sqrt()), torch.distributions.Normal(0.0, 1.0)
+    )
+    torch.testing.assert_close(kl_to_prior(mean, variance), found.sum(-1))
+    assert kl_to_prior(torch.zeros(LATENT), torch.ones(LATENT)).item() == 0
+
+
+def test_draws_have_the_posteriors_moments_and_carry_its_gradient():
+    torch.manual_seed(0)
+    mean = torch.tensor([1.0, -2.0], requires_grad=True)
+    variance = torch.tensor([0.25, 4.0], requires_grad=True)
+    draws = sample(mean.expand(20_000, -1), variance.expand(20_000, -1))
+    assert draws.mean(0).tolist() == pytest.approx([1.0, -2.0], abs=0.05)
+    assert draws.var(0).tolist() == pytest.approx([0.25, 4.0], rel=0.05)
+    gradients = torch.autograd.grad(draws.sum(), [mean, variance])
+    assert torch.equal(gradients[0], torch.full((2,), 20_000.0))
+    assert gradients[1].abs().min() > 0

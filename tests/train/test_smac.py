@@ -1,0 +1,244 @@
+"""What each phase's update changes and what it leaves alone, and its numbers worked out by hand."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+
+from train.config import Advantage, SelfSupervised
+from train.replay import Batch
+
+CRITICS = {"q1", "q2"}
+TARGETS = {"q1_target", "q2_target"}
+ALL = CRITICS | TARGETS | {"policy", "encoder", "decoder"}
+
+
+@pytest.fixture
+def update(make_learner, make_batch, state, same):
+    """`update(phase=None, ...)`: one update of a fresh learner; phase 1 where no phase is given.
+
+    Gives the learner, its metrics, its networks' weights, and the names of those that changed.
+    """
+
+    def run(phase=None, done=None, true_rewards=False, updates=1, **settings):
+        learner = make_learner(**settings)
+        before = state(learner)["networks"]
+        torch.manual_seed(1)
+        for seed in range(updates):
+            context, batch = make_batch(10 + seed, rows=7), make_batch(20 + seed, done=done)
+            if phase is None:
+                metrics = learner.offline_update(context, batch)
+            else:
+                metrics = learner.self_supervised_update(
+                    context, batch, phase, true_rewards=true_rewards
+                )
+        after = state(learner)["networks"]
+        changed = {name for name in after if not same(before[name], after[name])}
+        return learner, metrics, after, changed
+
+    return run
+
+
+def ours(**changes):
+    return SelfSupervised(**changes)
+
+
+def differing(same, one, other):
+    return {name for name in one if not same(one[name], other[name])}
+
+
+def test_offline_every_network_learns(update):
+    assert update()[3] == ALL
+
+
+@pytest.mark.parametrize(
+    ("phase", "true_rewards", "kept"),
+    [
+        (ours(), False, {"decoder"}),
+        (ours(encoder="frozen"), False, {"encoder", "decoder"}),
+        (ours(), True, set()),
+        (ours(encoder="frozen"), True, set()),
+    ],
+    ids=["ours: the decoder is frozen", "the paper's: both are", "oracle", "oracle of the paper's"],
+)
+def test_in_phase_two_what_makes_the_labels_stays_as_it_is(update, phase, true_rewards, kept):
+    assert update(phase, true_rewards=true_rewards, updates=3)[3] == ALL - kept
+
+
+def test_a_frozen_network_has_no_optimiser_state(update):
+    learner, *_ = update(ours(encoder="frozen"))
+    assert learner.optimisers["encoder"].state_dict()["state"] == {}
+    assert learner.optimisers["decoder"].state_dict()["state"] == {}
+
+
+@pytest.mark.parametrize("settings", [{"reward_scale": 5.0}, {"discount": 0.5}])
+@pytest.mark.parametrize("phase", [None, ours()], ids=["offline", "self-supervised"])
+def test_the_critics_loss_reaches_neither_encoder_nor_decoder(update, same, phase, settings):
+    _, plain_metrics, plain, _ = update(phase, done=0.0)
+    _, metrics, changed, _ = update(phase, done=0.0, **settings)
+    assert metrics["critic/loss"] != plain_metrics["critic/loss"]
+    assert metrics["decoder/error"] == plain_metrics["decoder/error"]
+    assert differing(same, plain, changed) >= CRITICS
+    assert not {"encoder", "decoder"} & differing(same, plain, changed)
+
+
+def test_the_critics_reward_is_scaled(update):
+    """Where every state is terminal, a large scale makes the targets large and nothing else."""
+    losses = [update(done=1.0, reward_scale=scale)[1]["critic/loss"] for scale in (1e3, 1e4)]
+    assert losses[1] == pytest.approx(100 * losses[0], rel=0.01)
+
+
+def test_the_actors_loss_changes_no_critic(update, same):
+    plain, with_q = (update(ours(q_weight=weight))[2] for weight in (0.0, 1.0))
+    assert differing(same, plain, with_q) == {"policy"}
+
+
+def test_beyond_a_terminal_state_nothing_counts_and_beyond_a_time_limit_it_does(update, same):
+    ended = [update(done=1.0, discount=discount)[2] for discount in (0.1, 0.9)]
+    going_on = [update(done=0.0, discount=discount)[2] for discount in (0.1, 0.9)]
+    assert differing(same, *ended) == set()
+    assert differing(same, *going_on) >= CRITICS
+
+
+def test_targets_follow_at_their_rate(update, make_learner):
+    start = make_learner().agent
+    learner, *_ = update(target_rate=0.25)
+    for old, target, net in (
+        (start.q1_target, learner.agent.q1_target, learner.agent.q1),
+        (start.q2_target, learner.agent.q2_target, learner.agent.q2),
+    ):
+        for before, after, followed in zip(
+            old.parameters(), target.parameters(), net.parameters(), strict=True
+        ):
+            torch.testing.assert_close(after, 0.75 * before + 0.25 * followed)
+
+
+def test_a_step_is_as_long_as_the_learning_rate(update, make_learner):
+    """Adam's first step is the learning rate in each direction that has a gradient."""
+    for rate in (1e-3, 1e-2):
+        learner, *_ = update(learning_rate=rate)
+        for name in ("policy", "q1", "encoder", "decoder"):
+            before = getattr(make_learner().agent, name).parameters()
+            after = getattr(learner.agent, name).parameters()
+            longest = max((a - b).abs().max().item() for a, b in zip(after, before, strict=True))
+            assert longest == pytest.approx(rate, rel=0.01)
+
+
+def test_the_kl_weight_acts_on_the_encoder_alone(update, same):
+    light, heavy = (update(kl_weight=weight)[2] for weight in (0.0, 10.0))
+    assert differing(same, light, heavy) == {"encoder"}
+
+
+def test_a_heavy_kl_weight_keeps_the_posterior_near_the_prior(update):
+    light, heavy = (
+        update(kl_weight=weight, learning_rate=0.01, updates=40)[1] for weight in (0.0, 100.0)
+    )
+    assert heavy["encoder/kl"] < light["encoder/kl"] / 2
+
+
+@pytest.mark.parametrize(
+    "advantage",
+    [{"temperature": 2.0}, {"clip": 1.1}, {"weights": "softmax"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_how_advantages_weigh_acts_on_the_policy_alone(update, same, advantage):
+    plain, changed = (update(advantage=Advantage(**a))[2] for a in ({}, advantage))
+    assert differing(same, plain, changed) == {"policy"}
+
+
+def test_no_weight_exceeds_the_clip(update):
+    assert update(advantage=Advantage(clip=1.1))[1]["actor/weight_max"] == pytest.approx(1.1)
+
+
+def test_scaling_by_q_divides_the_q_term(update, same):
+    scaled, plain = (update(ours(scale_by_q=scale))[2] for scale in (True, False))
+    assert differing(same, scaled, plain) == {"policy"}
+
+
+@pytest.mark.parametrize("advantage", [Advantage(), Advantage(weights="softmax", temperature=2.0)])
+@pytest.mark.parametrize("q_weight", [0.0, 0.7])
+def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
+    """Row by row, from the same noise in the same order."""
+    learner = make_learner(advantage=advantage, reward_scale=3.0, discount=0.8)
+    before = copy.deepcopy(learner.agent)
+    context, batch = make_batch(10, rows=7), make_batch(20)
+    torch.manual_seed(1)
+    metrics = learner.self_supervised_update(
+        context, batch, ours(q_weight=q_weight, scale_by_q=True)
+    )
+    after = learner.agent
+    tasks, rows = batch.reward.shape
+    torch.manual_seed(1)
+    noise = torch.randn(tasks, 2), torch.randn(tasks * rows, 2), torch.randn(tasks * rows, 2)
+
+    errors, kls, bellman, log_probs, advantages, values = [], [], [], [], [], []
+    with torch.no_grad():
+        for task in range(tasks):
+            factors = [
+                before.encoder(c[0], c[1], c[2].view(1), c[3])
+                for c in zip(*(column[task] for column in context[:4]), strict=True)
+            ]
+            precision = 1 + sum(1 / variance for _, variance in factors)
+            mean = sum(m / variance for m, variance in factors) / precision
+            z = mean + precision.rsqrt() * noise[0][task]
+            kls.append(0.5 * (1 / precision + mean**2 - 1 + precision.log()).sum().item())
+            for row in range(rows):
+                s, a, r, s_next, done = (column[task, row] for column in batch)
+                first, second = (part[task * rows + row] for part in noise[1:])
+                errors.append((before.decoder(s, a, z) - r).item() ** 2)
+
+                mean_next, log_std_next = before.policy(s_next, z)
+                a_next = torch.tanh(mean_next + log_std_next.exp() * first)
+                q_next = min(
+                    before.q1_target(s_next, a_next, z).item(),
+                    before.q2_target(s_next, a_next, z).item(),
+                )
+                raw_reward = r.item() * 1.5 - 3.0
+                target = 3.0 * raw_reward / 1.5 + 0.8 * (1 - done.item()) * q_next
+                q1, q2 = before.q1(s, a, z).item(), before.q2(s, a, z).item()
+                bellman.append((q1 - target) ** 2 + (q2 - target) ** 2)
+
+                mean_now, log_std = before.policy(s, z)
+                a_now = torch.tanh(mean_now + log_std.exp() * second)
+                value = min(after.q1(s, a_now, z).item(), after.q2(s, a_now, z).item())
+                values.append(value)
+                advantages.append(min(q1, q2) - value)
+                plain = torch.distributions.TransformedDistribution(
+                    torch.distributions.Normal(mean_now, log_std.exp()),
+                    [torch.distributions.TanhTransform()],
+                )
+                log_probs.append(plain.log_prob(a).sum().item())
+
+    n = tasks * rows
+    centre = sum(advantages) / n
+    spread = math.sqrt(sum((a - centre) ** 2 for a in advantages) / (n - 1))
+    if advantage.weights == "softmax":
+        raw = [math.exp(a / 2.0) for a in advantages]
+    else:
+        raw = [math.exp((a - centre) / spread / 0.5) for a in advantages]
+    weights = [w * n / sum(raw) for w in raw]
+    actor = -sum(p * w for p, w in zip(log_probs, weights, strict=True)) / n
+    actor -= q_weight * (sum(values) / n) / (sum(map(abs, values)) / n)
+
+    assert metrics["decoder/error"] == pytest.approx(sum(errors) / n, rel=1e-4)
+    assert metrics["encoder/kl"] == pytest.approx(sum(kls) / tasks, rel=1e-4)
+    assert metrics["critic/loss"] == pytest.approx(sum(bellman) / n, rel=1e-4)
+    assert metrics["actor/loss"] == pytest.approx(actor, rel=1e-3)
+
+
+def test_updates_explain_rewards_by_the_task(make_learner):
+    """Tasks that differ only in reward: the encoder must tell them apart for the decoder."""
+    torch.manual_seed(0)
+    learner = make_learner(kl_weight=0.001, learning_rate=1e-2)
+    level = torch.tensor([[-1.0], [1.0]])
+
+    def draw(rows):
+        s, a = torch.randn(2, rows, 3), torch.rand(2, rows, 2) * 2 - 1
+        return Batch(s, a, level.expand(2, rows), s, torch.zeros(2, rows))
+
+    for _ in range(200):
+        metrics = learner.offline_update(draw(8), draw(16))
+    assert metrics["decoder/error"] < 0.1
