@@ -243,17 +243,13 @@ def _rows(picture: FilmedTask) -> list[dict[str, object]]:
 def _produced(run: Run, evaluation: Evaluation) -> dict[str, str]:
     data = run.dataset
     episodes = [episode for split in (data.train, data.test) for task in split for episode in task]
-    produced = {
+    return {
         "Dataset": f"{evaluation.dataset}: {len(data.train_tasks)} training and "
         f"{len(data.test_tasks)} held-out tasks, {len(episodes):,} episodes, "
         f"{sum(episode.steps for episode in episodes):,} labelled transitions",
         "Seed": str(evaluation.seed),
         "Versions": ", ".join([f"Python {platform.python_version()}", *map(_versioned, PACKAGES)]),
     }
-    after = evaluation.phases.get("after")
-    if after is not None:
-        produced["Steps without rewards"] = f"{after.steps:,}"
-    return produced
 
 
 def _versioned(package: str) -> str:
