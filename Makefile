@@ -10,7 +10,7 @@ demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 
 # One thread a process, as the launcher sets it: two that spin against each other crawl.
 test: $(READY)
-	OMP_NUM_THREADS=1 MUJOCO_GL=$${MUJOCO_GL:-egl} $(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

@@ -51,7 +51,7 @@ class PhaseResult:
 
 @dataclass(frozen=True)
 class DecoderError:
-    """The reward decoder on held-out tasks: z from one half of a task's data, errors on the other.
+    """The reward decoder on held-out tasks: z from one draw of a task's data, errors on another.
 
     `explained` is 1 − (mean squared error) / (variance of the rewards).
     """

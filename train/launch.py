@@ -56,7 +56,7 @@ def environment(current: Mapping[str, str]) -> dict[str, str]:
 
     Threads are set whatever was inherited: images and schedulers export `OMP_NUM_THREADS` unasked,
     and two processes of two spinning threads each ran forty times slower than with one. Who does
-    want more says so with `FIELDTUNE_THREADS`. What is set for the allocator or for rendering is
+    want more says so with `FIELDTUNE_THREADS`. What is set for the allocator is
     rarely set by accident, and kept. `OPENBLAS_CORETYPE` is left alone: it may be a cure for a
     processor that OpenBLAS misjudges, and no large numpy product is on a hot path here.
 
@@ -72,8 +72,6 @@ def environment(current: Mapping[str, str]) -> dict[str, str]:
     # Keep freed memory instead of giving it back to the kernel after every batch: twice the speed.
     wanted.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
     wanted.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
-    if sys.platform == "linux":
-        wanted.setdefault("MUJOCO_GL", "egl")  # pictures without a display
     return wanted
 
 
