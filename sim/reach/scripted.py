@@ -51,9 +51,7 @@ def plan(family: ReachFamily, target: Array, style: str, rng: np.random.Generato
     else:
         stops = [np.array(family.arm.home_position)]
         gain = rng.uniform(0.0, 0.1)
-        noise = _correlated(
-            rng, horizon, deviation=rng.uniform(0.02, 0.05), steps_kept=(1.0, 15.0)
-        )
+        noise = _correlated(rng, horizon, deviation=rng.uniform(0.02, 0.05), steps_kept=(1.0, 15.0))
     held = np.sort(rng.integers(0, horizon, len(stops) - 1))
     which = np.searchsorted(held, np.arange(horizon), side="right")
     return Plan(int(rng.integers(2**31)), gain, np.array(stops)[which], noise)
