@@ -51,7 +51,7 @@ class Exporter:
             ParityError: ONNX Runtime and torch disagree; nothing is written.
         """
         family, config = self.run.family, self.run.config
-        text = config.model_dump_json(exclude={"robot"})
+        text = config.model_dump_json(exclude={"robot": True, "data": {"path"}})
         description = Description(
             family=family.name,
             robot=family.robot,

@@ -65,12 +65,18 @@ def load_checkpoint(path: Path, learner: Smac, rng: np.random.Generator) -> Prog
     """Restore learner and both random states in place; return what was saved beside them.
 
     Raises:
-        CheckpointError: no such file, another format, or weights of another shape.
+        CheckpointError: no such file, another format, or weights of another shape; nothing has
+            changed then.
     """
     header, tensors = _read(path)
-    _load_agent_tensors(path, learner.agent, tensors, AGENT)
+    weights = _weights(path, learner.agent, tensors, AGENT)
+    states = {
+        name: _optimiser_state(path, name, optimiser, tensors)
+        for name, optimiser in learner.optimisers.items()
+    }
+    learner.agent.load_state_dict(weights)
     for name, optimiser in learner.optimisers.items():
-        optimiser.load_state_dict(_optimiser_state(path, name, optimiser, tensors))
+        optimiser.load_state_dict(states[name])
     torch.set_rng_state(tensors["random.torch"])
     rng.bit_generator.state = json.loads(header["random.numpy"])
     return _progress(header, tensors)
@@ -83,20 +89,26 @@ def load_agent(path: Path, agent: Agent, prefix: str = AGENT) -> None:
         CheckpointError: as `load_checkpoint`.
     """
     _, tensors = _read(path)
-    _load_agent_tensors(path, agent, tensors, prefix)
+    agent.load_state_dict(_weights(path, agent, tensors, prefix))
 
 
-def _load_agent_tensors(
+def _weights(
     path: Path, agent: Agent, tensors: Mapping[str, Tensor], prefix: str
-) -> None:
+) -> dict[str, Tensor]:
+    """The agent's state dict under `prefix`, every tensor of the shape that it should have."""
     found = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-    try:
-        agent.load_state_dict(found)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: weights do not fit the configured networks ({error}); "
-            "use the config.yaml saved with the run"
-        ) from error
+    known = agent.state_dict()
+    for name in sorted(known.keys() | found.keys()):
+        ours, theirs = (
+            str(list(weights[name].shape)) if name in weights else "absent"
+            for weights in (known, found)
+        )
+        if ours != theirs:
+            raise CheckpointError(
+                f"{path}: weights do not fit the configured networks: {prefix}{name} is {theirs}, "
+                f"expected {ours}; use the config.yaml saved with the run"
+            )
+    return found
 
 
 def read_facts(path: Path) -> dict[str, Any]:

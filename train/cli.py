@@ -166,7 +166,7 @@ def oracle(run: Folder) -> None:
 
 @app.command()
 def evaluate(run: Folder) -> None:
-    """Measure every phase that was trained on the held-out tasks; write metrics and the report."""
+    """Measure every phase that was trained on the held-out tasks; write the report."""
     with _explained():
         from train.console import print_returns, progress
         from train.evaluation import evaluate_run
@@ -227,6 +227,7 @@ def _explained() -> Iterator[None]:
     from sim.registry import UnknownFamily
     from train.checkpoint import CheckpointError
     from train.datasets import DatasetError
+    from train.evaluation import EvaluationError
     from train.hub import HubError
     from train.run import RunError
 
@@ -238,6 +239,7 @@ def _explained() -> Iterator[None]:
         ConfigError,
         DatasetError,
         DriverFault,
+        EvaluationError,
         HubError,
         ParityError,
         RunError,

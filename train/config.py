@@ -98,6 +98,15 @@ class SelfSupervised(_Section):
     publish_every: int = Field(1_000, ge=1)
     checkpoint_every: int = Field(1_000, ge=1)
 
+    @model_validator(mode="after")
+    def _can_begin(self) -> SelfSupervised:
+        if self.first_steps > self.steps:
+            raise ValueError(
+                f"first_steps {self.first_steps} must not exceed steps {self.steps}: "
+                "the first update would never come"
+            )
+        return self
+
 
 class Evaluation(_Section):
     """The meta-test protocol: K exploration episodes, then the reported one."""

@@ -28,10 +28,6 @@ class Curves:
             self._sums.clear()
             self._count = 0
 
-    def mark(self, step: int, name: str, value: float) -> None:
-        """One number at once, e.g. an evaluation."""
-        self._writer.add_scalar(name, value, step)
-
     def __enter__(self) -> Curves:
         return self
 

@@ -69,7 +69,7 @@ def write_dataset(
     """
     if folder.exists():
         raise DatasetError(
-            f"{folder} exists; a dataset is never overwritten: remove it or choose another --out"
+            f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.partial")
@@ -156,12 +156,29 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
                 f"{folder}: {key} are {metadata[key]}, {family.name} ({family.robot}) has "
                 f"{expected}; collect again for this robot"
             )
-    dataset = minari.MinariDataset(folder / "data")
-    train_tasks, test_tasks = np.array(metadata["train_tasks"]), np.array(metadata["test_tasks"])
+    tasks = {name: np.array(metadata[f"{name}_tasks"]) for name in ("train", "test")}
     split: dict[str, list[list[LabelledEpisode]]] = {
-        "train": [[] for _ in train_tasks],
-        "test": [[] for _ in test_tasks],
+        name: [[] for _ in parameters] for name, parameters in tasks.items()
     }
+    try:
+        dataset = minari.MinariDataset(folder / "data")
+        _sort_in(dataset, split)
+    except (OSError, ValueError, LookupError) as error:
+        raise DatasetError(
+            f"{folder}: episodes cannot be read ({error}); restore the folder or collect again"
+        ) from error
+    for name, episodes in split.items():
+        bare = [index for index, found in enumerate(episodes) if not found]
+        if bare:
+            raise DatasetError(
+                f"{folder}: {name} task {bare[0]} ({tasks[name][bare[0]].tolist()}) has no "
+                f"episode, nor have {len(bare) - 1} others; every task needs one"
+            )
+    return Dataset(str(dataset.id), tasks["train"], tasks["test"], split["train"], split["test"])
+
+
+def _sort_in(dataset: minari.MinariDataset, split: dict[str, list[list[LabelledEpisode]]]) -> None:
+    """Append each stored episode to `split[its split][its task]`."""
     attributes = dataset.storage.get_episode_metadata(dataset.episode_indices)
     for episode, attribute in zip(dataset.iterate_episodes(), attributes, strict=True):
         index = int(attribute["task_index"])
@@ -174,7 +191,6 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
                 terminated=bool(episode.terminations[-1]),
             )
         )
-    return Dataset(str(dataset.id), train_tasks, test_tasks, split["train"], split["test"])
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
@@ -185,7 +201,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         )
     try:
         metadata = MinariStorage.read_raw_metadata(folder / "data")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # JSON's errors are among them
         raise DatasetError(f"{folder}: metadata cannot be read ({error})") from error
     known = metadata.get("fieldtune")
     if not isinstance(known, dict) or known.get("format") != FORMAT:

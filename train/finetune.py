@@ -121,7 +121,10 @@ class Finetune:
                 break
             time.sleep(POLL_S)
         self.hub.request_stop()
-        while time.monotonic() < deadline and any(r.pending for r in self._present()):
+        asked_ns, deadline = time.monotonic_ns(), time.monotonic() + FAREWELL_S
+        while time.monotonic() < deadline and any(
+            robot.pending or robot.seen_ns < asked_ns for robot in self._present()
+        ):
             time.sleep(POLL_S)
 
     def _present(self) -> list[RobotView]:
@@ -145,6 +148,8 @@ def unusable(run: Run, episode: Episode) -> str:
     observations, actions = _columns(episode)
     if not actions:
         return "it has no complete step"
+    if len(actions) > run.family.horizon:
+        return f"it has {len(actions)} steps, {run.family.name} ends after {run.family.horizon}"
     for kind, rows, fields in (
         ("observation", observations, run.family.observation_fields),
         ("action", actions, run.family.action_fields),

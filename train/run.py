@@ -2,7 +2,7 @@
 
 RUN/config.yaml      the resolved configuration
 RUN/checkpoints/     offline, self-supervised and oracle .safetensors
-RUN/bundles/         every published bundle, and `latest.bundle`
+RUN/bundles/         `latest.bundle`, the one published last
 RUN/tensorboard/     learning curves
 RUN/report.html      figures and numbers
 """

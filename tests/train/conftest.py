@@ -207,7 +207,9 @@ def make_run(
     """`make_run("a.b=value", ..., folder="run")`: a run over the small dataset, nothing trained."""
 
     def make(*overrides: str, folder: str = "run") -> Run:
-        return Run(make_config(*overrides), tmp_path / folder, short_family, small_dataset)
+        run = Run(make_config(*overrides), tmp_path / folder, short_family, small_dataset)
+        run.offline_checkpoint.parent.mkdir(parents=True)
+        return run
 
     return make
 
@@ -221,6 +223,7 @@ def offline_checkpoint(
 ) -> Path:
     """What phase 1 of the tiny configuration leaves."""
     run = Run(make_config(), tmp_path_factory.mktemp("offline"), short_family, small_dataset)
+    run.offline_checkpoint.parent.mkdir()
     train_offline(run)
     return run.offline_checkpoint
 
@@ -231,7 +234,6 @@ def make_trained(make_run: Callable[..., Run], offline_checkpoint: Path) -> Call
 
     def make(*overrides: str, folder: str = "run") -> Run:
         run = make_run(*overrides, folder=folder)
-        run.offline_checkpoint.parent.mkdir(parents=True)
         shutil.copy(offline_checkpoint, run.offline_checkpoint)
         return run
 

@@ -1,0 +1,185 @@
+"""Settings of a run: what is refused and how, and that every key does something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import BaseModel
+
+from robot import settings
+from robot.settings import ConfigError
+from sim import registry
+from train.config import RunConfig
+from train.offline import train_offline
+from train.self_supervised import SelfSupervisedPhase
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_each_config_that_is_shipped_loads_and_is_of_a_known_family(path):
+    config = settings.load(RunConfig, path)
+    assert config.family in registry.names()
+    assert settings.load(RunConfig, path, overrides=["seed=3"]).seed == 3
+
+
+def test_resolved_settings_read_back_the_same(make_config, tmp_path):
+    config = make_config("robot.driver.time_scale=.inf", "algorithm.learning_rate=3e-4")
+    settings.dump(config, tmp_path / "resolved.yaml")
+    assert settings.load(RunConfig, tmp_path / "resolved.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("algorithm.discuont=0.9", "unknown key 'algorithm.discuont': did you mean 'algorithm.dis"),
+        ("discount=0.9", "unknown key 'discount': did you mean 'algorithm.discount'"),
+        ("offline.context.sise=[1, 2]", "did you mean 'offline.context.size'"),
+        ("algorithm.batch='64'", "'algorithm.batch' is '64': expected a valid integer"),
+        ("algorithm.batch=0", "'algorithm.batch' is 0: expected greater than or equal to 1"),
+        ("algorithm.discount=1", "'algorithm.discount' is 1: expected less than 1"),
+        ("algorithm.networks.policy=64", "'algorithm.networks.policy' is 64: expected a valid"),
+        ("self_supervised.encoder=thawed", "expected 'trained' or 'frozen'"),
+        ("offline.context.size=[8, 4]", "must be [smallest, largest]"),
+        ("self_supervised.first_steps=999", "first_steps 999 must not exceed steps 200"),
+        ("family=reach", "robot.family is 'cheetah-vel'"),
+        ("robot.family=reach", "family is 'cheetah-vel' but robot.family is 'reach'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_cure(make_config, override, message):
+    with pytest.raises(ConfigError) as error:
+        make_config(override)
+    assert message in str(error.value)
+
+
+def keys(model=RunConfig, above=""):
+    """Every key of a run but the robot's, which are the daemon's."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if (above, name) == ("", "robot"):
+            continue
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from keys(inner, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+OFFLINE = {
+    "seed": "5",
+    "algorithm.latent_size": "4",
+    "algorithm.networks.encoder": "[9]",
+    "algorithm.networks.policy": "[9]",
+    "algorithm.networks.critic": "[9]",
+    "algorithm.networks.decoder": "[9]",
+    "algorithm.networks.critic_layer_norm": "false",
+    "algorithm.advantage.weights": "softmax",
+    "algorithm.advantage.temperature": "2.0",
+    "algorithm.advantage.clip": "1.01",
+    "algorithm.meta_batch": "2",
+    "algorithm.batch": "9",
+    "algorithm.discount": "0.5",
+    "algorithm.target_rate": "0.5",
+    "algorithm.learning_rate": "0.01",
+    "algorithm.reward_scale": "5.0",
+    "algorithm.kl_weight": "1.0",
+    "offline.context.source": "trajectories",
+    "offline.context.trajectories": "1",
+    "offline.context.size": "[9, 12]",
+    "offline.updates": "4",
+}
+PHASE_TWO = {
+    "self_supervised.encoder": "frozen",
+    "self_supervised.context.source": "transitions",
+    "self_supervised.context.trajectories": "1",
+    "self_supervised.context.size": "[9, 12]",
+    "self_supervised.learning_rate": "0.01",
+    "self_supervised.offline_share": "0.75",
+    "self_supervised.q_weight": "0.2",
+    "self_supervised.scale_by_q": "false",
+    "self_supervised.label_context": "3",
+    "self_supervised.average_rate": "0.5",
+}
+ELSEWHERE = {
+    "family": "tests of the registry and of datasets",
+    "data.path": "test_run.py",
+    "data.episodes_per_task": "test_collect.py",
+    "data.agent": "test_collect.py",
+    "offline.checkpoint_every": "test_offline.py",
+    "self_supervised.updates": "test_self_supervised.py",
+    "self_supervised.first_steps": "test_self_supervised.py",
+    "self_supervised.steps": "test_self_supervised.py",
+    "self_supervised.publish_every": "test_finetune.py",
+    "self_supervised.checkpoint_every": "test_in_process.py",
+    "evaluation.context_episodes": "test_evaluate.py",
+    "evaluation.repeats": "test_evaluate.py",
+}
+
+
+def test_no_key_is_without_a_test_of_what_it_does():
+    assert sorted(keys()) == sorted(OFFLINE | PHASE_TWO | ELSEWHERE)
+
+
+def outcome(weights):
+    return torch.cat([tensor.flatten().double() for tensor in weights.values()])
+
+
+@pytest.fixture
+def train_twice(make_run):
+    """Phase 1 with and without an override; the weights of both."""
+
+    def run(base, override):
+        return [
+            outcome(train_offline(make_run(*extra, folder=str(i))).agent.state_dict())
+            for i, extra in enumerate(([*base], [*base, override]))
+        ]
+
+    return run
+
+
+@pytest.mark.parametrize(("key", "value"), OFFLINE.items(), ids=OFFLINE)
+def test_each_key_of_phase_one_changes_what_is_learned(train_twice, key, value):
+    base = ["offline.updates=3"]
+    if key == "offline.context.trajectories":
+        base.append("offline.context.source=trajectories")
+    plain, changed = train_twice(base, f"{key}={value}")
+    assert plain.shape != changed.shape or not torch.equal(plain, changed)
+
+
+def phase_two(run, episodes):
+    phase = SelfSupervisedPhase(run)
+    phase.add_unlabelled(episodes)
+    for _ in range(4):
+        phase.update()
+    return outcome(phase.average.state_dict())
+
+
+@pytest.mark.parametrize(("key", "value"), PHASE_TWO.items(), ids=PHASE_TWO)
+def test_each_key_of_phase_two_changes_what_is_learned(make_trained, random_episodes, key, value):
+    episodes = random_episodes[0][:8]
+    plain = phase_two(make_trained(folder="plain"), episodes)
+    changed = phase_two(make_trained(f"{key}={value}", folder="changed"), episodes)
+    assert not torch.equal(plain, changed)
+
+
+def test_widths_and_latent_size_are_those_of_the_networks(make_run):
+    agent = make_run(
+        "algorithm.latent_size=4",
+        "algorithm.networks={encoder: [5], policy: [6, 7], critic: [8], decoder: [9]}",
+    ).agent()
+    found = {
+        name: [
+            layer.out_features
+            for layer in getattr(agent, name).body
+            if hasattr(layer, "bias") and hasattr(layer, "out_features")
+        ]
+        for name in ("encoder", "policy", "q1", "q2", "decoder")
+    }
+    assert found == {
+        "encoder": [5, 2 * 4],
+        "policy": [6, 7, 2 * 6],
+        "q1": [8, 1],
+        "q2": [8, 1],
+        "decoder": [9, 1],
+    }

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import minari
+import numpy as np
+import pytest
+from minari.dataset._storages.hdf5_storage import HDF5Storage
+
+from sim.cheetah_vel import CheetahVelFamily
+from sim.family import Field
+from sim.reach.family import ReachFamily
+from train.datasets import DatasetError, read_dataset, read_metadata, write_dataset
+
+
+def same(one, other):
+    return (
+        (one.task_index, one.terminated) == (other.task_index, other.terminated)
+        and np.array_equal(one.observations, other.observations)
+        and np.array_equal(one.actions, other.actions)
+        and np.array_equal(one.rewards, other.rewards)
+    )
+
+
+@pytest.fixture
+def copy(dataset_folder, tmp_path):
+    """A dataset of one's own, to damage."""
+    return shutil.copytree(dataset_folder, tmp_path / "copy")
+
+
+def test_what_was_written_is_read_bit_for_bit(dataset_folder, short_family, random_episodes):
+    found = read_dataset(dataset_folder, short_family)
+    for split, written in zip((found.train, found.test), random_episodes, strict=True):
+        read = [episode for task in split for episode in task]
+        assert len(read) == len(written)
+        assert all(map(same, read, written))
+        assert all(e.observations.dtype == e.rewards.dtype == np.float64 for e in read)
+        assert [len(task) for task in split] == [2] * len(split)
+    np.testing.assert_array_equal(found.train_tasks, short_family.split().train)
+    np.testing.assert_array_equal(found.test_tasks, short_family.split().test)
+    assert found.id == "fieldtune/cheetah-vel-v0"
+
+
+def test_its_columns_are_the_training_tasks_transitions_only(small_dataset):
+    transitions = 6 * 2 * 20
+    assert small_dataset.observations().shape == (transitions, 20)
+    assert small_dataset.actions().shape == (transitions, 6)
+    first = small_dataset.train[0][0]
+    np.testing.assert_array_equal(small_dataset.rewards()[:20], first.rewards)
+    np.testing.assert_array_equal(small_dataset.observations()[:20], first.observations[:-1])
+
+
+def test_minari_reads_it_by_itself(dataset_folder, short_family, random_episodes):
+    dataset = minari.MinariDataset(dataset_folder / "data")
+    assert dataset.total_episodes == sum(map(len, random_episodes))
+    assert dataset.observation_space.shape == (20,)
+    np.testing.assert_array_equal(dataset.action_space.high, np.ones(6))
+    first = next(iter(dataset.iterate_episodes()))
+    np.testing.assert_array_equal(first.rewards, random_episodes[0][0].rewards)
+    assert first.truncations.tolist() == [False] * 19 + [True]
+    assert not first.terminations.any()
+    (attributes, *_) = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    assert (attributes["split"], attributes["task_index"]) == ("train", 0)
+    np.testing.assert_array_equal(attributes["task"], short_family.split().train[0])
+
+
+def test_a_terminal_end_stays_terminal(tmp_path, short_family, random_episodes):
+    train, test = random_episodes
+    ended = [replace(train[0], terminated=True), *train[1:]]
+    write_dataset(tmp_path / "data", short_family, train=ended, test=test, how={})
+    found = read_dataset(tmp_path / "data", short_family)
+    assert [episode.terminated for episode in found.train[0]] == [True, False]
+
+
+def test_how_it_was_made_is_kept(dataset_folder):
+    metadata = read_metadata(dataset_folder)
+    assert metadata["how"] == {"policy": "random"}
+    assert (metadata["family"], metadata["robot"]) == ("cheetah-vel", "half-cheetah")
+
+
+def test_a_missing_dataset_says_how_to_make_one(tmp_path, short_family):
+    with pytest.raises(DatasetError, match="no dataset here; make one with `fieldtune collect"):
+        read_dataset(tmp_path / "nowhere", short_family)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_familys_dataset_is_refused(dataset_folder):
+    with pytest.raises(DatasetError, match="family is 'cheetah-vel', the run's is 'reach'"):
+        read_dataset(dataset_folder, ReachFamily())
+
+
+class Renamed(CheetahVelFamily):
+    @property
+    def observation_fields(self):
+        first, *others = super().observation_fields
+        return (Field("height", first.unit, first.low, first.high), *others)
+
+
+class Reordered(CheetahVelFamily):
+    @property
+    def observation_fields(self):
+        first, second, *others = super().observation_fields
+        return (second, first, *others)
+
+
+@pytest.mark.parametrize("family", [Renamed, Reordered])
+def test_other_fields_are_refused(dataset_folder, family):
+    with pytest.raises(DatasetError, match=r"observation_fields are .* collect again"):
+        read_dataset(dataset_folder, family())
+
+
+def test_an_existing_folder_is_never_written_to(tmp_path, short_family, random_episodes):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mine").write_text("precious")
+    train, test = random_episodes
+    with pytest.raises(DatasetError, match="never overwritten"):
+        write_dataset(folder, short_family, train=train, test=test, how={})
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "mine"]
+
+
+def test_half_a_dataset_is_never_seen_and_is_no_obstacle(
+    tmp_path, short_family, random_episodes, monkeypatch
+):
+    """The disk fills up while the episodes are written; then there is room again."""
+    folder, (train, test) = tmp_path / "data", random_episodes
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(HDF5Storage, "update_episode_metadata", full)
+        with pytest.raises(OSError, match="No space"):
+            write_dataset(folder, short_family, train=train, test=test, how={})
+    assert not folder.exists()
+    with pytest.raises(DatasetError, match="no dataset here"):
+        read_dataset(folder, short_family)
+    write_dataset(folder, short_family, train=train, test=test, how={})
+    assert len(read_dataset(folder, short_family).train) == len(short_family.split().train)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: (data / "metadata.json").write_text("{"), "metadata cannot be read"),
+        (lambda data: (data / "metadata.json").unlink(), "metadata cannot be read"),
+        (lambda data: (data / "main_data.hdf5").write_bytes(b"x" * 999), "episodes cannot be read"),
+        (lambda data: (data / "main_data.hdf5").unlink(), "episodes cannot be read"),
+    ],
+    ids=["garbled metadata", "no metadata", "garbled episodes", "no episodes"],
+)
+def test_a_damaged_dataset_is_named(copy, short_family, damage, message):
+    damage(copy / "data")
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(copy, short_family)
+
+
+def test_a_minari_dataset_of_somebody_else_is_told_apart(copy, short_family):
+    path = copy / "data" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    del metadata["fieldtune"]
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(DatasetError, match="without fieldtune's metadata"):
+        read_dataset(copy, short_family)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_task_without_data_is_named(tmp_path, short_family, random_episodes, split):
+    given = dict(zip(("train", "test"), random_episodes, strict=True))
+    given[split] = [episode for episode in given[split] if episode.task_index not in (3, 7)]
+    write_dataset(tmp_path / "data", short_family, **given, how={})
+    with pytest.raises(DatasetError, match=rf"{split} task 3 .* nor have 1 others"):
+        read_dataset(tmp_path / "data", short_family)
