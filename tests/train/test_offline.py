@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from train.checkpoint import load_checkpoint, read_facts
+from train.offline import train_offline
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(updates):
+    def on_update(done):
+        if done == updates:
+            raise Killed
+
+    return on_update
+
+
+@pytest.fixture
+def end_of(state):
+    """Everything that a run's last checkpoint holds."""
+
+    def read(run):
+        learner, rng = run.learner(1e-3, 0)
+        load_checkpoint(run.offline_checkpoint, learner, rng)
+        facts = read_facts(run.offline_checkpoint)
+        return {
+            **state(learner),
+            "torch": torch.get_rng_state(),
+            "numpy": str(rng.bit_generator.state),
+            "facts": facts,
+        }
+
+    return read
+
+
+@pytest.fixture
+def never_stopped(make_run, end_of):
+    run = make_run(folder="never stopped")
+    train_offline(run)
+    return end_of(run)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_stopped_after_k_updates_and_resumed_equals_never_stopped(
+    make_run, end_of, never_stopped, same, k
+):
+    run = make_run(folder="stopped")
+    train_offline(run, until=k)
+    assert read_facts(run.offline_checkpoint)["updates"] == k
+    torch.manual_seed(12345)  # another process has another random state
+    np.random.default_rng(9)
+    train_offline(run)
+    assert same(end_of(run), never_stopped)
+
+
+@pytest.mark.parametrize(("killed", "left"), [(1, None), (3, 2), (5, 4)])
+def test_killed_between_checkpoints_and_resumed_equals_never_stopped(
+    make_run, end_of, never_stopped, same, killed, left
+):
+    """`left`: the update that the last checkpoint before the kill is of."""
+    run = make_run("offline.checkpoint_every=2", folder="killed")
+    with pytest.raises(Killed):
+        train_offline(run, on_update=killed_after(killed))
+    assert run.offline_checkpoint.exists() == (left is not None)
+    if left is not None:
+        assert read_facts(run.offline_checkpoint)["updates"] == left
+    train_offline(run)
+    assert same(end_of(run), never_stopped)
+
+
+def test_a_checkpoint_comes_every_so_many_updates_and_at_the_end(make_run):
+    run = make_run("offline.checkpoint_every=4")
+    seen = []
+
+    def look(_):
+        path = run.offline_checkpoint
+        seen.append(read_facts(path)["updates"] if path.exists() else 0)
+
+    train_offline(run, on_update=look)
+    assert seen == [0, 0, 0, 0, 4, 4]
+    assert read_facts(run.offline_checkpoint) == {"updates": 6, "phase": "offline"}
+
+
+def test_a_run_that_is_done_does_nothing_more(make_run):
+    run = make_run()
+    train_offline(run)
+    before = run.offline_checkpoint.stat().st_mtime_ns
+    told = []
+    train_offline(run, on_update=told.append)
+    assert told == [6]
+    assert run.offline_checkpoint.stat().st_mtime_ns == before
+
+
+def test_updates_are_counted_from_where_the_run_stood(make_run):
+    run = make_run()
+    train_offline(run, until=4)
+    told = []
+    train_offline(run, on_update=told.append)
+    assert told == [4, 5, 6]
+
+
+def test_the_seed_decides_everything(make_run, end_of, never_stopped, same):
+    again, other = make_run(folder="again"), make_run("seed=1", folder="other")
+    for run in (again, other):
+        train_offline(run)
+    assert same(end_of(again), never_stopped)
+    assert not same(end_of(other)["networks"], never_stopped["networks"])
