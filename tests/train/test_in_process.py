@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from train.checkpoint import read_facts
+from train.in_process import train_in_process
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(updates):
+    def on_update(done):
+        if done == updates:
+            raise Killed
+
+    return on_update
+
+
+def contents(path):
+    with safe_open(path, framework="pt") as file:
+        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def equal(one, other):
+    (header, tensors), (other_header, others) = contents(one), contents(other)
+    return (
+        header == other_header
+        and tensors.keys() == others.keys()
+        and all(torch.equal(tensors[name], others[name]) for name in tensors)
+    )
+
+
+MANY = "self_supervised.steps=1200", "self_supervised.first_steps=600"
+
+
+@pytest.mark.parametrize("true_rewards", [True, False], ids=["oracle", "self-labelled"])
+def test_killed_at_any_update_and_resumed_equals_never_stopped(make_trained, true_rewards):
+    """Its data, gathered in two rounds with an update between, included."""
+    whole = make_trained(*MANY, folder="whole")
+    train_in_process(whole, whole.oracle_checkpoint, true_rewards=true_rewards)
+    for killed in (1, 4, 7):
+        run = make_trained(*MANY, folder=f"killed after {killed}")
+        with pytest.raises(Killed):
+            train_in_process(
+                run,
+                run.oracle_checkpoint,
+                true_rewards=true_rewards,
+                on_update=killed_after(killed),
+            )
+        torch.manual_seed(killed)
+        train_in_process(run, run.oracle_checkpoint, true_rewards=true_rewards)
+        assert equal(run.oracle_checkpoint, whole.oracle_checkpoint)
+
+
+def test_checkpoints_come_every_so_many_updates_and_at_the_end(make_trained):
+    run = make_trained()
+    seen = []
+
+    def look(_):
+        path = run.oracle_checkpoint
+        seen.append(read_facts(path)["updates"] if path.exists() else 0)
+
+    train_in_process(run, run.oracle_checkpoint, true_rewards=True, on_update=look)
+    assert seen == [0, 0, 0, 3, 3, 3, 6, 6]
+    assert read_facts(run.oracle_checkpoint)["updates"] == 8
+
+
+def test_the_oracle_learns_from_true_rewards(make_trained):
+    run = make_trained()
+    phase = train_in_process(run, run.oracle_checkpoint, true_rewards=True)
+    constants, held = phase.average.normalisation, phase.labelled.arrays()
+    tasks = np.empty((phase.steps, 1))
+    for task, start, length in held["trajectories"]:
+        tasks[start : start + length] = run.dataset.train_tasks[task]
+    s, s_next = (
+        held[name] * constants.observation_std + constants.observation_mean
+        for name in ("observation", "next_observation")
+    )
+    a = held["action"] * constants.action_half_range + constants.action_centre
+    found = held["reward"] * constants.reward_std + constants.reward_mean
+    np.testing.assert_allclose(found, run.family.reward(s, a, s_next, tasks), atol=1e-2)
+
+
+def test_phase_two_stops_collecting_at_its_steps(make_trained):
+    run = make_trained("self_supervised.steps=250")
+    phase = train_in_process(run, run.finetune_checkpoint, true_rewards=False)
+    assert phase.full
+    assert phase.steps == 260  # a whole number of episodes of twenty steps

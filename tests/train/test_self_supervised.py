@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from train.checkpoint import CheckpointError
+from train.labelling import decoded_rewards
+from train.phases import offline_agent
+from train.self_supervised import SelfSupervisedPhase
+
+
+@pytest.fixture
+def episodes(random_episodes):
+    """Ten of twenty steps."""
+    return random_episodes[0][:10]
+
+
+@pytest.fixture
+def end_of(state):
+    def read(phase):
+        return {
+            **state(phase.learner),
+            "average": dict(phase.average.state_dict()),
+            "torch": torch.get_rng_state(),
+            "numpy": str(phase.rng.bit_generator.state),
+            "labelled": {n: torch.from_numpy(a) for n, a in phase.labelled.arrays().items()},
+            "updates": phase.updates,
+        }
+
+    return read
+
+
+def advance(phase, updates):
+    for _ in range(updates):
+        phase.update()
+
+
+def test_a_phase_saved_and_restored_goes_on_as_if_never_stopped(
+    make_trained, tmp_path, episodes, end_of, same
+):
+    phase = SelfSupervisedPhase(make_trained())
+    phase.add_unlabelled(episodes[:4])
+    advance(phase, 3)
+    phase.facts = {"episodes": ["a", "b"]}
+    phase.save(tmp_path / "phase.safetensors")
+    phase.add_unlabelled(episodes[4:])
+    advance(phase, 3)
+    expected = end_of(phase)
+
+    torch.manual_seed(999)
+    resumed = SelfSupervisedPhase(phase.run)
+    resumed.add_unlabelled(episodes[7:])  # what it did before is not kept
+    resumed.restore(tmp_path / "phase.safetensors")
+    assert resumed.facts["episodes"] == ["a", "b"]
+    assert (resumed.updates, resumed.steps) == (3, 80)
+    resumed.add_unlabelled(episodes[4:])
+    advance(resumed, 3)
+    assert same(end_of(resumed), expected)
+
+
+def test_it_starts_from_the_offline_agent(make_trained, make_run, same):
+    run = make_trained()
+    phase = SelfSupervisedPhase(run)
+    assert same(dict(phase.average.state_dict()), dict(offline_agent(run).state_dict()))
+    with pytest.raises(CheckpointError, match="run `fieldtune train` first"):
+        SelfSupervisedPhase(make_run(folder="untrained"))
+
+
+def test_the_average_follows_at_its_rate(make_trained, episodes):
+    phase = SelfSupervisedPhase(make_trained("self_supervised.average_rate=0.3"))
+    phase.add_unlabelled(episodes)
+    before = [parameter.clone() for parameter in phase.average.parameters()]
+    phase.update()
+    now = phase.learner.agent.parameters()
+    for old, average, new in zip(before, phase.average.parameters(), now, strict=True):
+        torch.testing.assert_close(average, 0.7 * old + 0.3 * new)
+
+
+def test_true_rewards_are_never_looked_at(make_trained, episodes, same, end_of):
+    """Whatever reward an episode carries, what is kept is the decoder's."""
+    ends = []
+    for index, rewards in enumerate((np.full(20, np.nan), np.full(20, 1e9))):
+        phase = SelfSupervisedPhase(make_trained(folder=str(index)))
+        phase.add_unlabelled([_with(episode, rewards) for episode in episodes])
+        advance(phase, 2)
+        ends.append(end_of(phase))
+    assert np.isfinite(ends[0]["labelled"]["reward"]).all()
+    assert same(*ends)
+
+
+def _with(episode, rewards):
+    return replace(episode, rewards=rewards)
+
+
+def test_labels_are_the_frozen_decoders_for_a_z_of_the_task_drawn(make_trained, episodes):
+    phase = SelfSupervisedPhase(make_trained())
+    rng = np.random.default_rng()
+    rng.bit_generator.state = phase.rng.bit_generator.state
+    torch.manual_seed(4)
+    phase.add_unlabelled(episodes[:1])
+    (kept,) = phase.labelled.arrays()["trajectories"]
+    task = int(rng.integers(6, size=1)[0])
+    assert kept.tolist() == [task, 0, 20]
+    torch.manual_seed(4)
+    phase.rng = rng
+    z = phase.embeddings([task])[0]
+    constants = phase.average.normalisation
+    label = decoded_rewards(phase.average, episodes[0], z)
+    expected = (label - constants.reward_mean) / constants.reward_std
+    np.testing.assert_allclose(phase.labelled.arrays()["reward"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"), [(1, 0), (2, 1), (5, 4), (10, 8)], ids=lambda value: str(value)
+)
+def test_updates_wait_for_the_first_steps_and_then_keep_step_with_the_data(
+    make_trained, episodes, given, allowed
+):
+    """8 updates over 200 steps, none before 40."""
+    phase = SelfSupervisedPhase(make_trained())
+    phase.add_unlabelled(episodes[:given])
+    assert (phase.steps, phase.allowed_updates) == (20 * given, allowed)
+    assert phase.full == (given == 10)
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed", "full"),
+    [
+        ("self_supervised.updates=80", 40, False),
+        ("self_supervised.first_steps=101", 0, False),
+        ("self_supervised.steps=100", 8, True),
+    ],
+)
+def test_how_fast_updates_come_is_set_by_three_keys(
+    make_trained, episodes, override, allowed, full
+):
+    phase = SelfSupervisedPhase(make_trained(override))
+    phase.add_unlabelled(episodes[:5])
+    assert (phase.allowed_updates, phase.full) == (allowed, full)
+
+
+def test_a_last_episode_that_goes_beyond_the_steps_still_fits(make_trained, episodes):
+    phase = SelfSupervisedPhase(make_trained("self_supervised.steps=110"))
+    for episode in episodes:
+        if not phase.full:
+            phase.add_unlabelled([episode])
+    assert phase.steps == 120
