@@ -196,6 +196,7 @@ class Daemon:
             follow=_labeller(self._station.rig.policy, exploration, plan),
             stop=self._why_stop_now,
             clock_offset=self._bridge.clock if self._bridge is not None else lambda: None,
+            label_task=plan.label_task,
         )
         if outcome is not None:
             self.summary.episodes += 1

@@ -52,7 +52,11 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EpisodeHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known when an episode starts. `trial` groups episodes that share one context."""
+    """What is known when an episode starts.
+
+    `trial` groups episodes that share one context. `label_task` is the index of the bundle's task
+    embedding that labelled it; None where true rewards did.
+    """
 
     robot: str
     family: str
@@ -64,6 +68,7 @@ class EpisodeHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     started_ns: int
     period_s: float
+    label_task: int | None = None
     version: int = EPISODE_VERSION
 
 

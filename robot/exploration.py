@@ -34,13 +34,14 @@ class Draws:
 class Plan:
     """One episode to run. `trial` is the number of the trial's first episode.
 
-    `label_z` is the task embedding that labels the trial's context.
+    `label_z` is the task embedding that labels the trial's context, `label_task` its index.
     """
 
     number: int
     trial: int
     mode: Mode
     seed: int
+    label_task: int
     label_z: Array
 
 
@@ -73,7 +74,7 @@ class Exploration:
         self._embeddings = task_embeddings
         self._finished = 0
         self._trial = 0
-        self._label_z = task_embeddings[0]
+        self._label_task = 0
         self.posterior = Posterior.prior(task_embeddings.shape[1])
 
     def restart(self, task_embeddings: Array) -> None:
@@ -86,10 +87,11 @@ class Exploration:
         if self._finished == 0:
             picks = np.random.default_rng([self._seed, number, _LABEL])
             self._trial = number
-            self._label_z = self._embeddings[picks.integers(len(self._embeddings))]
+            self._label_task = int(picks.integers(len(self._embeddings)))
             self.posterior = Posterior.prior(self._embeddings.shape[1])
         mode = Mode.PRIOR if self._finished < self._settings.prior_episodes else Mode.POSTERIOR
-        return Plan(number, self._trial, mode, self._seed, self._label_z)
+        label_z = self._embeddings[self._label_task]
+        return Plan(number, self._trial, mode, self._seed, self._label_task, label_z)
 
     def z_source(self, plan: Plan, rng: np.random.Generator) -> ZSource:
         """Where the planned episode takes its z from."""

@@ -133,6 +133,7 @@ class Station:
         follow: Callable[[Array, Array, Array], None],
         stop: Callable[[], str],
         clock_offset: Callable[[], tuple[int, int] | None] = lambda: None,
+        label_task: int | None = None,
     ) -> Outcome | None:
         """Arm, bring the robot to a start, run one episode, and leave it at rest.
 
@@ -158,6 +159,7 @@ class Station:
             seed=self.config.seed,
             started_ns=self.rig.clock.now_ns(),
             period_s=self.driver.period_s,
+            label_task=label_task,
         )
         outcome = run_episode(
             self.rig,

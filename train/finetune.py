@@ -94,7 +94,7 @@ class Finetune:
             if reason:
                 log.warning("episode %s is not learned from: %s", sha256[:12], reason)
             elif not self.phase.full:
-                self.phase.add_unlabelled([as_trajectory(episode)])
+                self.phase.add_unlabelled([as_trajectory(episode)], [episode.header.label_task])
 
     def _publish(self) -> None:
         path = self.run.bundles / "latest.bundle"

@@ -76,9 +76,21 @@ class SelfSupervisedPhase:
         """Put a labelled trajectory into `task`'s data."""
         self.labelled.add(task, to_training_units(self.average, episode))
 
-    def add_unlabelled(self, episodes: Sequence[LabelledEpisode]) -> None:
-        """Label trajectories whose rewards are unknown, each for a task of its own; keep them."""
-        tasks = self.draw_tasks(len(episodes))
+    def add_unlabelled(
+        self, episodes: Sequence[LabelledEpisode], wanted: Sequence[int | None]
+    ) -> None:
+        """Label trajectories whose rewards are unknown, and keep them.
+
+        Args:
+            wanted: the training task each is labelled for: the one that its robot had in mind, so
+                that what it did after its context belongs to that task. None draws one.
+        """
+        known = range(len(self.run.dataset.train))
+        drawn = self.draw_tasks(len(episodes))
+        tasks = [
+            task if task is not None and task in known else other
+            for task, other in zip(wanted, drawn, strict=True)
+        ]
         for task, z, episode in zip(tasks, self.embeddings(tasks), episodes, strict=True):
             labelled = LabelledEpisode(
                 task_index=task,

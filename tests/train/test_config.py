@@ -149,7 +149,7 @@ def test_each_key_of_phase_one_changes_what_is_learned(train_twice, key, value):
 
 def phase_two(run, episodes):
     phase = SelfSupervisedPhase(run)
-    phase.add_unlabelled(episodes)
+    phase.add_unlabelled(episodes, [None] * len(episodes))
     for _ in range(4):
         phase.update()
     return outcome(phase.average.state_dict())
