@@ -1,7 +1,7 @@
 """Batched stepping of plain MuJoCo models, bit-identical to stepping them one by one.
 
 Shared by the locomotion families. It knows physics states and controls, not observations, tasks or
-rewards: a family reads `qpos`, `qvel` or `data` and makes of them what it needs.
+rewards: a family reads the states' arrays by name and makes of them what it needs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.family import Array
 from sim.threads import Shares
@@ -22,22 +23,32 @@ class MujocoBatch:
     drops the solver's warm start and so drifts from the environment that it stands for.
 
     Attributes:
-        data: the states, for what `qpos` and `qvel` do not tell.
+        data: the states.
     """
 
-    def __init__(self, models: Sequence[mujoco.MjModel], substeps: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        models: Sequence[mujoco.MjModel],
+        substeps: int,
+        threads: int = 1,
+        *,
+        contact_forces: bool = False,
+    ) -> None:
         """Args:
         models: one a copy; may repeat the same object.
         substeps: physics steps in a control period.
         threads: the states are split over so many; 1 starts none.
+        contact_forces: whether `cfrc_ext` is computed after a step, as gymnasium does.
         """
         self._shares = Shares(len(models), threads)
         self._models = list(models)
         self._substeps = substeps
+        self._contact_forces = contact_forces
         self.data = [mujoco.MjData(model) for model in self._models]
         self._qpos = [data.qpos for data in self.data]
         self._qvel = [data.qvel for data in self.data]
         self._ctrl = [data.ctrl for data in self.data]
+        self._views: dict[str, list[Array]] = {}
 
     def set(self, qpos: Array, qvel: Array) -> None:
         """Put every copy in a state, `(env, nq)` and `(env, nv)`, as if nothing had been before."""
@@ -47,8 +58,11 @@ class MujocoBatch:
             self._qvel[env][:] = qvel[env]
             mujoco.mj_forward(model, data)
 
-    def step(self, controls: Array) -> None:
+    def step(self, controls: Array, moving: NDArray[np.bool_] | None = None) -> None:
         """Hold `controls` `(env, nu)` for one control period; MuJoCo clamps them to their range.
+
+        Args:
+            moving: `(env,)`, copies to step; the others keep their state. All where not given.
 
         Raises:
             ValueError: for another shape, or a number that is not finite.
@@ -62,8 +76,12 @@ class MujocoBatch:
 
         def share(start: int, stop: int) -> None:
             for env in range(start, stop):
+                if moving is not None and not moving[env]:
+                    continue
                 self._ctrl[env][:] = controls[env]
                 mujoco.mj_step(self._models[env], self.data[env], self._substeps)
+                if self._contact_forces:
+                    mujoco.mj_rnePostConstraint(self._models[env], self.data[env])
 
         self._shares.run(share)
 
@@ -71,8 +89,15 @@ class MujocoBatch:
         """Copies of `qpos` `(env, nq)` and `qvel` `(env, nv)`."""
         return np.array(self._qpos), np.array(self._qvel)
 
+    def read(self, name: str) -> Array:
+        """A copy of the array of every `MjData` that is called `name`, `(env, ...)`."""
+        if name not in self._views:
+            self._views[name] = [getattr(data, name) for data in self.data]
+        return np.array(self._views[name])
+
     def close(self) -> None:
         """Stop the threads and free the states."""
         self._shares.close()
+        self._views.clear()
         for views in (self._qpos, self._qvel, self._ctrl, self.data):
             views.clear()

@@ -48,17 +48,14 @@ class CheetahVelFamily:
 
     @property
     def observation_fields(self) -> tuple[Field, ...]:
-        def unbounded(name: str, unit: str, width: int = 1) -> Field:
-            return Field(name, unit, (-float("inf"),) * width, (float("inf"),) * width)
-
         return (
-            unbounded("root_height", "m"),
-            unbounded("root_pitch", "rad"),
-            unbounded("joint_position", "rad", 6),
-            unbounded("root_velocity", "m/s", 2),
-            unbounded("root_pitch_velocity", "rad/s"),
-            unbounded("joint_velocity", "rad/s", 6),
-            unbounded("torso_position", "m", 3),
+            Field.unbounded("root_height", "m"),
+            Field.unbounded("root_pitch", "rad"),
+            Field.unbounded("joint_position", "rad", 6),
+            Field.unbounded("root_velocity", "m/s", 2),
+            Field.unbounded("root_pitch_velocity", "rad/s"),
+            Field.unbounded("joint_velocity", "rad/s", 6),
+            Field.unbounded("torso_position", "m", 3),
         )
 
     @property
@@ -68,6 +65,14 @@ class CheetahVelFamily:
     @property
     def task_fields(self) -> tuple[Field, ...]:
         return (Field("velocity", "m/s", (0.0,), (FASTEST,)),)
+
+    @property
+    def signal_fields(self) -> tuple[Field, ...]:
+        return ()
+
+    @property
+    def dynamics_vary(self) -> bool:
+        return False
 
     @property
     def horizon(self) -> int:
@@ -88,7 +93,12 @@ class CheetahVelFamily:
         return TaskSplit(train=values[listed["train"]], test=values[listed["eval"]])
 
     def reward(
-        self, observation: Array, action: Array, next_observation: Array, task: Array
+        self,
+        observation: Array,
+        action: Array,
+        next_observation: Array,
+        task: Array,
+        signals: Array | None = None,  # noqa: ARG002
     ) -> Array:
         """−|v − v*| − 0.05‖a‖², with v = Δx / 0.05 s and `a` as requested, before any clamp."""
         velocity = (next_observation[..., TORSO_X] - observation[..., TORSO_X]) / PERIOD_S
@@ -154,6 +164,10 @@ class CheetahBatch:
         self._batch.step(np.asarray(actions, dtype=np.float64))
         return observation(*self._batch.state()), np.zeros(self.n_envs, dtype=np.bool_)
 
+    def signals(self) -> Array:
+        """See `BatchSimulator.signals`. The reward needs none."""
+        return np.empty((self.n_envs, 0))
+
     def close(self) -> None:
         """See `BatchSimulator.close`."""
         self._batch.close()
@@ -184,6 +198,10 @@ class CheetahRobot:
             raise ValueError(f"step: action is {action}, expected 6 finite numbers")
         self._environment.step(np.asarray(action, dtype=np.float64))
         return observation(self._data.qpos, self._data.qvel), False
+
+    def signals(self) -> Array:
+        """See `SingleRobot.signals`. The reward needs none."""
+        return np.empty(0)
 
     def render(self, width: int, height: int) -> NDArray[np.uint8]:
         """See `SingleRobot.render`. The camera follows the torso."""

@@ -33,6 +33,11 @@ class Field:
                 f"field {self.name!r}: {len(self.low)} lower bounds but {len(self.high)} upper ones"
             )
 
+    @staticmethod
+    def unbounded(name: str, unit: str, width: int = 1) -> Field:
+        """A field of `width` components that may take any value."""
+        return Field(name, unit, (-float("inf"),) * width, (float("inf"),) * width)
+
     @property
     def width(self) -> int:
         return len(self.low)
@@ -56,6 +61,26 @@ class TaskSplit:
 
     train: Array
     test: Array
+
+
+class MissingSignals(ValueError):
+    """A reward was asked for without what it is computed from. The message names the signals."""
+
+
+def require_signals(name: str, fields: tuple[Field, ...], signals: Array | None) -> Array:
+    """`signals` `(..., signal)`, for the reward of the family called `name`.
+
+    Raises:
+        MissingSignals: there are none, or not as many as `fields` say.
+    """
+    if signals is None or signals.shape[-1] != width(fields):
+        listed = ", ".join(f"{field.name} ({field.width}, {field.unit})" for field in fields)
+        found = "none" if signals is None else f"{signals.shape[-1]} numbers a transition"
+        raise MissingSignals(
+            f"{name}: the reward needs signals that no observation shows: {listed}; got {found}: "
+            "pass those that were recorded with the transitions"
+        )
+    return signals
 
 
 class BatchSimulator(Protocol):
@@ -89,6 +114,13 @@ class BatchSimulator(Protocol):
         """
         ...
 
+    def signals(self) -> Array:
+        """What was measured over the last step, `(env, signal)`, as `TaskFamily.signal_fields`.
+
+        Of a copy that had terminated before, and before any step, it says nothing.
+        """
+        ...
+
     def close(self) -> None:
         """Free the physics states. The simulator cannot be used afterwards."""
         ...
@@ -103,6 +135,10 @@ class SingleRobot(Protocol):
 
     def step(self, action: Array) -> tuple[Array, bool]:
         """Apply one action for one control period; return the observation and `terminated`."""
+        ...
+
+    def signals(self) -> Array:
+        """What was measured over the last step, `(signal,)`; see `BatchSimulator.signals`."""
         ...
 
     def render(self, width: int, height: int) -> NDArray[np.uint8]:
@@ -135,6 +171,20 @@ class TaskFamily(Protocol):
         ...
 
     @property
+    def signal_fields(self) -> tuple[Field, ...]:
+        """What the reward needs of a transition that (s, a, s') do not hold; often empty.
+
+        Measured by the simulator or by the robot's own sensors and kept with the data, so that they
+        can be labelled for any task. No network ever sees a signal.
+        """
+        ...
+
+    @property
+    def dynamics_vary(self) -> bool:
+        """Whether a task changes how s' follows from (s, a): then the context must hold s'."""
+        ...
+
+    @property
     def horizon(self) -> int:
         """Steps in an episode."""
         ...
@@ -153,11 +203,20 @@ class TaskFamily(Protocol):
         ...
 
     def reward(
-        self, observation: Array, action: Array, next_observation: Array, task: Array
+        self,
+        observation: Array,
+        action: Array,
+        next_observation: Array,
+        task: Array,
+        signals: Array | None = None,
     ) -> Array:
         """Reward of each transition. Leading dimensions broadcast; the last is the feature.
 
-        Any data can thus be labelled for any task, and a robot's log scored offline.
+        Any data can thus be labelled for any task, and a robot's log scored offline. Where tasks
+        change the dynamics too, a relabelled reward is that of a transition of the *other* task.
+
+        Raises:
+            MissingSignals: the family has `signal_fields`, and `signals` are not given.
         """
         ...
 

@@ -13,8 +13,12 @@ class UnknownFamily(ValueError):
 
 
 _FAMILIES = {
+    "ant-dir": ("sim.ant_dir", "AntDirFamily"),
     "cheetah-vel": ("sim.cheetah_vel", "CheetahVelFamily"),
+    "hopper-params": ("sim.hopper_params", "HopperParamsFamily"),
+    "humanoid-dir": ("sim.humanoid_dir", "HumanoidDirFamily"),
     "reach": ("sim.reach.family", "ReachFamily"),
+    "walker-params": ("sim.walker_params", "WalkerParamsFamily"),
 }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.family import Array, BatchSimulator, TaskFamily, bounds
 
-BATCH = 64  # arms or cheetahs stepped together where the caller has no opinion
+BATCH = 64  # copies stepped together where the caller has no opinion
 
 Policy = Callable[[Array], Array]
 """Observations `(env, observation)` to actions `(env, action)`, physical units."""
@@ -25,7 +25,8 @@ class LabelledEpisode:
 
     `observations` `(steps + 1, observation)`, `actions` `(steps, action)`, `rewards` `(steps,)`.
     `task_index` counts within the tasks it was collected for. `terminated` says that the last step
-    led to a terminal state; reaching the horizon does not.
+    led to a terminal state; reaching the horizon does not. `signals` `(steps, signal)` are what the
+    reward needs besides; None where the family's needs none, or where nobody measured them.
     """
 
     task_index: int
@@ -33,6 +34,7 @@ class LabelledEpisode:
     actions: Array
     rewards: Array
     terminated: bool
+    signals: Array | None = None
 
     @property
     def steps(self) -> int:
@@ -69,19 +71,25 @@ def rollout(
         )
     observed = [simulator.reset(seeds, tasks)]
     acted: list[Array] = []
+    measured: list[Array] = []
     lengths = np.full(n, family.horizon)
     terminal = np.zeros(n, dtype=np.bool_)
     for step in range(family.horizon):
         acted.append(np.asarray(policy(observed[-1]), dtype=np.float64))
         following, done = simulator.step(acted[-1])
         observed.append(following)
+        if family.signal_fields:
+            measured.append(simulator.signals())
         lengths[done & ~terminal] = step + 1
         terminal |= done
         if terminal.all():
             break
     observations = np.stack(observed, axis=1)
     actions = np.stack(acted, axis=1)
-    rewards = family.reward(observations[:, :-1], actions, observations[:, 1:], tasks[:, None])
+    signals = np.stack(measured, axis=1) if measured else None
+    rewards = family.reward(
+        observations[:, :-1], actions, observations[:, 1:], tasks[:, None], signals
+    )
     return [
         LabelledEpisode(
             task_index=indices[env],
@@ -89,6 +97,7 @@ def rollout(
             actions=actions[env, :length],
             rewards=rewards[env, :length],
             terminated=bool(terminal[env]),
+            signals=None if signals is None else signals[env, :length],
         )
         for env, length in enumerate(lengths)
     ]

@@ -1,7 +1,8 @@
 """Labelled data of mixed quality: a slice of the replay of one agent that is told the task.
 
-For families whose tasks differ in the reward alone: each transition then teaches every task, since
-its reward can be computed for any of them. Knows families through their contract; nothing of files.
+Where tasks differ in the reward alone, each transition teaches every task, since its reward can be
+computed for any of them; where they change the dynamics, it teaches its own. Knows families through
+their contract; nothing of files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sim.family import Array, TaskFamily, bounds
+from sim.family import Array, TaskFamily, bounds, width
 from sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
 from train.config import AgentReplay
 from train.networks import Normalisation
@@ -58,7 +59,7 @@ def collect_replay(
     so that the training tasks' data would be the same, bit for bit, without them.
 
     Args:
-        family: its task must be in the reward alone.
+        family: what is told is its task.
         seed: everything follows from it.
         on_progress: told the episodes acted and learned from, those in all, and how it goes.
 
@@ -121,19 +122,20 @@ class _Agent:
     def __init__(self, family: TaskFamily, tasks: Array) -> None:
         self._family, self._tasks = family, tasks
         self._action_bounds = bounds(family.action_fields)
-        width = sum(field.width for field in family.observation_fields)
-        self._sac = TaskToldSac(width, len(self._action_bounds[0]), tasks.shape[1])
+        observed = width(family.observation_fields)
+        self._sac = TaskToldSac(observed, len(self._action_bounds[0]), tasks.shape[1])
         deviation = tasks.std(axis=0)
         self._task_mean = tasks.mean(axis=0)
         self._task_std = np.where(deviation < 1e-6, 1.0, deviation)
         # An episode's T+1 observations follow each other, so that s' is the row after s.
-        self._observations = np.empty((0, width))
+        self._observations = np.empty((0, observed))
         self._rows = np.empty(0, np.int64)
         self._actions = np.empty((0, len(self._action_bounds[0])))
+        self._signals = np.empty((0, width(family.signal_fields)))
         self._own = np.empty(0, np.int64)
         self._done = np.empty(0, np.float32)
         self._units = Normalisation.of(
-            np.zeros((1, width)), np.array([-1.0, 1.0]), *self._action_bounds
+            np.zeros((1, observed)), np.array([-1.0, 1.0]), *self._action_bounds
         )
 
     def episodes(
@@ -168,6 +170,8 @@ class _Agent:
             [self._observations, *(episode.observations for episode in episodes)]
         )
         self._actions = np.concatenate([self._actions, *(episode.actions for episode in episodes)])
+        measured = [episode.signals for episode in episodes if episode.signals is not None]
+        self._signals = np.concatenate([self._signals, *measured])
         own = [np.full(episode.steps, episode.task_index) for episode in episodes]
         self._own = np.concatenate([self._own, *own])
         done = [(np.arange(e.steps) == e.steps - 1) & e.terminated for e in episodes]
@@ -176,7 +180,8 @@ class _Agent:
         self._units = Normalisation.of(self._observations, rewards, *self._action_bounds)
 
     def learn(self, rng: np.random.Generator) -> None:
-        """One update on rows of any task, a share of them relabelled for a random training task."""
+        """One update on rows of any task, a share of them relabelled for a random training task
+        where tasks share their dynamics."""
         drawn, units = self._draw(rng, UPDATE_ROWS), self._units
         self._sac.update(
             ToldTransitions(
@@ -192,11 +197,12 @@ class _Agent:
     def _draw(self, rng: np.random.Generator, n: int) -> _Drawn:
         rows = rng.integers(len(self._rows), size=n)
         others = rng.integers(len(self._tasks), size=n)
-        relabelled = rng.random(n) >= OWN_SHARE
+        relabelled = rng.random(n) >= (1.0 if self._family.dynamics_vary else OWN_SHARE)
         tasks = self._tasks[np.where(relabelled, others, self._own[rows])]
         now, actions = self._rows[rows], self._actions[rows]
         observations, following = self._observations[now], self._observations[now + 1]
-        rewards = self._family.reward(observations, actions, following, tasks)
+        signals = self._signals[rows] if self._family.signal_fields else None
+        rewards = self._family.reward(observations, actions, following, tasks, signals)
         return _Drawn(observations, actions, rewards, following, self._done[rows], tasks)
 
     def _scaled(self, observations: Array) -> Tensor:

@@ -152,6 +152,9 @@ class _Filmed:
             self._shoot()
         return observation[None], np.array([terminated])
 
+    def signals(self) -> Array:
+        return self._robot.signals()[None]
+
     def close(self) -> None:
         self._robot.close()
 

@@ -94,6 +94,10 @@ class ReachBatch:
             )
         return self._run(displacements, self._substeps), np.zeros(self.n_envs, dtype=np.bool_)
 
+    def signals(self) -> Array:
+        """See `BatchSimulator.signals`. The reward needs none."""
+        return np.empty((self.n_envs, 0))
+
     def close(self) -> None:
         """See `BatchSimulator.close`."""
         self._shares.close()

@@ -63,6 +63,14 @@ class ReachFamily:
         return (Field("target_position", "m", tuple(low.tolist()), tuple(high.tolist())),)
 
     @property
+    def signal_fields(self) -> tuple[Field, ...]:
+        return ()
+
+    @property
+    def dynamics_vary(self) -> bool:
+        return False
+
+    @property
     def horizon(self) -> int:
         return 50
 
@@ -91,7 +99,12 @@ class ReachFamily:
         return TaskSplit(train=tasks[:TRAIN_TASKS], test=tasks[TRAIN_TASKS:])
 
     def reward(
-        self, observation: Array, action: Array, next_observation: Array, task: Array
+        self,
+        observation: Array,
+        action: Array,
+        next_observation: Array,
+        task: Array,
+        signals: Array | None = None,  # noqa: ARG002
     ) -> Array:
         """Minus the distance, in metres, from the end effector to the target after the step."""
         del observation, action

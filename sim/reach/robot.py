@@ -36,6 +36,10 @@ class ReachRobot:
         self._environment.step(np.append(displacement / ACTION_LIMIT, 0.0))
         return self._environment.observe(), False
 
+    def signals(self) -> Array:
+        """See `SingleRobot.signals`. The reward needs none."""
+        return np.empty(0)
+
     def render(self, width: int, height: int) -> NDArray[np.uint8]:
         """See `SingleRobot.render`. The target is the green sphere."""
         return self._renderer.picture(width, height)

@@ -47,12 +47,15 @@ class NudgeFamily:
     horizon: int = 12
     observation_fields: tuple[Field, ...] = (Field("position", "m", (-9.0,), (9.0,)),)
     action_fields: tuple[Field, ...] = (Field("push", "m", (-1.0,), (3.0,)),)
+    signal_fields: tuple[Field, ...] = ()
+    dynamics_vary: bool = False
     asked: list[float] = field(default_factory=list)
 
     def split(self):
         return TaskSplit(np.array(self.train)[:, None], np.array(self.test)[:, None])
 
-    def reward(self, observation, action, next_observation, task):
+    def reward(self, observation, action, next_observation, task, signals=None):
+        assert signals is None
         alive = np.abs(observation) <= EDGE
         assert np.allclose((observation + 0.25 * action)[alive], next_observation[alive])
         self.asked += np.unique(task).tolist()
