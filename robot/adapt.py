@@ -31,7 +31,10 @@ Array = NDArray[np.float64]
 
 @runtime_checkable
 class RewardSource(Protocol):
-    """Whoever can say what a transition was worth: a person, a sensor, or the simulator."""
+    """Whoever can say what a transition was worth: a person, a sensor, or the simulator.
+
+    Asked once a transition, before the next action.
+    """
 
     def reward(self, observation: Array, action: Array, next_observation: Array) -> float: ...
 

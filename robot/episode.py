@@ -35,7 +35,9 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One control period. Times are this robot's monotonic clock, in nanoseconds.
 
     `infer_ns` and `apply_ns` are how long inference and the driver's `apply` took.
-    `reason` says why `applied` differs from `requested`; empty when it does not.
+    `reason` says why `applied` differs from `requested`; empty when it does not. `signals` are what
+    was measured on the way to `observation`, so that the transition before can be scored later;
+    left out where nothing was.
     """
 
     index: int
@@ -49,6 +51,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     infer_ns: int
     apply_ns: int
     overrun: bool
+    signals: Vector | msgspec.UnsetType = msgspec.UNSET
 
 
 class EpisodeHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,8 +78,9 @@ class EpisodeHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EpisodeFooter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is known when an episode has ended.
 
-    `final_observation` is what the last step led to. `clock_offset_ns` is trainer minus robot, with
-    its uncertainty; both are None until the bridge has measured them.
+    `final_observation` is what the last step led to, `final_signals` what was measured on the way.
+    `clock_offset_ns` is trainer minus robot, with its uncertainty; both are None until the bridge
+    has measured them.
     """
 
     end_reason: EndReason
@@ -85,6 +89,7 @@ class EpisodeFooter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock_offset_ns: int | None = None
     clock_uncertainty_ns: int | None = None
     fault: str = ""
+    final_signals: Vector | msgspec.UnsetType = msgspec.UNSET
 
 
 class Episode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

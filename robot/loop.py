@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,13 +70,17 @@ class Run:
 
 @dataclass
 class Outcome:
-    """How an episode went. `final` is what the last step led to; None when nobody knows."""
+    """How an episode went. `final` is what the last step led to; None when nobody knows.
+
+    `final_signals` are what was measured on the way.
+    """
 
     reason: EndReason = EndReason.INTERRUPTED
     fault: str = ""
     steps: int = 0
     overruns: int = 0
     final: Array | None = None
+    final_signals: list[float] | msgspec.UnsetType = msgspec.UNSET
 
 
 def run_episode(rig: Rig, run: Run) -> Outcome:
@@ -105,11 +110,11 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
     previous: Array | None = None
     applied = np.empty(0)
     for deadline in rig.clock.deadlines():
-        outcome.final = None
+        outcome.final, outcome.final_signals = None, msgspec.UNSET
         observation = rig.driver.read()
         age_ns = rig.clock.now_ns() - observation.sense_ns
         check_observation(observation.values, _robot_seconds(age_ns, rig.clock), rig.limits)
-        outcome.final = observation.values
+        outcome.final, outcome.final_signals = observation.values, _packed(observation.signals)
         if before is not None:
             run.follow(before, applied, observation.values)
         end = _ending(run, outcome.steps, observation)
@@ -140,6 +145,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
                 infer_ns=inferred_ns - ready_ns,
                 apply_ns=applied_ns - inferred_ns,
                 overrun=_count_overrun(rig.clock, deadline, outcome),
+                signals=outcome.final_signals,
             )
         )
         before, previous = observation.values, allowed
@@ -180,6 +186,10 @@ def _robot_seconds(age_ns: int, clock: Clock) -> float:
     return age_ns / SECOND_NS * min(1.0, clock.time_scale)
 
 
+def _packed(signals: Array | None) -> list[float] | msgspec.UnsetType:
+    return msgspec.UNSET if signals is None else signals.tolist()
+
+
 def _footer(outcome: Outcome, offset: tuple[int, int] | None) -> EpisodeFooter:
     clock_offset, uncertainty = offset if offset is not None else (None, None)
     return EpisodeFooter(
@@ -189,6 +199,7 @@ def _footer(outcome: Outcome, offset: tuple[int, int] | None) -> EpisodeFooter:
         clock_offset_ns=clock_offset,
         clock_uncertainty_ns=uncertainty,
         fault=outcome.fault,
+        final_signals=outcome.final_signals,
     )
 
 

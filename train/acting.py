@@ -7,6 +7,7 @@ posterior after each) is the same here as on the robot.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -135,12 +136,6 @@ def explore(
         )
         for env, episode in enumerate(episodes):
             if relabel is not None:
-                episode = LabelledEpisode(
-                    task_index=episode.task_index,
-                    observations=episode.observations,
-                    actions=episode.actions,
-                    rewards=relabel(episode, env),
-                    terminated=episode.terminated,
-                )
+                episode = replace(episode, rewards=relabel(episode, env))
             trials[env].append(episode)
     return trials

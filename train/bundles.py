@@ -108,4 +108,6 @@ def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
         "reward": data.rewards()[rows, None],
         "z": rng.standard_normal((PARITY_SAMPLES, agent.latent_size)),
     }
+    if agent.shape.next_in_context:
+        columns["next_observation"] = data.next_observations()[rows]
     return {name: column.astype(np.float32) for name, column in columns.items()}

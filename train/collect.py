@@ -71,10 +71,7 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
 
 
 def _maker(name: str) -> Maker:
-    known = {"reach": _scripted_reach, "cheetah-vel": _agent_replay}
-    if name not in known:
-        raise DatasetError(f"no data maker for family {name!r}; bring a dataset and set data.path")
-    return known[name]
+    return _scripted_reach if name == "reach" else _agent_replay
 
 
 def _scripted_reach(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Made:
@@ -116,7 +113,8 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
     except TooFewRounds as error:
         raise DatasetError(str(error)) from error
     how = {
-        "policy": "replay of SAC told the task, rewards relabelled across tasks",
+        "policy": "replay of SAC told the task"
+        + ("" if family.dynamics_vary else ", rewards relabelled across tasks"),
         "agent": settings.model_dump(),
         "return_by_round": [round(value, 2) for value in data.return_by_round],
     }

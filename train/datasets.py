@@ -1,7 +1,8 @@
 """Labelled multi-task datasets on disk, as Minari keeps them.
 
 One folder is one Minari dataset; each episode's attributes hold its task's parameters and split,
-and the folder's metadata holds the family. Knows nothing of networks or training units.
+its infos the signals that its rewards need, and the folder's metadata the family. Knows nothing of
+networks or training units.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from sim.family import Array, Field, TaskFamily, bounds
+from sim.family import Array, Field, TaskFamily, bounds, require_signals
 from sim.rollout import LabelledEpisode
 
 FORMAT = 1
+SIGNALS = "signals"  # in an episode's infos
 Split = Literal["train", "test"]
 
 
@@ -42,6 +44,10 @@ class Dataset:
     def observations(self) -> Array:
         """What the training tasks' actions were taken in, `(transition, observation)`."""
         return np.concatenate([e.observations[:-1] for task in self.train for e in task])
+
+    def next_observations(self) -> Array:
+        """What they led to, `(transition, observation)`."""
+        return np.concatenate([e.observations[1:] for task in self.train for e in task])
 
     def actions(self) -> Array:
         return np.concatenate([e.actions for task in self.train for e in task])
@@ -66,6 +72,7 @@ def write_dataset(
 
     Raises:
         DatasetError: `folder` already exists.
+        MissingSignals: the family has signals, and an episode has none.
     """
     if folder.exists():
         raise DatasetError(
@@ -87,7 +94,7 @@ def write_dataset(
     buffers, attributes = [], []
     for split, episodes, parameters in (("train", train, tasks.train), ("test", test, tasks.test)):
         for episode in episodes:
-            buffers.append(_buffer(episode))
+            buffers.append(_buffer(episode, family))
             attributes.append(
                 {
                     "split": split,
@@ -106,6 +113,7 @@ def write_dataset(
                 "robot": family.robot,
                 "observation_fields": _described(family.observation_fields),
                 "action_fields": _described(family.action_fields),
+                "signal_fields": _described(family.signal_fields),
                 "train_tasks": tasks.train.tolist(),
                 "test_tasks": tasks.test.tolist(),
                 "how": how,
@@ -122,7 +130,12 @@ def _described(fields: tuple[Field, ...]) -> list[list[Any]]:
     return [[field.name, field.unit, field.width] for field in fields]
 
 
-def _buffer(episode: LabelledEpisode) -> EpisodeBuffer:
+def _buffer(episode: LabelledEpisode, family: TaskFamily) -> EpisodeBuffer:
+    """Minari's form. Its infos begin before the first step, when nothing had been measured yet."""
+    infos = None
+    if family.signal_fields:
+        measured = require_signals(family.name, family.signal_fields, episode.signals)
+        infos = {SIGNALS: np.concatenate([np.full_like(measured[:1], np.nan), measured])}
     steps = len(episode.actions)
     last = np.arange(steps) == steps - 1
     return EpisodeBuffer(
@@ -131,6 +144,7 @@ def _buffer(episode: LabelledEpisode) -> EpisodeBuffer:
         rewards=episode.rewards,
         terminations=last & episode.terminated,
         truncations=last & (not episode.terminated),
+        infos=infos,
     )
 
 
@@ -149,11 +163,12 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
     for key, fields in (
         ("observation_fields", family.observation_fields),
         ("action_fields", family.action_fields),
+        ("signal_fields", family.signal_fields),
     ):
-        expected = _described(fields)
-        if metadata[key] != expected:
+        expected, found = _described(fields), metadata.get(key, [])
+        if found != expected:
             raise DatasetError(
-                f"{folder}: {key} are {metadata[key]}, {family.name} ({family.robot}) has "
+                f"{folder}: {key} are {found}, {family.name} ({family.robot}) has "
                 f"{expected}; collect again for this robot"
             )
     tasks = {name: np.array(metadata[f"{name}_tasks"]) for name in ("train", "test")}
@@ -189,8 +204,14 @@ def _sort_in(dataset: minari.MinariDataset, split: dict[str, list[list[LabelledE
                 actions=np.asarray(episode.actions),
                 rewards=np.asarray(episode.rewards),
                 terminated=bool(episode.terminations[-1]),
+                signals=_signals(episode.infos),
             )
         )
+
+
+def _signals(infos: dict[str, Any] | None) -> Array | None:
+    known = (infos or {}).get(SIGNALS)
+    return None if known is None else np.asarray(known)[1:]
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

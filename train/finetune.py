@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot.episode import EndReason, Episode
 from sim.family import width
@@ -171,7 +172,19 @@ def as_trajectory(episode: Episode) -> LabelledEpisode:
         actions=np.array(actions),
         rewards=np.full(len(actions), np.nan),
         terminated=episode.footer.end_reason is EndReason.TERMINATED,
+        signals=_signals(episode, len(actions)),
     )
+
+
+def _signals(episode: Episode, transitions: int) -> NDArray[np.float64] | None:
+    """What each transition's reward needs besides, `(T, signal)`; None where nobody measured it.
+
+    A step holds what was measured on the way *to* it.
+    """
+    rows = [*(step.signals for step in episode.steps[1:]), episode.footer.final_signals]
+    known = [row for row in rows[:transitions] if isinstance(row, list)]
+    whole = len(known) == transitions and len({len(row) for row in known}) == 1
+    return np.array(known) if whole else None
 
 
 def _columns(episode: Episode) -> tuple[list[list[float]], list[list[float]]]:

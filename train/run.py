@@ -64,7 +64,11 @@ class Run:
         low, high = bounds(self.family.action_fields)
         data = self.dataset
         normalisation = Normalisation.of(data.observations(), data.rewards(), low, high)
-        shape = Shape(observation=len(normalisation.observation_mean), action=len(low))
+        shape = Shape(
+            observation=len(normalisation.observation_mean),
+            action=len(low),
+            next_in_context=self.family.dynamics_vary,
+        )
         return Agent(shape, self.config.algorithm, normalisation)
 
     def learner(self, learning_rate: float, seed: int) -> tuple[Smac, np.random.Generator]:

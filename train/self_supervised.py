@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +93,7 @@ class SelfSupervisedPhase:
             for task, other in zip(wanted, drawn, strict=True)
         ]
         for task, z, episode in zip(tasks, self.embeddings(tasks), episodes, strict=True):
-            labelled = LabelledEpisode(
-                task_index=task,
-                observations=episode.observations,
-                actions=episode.actions,
-                rewards=self.label(episode, z),
-                terminated=episode.terminated,
-            )
-            self.add(task, labelled)
+            self.add(task, replace(episode, task_index=task, rewards=self.label(episode, z)))
 
     def update(self) -> Metrics:
         """One gradient step on offline and labelled data together."""

@@ -17,12 +17,15 @@ Array = NDArray[np.float64]
 class Observation:
     """What was sensed, and when: `sense_ns` is on this robot's monotonic clock.
 
-    `terminated` says the hardware reached a state from which the episode cannot go on.
+    `terminated` says the hardware reached a state from which the episode cannot go on. `signals`
+    are what was measured on the way here, for rewards alone; None where the family has none, and at
+    an episode's start.
     """
 
     values: Array
     sense_ns: int
     terminated: bool = False
+    signals: Array | None = None
 
 
 class DriverFault(Exception):

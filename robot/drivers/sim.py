@@ -85,7 +85,8 @@ class SimDriver:
     def apply(self, action: Array) -> Array:
         """Simulate one control period under `action`."""
         values, terminated = self._connected().step(action)
-        self._latest = Observation(np.array(values), time.monotonic_ns(), terminated)
+        signals = np.array(self._robot.signals()) if self._family.signal_fields else None
+        self._latest = Observation(np.array(values), time.monotonic_ns(), terminated, signals)
         return action
 
     def hold(self) -> None:
@@ -98,8 +99,14 @@ class SimDriver:
             self._robot = None
 
     def reward(self, observation: Array, action: Array, next_observation: Array) -> float:
-        """The true reward of its own task: what a person or a sensor would give when adapting."""
-        return float(self._family.reward(observation, action, next_observation, self._task))
+        """The true reward of its own task: what a person or a sensor would give when adapting.
+
+        Asked before the next `apply`, since what was measured belongs to the latest transition.
+        """
+        signals = None if self._latest is None else self._latest.signals
+        return float(
+            self._family.reward(observation, action, next_observation, self._task, signals)
+        )
 
     def _rest(self) -> Array:
         """The action nearest to none, within its bounds."""
