@@ -94,6 +94,7 @@ class SelfSupervised(_Section):
     q_weight: float = Field(1.0, ge=0)
     scale_by_q: bool = True
     label_context: int = Field(256, ge=1)
+    labels: int = Field(1, ge=1, description="training tasks each trajectory is labelled for")
     average_rate: float = Field(0.002, gt=0, le=1)
     publish_every: int = Field(1_000, ge=1)
     checkpoint_every: int = Field(1_000, ge=1)

@@ -93,6 +93,11 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         RunError: the folder holds a run of another configuration.
     """
     family = make_family(config.family)
+    if family.dynamics_vary and config.self_supervised.labels > 1:
+        raise RunError(
+            f"self_supervised.labels is {config.self_supervised.labels}, but tasks of "
+            f"{family.name!r} differ in their dynamics: a trajectory has only its own label; set 1"
+        )
     dataset = read_dataset(Path(config.data.path), family)
     known = folder / "config.yaml"
     if known.exists():

@@ -45,8 +45,8 @@ class SelfSupervisedPhase:
 
     @property
     def steps(self) -> int:
-        """Reward-free steps learned from so far."""
-        return self.labelled.size
+        """Exploration steps learned from so far; each is stored once for each of its labels."""
+        return self.labelled.size // self.settings.labels
 
     @property
     def full(self) -> bool:
@@ -74,8 +74,19 @@ class SelfSupervisedPhase:
         return decoded_rewards(self.learner.agent, episode, z)
 
     def add(self, task: int, episode: LabelledEpisode) -> None:
-        """Put a labelled trajectory into `task`'s data."""
-        self.labelled.add(task, to_training_units(self.average, episode))
+        """Put a labelled trajectory into `task`'s data.
+
+        With `labels` above one it also joins that many others' with rewards of theirs: exploration
+        is dear and labels cost nothing, and the encoder sees each trajectory under several z.
+        """
+        self._store(task, episode)
+        others = self.draw_tasks(self.settings.labels - 1)
+        if others and self.true_rewards:
+            for other in others:
+                self._store(other, replace(episode, rewards=self._true_rewards(episode, other)))
+        elif others:
+            for other, z in zip(others, self.embeddings(others), strict=True):
+                self._store(other, replace(episode, rewards=self.label(episode, z)))
 
     def add_unlabelled(
         self, episodes: Sequence[LabelledEpisode], wanted: Sequence[int | None]
@@ -93,7 +104,7 @@ class SelfSupervisedPhase:
             for task, other in zip(wanted, drawn, strict=True)
         ]
         for task, z, episode in zip(tasks, self.embeddings(tasks), episodes, strict=True):
-            self.add(task, replace(episode, task_index=task, rewards=self.label(episode, z)))
+            self.add(task, replace(episode, rewards=self.label(episode, z)))
 
     def update(self) -> Metrics:
         """One gradient step on offline and labelled data together."""
@@ -130,9 +141,21 @@ class SelfSupervisedPhase:
         self.labelled = self._empty_replay()
         self.labelled.restore(_under("labelled.", progress.arrays))
 
+    def _store(self, task: int, episode: LabelledEpisode) -> None:
+        self.labelled.add(task, to_training_units(self.average, replace(episode, task_index=task)))
+
+    def _true_rewards(self, episode: LabelledEpisode, task: int) -> NDArray[np.float64]:
+        return self.run.family.reward(
+            episode.observations[:-1],
+            episode.actions,
+            episode.observations[1:],
+            self.run.dataset.train_tasks[task],
+            episode.signals,
+        )
+
     def _empty_replay(self) -> Replay:
         shape = self.average.shape
-        capacity = self.settings.steps + self.run.family.horizon
+        capacity = (self.settings.steps + self.run.family.horizon) * self.settings.labels
         return Replay(len(self.run.dataset.train), capacity, shape.observation, shape.action)
 
 
