@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace `path` by `data`: a temporary file beside it, synced, then renamed over it.
+
+    Nobody but its owner can read it before it has the permissions `mode`.
 
     Raises:
         OSError: no space, no permission, no such folder; `path` is then as it was.
@@ -20,7 +22,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ import zmq
 from robot import wire
 from robot.conversation import Conversation, LinkLost, Noticeboard, Voice
 from robot.journal import Journal, JournalError
+from robot.keys import BridgeKeys
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ _LINGER_MS = 200
 class BridgeClient:
     """Talks to the trainer at `address` for one robot; reconnects for ever.
 
-    Raises `wire.WireError` for an address that is not loopback, or a name too long to be sent.
+    With `keys` the line is encrypted, and nobody but the holder of the trainer's secret key is
+    listened to. Raises `wire.WireError` for an address beyond loopback without keys, or a name too
+    long to be sent.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class BridgeClient:
         boot_session: str,
         journal_path: Path,
         bundle_dir: Path,
+        keys: BridgeKeys | None = None,
     ) -> None:
-        wire.require_loopback(address)
+        wire.check_address(address, keys=keys is not None)
         wire.decode(wire.encode("here", 0, wire.Hello(robot, family, boot_session)))
         self.address = address
         self.journal_path = Path(journal_path)
         self.bundle_dir = Path(bundle_dir)
+        self._keys = keys
         self._board = Noticeboard(robot, family, boot_session)
         self._voice = Voice(uuid.uuid4().hex, itertools.count())
         self._closing = threading.Event()
@@ -164,6 +169,8 @@ class BridgeClient:
             socket.setsockopt(zmq.RCVHWM, 64)
             if self.address.startswith("tcp://["):
                 socket.setsockopt(zmq.IPV6, 1)
+            if self._keys is not None:
+                self._keys.secure(socket)
             socket.connect(self.address)
             yield socket
             socket.setsockopt(zmq.LINGER, _LINGER_MS)

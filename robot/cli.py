@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot.keys_cli import app as keys_app
+
 if TYPE_CHECKING:
     from robot.config import RobotConfig
 
@@ -43,6 +45,7 @@ app = typer.Typer(
       fieldtune-robot adapt --config configs/reach.yaml 'robot.driver.task=[0.6, 0.2, 0.2]'
     """,  # noqa: E501
 )
+app.add_typer(keys_app, name="keys")
 
 Config = Annotated[
     Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
@@ -191,6 +194,7 @@ def _explained() -> Iterator[None]:
     from robot.adapt import NoRewards
     from robot.drivers.driver import DriverFault
     from robot.journal_file import JournalError
+    from robot.keys import KeysError
     from robot.safety.limits import LimitFault
     from robot.settings import ConfigError
     from robot.station import BundleRefused, Latched
@@ -202,6 +206,7 @@ def _explained() -> Iterator[None]:
         ConfigError,
         DriverFault,
         JournalError,
+        KeysError,
         Latched,
         LimitFault,
         NoRewards,

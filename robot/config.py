@@ -74,6 +74,18 @@ class LimitsConfig(_Section):
     max_run_s: Positive | None = None
 
 
+class KeysConfig(_Section):
+    """CURVE keys of the bridge, required where its address is not on this machine.
+
+    `trainer` is the trainer's public key, 64 hexadecimal digits; setting it turns encryption and
+    authentication on. `secret` is this robot's own key file; `robot.key` in `state_dir` where not
+    given.
+    """
+
+    trainer: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    secret: Path | None = None
+
+
 class RobotConfig(_Section):
     """One robot's daemon.
 
@@ -86,6 +98,7 @@ class RobotConfig(_Section):
     family: str = Field(min_length=1)
     driver: DriverConfig = DriverConfig()
     bridge: str | None = None
+    keys: KeysConfig = KeysConfig()
     state_dir: Path = Path("runs/robot")
     exploration: ExplorationConfig = ExplorationConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -102,3 +115,7 @@ class RobotConfig(_Section):
     @property
     def latch(self) -> Path:
         return self.state_dir / "fault.txt"
+
+    @property
+    def secret_key(self) -> Path:
+        return self.keys.secret or self.state_dir / "robot.key"

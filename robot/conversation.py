@@ -96,9 +96,18 @@ class Conversation:
             if self._socket.poll(_POLL_MS):
                 self._listen()
             if time.monotonic() - self._heard_at > SILENCE_S:
-                raise LinkLost(f"nothing heard from the trainer for {SILENCE_S:g} s")
+                raise LinkLost(self._why_silent())
         if self._trainer is not None:
             self._send(self._heartbeat())
+
+    def _why_silent(self) -> str:
+        if self._said_hello:
+            return f"nothing heard from the trainer for {SILENCE_S:g} s"
+        # A trainer does not answer keys that it does not know: from here it all looks alike.
+        return (
+            f"no connection within {SILENCE_S:g} s: the trainer is not there, or the keys at both "
+            "ends do not match; then its log says why (docs/security.md)"
+        )
 
     def _is_idle(self) -> bool:
         return self._upload is None and not self._journal.pending(1)

@@ -21,6 +21,7 @@ from robot.config import RobotConfig
 from robot.drivers.driver import Driver
 from robot.episode import EndReason, Mode
 from robot.exploration import Draws, Exploration, Plan
+from robot.keys import bridge_keys
 from robot.policy import Policy
 from robot.recorder import Recorder
 from robot.states import State
@@ -64,7 +65,8 @@ class Daemon:
         bundle: start with this bundle instead of the newest in the state folder.
         episodes: end after this many; None explores until asked to stop.
 
-    Raises `robot.wire.WireError` for a bridge address that may not be used.
+    Raises `robot.wire.WireError` for a bridge address that may not be used, `robot.keys.KeysError`
+    for keys that cannot be.
     """
 
     def __init__(
@@ -247,7 +249,13 @@ def _bridge(config: RobotConfig, boot_session: str) -> BridgeClient | None:
     if config.bridge is None:
         return None
     return BridgeClient(
-        config.bridge, config.name, config.family, boot_session, config.journal, config.bundles
+        config.bridge,
+        config.name,
+        config.family,
+        boot_session,
+        config.journal,
+        config.bundles,
+        bridge_keys(config),
     )
 
 

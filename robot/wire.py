@@ -18,6 +18,7 @@ MAX_MESSAGE_BYTES = CHUNK_BYTES + 4096
 MAX_TRANSFER_BYTES = 256 * 1024 * 1024
 
 _LOOPBACK = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)\Z|ipc://.+\Z")
+_NETWORK = re.compile(r"tcp://(\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\]):(\d+|\*)\Z")
 
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Session = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -208,14 +209,24 @@ def decode(payload: bytes) -> Message:
         raise WireError(f"{len(payload)} bytes are not a message: {error}", session) from error
 
 
-def require_loopback(address: str) -> None:
-    """Raises `WireError` for any address that another machine could reach.
+def check_address(address: str, *, keys: bool) -> None:
+    """Raises `WireError` for an address that may not be used; both ends call it.
 
-    Both ends call it: nothing is encrypted or authenticated yet.
+    Without keys that is any address which another machine could reach. With keys it is any that
+    ZMQ would not encrypt.
     """
-    if not _LOOPBACK.match(address):
+    if _LOOPBACK.match(address):
+        return
+    if not keys:
         raise WireError(
             f"bridge address {address!r} is not on the loopback interface: beyond it CURVE keys "
-            "are required, which this version does not have; expected tcp://127.0.0.1:PORT (an "
-            "SSH tunnel reaches other machines) or ipc://PATH"
+            "are required (docs/security.md): make them with `fieldtune keys new` on the trainer, "
+            "which then takes --keys FOLDER, and `fieldtune-robot keys new` on the robot, whose "
+            "config then takes robot.keys.trainer; without keys expected tcp://127.0.0.1:PORT or "
+            "ipc://PATH"
+        )
+    if not _NETWORK.match(address):
+        raise WireError(
+            f"bridge address {address!r}: expected tcp://HOST:PORT, or tcp://*:PORT for a trainer "
+            "that listens on every interface"
         )

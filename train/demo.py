@@ -117,6 +117,7 @@ def _settled_config(config: Path, folder: Path, seed: int, overrides: Sequence[s
         f"robot.seed={seed}",
         f"robot.state_dir={json.dumps(str(folder / 'robot'))}",
         f"robot.bridge={json.dumps(f'tcp://127.0.0.1:{_free_port()}')}",
+        "robot.keys={}",  # both ends are on this machine
         "robot.driver.time_scale=.inf",
     ]
     settings.dump(settings.load(RunConfig, config, overrides=[*ours, *overrides]), path)

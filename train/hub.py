@@ -20,17 +20,20 @@ from typing import Self
 
 import zmq
 
-from export.bundle import parse_bundle
 from robot import wire
 from robot.episode import Episode
 from robot.wire import RefusalKind
+from train.gate import Gate, QuietLog
 from train.inbox import Inbox, Refused
+from train.keys import TrainerKeys
+from train.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 50
 _SESSIONS_KEPT = 256
-_BUNDLES_KEPT = 2
+
+_Session = tuple[str | None, str]  # whose key, and what it calls itself: nobody speaks as another
 
 
 class HubError(Exception):
@@ -54,19 +57,25 @@ class RobotView:
 class Hub:
     """Serves robots at `address` and stores their episodes in `inbox`.
 
-    Raises `wire.WireError` for an address that is not loopback.
+    With `keys` it listens only to the robots that they allow, each under its own name. Raises
+    `wire.WireError` for an address beyond loopback without keys, `KeysError` when no robot is
+    allowed.
     """
 
-    def __init__(self, address: str, inbox: Path) -> None:
-        wire.require_loopback(address)
+    def __init__(self, address: str, inbox: Path, keys: TrainerKeys | None = None) -> None:
+        wire.check_address(address, keys=keys is not None)
+        if keys is not None:
+            keys.require_robots()
         self.address = address
         self.session = uuid.uuid4().hex
         self._inbox = Inbox(inbox)
+        self._gate = None if keys is None else Gate(keys)
+        self._quiet = QuietLog(log)
         self._sequence = itertools.count()
-        self._lock = threading.Lock()  # around the views and the bundles
-        self._views: dict[str, RobotView] = {}
-        self._bundles: dict[str, bytes] = {}
-        self._last_sequence: dict[str, int] = {}
+        self._lock = threading.Lock()  # around the views
+        self._views: dict[_Session, RobotView] = {}
+        self._shelf = Shelf()
+        self._last_sequence: dict[_Session, int] = {}
         self._stop_requested = threading.Event()
         self._closing = threading.Event()
         self._failure: str | None = None
@@ -85,6 +94,8 @@ class Hub:
             socket.setsockopt(zmq.IPV6, 1)
         try:
             self._inbox.prepare()
+            if self._gate is not None:
+                self._gate.guard(self._context, socket)
             socket.bind(self.address)
         except (OSError, zmq.ZMQError) as error:
             self._context.destroy(linger=0)
@@ -125,14 +136,8 @@ class Hub:
         Raises `BundleError` when it is not sound; the one before stays the newest then.
         """
         self._require_alive()
-        data = Path(bundle_path).read_bytes()
-        bundle_id = parse_bundle(data, source=str(bundle_path)).id
-        with self._lock:
-            self._bundles.pop(bundle_id, None)
-            self._bundles[bundle_id] = data
-            while len(self._bundles) > _BUNDLES_KEPT:
-                self._bundles.pop(next(iter(self._bundles)))
-        return bundle_id
+        path = Path(bundle_path)
+        return self._shelf.put(path.read_bytes(), str(path))
 
     def episodes(self, after: Set[str]) -> Iterator[tuple[str, Episode]]:
         """Stored episodes that are not in `after`, as `(sha256, episode)`, in order of arrival."""
@@ -157,17 +162,30 @@ class Hub:
 
     def _run(self) -> None:
         assert self._socket is not None
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        if self._gate is not None:
+            self._gate.register(poller)
         try:
             while not self._closing.is_set():
-                if self._socket.poll(_POLL_MS):
-                    identity, *frames = self._socket.recv_multipart()
-                    self._receive(self._socket, identity, frames)
+                ready = dict(poller.poll(_POLL_MS))
+                if self._gate is not None:
+                    self._gate.serve()
+                if self._socket in ready:
+                    self._receive(self._socket)
         except Exception as error:  # the trainer must hear of it at its next call
             self._failure = repr(error)
             log.exception("the hub has stopped")
 
-    def _receive(self, socket: zmq.Socket[bytes], identity: bytes, frames: list[bytes]) -> None:
+    def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        received = socket.recv_multipart(copy=False)
         arrived_ns = time.monotonic_ns()
+        owner = None
+        if self._gate is not None:
+            owner = self._gate.robot_behind(received[-1])
+            if owner is None:
+                return
+        identity, *frames = (frame.bytes for frame in received)
         try:
             if len(frames) != 1:
                 raise wire.WireError(f"{len(frames)} frames, expected 1")
@@ -178,7 +196,7 @@ class Hub:
                 refusal = wire.Refusal(RefusalKind.MALFORMED, str(error)[:1000])
                 self._send(socket, identity, refusal)
             return
-        for answer in self._answers(message, arrived_ns):
+        for answer in self._answers(message, arrived_ns, owner):
             self._send(socket, identity, answer)
 
     def _send(self, socket: zmq.Socket[bytes], identity: bytes, body: wire.Body) -> None:
@@ -186,12 +204,23 @@ class Hub:
         with contextlib.suppress(zmq.ZMQError):  # it has gone, or does not read: it will ask again
             socket.send_multipart([identity, payload], zmq.NOBLOCK)
 
-    def _answers(self, message: wire.Message, arrived_ns: int) -> Iterator[wire.Body]:
-        session, body = message.session, message.body
+    def _answers(
+        self, message: wire.Message, arrived_ns: int, owner: str | None
+    ) -> Iterator[wire.Body]:
+        """`owner` is the robot whose key the message came under; None where no keys are used."""
+        body, session = message.body, (owner, message.session)
         if message.sequence <= self._last_sequence.get(session, -1):
-            log.debug("message %d of session %s is a repeat", message.sequence, session)
+            log.debug("message %d of session %s is a repeat", message.sequence, message.session)
             return
         if isinstance(body, wire.Hello):
+            if owner not in (None, body.robot):
+                reason = (
+                    f"this key is of robot {owner!r}, not of {body.robot!r}: set robot.name, or "
+                    "see `fieldtune keys list` on the trainer"
+                )
+                self._quiet.warn(owner or "", f"turned away a hello: {reason}")
+                yield wire.Refusal(RefusalKind.HELLO, reason[:1000])
+                return
             self._meet(session, body, arrived_ns)
         elif session not in self._views:
             yield wire.Refusal(RefusalKind.HELLO, "unknown session: say hello first")
@@ -205,25 +234,27 @@ class Hub:
                 if self._stop_requested.is_set():
                     yield wire.Stop()
             case wire.UploadOffer():
-                yield self._take(body.sha256, body.size, None)
+                yield self._take(body.sha256, body.size, None, owner)
             case wire.UploadChunk():
-                yield self._take(body.sha256, body.size, body)
+                yield self._take(body.sha256, body.size, body, owner)
             case wire.BundleRequest():
-                yield self._bundle_chunk(body)
+                yield self._shelf.chunk(body)
             case _:
                 log.warning("dropped a message: a robot does not send %s", type(body).__name__)
 
-    def _meet(self, session: str, hello: wire.Hello, arrived_ns: int) -> None:
+    def _meet(self, session: _Session, hello: wire.Hello, arrived_ns: int) -> None:
         log.info("robot %s (%s) has connected", hello.robot, hello.family)
         view = RobotView(hello.robot, hello.family, hello.boot_session, "", "", 0, arrived_ns)
         with self._lock:
             self._views.setdefault(session, view)
-            while len(self._views) > _SESSIONS_KEPT:
-                oldest = next(iter(self._views))
+            same_key = [known for known in self._views if known[0] == session[0]]
+            for oldest in same_key[:-_SESSIONS_KEPT]:  # nobody pushes another robot's out
                 del self._views[oldest]
                 self._last_sequence.pop(oldest, None)
 
-    def _beat(self, session: str, beat: wire.Heartbeat, arrived_ns: int) -> wire.HeartbeatReply:
+    def _beat(
+        self, session: _Session, beat: wire.Heartbeat, arrived_ns: int
+    ) -> wire.HeartbeatReply:
         with self._lock:
             self._views[session] = replace(
                 self._views[session],
@@ -232,10 +263,12 @@ class Hub:
                 pending=beat.pending,
                 seen_ns=arrived_ns,
             )
-            newest = next(reversed(self._bundles), None)
+        newest = self._shelf.newest()
         return wire.HeartbeatReply(beat.sent_ns, arrived_ns, time.monotonic_ns(), newest)
 
-    def _take(self, sha256: str, size: int, chunk: wire.UploadChunk | None) -> wire.Body:
+    def _take(
+        self, sha256: str, size: int, chunk: wire.UploadChunk | None, owner: str | None
+    ) -> wire.Body:
         """The answer to an offer, or to a chunk of it."""
         try:
             if self._inbox.is_stored(sha256):
@@ -248,7 +281,7 @@ class Hub:
             if held == size:
                 return (
                     wire.UploadDone(sha256)
-                    if self._inbox.finish(sha256)
+                    if self._inbox.finish(sha256, owner)
                     else wire.UploadStatus(sha256, 0)
                 )
             return wire.UploadStatus(sha256, held)
@@ -258,15 +291,3 @@ class Hub:
         except OSError as error:
             log.error("episode %s cannot be stored now: %s", sha256, error)
             return wire.Refusal(RefusalKind.LATER, f"the trainer's disk: {error}"[:1000], sha256)
-
-    def _bundle_chunk(self, request: wire.BundleRequest) -> wire.Body:
-        with self._lock:
-            data = self._bundles.get(request.bundle_id)
-        if data is None or request.offset >= len(data):
-            return wire.Refusal(
-                RefusalKind.REJECTED,
-                f"no bundle with bytes from {request.offset} is published under this id",
-                request.bundle_id,
-            )
-        part = data[request.offset : request.offset + wire.CHUNK_BYTES]
-        return wire.BundleChunk(request.bundle_id, len(data), request.offset, part)

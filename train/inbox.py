@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import NoReturn
 
 from export.atomic import write_atomically
 from robot import content
@@ -74,15 +75,15 @@ class Inbox:
             written = file.write(data)
         return held + written
 
-    def finish(self, sha256: str) -> bool:
-        """Check all the bytes held and store them durably.
+    def finish(self, sha256: str, robot: str | None = None) -> bool:
+        """Check all the bytes held and store them durably; `robot` is who sent them, if known.
 
         Returns False when they are not what was announced because a power cut damaged the part
         that was here before: they are thrown away, to be sent again.
 
         Raises:
-            Refused: they came as they are, and are not that episode. They are kept beside the
-                reason.
+            Refused: they came as they are, and are not that episode, or another robot's. They are
+                kept beside the reason.
         """
         partial = self._partial / sha256
         blob = partial.read_bytes()
@@ -94,9 +95,11 @@ class Inbox:
                 return False
             self._refuse(sha256, f"its sha256 is {actual}, announced was {sha256}")
         try:
-            content.unpack_episode(blob)
+            recorded_by = content.unpack_episode(blob).header.robot
         except EpisodeError as error:
             self._refuse(sha256, str(error))
+        if robot not in (None, recorded_by):
+            self._refuse(sha256, f"it is of robot {recorded_by!r}, and robot {robot!r} sent it")
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(self._file(sha256))
@@ -133,7 +136,7 @@ class Inbox:
         except FileNotFoundError:
             return 0
 
-    def _refuse(self, sha256: str, reason: str) -> None:
+    def _refuse(self, sha256: str, reason: str) -> NoReturn:
         write_atomically(self._refused / f"{sha256}.reason", reason.encode())
         (self._partial / sha256).replace(self._refused / sha256)
         self._received_whole.discard(sha256)

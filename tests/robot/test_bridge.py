@@ -403,6 +403,6 @@ def test_a_name_that_no_trainer_would_take_is_refused_at_once(hub, journal_path,
         BridgeClient(hub.address, "s" * 129, "reach", "boot", journal_path, tmp_path)
 
 
-def test_any_address_but_loopback_asks_for_curve_keys(journal_path, tmp_path):
+def test_without_the_trainers_key_only_loopback_is_connected_to(journal_path, tmp_path):
     with pytest.raises(wire.WireError, match="CURVE keys are required"):
         BridgeClient("tcp://10.0.0.2:5555", "s", "r", "b", journal_path, tmp_path)

@@ -157,8 +157,9 @@ def test_an_oversized_message_is_refused_unread():
     "address",
     ["tcp://127.0.0.1:5555", "tcp://127.0.0.1:*", "tcp://localhost:1", "tcp://[::1]:9", "ipc:///x"],
 )
-def test_loopback_is_accepted(address):
-    wire.require_loopback(address)
+def test_loopback_is_accepted_with_and_without_keys(address):
+    wire.check_address(address, keys=False)
+    wire.check_address(address, keys=True)
 
 
 @pytest.mark.parametrize(
@@ -177,4 +178,34 @@ def test_loopback_is_accepted(address):
 )
 def test_any_other_address_asks_for_curve_keys(address):
     with pytest.raises(wire.WireError, match="CURVE keys are required"):
-        wire.require_loopback(address)
+        wire.check_address(address, keys=False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://*:5555",
+        "tcp://0.0.0.0:5555",
+        "tcp://192.168.1.7:5555",
+        "tcp://trainer.lab.example.org:5555",
+        "tcp://[2001:db8::7]:5555",
+        "tcp://[fe80::1%eth0]:5555",
+    ],
+)
+def test_with_keys_other_machines_may_be_reached(address):
+    wire.check_address(address, keys=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "udp://10.0.0.2:5555",
+        "inproc://trainer",
+        "ws://10.0.0.2:5555",
+        "tcp://10.0.0.2",
+        "tcp://a;b:1",
+    ],
+)
+def test_what_zmq_would_not_encrypt_is_refused_with_keys_too(address):
+    with pytest.raises(wire.WireError, match="expected tcp://HOST:PORT"):
+        wire.check_address(address, keys=True)

@@ -326,7 +326,7 @@ def test_messages_of_the_hub_are_numbered_within_its_life(robot, hub):
     assert second.sequence > first.sequence
 
 
-def test_any_address_but_loopback_asks_for_curve_keys(folder):
+def test_without_keys_no_port_is_opened_beyond_loopback(folder):
     with pytest.raises(wire.WireError, match="CURVE keys are required"):
         Hub("tcp://0.0.0.0:5555", folder)
 

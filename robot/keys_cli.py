@@ -1,0 +1,82 @@
+"""`fieldtune-robot keys`: this robot's key.
+
+Reads settings and prints; the file is robot/keys.py's. Imports what a command needs when it runs.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""This robot's key: what the trainer knows it by.
+
+    It lies in robot.keys.secret, or as robot.key in robot.state_dir.
+    """,
+)
+
+Config = Annotated[
+    Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
+]
+
+
+@app.command()
+def new(config: Config, overrides: Overrides = None) -> None:
+    """Make this robot's key."""
+    with _explained():
+        from robot.keys import new_pair, write_secret
+
+        settings, pair = _load(config, overrides), new_pair()
+        write_secret(settings.secret_key, pair)
+    typer.echo(f"{settings.secret_key}: this robot's key is made; nobody else may read it")
+    _for_trainer(settings, pair.public)
+
+
+@app.command()
+def show(config: Config, overrides: Overrides = None) -> None:
+    """Print this robot's public key, for the trainer."""
+    with _explained():
+        from robot.keys import read_secret
+
+        settings = _load(config, overrides)
+        pair = read_secret(settings.secret_key, f"fieldtune-robot keys new --config {config}")
+    _for_trainer(settings, pair.public)
+
+
+def _load(path: Path, overrides: list[str] | None) -> RobotConfig:
+    from robot.config import RobotConfig
+    from robot.settings import load
+
+    return load(RobotConfig, path, section="robot", overrides=overrides or [])
+
+
+def _for_trainer(settings: RobotConfig, public: str) -> None:
+    typer.echo(f"on the trainer: fieldtune keys allow {shlex.quote(settings.name)} {public}")
+    if settings.keys.trainer is None:
+        typer.echo("then here: set robot.keys.trainer to what `fieldtune keys show` prints there")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from robot.keys import KeysError
+    from robot.settings import ConfigError
+
+    try:
+        yield
+    except (ConfigError, KeysError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
