@@ -91,7 +91,7 @@ def test_nothing_in_the_file_is_pickled(path):
     header = json.loads(data[8:start])
     assert all(isinstance(text, str) for text in header.pop("__metadata__").values())
     ends = sorted(tuple(entry["data_offsets"]) for entry in header.values())
-    assert [begin for begin, _ in ends] == [0] + [end for _, end in ends][:-1]
+    assert [begin for begin, _ in ends] == [0, *(end for _, end in ends[:-1])]
     assert start + ends[-1][1] == len(data)
 
 

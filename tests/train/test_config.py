@@ -99,6 +99,7 @@ PHASE_TWO = {
     "self_supervised.q_weight": "0.2",
     "self_supervised.scale_by_q": "false",
     "self_supervised.label_context": "3",
+    "self_supervised.labels": "2",
     "self_supervised.average_rate": "0.5",
 }
 ELSEWHERE = {

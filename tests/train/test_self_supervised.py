@@ -33,6 +33,11 @@ def end_of(state):
     return read
 
 
+def take_in(phase, episodes):
+    """Episodes of robots that had no task in mind."""
+    phase.add_unlabelled(episodes, [None] * len(episodes))
+
+
 def advance(phase, updates):
     for _ in range(updates):
         phase.update()
@@ -42,21 +47,21 @@ def test_a_phase_saved_and_restored_goes_on_as_if_never_stopped(
     make_trained, tmp_path, episodes, end_of, same
 ):
     phase = SelfSupervisedPhase(make_trained())
-    phase.add_unlabelled(episodes[:4])
+    take_in(phase, episodes[:4])
     advance(phase, 3)
     phase.facts = {"episodes": ["a", "b"]}
     phase.save(tmp_path / "phase.safetensors")
-    phase.add_unlabelled(episodes[4:])
+    take_in(phase, episodes[4:])
     advance(phase, 3)
     expected = end_of(phase)
 
     torch.manual_seed(999)
     resumed = SelfSupervisedPhase(phase.run)
-    resumed.add_unlabelled(episodes[7:])  # what it did before is not kept
+    take_in(resumed, episodes[7:])  # what it did before is not kept
     resumed.restore(tmp_path / "phase.safetensors")
     assert resumed.facts["episodes"] == ["a", "b"]
     assert (resumed.updates, resumed.steps) == (3, 80)
-    resumed.add_unlabelled(episodes[4:])
+    take_in(resumed, episodes[4:])
     advance(resumed, 3)
     assert same(end_of(resumed), expected)
 
@@ -71,7 +76,7 @@ def test_it_starts_from_the_offline_agent(make_trained, make_run, same):
 
 def test_the_average_follows_at_its_rate(make_trained, episodes):
     phase = SelfSupervisedPhase(make_trained("self_supervised.average_rate=0.3"))
-    phase.add_unlabelled(episodes)
+    take_in(phase, episodes)
     before = [parameter.clone() for parameter in phase.average.parameters()]
     phase.update()
     now = phase.learner.agent.parameters()
@@ -84,7 +89,7 @@ def test_true_rewards_are_never_looked_at(make_trained, episodes, same, end_of):
     ends = []
     for index, rewards in enumerate((np.full(20, np.nan), np.full(20, 1e9))):
         phase = SelfSupervisedPhase(make_trained(folder=str(index)))
-        phase.add_unlabelled([_with(episode, rewards) for episode in episodes])
+        take_in(phase, [_with(episode, rewards) for episode in episodes])
         advance(phase, 2)
         ends.append(end_of(phase))
     assert np.isfinite(ends[0]["labelled"]["reward"]).all()
@@ -100,7 +105,7 @@ def test_labels_are_the_frozen_decoders_for_a_z_of_the_task_drawn(make_trained, 
     rng = np.random.default_rng()
     rng.bit_generator.state = phase.rng.bit_generator.state
     torch.manual_seed(4)
-    phase.add_unlabelled(episodes[:1])
+    take_in(phase, episodes[:1])
     (kept,) = phase.labelled.arrays()["trajectories"]
     task = int(rng.integers(6, size=1)[0])
     assert kept.tolist() == [task, 0, 20]
@@ -113,6 +118,20 @@ def test_labels_are_the_frozen_decoders_for_a_z_of_the_task_drawn(make_trained, 
     np.testing.assert_allclose(phase.labelled.arrays()["reward"], expected, atol=1e-6)
 
 
+def test_an_episode_is_labelled_for_the_task_that_its_robot_had_in_mind(make_trained, episodes):
+    phase = SelfSupervisedPhase(make_trained())
+    phase.add_unlabelled(episodes[:4], [5, 0, 5, 2])
+    assert phase.labelled.arrays()["trajectories"][:, 0].tolist() == [5, 0, 5, 2]
+
+
+@pytest.mark.parametrize("unknown", [None, -1, 6, 10**9])
+def test_a_task_that_there_is_not_is_drawn_among_those_there_are(make_trained, episodes, unknown):
+    phase = SelfSupervisedPhase(make_trained())
+    phase.add_unlabelled(episodes, [unknown] * 10)
+    assert set(phase.labelled.arrays()["trajectories"][:, 0]) <= set(range(6))
+    assert len(phase.labelled.tasks_with_data) > 1
+
+
 @pytest.mark.parametrize(
     ("given", "allowed"), [(1, 0), (2, 1), (5, 4), (10, 8)], ids=lambda value: str(value)
 )
@@ -121,7 +140,7 @@ def test_updates_wait_for_the_first_steps_and_then_keep_step_with_the_data(
 ):
     """8 updates over 200 steps, none before 40."""
     phase = SelfSupervisedPhase(make_trained())
-    phase.add_unlabelled(episodes[:given])
+    take_in(phase, episodes[:given])
     assert (phase.steps, phase.allowed_updates) == (20 * given, allowed)
     assert phase.full == (given == 10)
 
@@ -138,7 +157,7 @@ def test_how_fast_updates_come_is_set_by_three_keys(
     make_trained, episodes, override, allowed, full
 ):
     phase = SelfSupervisedPhase(make_trained(override))
-    phase.add_unlabelled(episodes[:5])
+    take_in(phase, episodes[:5])
     assert (phase.allowed_updates, phase.full) == (allowed, full)
 
 
@@ -146,5 +165,38 @@ def test_a_last_episode_that_goes_beyond_the_steps_still_fits(make_trained, epis
     phase = SelfSupervisedPhase(make_trained("self_supervised.steps=110"))
     for episode in episodes:
         if not phase.full:
-            phase.add_unlabelled([episode])
+            take_in(phase, [episode])
     assert phase.steps == 120
+
+
+@pytest.mark.parametrize("true_rewards", [False, True], ids=["self-labelled", "oracle"])
+def test_a_trajectory_with_three_labels_is_data_of_three_tasks_and_counts_once(
+    make_trained, episodes, true_rewards
+):
+    phase = SelfSupervisedPhase(make_trained("self_supervised.labels=3"), true_rewards=true_rewards)
+    phase.add(5, episodes[0])
+    assert (phase.steps, phase.labelled.size) == (20, 60)
+    stored = phase.labelled.arrays()
+    tasks = stored["trajectories"][:, 0]
+    assert tasks[0] == 5
+    observations = stored["observation"].reshape(3, 20, -1)
+    assert (observations == observations[0]).all()
+    if true_rewards:
+        constants, s = phase.average.normalisation, episodes[0].observations
+        for task, found in zip(tasks[1:], stored["reward"].reshape(3, 20)[1:], strict=True):
+            parameters = phase.run.dataset.train_tasks[task]
+            expected = phase.run.family.reward(s[:-1], episodes[0].actions, s[1:], parameters)
+            expected = (expected - constants.reward_mean) / constants.reward_std
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+    else:
+        assert len({rewards.tobytes() for rewards in stored["reward"].reshape(3, 20)}) == 3
+
+
+def test_with_several_labels_the_last_episode_still_fits(make_trained, episodes):
+    phase = SelfSupervisedPhase(
+        make_trained("self_supervised.steps=110", "self_supervised.labels=3")
+    )
+    for episode in episodes:
+        if not phase.full:
+            take_in(phase, [episode])
+    assert (phase.steps, phase.labelled.size) == (120, 360)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from train.curves import EVERY, Curves
+
+
+def scalars(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
+
+
+def test_each_point_is_the_mean_over_the_updates_since_the_last(tmp_path):
+    with Curves(tmp_path) as curves:
+        for step in range(1, 2 * EVERY + 1):
+            curves.add(step, {"loss": float(step), "one": 1.0})
+    found = scalars(tmp_path)
+    assert found["one"] == [(EVERY, 1.0), (2 * EVERY, 1.0)]
+    means = [(1 + EVERY) / 2, (1 + 3 * EVERY) / 2]
+    assert [value for _, value in found["loss"]] == pytest.approx(means)
+
+
+def test_a_run_that_goes_on_adds_to_its_curves(tmp_path):
+    for first in (1, EVERY + 1):
+        with Curves(tmp_path) as curves:
+            for step in range(first, first + EVERY):
+                curves.add(step, {"loss": 0.5})
+    assert scalars(tmp_path)["loss"] == [(EVERY, 0.5), (2 * EVERY, 0.5)]
+
+
+def test_an_error_inside_still_closes_the_file(tmp_path):
+    def fail():
+        with Curves(tmp_path) as curves:
+            for step in range(1, EVERY + 1):
+                curves.add(step, {"loss": 2.0})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert scalars(tmp_path)["loss"] == [(EVERY, 2.0)]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from train.evaluation import (
+    EvaluationError,
+    decoder_error,
+    evaluate_run,
+    load_evaluation,
+    save_evaluation,
+    write_metrics,
+)
+from train.in_process import train_in_process
+from train.phases import newest_agent, offline_agent
+
+
+@pytest.fixture
+def trained(make_trained):
+    """A run with all three phases."""
+    run = make_trained("self_supervised.updates=3", "evaluation.repeats=1")
+    train_in_process(run, run.finetune_checkpoint, true_rewards=False)
+    shutil.copy(run.finetune_checkpoint, run.oracle_checkpoint)
+    return run
+
+
+def test_every_trained_phase_is_measured_with_the_same_seeds(trained):
+    told = []
+    found = evaluate_run(trained, lambda done, total: told.append((done, total)))
+    assert list(found.phases) == ["before", "after", "oracle"]
+    assert [(phase.updates, phase.steps) for phase in found.phases.values()] == [
+        (6, 0),
+        (3, 200),
+        (3, 200),
+    ]
+    assert found.phases["after"] == found.phases["oracle"] != found.phases["before"]
+    assert np.shape(found.phases["before"].curve) == (3, 2, 1)
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert (found.family, found.seed, found.scripted) == ("cheetah-vel", 0, None)
+    assert np.isfinite(found.random)
+    assert evaluate_run(trained) == found
+
+
+def test_phases_that_were_not_trained_are_left_out(make_trained):
+    found = evaluate_run(make_trained("evaluation.repeats=1"))
+    assert list(found.phases) == ["before"]
+    assert found.returns["online_after"] is None
+    assert found.returns["oracle"] is None
+    assert found.recovered is None
+
+
+def test_nothing_trained_is_nothing_to_measure(make_run):
+    with pytest.raises(EvaluationError, match="nothing trained yet; run `fieldtune train` first"):
+        evaluate_run(make_run())
+
+
+def test_the_newest_agent_is_the_averaged_one_of_phase_two(trained, make_trained, same):
+    agent, phase, updates = newest_agent(trained)
+    assert (phase, updates) == ("self-supervised", 3)
+    assert not same(dict(agent.state_dict()), dict(offline_agent(trained).state_dict()))
+    assert newest_agent(make_trained(folder="offline only"))[1:] == ("offline", 6)
+
+
+def test_the_decoders_error_is_in_the_familys_units(make_run):
+    run = make_run()
+    agent = run.agent()
+    with torch.no_grad():
+        for parameter in agent.decoder.parameters():
+            parameter.zero_()
+    found = decoder_error(agent, run.held_out_replay(agent), seed=0)
+    rewards = np.concatenate([e.rewards for task in run.dataset.test for e in task])
+    off = np.sqrt(np.mean((rewards - agent.normalisation.reward_mean) ** 2))
+    assert found.root_mean_square == pytest.approx(off, rel=0.2)
+    assert found.explained == pytest.approx(1 - off**2 / rewards.var(), abs=0.5)
+    assert decoder_error(agent, run.held_out_replay(agent), seed=0) == found
+
+
+def test_an_evaluation_is_saved_and_loaded_whole(make_evaluation, tmp_path):
+    evaluation = make_evaluation(after=None, scripted=None)
+    save_evaluation(tmp_path / "evaluation.json", evaluation)
+    assert load_evaluation(tmp_path / "evaluation.json") == evaluation
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"family": "reach"}', "[1]"])
+def test_what_is_no_evaluation_is_named(tmp_path, text):
+    path = tmp_path / "evaluation.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(EvaluationError, match="not an evaluation"):
+        load_evaluation(path)
+
+
+def test_recovered_is_the_share_of_the_way_to_the_nearer_goal(make_evaluation):
+    evaluation = make_evaluation(before=-11.0, after=-7.0, oracle=-3.0)
+    returns = evaluation.returns
+    before, after = returns["online_before"], returns["online_after"]
+    assert returns["offline_context"] < returns["oracle"]
+    expected = (after - before) / (returns["offline_context"] - before)
+    assert evaluation.recovered == pytest.approx(expected)
+
+    nearer_oracle = make_evaluation(before=-11.0, after=-7.0, oracle=-8.0).returns
+    expected = (after - before) / (nearer_oracle["oracle"] - before)
+    found = make_evaluation(before=-11.0, after=-7.0, oracle=-8.0).recovered
+    assert found == pytest.approx(expected)
+    assert found > 1
+
+
+@pytest.mark.parametrize("changes", [{"after": None}, {"before": -4.0}, {"oracle": -12.0}])
+def test_recovered_is_undefined_where_there_is_nothing_to_recover(make_evaluation, changes):
+    assert make_evaluation(**changes).recovered is None
+
+
+def test_recovery_without_an_oracle_is_towards_the_offline_context(make_evaluation):
+    assert 0 < make_evaluation(oracle=None).recovered < 1
+
+
+def test_metrics_have_exactly_the_keys_that_other_programs_expect(make_evaluation, tmp_path):
+    evaluation = make_evaluation()
+    extra = {
+        "reward_free_steps": 20_000,
+        "bundles_published": 9,
+        "bundles_swapped": 7,
+        "wall_seconds": 800.5,
+    }
+    write_metrics(tmp_path / "metrics.json", evaluation, extra)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(found) == ["family", "seed", "return", *extra]
+    assert list(found["return"]) == [
+        "offline_context",
+        "online_before",
+        "online_after",
+        "oracle",
+        "random",
+        "scripted",
+    ]
+    assert found["return"] == evaluation.returns
+    assert found["bundles_swapped"] == 7
