@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from train.keys_cli import app as keys_app
+
 if TYPE_CHECKING:
     from train.config import RunConfig
     from train.run import Run
@@ -47,6 +49,7 @@ app = typer.Typer(
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
 )
+app.add_typer(keys_app, name="keys")
 
 Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
 Folder = Annotated[Path, typer.Option("--run", help="The run's folder.")]
@@ -118,12 +121,17 @@ def finetune(
     address: Annotated[
         str | None, typer.Option(help="Where robots connect; the config's robot.bridge if absent.")
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `fieldtune keys`; required off this machine."),
+    ] = None,
 ) -> None:
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
     with _explained():
         from train.console import progress
         from train.finetune import Finetune, FinetuneProgress
         from train.hub import Hub
+        from train.keys import open_keys
         from train.run import RunError
 
         logging.basicConfig(format="%(asctime)s %(message)s")
@@ -132,8 +140,11 @@ def finetune(
         where = address or opened.config.robot.bridge
         if where is None:
             raise RunError("robot.bridge is not set: give --address tcp://127.0.0.1:PORT")
+        if keys is None and opened.config.robot.keys.trainer is not None:
+            raise RunError("robot.keys.trainer is set: give --keys FOLDER, the one with that key")
         total = opened.config.self_supervised.updates
-        with Hub(where, opened.folder / "inbox") as hub, progress("finetuning", "updates") as bar:
+        hub = Hub(where, opened.folder / "inbox", open_keys(keys) if keys is not None else None)
+        with hub, progress("finetuning", "updates") as bar:
 
             def show(now: FinetuneProgress) -> None:
                 bar(
@@ -222,6 +233,7 @@ def _explained() -> Iterator[None]:
     from export.bundle import BundleError
     from export.parity import ParityError
     from robot.drivers.driver import DriverFault
+    from robot.keys import KeysError
     from robot.settings import ConfigError
     from robot.wire import WireError
     from sim.registry import UnknownFamily
@@ -241,6 +253,7 @@ def _explained() -> Iterator[None]:
         DriverFault,
         EvaluationError,
         HubError,
+        KeysError,
         OSError,
         ParityError,
         RunError,
