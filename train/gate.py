@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 HANDSHAKE_MS = 10_000
 QUIET_S = 10.0
+_AT_ONCE = 256
 _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = b"fieldtune"
 _REASONS = {  # ZMQ_PROTOCOL_ERROR_..., zmq.h
@@ -61,12 +62,17 @@ class Gate:
         poller.register(self._monitor, zmq.POLLIN)
 
     def serve(self) -> None:
-        """Answer who waits at the door, and log who was turned away."""
+        """Answer who waits at the door, and log who was turned away; some at a time, so that a
+        crowd of strangers does not keep robots from being heard."""
         assert self._zap is not None
         assert self._monitor is not None
-        while self._zap.poll(0):
+        for _ in range(_AT_ONCE):
+            if not self._zap.poll(0):
+                break
             self._zap.send_multipart(self._judge(self._zap.recv_multipart()))
-        while self._monitor.poll(0):
+        for _ in range(_AT_ONCE):
+            if not self._monitor.poll(0):
+                break
             event = recv_monitor_message(self._monitor)
             reason = _REASONS.get(event["value"], _LEFT)
             self._quiet.warn(
