@@ -89,7 +89,7 @@ class SelfSupervisedPhase:
                 self._store(other, replace(episode, rewards=self.label(episode, z)))
 
     def add_unlabelled(
-        self, episodes: Sequence[LabelledEpisode], wanted: Sequence[int | None]
+        self, episodes: Sequence[LabelledEpisode], wanted: Sequence[int | None] | None = None
     ) -> None:
         """Label trajectories whose rewards are unknown, and keep them.
 
@@ -97,6 +97,7 @@ class SelfSupervisedPhase:
             wanted: the training task each is labelled for: the one that its robot had in mind, so
                 that what it did after its context belongs to that task. None draws one.
         """
+        wanted = [None] * len(episodes) if wanted is None else wanted
         known = range(len(self.run.dataset.train))
         drawn = self.draw_tasks(len(episodes))
         tasks = [
