@@ -20,7 +20,7 @@ from robot import content, wire
 from robot.bridge import BridgeClient
 from robot.journal import EntryState, Journal
 from robot.keys import BridgeKeys, KeysError, new_pair
-from train.gate import Gate
+from train.gate import Gate, QuietLog
 from train.hub import Hub
 from train.keys import make_keys
 
@@ -185,15 +185,26 @@ def test_random_bytes_at_the_door_get_nothing_but_zmqs_greeting(hub, folder, pee
     assert peer(SAWYER).ask(hello()) == wire.Welcome()
 
 
-def test_strangers_do_not_fill_the_log(context, hub, keys, peer, caplog):
+def test_strangers_do_not_fill_the_log(caplog, monkeypatch):
+    quiet = QuietLog(logging.getLogger("train.gate"))
     for _ in range(20):
-        unknown = BridgeKeys(new_pair(), keys.own.public)
-        Peer(context, hub.address, unknown).say(hello())
+        quiet.warn("unknown", "a stranger")
+        quiet.warn("other", "another reason")
+    assert (caplog.text.count("a stranger"), caplog.text.count("another reason")) == (1, 1)
+    monkeypatch.setattr("train.gate.QUIET_S", 0.0)
+    quiet.warn("unknown", "a stranger")
+    assert "a stranger (and 19 like it before)" in caplog.text
+
+
+def test_a_crowd_of_strangers_does_not_keep_a_robot_out(context, hub, keys, peer, caplog):
+    crowd = [Peer(context, hub.address, BridgeKeys(new_pair(), keys.own.public)) for _ in range(50)]
+    for stranger in crowd:
+        stranger.say(hello())
     robot = peer(SAWYER)
-    robot.ask(hello())
-    for _ in range(20):
-        robot.ask(wire.Heartbeat(0, "", "", 0))
-    assert caplog.text.count("is not allowed") == 1
+    assert robot.ask(hello()) == wire.Welcome()
+    wait_for(lambda: "is not allowed" in caplog.text)
+    assert [view.robot for view in hub.robots()] == ["sawyer"]
+    assert all(not stranger.socket.poll(0) for stranger in crowd)
 
 
 def test_a_robot_cannot_take_another_ones_name(peer, hub, keys, caplog):
