@@ -96,7 +96,7 @@ class Adaptation:
         self._bundle = bundle
         self._context_episodes = context_episodes
         self._episodes = episodes
-        self._recorder = Recorder(config.journal)
+        self._recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
         self._station = Station(config, driver, self._recorder)
         self._stop_reason = ""
 

@@ -92,6 +92,8 @@ class RobotConfig(_Section):
     `family` is the task family that it serves: bundles of another are refused. `bridge` is the
     trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
     bundles and a latched fault; a relative path starts where the command was given.
+    `journal_quota_mb` bounds the journal: above it, episodes that the trainer has acknowledged are
+    deleted, and while others fill it no new one begins; null sets no bound.
     """
 
     name: str = Field(min_length=1)
@@ -100,6 +102,7 @@ class RobotConfig(_Section):
     bridge: str | None = None
     keys: KeysConfig = KeysConfig()
     state_dir: Path = Path("runs/robot")
+    journal_quota_mb: PositiveInt | None = 10_000
     exploration: ExplorationConfig = ExplorationConfig()
     limits: LimitsConfig = LimitsConfig()
     seed: NonNegativeInt = 0
@@ -107,6 +110,10 @@ class RobotConfig(_Section):
     @property
     def journal(self) -> Path:
         return self.state_dir / "journal.sqlite"
+
+    @property
+    def journal_quota_bytes(self) -> int | None:
+        return None if self.journal_quota_mb is None else self.journal_quota_mb * 1_000_000
 
     @property
     def bundles(self) -> Path:

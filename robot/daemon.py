@@ -40,7 +40,8 @@ _POLL_S = 0.1
 class Summary:
     """What a run of the daemon came to.
 
-    `fault` is a robot's fault, or a journal that could not be written; empty when all was well.
+    `fault` is a robot's fault, or a journal that could not be written or is full; empty when all
+    was well.
     `bundles_swapped` does not count the first bundle. `uploaded` says whether the trainer has
     confirmed every episode in the journal; None without a bridge.
     """
@@ -79,7 +80,7 @@ class Daemon:
     ) -> None:
         self.config = config
         self.summary = Summary()
-        self._recorder = Recorder(config.journal)
+        self._recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
         self._station = Station(config, driver, self._recorder)
         self._station.states.on_change = self._report
         self._bridge = _bridge(config, self._station.boot_session)
@@ -122,7 +123,9 @@ class Daemon:
         exploration: Exploration | None = None
         while not (ended := self._why_end()):
             exploration = self._bundle_for_next(exploration)
-            if exploration is None:
+            if self._recorder.full is not None:
+                self._wait_for_room()
+            elif exploration is None:
                 self._wait_for_bundle()
             else:
                 self._one_episode(exploration)
@@ -181,6 +184,13 @@ class Daemon:
         assert self._bridge is not None
         log.info("waiting for a bundle from %s", self._bridge.address)
         while not self._why_end() and not self._candidates(starting=True):
+            time.sleep(_POLL_S)
+
+    def _wait_for_room(self) -> None:
+        """Rest until the trainer has acknowledged enough; alone, nobody ever will."""
+        if self._bridge is None:
+            self.summary.fault = self._recorder.full or ""
+        while not self._why_end() and self._recorder.full is not None:
             time.sleep(_POLL_S)
 
     def _one_episode(self, exploration: Exploration) -> None:

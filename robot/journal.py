@@ -13,16 +13,16 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from robot import content
+from robot import content, journal_check, journal_quota
 from robot.content import EpisodeError
-from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader
+from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader, Step
 from robot.journal_entry import DamagedEpisode, Entry, EntryState, read_entry
-from robot.journal_file import JournalError, WriterLock, connect
+from robot.journal_file import JournalError, WriterLock, connect, explained
+from robot.journal_quota import Room
 
-__all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError"]
+__all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError", "Room"]
 
 
 class Journal:
@@ -42,20 +42,14 @@ class Journal:
                 unknown.
         """
         path = Path(path)
-        with _explained(path):
+        with explained(path), contextlib.ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = WriterLock.take(path)
-        try:
+            undo.callback(lock.release)
             journal = cls(path, connect(path, create=True), lock)
-        except BaseException:
-            lock.release()
-            raise
-        try:
-            with _explained(path):
-                journal._close_interrupted()
-        except BaseException:
-            journal.close()
-            raise
+            undo.callback(journal.close)
+            journal._close_interrupted()
+            undo.pop_all()
         return journal
 
     @classmethod
@@ -77,12 +71,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # Recording
@@ -103,17 +92,31 @@ class Journal:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside belongs together, whatever others write or delete meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
     def next_number(self) -> int:
         """The number after every episode ever begun here; the first is 1."""
         row = self._connection.execute("SELECT coalesce(max(number), 0) + 1 FROM episodes")
         return int(row.fetchone()[0])
 
-    def begin(self, header: EpisodeHeader) -> int:
-        """Open an episode; return its number. Raises `JournalError` when the number is taken."""
+    def begin(self, header: EpisodeHeader, wall_ns: int | None = None) -> int:
+        """Open an episode; return its number. Raises `JournalError` when the number is taken.
+
+        `wall_ns` is the wall clock at `header.started_ns`. It stays in the journal: the episode
+        and its content address do not depend on it.
+        """
         try:
             self._connection.execute(
-                "INSERT INTO episodes (number, header) VALUES (?, ?)",
-                (header.number, content.pack(header)),
+                "INSERT INTO episodes (number, header, wall_ns) VALUES (?, ?, ?)",
+                (header.number, content.pack(header), wall_ns),
             )
         except sqlite3.IntegrityError as error:
             raise JournalError(
@@ -128,10 +131,7 @@ class Journal:
         Raises `JournalError` for an episode that is not open, bytes that are no step, or an index
         that is not the next one.
         """
-        try:
-            step = content.unpack_step(record)
-        except EpisodeError as error:
-            raise JournalError(f"{self.path}: episode {number}: {error}") from error
+        step = self._unpack(number, record)
         expected = self._open_length(number)
         if step.index != expected:
             raise JournalError(
@@ -161,6 +161,12 @@ class Journal:
         )
         return sha256
 
+    def make_room(self, quota_bytes: int) -> Room:
+        """Delete acknowledged episodes, and never others, while the journal is above its quota.
+
+        Does a small piece of that. Raises `sqlite3.OperationalError` when the disk refuses."""
+        return journal_quota.make_room(self._connection, quota_bytes)
+
     # Receipts
 
     def pending(self, limit: int = -1) -> list[int]:
@@ -184,11 +190,17 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Every episode, oldest first, without its steps."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        wall_ns = "wall_ns" if version >= 2 else "NULL"
         rows = self._connection.execute(
-            "SELECT number, header, footer, sha256, receipt, reason, "
+            f"SELECT number, header, footer, sha256, receipt, reason, {wall_ns}, "
             "(SELECT count(*) FROM steps WHERE episode = number) FROM episodes ORDER BY number"
         )
         return [read_entry(*row) for row in rows]
+
+    def steps(self, number: int) -> list[Step]:
+        """The steps so far, also of an open episode. Raises `JournalError`."""
+        return [self._unpack(number, record) for record in self._records(number)]
 
     def blob(self, number: int) -> tuple[str, bytes]:
         """A finished episode's content address and bytes: the same after every restart.
@@ -221,23 +233,12 @@ class Journal:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
 
     def verify(self) -> list[str]:
-        """What is wrong with the file, one sentence each; empty when all is well.
+        """What is wrong with the file, a sentence each with what to do; empty when all is well.
 
-        Runs SQLite's own integrity check, decodes every finished episode and compares its bytes
-        with its content address.
+        Runs SQLite's own check, decodes every episode and compares those that are finished with
+        their content address.
         """
-        with _explained(self.path):
-            checks = self._connection.execute("PRAGMA integrity_check").fetchall()
-            problems = [f"{self.path}: {line}" for (line,) in checks if line != "ok"]
-            finished = self._connection.execute(
-                "SELECT number FROM episodes WHERE sha256 IS NOT NULL ORDER BY number"
-            ).fetchall()
-        for (number,) in finished:
-            try:
-                self.episode(number)
-            except (JournalError, sqlite3.DatabaseError) as error:
-                problems.append(str(error))
-        return problems
+        return journal_check.find_problems(self, self._connection)
 
     def _join(self, number: int, footer: bytes) -> bytes:
         (header,) = self._connection.execute(
@@ -250,6 +251,12 @@ class Journal:
             "SELECT record FROM steps WHERE episode = ? ORDER BY step", (number,)
         )
         return [record for (record,) in rows]
+
+    def _unpack(self, number: int, record: bytes) -> Step:
+        try:
+            return content.unpack_step(record)
+        except EpisodeError as error:
+            raise JournalError(f"{self.path}: episode {number}: {error}") from error
 
     def _open_length(self, number: int) -> int:
         row = self._connection.execute(
@@ -281,7 +288,7 @@ class Journal:
             rows = self._connection.execute("SELECT number FROM episodes WHERE sha256 IS NULL")
             for (number,) in rows.fetchall():
                 records = self._records(number)
-                last = content.unpack_step(records[-1]).observation if records else []
+                last = self._unpack(number, records[-1]).observation if records else []
                 self.finish(
                     number,
                     EpisodeFooter(
@@ -291,11 +298,3 @@ class Journal:
                         fault="the process died during this episode",
                     ),
                 )
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError, EpisodeError) as error:
-        raise JournalError(f"{path}: {error}: check the disk and the file") from error

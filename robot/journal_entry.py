@@ -21,7 +21,11 @@ class EntryState(StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One episode's line in the journal. `footer` and `sha256` are None while it is open."""
+    """One episode's line in the journal. `footer` and `sha256` are None while it is open.
+
+    `wall_ns` is the robot's wall clock at `header.started_ns`, since 1970; None where the journal
+    was written before it was kept. No clock promises that it was right.
+    """
 
     number: int
     state: EntryState
@@ -30,6 +34,7 @@ class Entry:
     footer: EpisodeFooter | None
     sha256: str | None
     reason: str
+    wall_ns: int | None
 
 
 class DamagedEpisode(JournalError):
@@ -47,6 +52,7 @@ def read_entry(
     sha256: str | None,
     receipt: str | None,
     reason: str,
+    wall_ns: int | None,
     steps: int,
 ) -> Entry:
     """From one row of the journal's table."""
@@ -59,4 +65,5 @@ def read_entry(
         footer=None if footer is None else content.unpack_footer(footer),
         sha256=sha256,
         reason=reason,
+        wall_ns=wall_ns,
     )

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2  # 2 added episodes.wall_ns; 1 is read, and upgraded when recorded into
 APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
 BUSY_TIMEOUT_S = 5.0
 
@@ -24,6 +28,7 @@ CREATE TABLE episodes (
     sha256  TEXT UNIQUE,
     receipt TEXT CHECK (receipt IN ('acknowledged', 'rejected')),
     reason  TEXT NOT NULL DEFAULT '',
+    wall_ns INTEGER,
     CHECK ((footer IS NULL) = (sha256 IS NULL)),
     CHECK (receipt IS NULL OR sha256 IS NOT NULL)
 ) STRICT;
@@ -39,6 +44,15 @@ CREATE INDEX pending ON episodes (number) WHERE sha256 IS NOT NULL AND receipt I
 
 class JournalError(Exception):
     """The journal cannot do what was asked. The message names the file and the cure."""
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise inside into a `JournalError` with the path."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise JournalError(f"{path}: {error}: check the disk and the file") from error
 
 
 class WriterLock:
@@ -99,6 +113,8 @@ def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Con
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+        if create:
+            _upgrade(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise JournalError(f"{path}: cannot be read as a journal: {error}") from error
@@ -113,7 +129,7 @@ def _create_if_empty(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if tables == 0 and version == 0:
         connection.executescript(
-            f"BEGIN IMMEDIATE;{_SCHEMA}"
+            f"PRAGMA auto_vacuum = INCREMENTAL;BEGIN IMMEDIATE;{_SCHEMA}"
             f"PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
         )
@@ -124,11 +140,28 @@ def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise JournalError(f"{path}: an SQLite file, but no Fieldtune journal: choose another path")
-    if version != SCHEMA_VERSION:
+    if version not in (1, SCHEMA_VERSION):
         raise JournalError(
             f"{path}: journal schema version {version} is unknown, expected {SCHEMA_VERSION}: use "
             "the fieldtune that wrote it, or start a new journal"
         )
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a journal of schema 1 to this one; a power cut in between leaves one or the other."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ALTER TABLE episodes ADD COLUMN wall_ns INTEGER")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+        log.info("%s: upgraded to journal schema %d", path, SCHEMA_VERSION)
+    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    if mode == 0:
+        try:
+            connection.executescript("PRAGMA auto_vacuum = INCREMENTAL; VACUUM;")
+        except sqlite3.OperationalError as error:  # it needs as much disk again as the journal has
+            log.warning("%s: will not shrink, but reuse its own space: %s", path, error)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,7 +16,6 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -24,6 +23,7 @@ import msgspec
 from robot import content
 from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from robot.journal import Journal
+from robot.journal_quota import Quota
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ _RETRY_S = 0.25
 @dataclass(frozen=True)
 class _Begin:
     header: EpisodeHeader
+    wall_ns: int
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,20 @@ class Recorder:
     `begin`, `put` and `end` only queue, and never block. At most `capacity_steps` steps wait for
     the disk; when they are that many, or the disk refuses, `error` says so and the loop should end
     its episode. What is queued is written as soon as the disk allows.
+
+    With `quota_bytes`, acknowledged episodes are deleted after each episode, oldest first, while
+    the journal is larger. Never others: `full` says when those fill the quota.
     """
 
-    def __init__(self, journal_path: Path, capacity_steps: int = CAPACITY_STEPS) -> None:
+    def __init__(
+        self,
+        journal_path: Path,
+        capacity_steps: int = CAPACITY_STEPS,
+        quota_bytes: int | None = None,
+    ) -> None:
         self.journal_path = Path(journal_path)
         self.capacity_steps = capacity_steps
+        self._quota = Quota(self.journal_path, quota_bytes)
         self._queue: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._opened = threading.Event()
@@ -92,12 +102,7 @@ class Recorder:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -112,6 +117,12 @@ class Recorder:
                 f"steps wait for the disk ({self._disk_error or 'it is too slow'})"
             )
         return self._disk_error
+
+    @property
+    def full(self) -> str | None:
+        """Why no further episode should begin, or None: what the trainer has not acknowledged
+        fills the quota. What is put is recorded all the same."""
+        return self._quota.full
 
     @property
     def durable_steps(self) -> int:
@@ -139,7 +150,7 @@ class Recorder:
             )
         self._number, self._steps = header.number, 0
         self._next_number = header.number + 1
-        self._send(_Begin(header))
+        self._send(_Begin(header, time.time_ns()))
 
     def put(self, step: Step) -> None:
         """Queue one step. When it cannot be kept, `error` is set from then on, at once.
@@ -214,25 +225,36 @@ class Recorder:
             return
         with journal:
             self._next_number = journal.next_number()
-            self._opened.set()
             try:
+                self._quota.make_room(journal)
+                self._opened.set()
                 self._drain(journal)
             except Exception as error:  # the loop must hear of it, whatever it is
                 self._fatal_error = f"the journal cannot be written any more: {error}"
                 log.exception("%s: recording has stopped", self.journal_path)
+                self._opened.set()
 
     def _drain(self, journal: Journal) -> None:
         while True:
-            batch = self._next_batch()
+            try:
+                batch = self._next_batch()
+            except queue.Empty:
+                self._quota.make_room(journal)
+                continue
             while batch and not self._commit(journal, batch):
                 if self._closing.wait(_RETRY_S):
                     return
             if not batch:
                 return
+            if any(isinstance(event, _End) for event in batch):
+                self._quota.make_room(journal)
 
     def _next_batch(self) -> list[_Event]:
-        """Wait for one event, then take all that queued up meanwhile; empty means the end."""
-        event = self._queue.get()
+        """Wait for one event, then take all that queued up meanwhile; empty means the end.
+
+        Raises `queue.Empty` when there is time to make room instead.
+        """
+        event = self._queue.get(timeout=self._quota.patience_s)
         batch: list[_Event] = []
         while event is not None:
             batch.append(event)
@@ -267,6 +289,6 @@ def _write(journal: Journal, event: _Event) -> None:
     if isinstance(event, _Put):
         journal.add(event.number, event.record)
     elif isinstance(event, _Begin):
-        journal.begin(event.header)
+        journal.begin(event.header, event.wall_ns)
     else:
         journal.finish(event.number, event.footer)

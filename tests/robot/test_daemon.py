@@ -175,10 +175,10 @@ def test_a_stop_ends_the_running_episode_and_closes_the_journal(config, mass, po
 
 
 def test_max_run_s_ends_the_run(config, mass, point_bundle):
-    point_bundle(horizon=10**6)
-    config = config.model_copy(update={"limits": LimitsConfig(max_run_s=0.05)})
+    point_bundle(push=0.0, horizon=10**6)
+    config = config.model_copy(update={"limits": LimitsConfig(max_run_s=1.0)})
     summary = Daemon(config, mass).run()
-    assert "max_run_s, 0.05 s, is over" in summary.ended
+    assert "max_run_s, 1 s, is over" in summary.ended
     assert summary.episodes == 1
 
 
