@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -15,11 +18,22 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     Raises:
         OSError: no space, no permission, no such folder; `path` is then as it was.
     """
+    with replace_atomically(path, mode) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replace_atomically(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """The same for what is written piece by piece: `path` changes when the block ends well.
+
+    Raises:
+        OSError: as `write_atomically`. Whatever is raised, `path` is then as it was.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(mode)

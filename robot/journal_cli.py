@@ -1,0 +1,256 @@
+"""`fieldtune-robot journal`: look into a journal, check it, and take episodes out of it.
+
+Reads only, also while a daemon records. Imports what a command needs when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robot.journal_text import facts, print_summary, print_table, started
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+    from robot.drivers.driver import Driver
+    from robot.journal import Journal
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""The robot's journal: what it did, step by step. Safe while the robot runs.
+
+    [bold]Examples[/bold]
+
+      fieldtune-robot journal list --config configs/reach.yaml
+
+      fieldtune-robot journal show 12 --journal runs/robot-reach/journal.sqlite
+
+      fieldtune-robot journal export --config configs/reach.yaml --episodes 3-7 --out trial.mcap
+    """,
+)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A run's YAML file: the journal of that robot.")
+]
+JournalFile = Annotated[Path | None, typer.Option("--journal", help="A journal's own file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the config's."),
+]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+class Clock(StrEnum):
+    """`robot.mcap_export.TimeBase`, and what to take where nobody says."""
+
+    AUTO = "auto"
+    WALL = "wall"
+    ROBOT = "robot"
+    TRAINER = "trainer"
+
+
+@app.command("list")
+def list_episodes(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: Json = False,
+) -> None:
+    """Every episode, newest last."""
+    with _explained():
+        with _open(_place(config, overrides, journal)) as opened:
+            entries = opened.entries()
+        if as_json:
+            typer.echo(json.dumps([facts(entry) for entry in entries], indent=1))
+            return
+        print_table(
+            ("episode", "started", "mode", "steps", "ended", "bundle", "upload"),
+            [
+                (
+                    str(entry.number),
+                    started(entry),
+                    str(entry.header.mode),
+                    str(entry.steps),
+                    str(entry.footer.end_reason) if entry.footer else "",
+                    entry.header.bundle_id[:12],
+                    str(entry.state),
+                )
+                for entry in entries
+            ],
+        )
+
+
+@app.command()
+def show(
+    number: Annotated[int, typer.Argument(min=1, help="The episode's number.")],
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: Json = False,
+) -> None:
+    """One episode: how it began and ended, and what its steps come to."""
+    with _explained():
+        from robot.journal_file import JournalError
+        from robot.journal_summary import summarise
+
+        with _open(_place(config, overrides, journal)) as opened, opened.snapshot():
+            entries = opened.entries()
+            entry = next((entry for entry in entries if entry.number == number), None)
+            if entry is None:
+                held = f"{entries[0].number} to {entries[-1].number}" if entries else "none"
+                raise JournalError(
+                    f"{opened.path}: no episode {number}, it has {held}; episodes that the trainer "
+                    "has are deleted when robot.journal_quota_mb is reached"
+                )
+            summary = summarise(opened.steps(number))
+        if as_json:
+            typer.echo(json.dumps(facts(entry) | {"summary": asdict(summary)}, indent=1))
+            return
+        for name, value in facts(entry).items():
+            typer.echo(f"{name:<22} {'' if value is None else value}")
+        print_summary(summary)
+
+
+@app.command()
+def verify(
+    overrides: Overrides = None, config: ConfigFile = None, journal: JournalFile = None
+) -> None:
+    """Check the file and every episode in it; exit status 1 when something is wrong."""
+    with _explained():
+        with _open(_place(config, overrides, journal)) as opened:
+            problems = opened.verify()
+            count = 0 if problems else len(opened.entries())
+        for problem in problems:
+            print(f"problem: {problem}", file=sys.stderr)
+        if problems:
+            raise typer.Exit(1)
+        typer.echo(f"{opened.path}: {count} episodes, all sound")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="The MCAP file to write.")],
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    episodes: Annotated[
+        str | None, typer.Option(help="A-B, or one number; all where not given.")
+    ] = None,
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folders with bundles, for the names of fields; `bundles` beside it."),
+    ] = None,
+    clock: Annotated[
+        Clock, typer.Option(help="The times' clock; auto is wall where it was noted, else robot.")
+    ] = Clock.AUTO,
+) -> None:
+    """Write episodes to an MCAP file, for Foxglove and Rerun."""
+    with _explained():
+        from robot.field_names import bundle_names
+        from robot.mcap_export import TimeBase, export_mcap
+
+        place = _place(config, overrides, journal)
+        first, last = _range(episodes)
+        folders = bundles or [place.journal.parent / "bundles"]
+        with _open(place) as opened:
+            exported = export_mcap(
+                opened,
+                out,
+                bundle_names(folders, place.driver),
+                first=first,
+                last=last,
+                clock=None if clock is Clock.AUTO else TimeBase(clock),
+            )
+        count = len(exported.episodes)
+        typer.echo(f"{out}: {count} episodes, times on the {exported.clock} clock")
+        for reason in exported.left_out:
+            print(f"left out: {reason}", file=sys.stderr)
+        if exported.damaged:
+            raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the journal is, and the config that said so."""
+
+    journal: Path
+    config: Path | None = None
+    settings: RobotConfig | None = None
+
+    def driver(self) -> Driver | None:
+        """For its fields; None where no config names it, or it cannot be made here."""
+        from robot.drivers.driver import DriverFault
+        from robot.drivers.lookup import create_driver
+        from robot.settings import ConfigError
+
+        if self.settings is None or self.config is None:
+            return None
+        try:
+            return create_driver(self.settings, self.config)
+        except (ConfigError, DriverFault):
+            return None
+
+
+def _place(config: Path | None, overrides: list[str] | None, journal: Path | None) -> _Place:
+    if (config is None) == (journal is None):
+        raise typer.BadParameter("give one of --config and --journal: which robot's journal?")
+    if journal is not None:
+        if overrides:
+            raise typer.BadParameter(f"{overrides[0]!r} is a setting, and needs --config")
+        return _Place(journal)
+    from robot.config import RobotConfig
+    from robot.settings import load
+
+    assert config is not None
+    settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
+    return _Place(settings.journal, config, settings)
+
+
+def _open(place: _Place) -> Journal:
+    from robot.journal import Journal
+
+    return Journal.read(place.journal)
+
+
+def _range(text: str | None) -> tuple[int, int | None]:
+    if text is None:
+        return 1, None
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    if last < first:
+        raise typer.BadParameter(
+            f"--episodes is {text!r}: expected A-B with A up to B, or a number"
+        )
+    return first, last
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn every error that has a cure into its message and exit status 1."""
+    from robot.journal_file import JournalError
+    from robot.mcap_export import ExportError
+    from robot.settings import ConfigError
+
+    try:
+        yield
+    except (JournalError, ExportError, ConfigError) as error:
+        message = str(error)
+    except sqlite3.Error as error:
+        message = f"the journal cannot be read: {error}: `fieldtune-robot journal verify` says more"
+    except OSError as error:
+        message = f"{error}: choose another --out, or check the disk"
+    else:
+        return
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(1)
