@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+LINE_EVERY_S = 15.0
+
 
 class Advance(Protocol):
     def __call__(self, done: int, total: int, note: str = "") -> None: ...
@@ -24,7 +27,11 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(title: str, unit: str) -> Iterator[Advance]:
-    """A bar with elapsed and remaining time; where there is no terminal, a line at its end."""
+    """A bar with elapsed and remaining time; a line now and then where there is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        yield _Lines(console, title, unit)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -35,13 +42,42 @@ def progress(title: str, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, refresh_per_second=2) as bars:
+    with Progress(*columns, console=console, refresh_per_second=2) as bars:
         bar = bars.add_task(title, total=None, note="")
 
         def advance(done: int, total: int, note: str = "") -> None:
             bars.update(bar, completed=done, total=total, note=note)
 
         yield advance
+
+
+class _Lines:
+    """Progress as lines: one every `LINE_EVERY_S`, and one at the end."""
+
+    def __init__(self, console: Console, title: str, unit: str) -> None:
+        self._console, self._title, self._unit = console, title, unit
+        self._started = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done  # a resumed run's pace is that of what it still has to do
+        if done < total and now - self._last < LINE_EVERY_S:
+            return
+        if done >= total and self._last == float("inf"):
+            return
+        self._last = float("inf") if done >= total else now
+        elapsed = now - self._started
+        gained = done - self._first
+        left = f"about {_clock(elapsed / gained * (total - done))}" if gained else "?"
+        text = f"{self._title} {done}/{total} {self._unit}, {_clock(elapsed)} passed, {left} left"
+        self._console.print(f"{text} {note}".rstrip(), highlight=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def print_returns(returns: Mapping[str, float | None]) -> None:

@@ -14,9 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -34,14 +32,6 @@ from train.run import Run, RunError, open_run
 
 ROBOT_EXIT_S = 120.0
 ADAPT_S = 300.0
-
-
-@dataclass
-class RobotRecord:
-    """What the robot's own process said when it left."""
-
-    bundles_swapped: int = 0
-    episodes: int = 0
 
 
 def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Evaluation:
@@ -68,7 +58,7 @@ def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) ->
         train_offline(run, on_update=lambda done: advance(done, updates))
 
     _say(console, "3 of 6", "phase 2: a robot explores without rewards, the trainer labels")
-    bundles, robot = _phase_two(run, config)
+    published, swapped = _phase_two(run, config)
 
     _say(console, "4 of 6", "the oracle: phase 2 with true rewards, for comparison")
     updates = resolved.self_supervised.updates
@@ -90,8 +80,8 @@ def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) ->
     wall = round(time.monotonic() - started, 1)
     extra = {
         "reward_free_steps": steps,
-        "bundles_published": bundles,
-        "bundles_swapped": robot.bundles_swapped,
+        "bundles_published": published,
+        "bundles_swapped": swapped,
         "wall_seconds": wall,
     }
     write_metrics(folder / "metrics.json", evaluation, extra)
@@ -100,7 +90,7 @@ def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) ->
         evaluation,
         facts={
             "Reward-free steps on the robot": str(steps),
-            "Bundles published / swapped by the robot": f"{bundles} / {robot.bundles_swapped}",
+            "Bundles published / swapped by the robot": f"{published} / {swapped}",
             "Robot on a held-out task, return by episode": adapted,
             "Wall time": f"{wall:.0f} s",
         },
@@ -124,8 +114,8 @@ def _settled_config(config: Path, folder: Path, seed: int, overrides: Sequence[s
     return path
 
 
-def _phase_two(run: Run, config: Path) -> tuple[int, RobotRecord]:
-    """Robot and trainer at work together; the number of bundles published, the robot's record."""
+def _phase_two(run: Run, config: Path) -> tuple[int, int]:
+    """Robot and trainer at work together; how many bundles were published, and swapped to."""
     summary = run.folder / "robot-summary.json"
     total = run.config.self_supervised.updates
     address = run.config.robot.bridge
@@ -150,7 +140,7 @@ def _phase_two(run: Run, config: Path) -> tuple[int, RobotRecord]:
 
                 finetune.work(show)
                 robot.wait(ROBOT_EXIT_S)
-    return finetune.bundles, RobotRecord(**_chosen(summary, ("bundles_swapped", "episodes")))
+    return finetune.bundles, _swapped(summary)
 
 
 def _adapt(run: Run, config: Path) -> str:
@@ -203,12 +193,11 @@ def _logged(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _chosen(path: Path, names: Sequence[str]) -> dict[str, Any]:
+def _swapped(summary: Path) -> int:
     try:
-        found = json.loads(path.read_text())
+        return int(json.loads(summary.read_text())["bundles_swapped"])
     except OSError as error:
-        raise RunError(f"{path}: the robot left no summary ({error}); see its log") from error
-    return {name: found[name] for name in names}
+        raise RunError(f"{summary}: the robot left no summary ({error}); see its log") from error
 
 
 def _say(console: Console, number: str, what: str) -> None:
