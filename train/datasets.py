@@ -79,7 +79,8 @@ def write_dataset(
             f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.partial")
+    # Absolute: Minari measures its files under a relative path twice over, and finds none.
+    temporary = folder.absolute().with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     name = f"fieldtune/{family.name}-v0"
     low, high = bounds(family.observation_fields)
@@ -176,7 +177,7 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
         name: [[] for _ in parameters] for name, parameters in tasks.items()
     }
     try:
-        dataset = minari.MinariDataset(folder / "data")
+        dataset = minari.MinariDataset(folder.absolute() / "data")
         _sort_in(dataset, split)
     except (OSError, ValueError, LookupError) as error:
         raise DatasetError(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import minari
 import numpy as np
@@ -28,6 +29,19 @@ def same(one, other):
 def copy(dataset_folder, tmp_path):
     """A dataset of one's own, to damage."""
     return shutil.copytree(dataset_folder, tmp_path / "copy")
+
+
+def test_a_relative_folder_serves_as_well(
+    short_family, random_episodes, tmp_path, monkeypatch, dataset_folder
+):
+    monkeypatch.chdir(tmp_path)
+    train, test = random_episodes
+    write_dataset(Path("one/data"), short_family, train=train, test=test, how={})
+
+    found = read_dataset(Path("one/data"), short_family)
+    expected = read_dataset(dataset_folder, short_family)
+    assert all(map(same, found.train[0], expected.train[0]))
+    assert [path.name for path in Path("one").iterdir()] == ["data"]
 
 
 def test_what_was_written_is_read_bit_for_bit(dataset_folder, short_family, random_episodes):
