@@ -26,7 +26,8 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
     folder = tmp_path / "demo"
     command = [sys.executable, "-m", "train.launch", "demo", "--config", str(CONFIG)]
     done = subprocess.run(
-        [*command, "--out", str(folder), "--seed", "3", *TINY],
+        [*command, "--out", folder.name, "--seed", "3", *TINY],
+        cwd=tmp_path,  # a relative folder, as `make demo` has it
         capture_output=True,
         text=True,
         timeout=500,
