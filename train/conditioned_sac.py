@@ -26,6 +26,7 @@ from train.smac import seed_everything
 UPDATE_ROWS = 256
 UNIT_ROWS = 10_000  # rewards that their unit is taken from
 OWN_SHARE = 0.5  # rows of an update that keep the task they were acted for
+FULL_TURN = 360.0  # degrees
 HELD_OUT = 1  # second word of the seeds of what is done for held-out tasks
 
 OnProgress = Callable[[int, int, str], None]
@@ -105,6 +106,25 @@ def spread(kept: int, total: int) -> NDArray[np.int64]:
     return ((np.arange(kept) + 0.5) * total / kept).astype(np.int64)
 
 
+def unwound(family: TaskFamily, tasks: Array) -> Array:
+    """Tasks `(task, parameter)` as numbers that are near where tasks are alike.
+
+    A direction on a full turn becomes its cosine and sine: 1° and 359° are neighbours.
+    """
+    columns: list[Array] = []
+    ranges = [
+        (f.unit, high - low)
+        for f in family.task_fields
+        for low, high in zip(f.low, f.high, strict=True)
+    ]
+    for (unit, reach), values in zip(ranges, tasks.T, strict=True):
+        if unit == "degrees" and reach == FULL_TURN:
+            columns += [np.cos(np.deg2rad(values)), np.sin(np.deg2rad(values))]
+        else:
+            columns.append(values)
+    return np.stack(columns, axis=-1)
+
+
 class _Drawn(NamedTuple):
     """Transitions in physical units, `(row, feature)`, each with a task that `rewards` are for."""
 
@@ -123,9 +143,10 @@ class _Agent:
         self._family, self._tasks = family, tasks
         self._action_bounds = bounds(family.action_fields)
         observed = width(family.observation_fields)
-        self._sac = TaskToldSac(observed, len(self._action_bounds[0]), tasks.shape[1])
-        deviation = tasks.std(axis=0)
-        self._task_mean = tasks.mean(axis=0)
+        numbers = unwound(family, tasks)
+        self._sac = TaskToldSac(observed, len(self._action_bounds[0]), numbers.shape[1])
+        deviation = numbers.std(axis=0)
+        self._task_mean = numbers.mean(axis=0)
         self._task_std = np.where(deviation < 1e-6, 1.0, deviation)
         # An episode's T+1 observations follow each other, so that s' is the row after s.
         self._observations = np.empty((0, observed))
@@ -209,7 +230,7 @@ class _Agent:
         return _tensor((observations - self._units.observation_mean) / self._units.observation_std)
 
     def _told(self, tasks: Array) -> Tensor:
-        return _tensor((tasks - self._task_mean) / self._task_std)
+        return _tensor((unwound(self._family, tasks) - self._task_mean) / self._task_std)
 
 
 def _tensor(array: Array) -> Tensor:
