@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 class OnlineResult:
     """Adaptation from self-collected contexts.
 
-    `curve[k]` holds the returns after k context episodes, `(K+1, task, repeat)`; `embeddings` the
-    posterior means after K, `(task, repeat, latent)`.
+    `curve[k]` holds the returns after k context episodes, `(K+1, task, repeat)`, or those after K
+    alone; `embeddings` the posterior means after K, `(task, repeat, latent)`.
     """
 
     curve: Floats
@@ -64,9 +64,10 @@ class Evaluator:
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
         self.simulator = family.simulator(len(self.tasks))
 
-    def online(self, agent: Agent, seed: int) -> OnlineResult:
-        """The whole adaptation curve, from 0 to K context episodes with true rewards."""
-        curve = []
+    def online(self, agent: Agent, seed: int, *, curve: bool = True) -> OnlineResult:
+        """Adaptation from 0 to K context episodes with true rewards; without `curve`, K's alone."""
+        episodes = self.settings.context_episodes
+        found = []
         with _own_randomness(seed) as rng:
             trials = explore(
                 agent,
@@ -74,15 +75,15 @@ class Evaluator:
                 self.simulator,
                 self.tasks,
                 rng,
-                prior_episodes=self.settings.context_episodes,
+                prior_episodes=episodes,
                 posterior_episodes=0,
                 z_hold=self.z_hold,
             )
-            for k in range(self.settings.context_episodes + 1):
+            for k in range(0 if curve else episodes, episodes + 1):
                 posterior = infer(agent, [trial[:k] for trial in trials])
                 returns, means = self._act(agent, posterior, rng)
-                curve.append(returns)
-        return OnlineResult(np.stack(curve), means)
+                found.append(returns)
+        return OnlineResult(np.stack(found), means)
 
     def offline(self, agent: Agent, data: Replay, seed: int) -> OfflineResult:
         """As many transitions as K episodes have, drawn from all of each task's offline data."""

@@ -17,7 +17,7 @@ import torch
 from export.atomic import write_atomically
 from sim.rollout import random_return
 from train.checkpoint import read_facts
-from train.evaluate import Evaluator, OfflineResult, OnlineResult
+from train.evaluate import Evaluator
 from train.phases import averaged_agent, offline_agent
 from train.replay import Replay
 from train.run import Run
@@ -119,9 +119,7 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         for name, (agent, updates, steps) in agents.items():
             advance(len(phases), len(agents))
             seed = run.config.seed
-            online = evaluator.online(agent, seed)
-            offline = evaluator.offline(agent, held_out, seed)
-            phases[name] = _result(online, offline, updates, steps)
+            phases[name] = measure(evaluator, agent, held_out, seed, updates, steps)
         advance(len(phases), len(agents))
     finally:
         evaluator.close()
@@ -134,6 +132,22 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         decoder=decoder_error(agents["before"][0], held_out, run.config.seed),
         random=random_return(run.family, run.dataset.test_tasks, seeds),
         scripted=_scripted(run, seeds),
+    )
+
+
+def measure(
+    evaluator: Evaluator, agent: Agent, held_out: Replay, seed: int, updates: int, steps: int
+) -> PhaseResult:
+    """Adaptation from own exploration and from offline contexts, by the same seed for everyone."""
+    online = evaluator.online(agent, seed)
+    offline = evaluator.offline(agent, held_out, seed)
+    return PhaseResult(
+        curve=online.curve.tolist(),
+        offline_returns=offline.returns.tolist(),
+        online_embeddings=online.embeddings.tolist(),
+        offline_embeddings=offline.embeddings.tolist(),
+        updates=updates,
+        steps=steps,
     )
 
 
@@ -189,17 +203,6 @@ def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
             facts = read_facts(path)
             found[name] = (averaged_agent(run, path), int(facts["updates"]), int(facts["steps"]))
     return found
-
-
-def _result(online: OnlineResult, offline: OfflineResult, updates: int, steps: int) -> PhaseResult:
-    return PhaseResult(
-        curve=online.curve.tolist(),
-        offline_returns=offline.returns.tolist(),
-        online_embeddings=online.embeddings.tolist(),
-        offline_embeddings=offline.embeddings.tolist(),
-        updates=updates,
-        steps=steps,
-    )
 
 
 def _scripted(run: Run, seeds: np.ndarray) -> float | None:

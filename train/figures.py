@@ -57,7 +57,7 @@ MOST_LABELS = 12  # tasks that can be numbered in a panel and still be read
 
 def return_bars(evaluation: Evaluation) -> Figure:
     """Mean return on the held-out tasks by source of context; a dot for each task."""
-    figure, (axes,) = _figure(7.6, 3.7)
+    figure, (axes,) = bare_figure(7.6, 3.7)
     dots = _returns_by_task(evaluation)
     returns = evaluation.returns
     bars = [(name, value) for name in BARS if (value := returns[name]) is not None]
@@ -108,7 +108,7 @@ def return_bars(evaluation: Evaluation) -> Figure:
 
 def adaptation_curve(evaluation: Evaluation) -> Figure:
     """Return by number of context episodes, with the bootstrap interval of the mean over tasks."""
-    figure, (axes,) = _figure(7.6, 3.9)
+    figure, (axes,) = bare_figure(7.6, 3.9)
     for name, (label, colour, marker) in PHASES.items():
         if name not in evaluation.phases:
             continue
@@ -129,19 +129,18 @@ def adaptation_curve(evaluation: Evaluation) -> Figure:
     axes.margins(x=0.04, y=0.08)
     axes.set_xlabel("episodes of own exploration in the context")
     axes.set_ylabel("return (up is better)")
-    _legend_above(figure, axes.get_legend_handles_labels()[0])
+    legend_above(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
 def embeddings(evaluation: Evaluation) -> Figure:
     """Posterior means of offline contexts and of contexts from own exploration, task by task."""
     names = [name for name in ("before", "after") if name in evaluation.phases]
-    figure, panels = _figure(7.6, 4.3 if len(names) == 2 else 4.8, len(names))
-    order = _along_first_component(evaluation.phases["before"])
-    colours = colormaps["viridis"](np.linspace(0.18, 0.92, len(order)))[np.argsort(order)]
+    figure, panels = bare_figure(7.6, 4.3 if len(names) == 2 else 4.8, len(names))
+    colours = task_colours(evaluation.phases["before"])
     for axes, name in zip(panels, names, strict=True):
         phase = evaluation.phases[name]
-        _embedding_panel(axes, phase, colours)
+        embedding_panel(axes, phase, colours)
         axes.set_title(
             f"{PHASES[name][0]}: shift {number(shift(phase).relative)} × spread of tasks",
             color=INK,
@@ -153,11 +152,18 @@ def embeddings(evaluation: Evaluation) -> Figure:
         return Line2D([], [], color=MUTED, marker=marker, ls="", markersize=7, label=label)
 
     line = Line2D([], [], color=MUTED, lw=1.3, label="the same task")
-    _legend_above(figure, [mark("o", "offline context"), mark("^", "own exploration"), line])
+    legend_above(figure, [mark("o", "offline context"), mark("^", "own exploration"), line])
     return figure
 
 
-def _embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
+def task_colours(phase: PhaseResult) -> Floats:
+    """A colour for each task, `(task, 4)`, in the order in which the posteriors lie."""
+    order = _along_first_component(phase)
+    return colormaps["viridis"](np.linspace(0.18, 0.92, len(order)))[np.argsort(order)]
+
+
+def embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
+    """One phase's posterior means on their principal plane, a line between a task's centroids."""
     offline, online, shares = _principal_plane(phase)
     for task, colour in enumerate(colours):
         for points, marker in ((offline[task], "o"), (online[task], "^")):
@@ -206,7 +212,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     return f'{opening} role="img" aria-label="{description}">{rest}'
 
 
-def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+def bare_figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
     """A bare figure, inches, outside pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=SURFACE)
     FigureCanvasAgg(figure)
@@ -222,7 +228,7 @@ def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[
     return figure, grid
 
 
-def _legend_above(figure: Figure, handles: list) -> None:
+def legend_above(figure: Figure, handles: list) -> None:
     columns = len(handles) if len(handles) <= 3 else 2
     figure.legend(
         handles=handles,

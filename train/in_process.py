@@ -25,6 +25,8 @@ def train_in_process(
     *,
     true_rewards: bool,
     on_update: Callable[[int], None] = lambda _: None,
+    on_caught_up: Callable[[SelfSupervisedPhase], None] = lambda _: None,
+    trials_at_once: int = TRIALS_AT_ONCE,
 ) -> SelfSupervisedPhase:
     """Run phase 2 to `self_supervised.updates`, continuing from its own checkpoint.
 
@@ -33,17 +35,21 @@ def train_in_process(
     Args:
         true_rewards: label exploration with the family's reward (the oracle), not the decoder's.
         checkpoint: where to save and to continue from; its stem names the curves.
+        on_caught_up: told the phase each time that it has learned all it may from its data, before
+            more is collected. Not told at the end.
+        trials_at_once: how many robots explore side by side; also how much data comes at a time.
     """
     phase = SelfSupervisedPhase(run, true_rewards=true_rewards)
     if checkpoint.exists():
         phase.restore(checkpoint)
         on_update(phase.updates)
     settings = run.config.self_supervised
-    simulator = run.family.simulator(TRIALS_AT_ONCE)
+    simulator = run.family.simulator(trials_at_once)
     try:
         with Curves(run.curves / checkpoint.stem) as curves:
             while phase.updates < settings.updates:
                 if phase.updates >= phase.allowed_updates and not phase.full:
+                    on_caught_up(phase)
                     _collect(run, phase, simulator)
                     continue
                 curves.add(phase.updates, phase.update())

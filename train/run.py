@@ -1,7 +1,7 @@
 """A run's folder and what is built from its configuration.
 
 RUN/config.yaml      the resolved configuration
-RUN/checkpoints/     offline, self-supervised and oracle .safetensors
+RUN/checkpoints/     offline, self-supervised, oracle, meta-bc and pearl .safetensors
 RUN/bundles/         `latest.bundle`, the one published last
 RUN/tensorboard/     learning curves
 RUN/report.html      figures and numbers
@@ -102,7 +102,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     known = folder / "config.yaml"
     if known.exists():
         before = settings.load(RunConfig, known)
-        changed = _first_difference(before.model_dump(), config.model_dump())
+        changed = first_difference(before.model_dump(), config.model_dump())
         if changed is not None:
             raise RunError(
                 f"{folder} holds a run with another {changed}; "
@@ -124,7 +124,7 @@ def filled_replay(agent: Agent, data: list[list[LabelledEpisode]]) -> Replay:
     return replay
 
 
-def _first_difference(before: dict, after: dict, above: str = "") -> str | None:
+def first_difference(before: dict, after: dict, above: str = "") -> str | None:
     """The first key whose value changed; the robot's section may change freely."""
     for key in before:
         if not above and key == "robot":
@@ -132,7 +132,7 @@ def _first_difference(before: dict, after: dict, above: str = "") -> str | None:
         where = f"{above}{key}"
         old, new = before[key], after[key]
         if isinstance(old, dict) and isinstance(new, dict):
-            inner = _first_difference(old, new, f"{where}.")
+            inner = first_difference(old, new, f"{where}.")
             if inner is not None:
                 return inner
         elif old != new:

@@ -1,0 +1,135 @@
+"""`fieldtune study`: settings in, jobs run, page out; what a person sees meanwhile."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from robot import settings
+from robot.settings import ConfigError
+from train.conclusions import number
+from train.config import RunConfig
+from train.console import Advance, progress
+from train.presets import Preset
+from train.presets import overrides as preset_overrides
+from train.study.page import write_page
+from train.study.plan import Job, Study
+from train.study.run import OnLook, open_study, run_study
+from train.study.runners import RunnerName, make_runner
+from train.study.summary import Row
+
+
+def run_command_line(
+    family: str,
+    overrides: Sequence[str],
+    *,
+    seeds: int,
+    preset: str,
+    folder: Path,
+    config: Path,
+    runner_name: str,
+    slots: int | None,
+) -> None:
+    """Run or resume the study in `folder` and print its table.
+
+    Raises:
+        ConfigError, StudyError, RunnerError: with what to change; nothing was begun.
+    """
+    _known("--preset", preset, get_args(Preset))
+    _known("--runner", runner_name, get_args(RunnerName))
+    chosen = [f"data.path={folder / 'data'}", *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
+    loaded = settings.load(RunConfig, config, overrides=chosen)
+    if loaded.family != family:
+        raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")
+    study = Study(config=loaded, seeds=seeds)
+    open_study(folder, study)
+    runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
+    try:
+        with _watching() as look:
+            run_study(folder, seeds, runner, look)
+    finally:
+        runner.close()
+    said = ["fieldtune", "study", family, "--preset", preset, "--seeds", str(seeds), *overrides]
+    _print(write_page(folder, study, shlex.join(said)))
+    Console().print(f"page: {folder / 'README.md'}", highlight=False)
+
+
+def _known(option: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{option} is {value!r}: expected one of {', '.join(allowed)}")
+
+
+def _print(table: Sequence[Row]) -> None:
+    shown = Table("held-out tasks", "return, IQM", "interval", "gap closed")
+    for row in table:
+        closed = row.gap_closed
+        shown.add_row(
+            row.name,
+            number(row.iqm.value),
+            f"{number(row.iqm.low)} to {number(row.iqm.high)}",
+            "" if closed is None else f"{closed.value:.2f} ({closed.low:.2f} to {closed.high:.2f})",
+        )
+    Console().print(shown)
+
+
+@contextmanager
+def _watching() -> Iterator[OnLook]:
+    """A bar for the jobs and one for each that runs; a line now and then without a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        with progress("study", "jobs") as advance:
+            yield _lines(advance)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, refresh_per_second=2) as bars:
+        whole = bars.add_task("study, jobs", total=1)
+        shown: dict[Job, TaskID] = {}
+
+        def look(everything: list[Job], running: list[Job]) -> None:
+            done = sum(job.done for job in everything)
+            bars.update(whole, completed=done, total=len(everything))
+            for job in [job for job in shown if job not in running]:
+                bars.remove_task(shown.pop(job))
+            for job in running:
+                if job not in shown:
+                    shown[job] = bars.add_task(job.title, total=1)
+                reached, total = _reached(job)
+                bars.update(shown[job], completed=reached, total=total)
+
+        yield look
+
+
+def _lines(advance: Advance) -> OnLook:
+    """Progress for a log: the jobs done, and how far each of those running has come."""
+
+    def look(everything: list[Job], running: list[Job]) -> None:
+        notes = (f"{job.title} {100 * _share(job):.0f} %" for job in running)
+        advance(sum(job.done for job in everything), len(everything), "; ".join(notes))
+
+    return look
+
+
+def _share(job: Job) -> float:
+    done, total = _reached(job)
+    return done / total
+
+
+def _reached(job: Job) -> tuple[int, int]:
+    """What a job says of itself; nothing yet where it has only begun."""
+    try:
+        done, total = job.progress.read_text().split()
+        return int(done), max(int(total), 1)
+    except (OSError, ValueError):
+        return 0, 1

@@ -1,0 +1,101 @@
+"""A study's figures: return by reward-free steps, and the posterior shift before and after.
+
+Pure functions of results; the look is `train.figures`'.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from train.conclusions import number, shift
+from train.figures import (
+    AFTER,
+    BEFORE,
+    INK,
+    MUTED,
+    OFFLINE,
+    ORACLE,
+    REFERENCE,
+    bare_figure,
+    embedding_panel,
+    legend_above,
+    task_colours,
+)
+from train.study.plan import Method
+from train.study.summary import Results, curve, iqm, offline, online
+
+PHASE_2 = {
+    "trained": ("self-labelled, encoder trained", AFTER, "s"),
+    "frozen": ("self-labelled, encoder frozen (the paper's)", BEFORE, "o"),
+    "oracle": ("oracle: true rewards", ORACLE, "^"),
+}
+DPI = 160
+
+
+def returns_by_steps(results: Results, random: float) -> Figure:
+    """IQM of the return by reward-free steps for each method, with bootstrap intervals.
+
+    Args:
+        random: return of random actions, drawn for scale where it is not far below everything.
+    """
+    figure, (axes,) = bare_figure(8.4, 4.6)
+    furthest = 0.0
+    for method, (label, colour, marker) in PHASE_2.items():
+        found = curve(results, method)  # type: ignore[arg-type]
+        x, furthest = np.array(found.steps) / 1000, max(furthest, found.steps[-1] / 1000)
+        low, high = ([getattr(e, side) for e in found.iqm] for side in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        values = [estimate.value for estimate in found.iqm]
+        axes.plot(x, values, color=colour, marker=marker, markersize=6, lw=2, label=label)
+    levels = {
+        "offline context, before phase 2": (
+            iqm(offline(results["offline"])).value,
+            OFFLINE,
+            (5, 3),
+        ),
+        "meta-behaviour cloning": (iqm(online(results["meta-bc"])).value, MUTED, (1, 2)),
+        "PEARL on the static data": (iqm(online(results["pearl"])).value, INK, (3, 1, 1, 1)),
+        "random actions": (random, REFERENCE, (1, 4)),
+    }
+    for label, (value, colour, dashes) in levels.items():
+        axes.axhline(value, color=colour, lw=1.5, ls=(0, dashes), label=label)
+    axes.set_xlim(0, furthest * 1.02)
+    axes.set_xlabel("reward-free steps, thousands (the oracle's have rewards)")
+    axes.set_ylabel("return on held-out tasks, IQM")
+    legend_above(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def posterior_shift(results: Results, seed: int = 0) -> Figure:
+    """Posterior means of offline contexts and of own exploration: before, frozen, trained."""
+    shown: tuple[Method, ...] = ("offline", "frozen", "trained")
+    titles = ("before phase 2", "after, encoder frozen", "after, encoder trained")
+    phases = [results[method][seed].final for method in shown]
+    figure, panels = bare_figure(11.4, 4.6, len(shown))
+    colours = task_colours(phases[0])
+    for axes, phase, title in zip(panels, phases, titles, strict=True):
+        embedding_panel(axes, phase, colours)
+        axes.set_title(
+            f"{title}: shift {number(shift(phase).relative)} × spread",
+            color=INK,
+            fontsize=10.5,
+            loc="left",
+        )
+
+    def mark(marker: str, label: str) -> Line2D:
+        return Line2D([], [], color=MUTED, marker=marker, ls="", markersize=7, label=label)
+
+    line = Line2D([], [], color=MUTED, lw=1.3, label="the same task")
+    legend_above(figure, [mark("o", "offline context"), mark("^", "own exploration"), line])
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,209 @@
+"""One job of a study, in a process of its own: `python -m train.study.job STUDY NAME [SEED]`.
+
+Goes on from its own checkpoint, writes its result when it is done, and ends when the process that
+started it is gone (its standard input closes), so that a killed study leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from export.atomic import write_atomically
+from robot import settings
+from sim.rollout import random_return
+from train.checkpoint import read_facts
+from train.collect import collect
+from train.evaluate import Evaluator
+from train.evaluation import (
+    REFERENCE_SEEDS,
+    DecoderError,
+    PhaseResult,
+    decoder_error,
+    measure,
+)
+from train.in_process import train_in_process
+from train.offline import train_offline
+from train.phases import averaged_agent
+from train.run import Run, open_run
+from train.self_supervised import SelfSupervisedPhase
+from train.smac import Agent
+from train.study.plan import DATA, PHASE_2, Job, Study
+
+POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
+TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks
+REPORT_EVERY_S = 1.0
+
+
+class Point(msgspec.Struct, frozen=True):
+    """On the way: return after K context episodes, `(task, repeat)`, once `steps` were learned."""
+
+    steps: int
+    updates: int
+    returns: list[list[float]]
+
+
+class JobResult(msgspec.Struct, frozen=True):
+    """What one method with one seed came to, on the held-out tasks.
+
+    `cpu_s` is this process's time alone, of the attempt that finished it. `decoder` and `random`
+    are the offline phase's to say.
+    """
+
+    name: str
+    seed: int
+    final: PhaseResult
+    points: list[Point]
+    cpu_s: float
+    decoder: DecoderError | None = None
+    random: float | None = None
+
+
+def run_job(job: Job) -> None:
+    """Do `job`, unless it is done."""
+    if job.done:
+        return
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    study = settings.load(Study, job.study / "study.yaml")
+    if job.seed is None:
+        _make_data(job, study)
+        return
+    config = study.config.model_copy(update={"seed": job.seed})
+    run = open_run(config, job.folder)
+    report = _Report(job.progress)
+    work = _phase_2 if job.name in PHASE_2 else _offline
+    result = work(job, run, report)
+    write_atomically(job.result, msgspec.json.format(msgspec.json.encode(result)))
+
+
+def _make_data(job: Job, study: Study) -> None:
+    report = _Report(job.progress)
+    if not Path(study.config.data.path).exists():  # else made before a kill, or by the user
+        collect(study.config, lambda done, total, _: report(done, total))
+    facts = {"name": DATA, "path": study.config.data.path}
+    write_atomically(job.result, msgspec.json.encode(facts))
+
+
+def _offline(job: Job, run: Run, report: _Report) -> JobResult:
+    """Phase 1 of SMAC or of a baseline, and what adaptation gives after it."""
+    updates = run.config.offline.updates
+    learner = train_offline(
+        run,
+        method="smac" if job.name == "offline" else job.name,  # type: ignore[arg-type]
+        on_update=lambda done: report(done, updates),
+    )
+    ours = job.name == "offline"
+    agent = learner.agent
+    return JobResult(
+        name=job.name,
+        seed=run.config.seed,
+        final=_measured(run, agent, updates, 0),
+        points=[],
+        cpu_s=time.process_time(),
+        decoder=_decoder_error(run, agent) if ours else None,
+        random=_random(run) if ours else None,
+    )
+
+
+def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
+    """Phase 2, with its points; they are kept in its checkpoints, so that a kill costs none."""
+    encoder = "frozen" if job.name == "frozen" else "trained"
+    phase = run.config.self_supervised.model_copy(update={"encoder": encoder})
+    run = replace(run, config=run.config.model_copy(update={"self_supervised": phase}))
+    checkpoint = run.folder / "checkpoints" / f"{job.name}.safetensors"
+    evaluator = _evaluator(run)
+
+    def look(now: SelfSupervisedPhase) -> None:
+        points: list = now.facts.setdefault("points", [])  # type: ignore[assignment]
+        if now.steps >= (len(points) + 1) * phase.steps / POINTS:
+            found = evaluator.online(now.average, run.config.seed, curve=False)
+            points.append([now.steps, now.updates, found.curve[-1].tolist()])
+            now.save(checkpoint)
+
+    try:
+        train_in_process(
+            run,
+            checkpoint,
+            true_rewards=job.name == "oracle",
+            on_update=lambda done: report(done, phase.updates),
+            on_caught_up=look,
+            trials_at_once=TRIALS_AT_ONCE,
+        )
+    finally:
+        evaluator.close()
+    facts = read_facts(checkpoint)
+    agent = averaged_agent(run, checkpoint)
+    final = _measured(run, agent, int(facts["updates"]), int(facts["steps"]))
+    points = [Point(*point) for point in facts.get("points", [])][: POINTS - 1]
+    last = Point(final.steps, final.updates, final.curve[-1])
+    return JobResult(job.name, run.config.seed, final, [*points, last], time.process_time())
+
+
+def _measured(run: Run, agent: Agent, updates: int, steps: int) -> PhaseResult:
+    evaluator = _evaluator(run)
+    try:
+        return measure(
+            evaluator, agent, run.held_out_replay(agent), run.config.seed, updates, steps
+        )
+    finally:
+        evaluator.close()
+
+
+def _evaluator(run: Run) -> Evaluator:
+    return Evaluator(
+        run.family,
+        run.dataset.test_tasks,
+        run.config.evaluation,
+        run.config.robot.exploration.z_hold.value,
+    )
+
+
+def _decoder_error(run: Run, agent: Agent) -> DecoderError:
+    return decoder_error(agent, run.held_out_replay(agent), run.config.seed)
+
+
+def _random(run: Run) -> float:
+    seeds = np.arange(REFERENCE_SEEDS, dtype=np.int64)
+    return random_return(run.family, run.dataset.test_tasks, seeds)
+
+
+class _Report:
+    """Leaves `done total` in a file now and then; losing it loses nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._last = path, -float("inf")
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, done: int, total: int) -> None:
+        if done < total and time.monotonic() - self._last < REPORT_EVERY_S:
+            return
+        self._last = time.monotonic()
+        self._path.write_text(f"{done} {total}")
+
+
+def end_with_parent() -> None:
+    """End this process at once when its standard input closes: checkpoints make that harmless."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(130)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    folder, name, *seed = sys.argv[1:]
+    end_with_parent()
+    run_job(Job(Path(folder), name, int(seed[0]) if seed else None))
+
+
+if __name__ == "__main__":
+    main()

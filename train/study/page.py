@@ -1,0 +1,174 @@
+"""A study's page: `README.md` with its table, beside its figures and `metrics.json`.
+
+Assembles; measures nothing. Numbers come from `train.study.summary` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from export.atomic import write_atomically
+from train.conclusions import LEVEL, number, percent
+from train.evaluation import EvaluationError
+from train.study import figures
+from train.study.plan import PHASE_2, Method, Study
+from train.study.summary import (
+    Curve,
+    Estimate,
+    Results,
+    Row,
+    curve,
+    load_results,
+    rows,
+    shifts,
+)
+
+FIGURES = ("returns.png", "shift.png")
+SHIFT_NAMES: dict[Method, str] = {
+    "offline": "before phase 2",
+    "frozen": "after, encoder frozen",
+    "trained": "after, encoder trained",
+    "oracle": "oracle",
+}
+
+
+def write_page(folder: Path, study: Study, command: str) -> list[Row]:
+    """Write README.md, metrics.json and the figures into the study's folder; return the table.
+
+    Args:
+        command: what a reader types to get the same.
+    """
+    results = load_results(folder, study.seeds)
+    table = rows(results)
+    curves = {method: curve(results, method) for method in PHASE_2}
+    random = results["offline"][0].random
+    if random is None:
+        raise EvaluationError(f"{folder}: seed 0's phase 1 says nothing of random actions")
+    drawn = (figures.returns_by_steps(results, random), figures.posterior_shift(results))
+    for name, figure in zip(FIGURES, drawn, strict=True):
+        write_atomically(folder / name, figures.png(figure))
+    write_atomically(folder / "README.md", _page(study, results, table, curves, command).encode())
+    metrics = {
+        "family": study.config.family,
+        "seeds": study.seeds,
+        "rows": [asdict(row) for row in table],
+        "curves": {method: asdict(found) for method, found in curves.items()},
+        "shift": shifts(results),
+        "random": random,
+    }
+    write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    return table
+
+
+def _page(
+    study: Study, results: Results, table: Sequence[Row], curves: dict[Method, Curve], command: str
+) -> str:
+    first = results["offline"][0]
+    tasks, repeats = len(first.final.offline_returns), len(first.final.offline_returns[0])
+    episodes = len(first.final.curve) - 1
+    random = first.random
+    decoders = [r.decoder.explained for r in results["offline"] if r.decoder is not None]
+    seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
+    lines = [
+        f"# Study of {study.config.family}",
+        "",
+        "```bash",
+        command,
+        "```",
+        "",
+        f"{seeds}; {tasks} held-out tasks, {repeats} repeats each; {episodes} episodes of own "
+        "exploration with true rewards, then the one that counts. Interquartile mean over (seed, "
+        f"task) with its {percent(LEVEL)} bootstrap interval.",
+        "",
+        "| context and method | return, IQM | mean by seed | gap closed |",
+        "|---|---|---|---|",
+        *(_line(row) for row in table),
+        f"| random actions | {'–' if random is None else number(random)} | | |",
+        "",
+        "*Gap closed* is (after − before) / (oracle − before) of the means. All methods learn from "
+        "the same dataset; seeds differ in initial weights, draws and exploration.",
+        "",
+        f"![Return by reward-free steps]({FIGURES[0]})",
+        "",
+        "## By reward-free steps",
+        "",
+        "| steps | " + " | ".join(figures.PHASE_2[m][0] for m in PHASE_2) + " |",
+        "|---|" + "---|" * len(PHASE_2),
+        *_steps(curves),
+        "",
+        "Each cell: IQM of the return, and the share of the gap that was closed.",
+        "",
+        "## Why: the posterior before and after",
+        "",
+        f"![Posterior means]({FIGURES[1]})",
+        "",
+        "Distance between a task's contexts from own exploration and from offline data, in spreads "
+        "of tasks: "
+        + "; ".join(
+            f"{SHIFT_NAMES[m]} {s:.2f}" for m, s in shifts(results).items() if m in SHIFT_NAMES
+        )
+        + ". The decoder explains "
+        + ", ".join(percent(value) for value in decoders)
+        + " of the variance of held-out tasks' rewards.",
+        "",
+        "## Cost",
+        "",
+        "| job | updates | CPU minutes of the attempt that finished, mean |",
+        "|---|---|---|",
+        *(_cost(method, results) for method in results),
+        "",
+        "## Settings",
+        "",
+        "```yaml",
+        _settings(study),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    by_seed = ", ".join(number(value) for value in row.by_seed)
+    closed = "" if row.gap_closed is None else _share(row.gap_closed)
+    return f"| {row.name} | {_estimate(row.iqm)} | {by_seed} | {closed} |"
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def _share(found: Estimate) -> str:
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+
+
+def _steps(curves: dict[Method, Curve]) -> list[str]:
+    longest = max(len(found.steps) for found in curves.values())
+    lines = []
+    for index in range(longest):
+        known = [c for c in curves.values() if index < len(c.steps)]
+        cells = [
+            f"{number(c.iqm[index].value)} ({c.gap_closed[index].value:.2f})".replace("-", "−")
+            if index < len(c.steps)
+            else ""
+            for c in curves.values()
+        ]
+        lines.append(f"| {known[0].steps[index]:,.0f} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cost(method: Method, results: Results) -> str:
+    found = results[method]
+    minutes = sum(result.cpu_s for result in found) / len(found) / 60
+    return f"| {method} | {found[0].final.updates:,} | {minutes:.1f} |"
+
+
+def _settings(study: Study) -> str:
+    """The configuration without the robot's section and the machine's paths."""
+    settings = study.config.model_dump(mode="json", exclude={"robot": True, "data": {"path"}})
+    settings["robot"] = {"exploration": study.config.robot.exploration.model_dump(mode="json")}
+    return yaml.safe_dump(settings, sort_keys=False).rstrip()

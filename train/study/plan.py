@@ -1,0 +1,89 @@
+"""What a study consists of: its folder, its methods and the order of its jobs.
+
+STUDY/study.yaml          what was asked for; the same command goes on, another is refused
+STUDY/data/               the dataset that every seed and method learns from
+STUDY/seed-N/             one run a seed: checkpoints/, results/JOB.json, logs/JOB.log
+STUDY/README.md, *.png    table and figures
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from train.config import RunConfig
+
+Method = Literal["offline", "trained", "frozen", "oracle", "meta-bc", "pearl"]
+METHODS: tuple[Method, ...] = get_args(Method)
+PHASE_2: tuple[Method, ...] = ("trained", "frozen", "oracle")  # each starts from `offline`
+DATA = "collect"
+
+
+class Study(BaseModel):
+    """What was asked for. Every seed has `config`, but for its own seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: RunConfig
+    seeds: int = Field(3, ge=1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process's work: the data (`seed` None), or one method with one seed."""
+
+    study: Path
+    name: str
+    seed: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.study if self.seed is None else self.study / f"seed-{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        """There when the job is done, and not before."""
+        return self.folder / "results" / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "logs" / f"{self.name}.log"
+
+    @property
+    def progress(self) -> Path:
+        """`done total`, for whoever watches."""
+        return self.folder / "logs" / f"{self.name}.progress"
+
+    @property
+    def title(self) -> str:
+        return self.name if self.seed is None else f"seed {self.seed}: {self.name}"
+
+    @property
+    def done(self) -> bool:
+        return self.result.exists()
+
+    @property
+    def needs(self) -> tuple[Job, ...]:
+        """The jobs whose files this one reads."""
+        if self.seed is None:
+            return ()
+        first: str = "offline" if self.name in PHASE_2 else DATA
+        return (Job(self.study, first, None if first == DATA else self.seed),)
+
+
+def jobs(study: Path, seeds: int) -> list[Job]:
+    """Every job, those that others wait for first."""
+    each = [Job(study, method, seed) for method in METHODS for seed in range(seeds)]
+    return [Job(study, DATA), *each]
+
+
+def ready(all_jobs: list[Job], begun: set[Job]) -> list[Job]:
+    """Jobs that may begin now."""
+    return [
+        job
+        for job in all_jobs
+        if job not in begun and not job.done and all(need.done for need in job.needs)
+    ]

@@ -1,0 +1,99 @@
+"""Running a study: its jobs in their order, as many at once as the runner has room for.
+
+Knows jobs by their files alone: one is done when its result is there. So a study that was killed
+goes on where it was, and one that is done is only read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from robot import settings
+from train.run import first_difference
+from train.study.plan import Job, Study, jobs, ready
+from train.study.runners import Handle, Runner
+
+LOOK_EVERY_S = 0.5
+LOG_LINES = 6
+
+OnLook = Callable[[list[Job], list[Job]], None]
+"""Told all jobs, and those running, again and again."""
+
+
+class StudyError(Exception):
+    """The study cannot go on. The message says which job, what it said and the cure."""
+
+
+def open_study(folder: Path, study: Study) -> None:
+    """Create the study's folder, or check that what is there was asked for in the same way.
+
+    More seeds may be asked for than before.
+
+    Raises:
+        StudyError: the folder holds another study.
+    """
+    known = folder / "study.yaml"
+    if known.exists():
+        before = settings.load(Study, known)
+        changed = first_difference(before.config.model_dump(), study.config.model_dump())
+        if changed is not None:
+            raise StudyError(
+                f"{folder} holds a study with another {changed}; give the new one a folder of its "
+                "own with --out"
+            )
+        if before.seeds >= study.seeds:
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.dump(study, known)
+
+
+def run_study(folder: Path, seeds: int, runner: Runner, on_look: OnLook) -> None:
+    """Run every job that is not done.
+
+    Raises:
+        StudyError: a job failed (the others were let finish), or the study runs elsewhere already.
+    """
+    everything = jobs(folder, seeds)
+    running: dict[Job, Handle] = {}
+    begun: set[Job] = set()
+    failed: list[Job] = []
+    with _alone(folder):
+        try:
+            while True:
+                for job in [j for j, handle in running.items() if handle.poll() is not None]:
+                    running.pop(job)
+                    if not job.done:
+                        failed.append(job)
+                for job in ready(everything, begun)[: runner.slots - len(running)]:
+                    running[job] = runner.start(job)
+                    begun.add(job)
+                on_look(everything, list(running))
+                if not running:
+                    break
+                time.sleep(LOOK_EVERY_S)
+        finally:
+            for handle in running.values():
+                handle.stop()
+    if failed:
+        raise StudyError("\n".join(_last_words(job) for job in failed))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process a study; the lock goes when the process does, however it ends."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(f"{folder}: another process is running this study") from None
+        yield
+
+
+def _last_words(job: Job) -> str:
+    said = job.log.read_text(errors="replace").splitlines() if job.log.exists() else []
+    last = "\n  ".join(said[-LOG_LINES:])
+    return f"{job.title} failed; the end of {job.log}:\n  {last}"

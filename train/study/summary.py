@@ -1,0 +1,162 @@
+"""What a study's results come to: interquartile means, bootstrap intervals, gap closed.
+
+Pure functions of job results. Every statistic is over (seed, task) cells, each the mean of its
+repeats; methods are compared cell by cell. Sources: Agarwal et al. 2021 (arXiv 2108.13264) for the
+interquartile mean, ALGORITHM.md for the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from train.conclusions import LEVEL, over_tasks, shift
+from train.evaluation import EvaluationError
+from train.study.job import JobResult
+from train.study.plan import METHODS, Job, Method
+
+Floats = NDArray[np.float64]
+Results = dict[Method, list[JobResult]]
+
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic and its bootstrap interval at `LEVEL`."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `gap_closed` where the method is there to close it."""
+
+    name: str
+    iqm: Estimate
+    by_seed: list[float]
+    gap_closed: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Return by reward-free steps: mean over seeds of what was learned from, IQM of the return."""
+
+    steps: list[float]
+    iqm: list[Estimate]
+    gap_closed: list[Estimate]
+
+
+def load_results(folder: Path, seeds: int) -> Results:
+    """Every method's results, seed by seed.
+
+    Raises:
+        EvaluationError: one is missing or something else.
+    """
+
+    def load(method: Method, seed: int) -> JobResult:
+        path = Job(folder, method, seed).result
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=JobResult)
+        except (OSError, msgspec.DecodeError) as error:
+            raise EvaluationError(f"{path}: no result of a study's job ({error})") from error
+
+    return {method: [load(method, seed) for seed in range(seeds)] for method in METHODS}
+
+
+def online(results: Sequence[JobResult]) -> Floats:
+    """Return after K episodes of own exploration, `(seed, task)`."""
+    return np.stack([over_tasks(result.final.curve[-1]) for result in results])
+
+
+def offline(results: Sequence[JobResult]) -> Floats:
+    """Return with contexts from offline data, `(seed, task)`."""
+    return np.stack([over_tasks(result.final.offline_returns) for result in results])
+
+
+def rows(results: Results) -> list[Row]:
+    """The table, best source of context first."""
+    before, oracle = online(results["offline"]), online(results["oracle"])
+
+    def row(name: str, cells: Floats, gap: bool = False) -> Row:
+        closed = gap_closed(before, cells, oracle) if gap else None
+        return Row(name, iqm(cells), cells.mean(axis=1).tolist(), closed)
+
+    return [
+        row("SMAC, offline context: the ceiling that hides the shift", offline(results["offline"])),
+        row("SMAC, own exploration, before phase 2", before),
+        row("after phase 2, self-labelled, encoder trained", online(results["trained"]), gap=True),
+        row("after phase 2, self-labelled, encoder frozen", online(results["frozen"]), gap=True),
+        row("after phase 2 with true rewards: the oracle", oracle),
+        row("meta-behaviour cloning, own exploration", online(results["meta-bc"])),
+        row("meta-behaviour cloning, offline context", offline(results["meta-bc"])),
+        row("PEARL on the static data, own exploration", online(results["pearl"])),
+        row("PEARL on the static data, offline context", offline(results["pearl"])),
+    ]
+
+
+def curve(results: Results, method: Method) -> Curve:
+    """`method`'s return by reward-free steps; before phase 2 is at 0."""
+    before, oracle = online(results["offline"]), online(results["oracle"])
+    points = [result.points for result in results[method]]
+    steps, returns = [0.0], [before]
+    for column in zip(*points, strict=True):
+        steps.append(float(np.mean([point.steps for point in column])))
+        returns.append(np.stack([over_tasks(point.returns) for point in column]))
+    return Curve(
+        steps, [iqm(cells) for cells in returns], [gap_closed(before, c, oracle) for c in returns]
+    )
+
+
+def shifts(results: Results) -> dict[Method, float]:
+    """By method: how far own contexts land from offline ones, in spreads of tasks, over seeds."""
+    return {
+        method: float(np.mean([shift(result.final).relative for result in found]))
+        for method, found in results.items()
+    }
+
+
+def iqm(cells: ArrayLike) -> Estimate:
+    """Interquartile mean over all `(seed, task)`."""
+
+    def statistic(values: Floats, axis: int = -1) -> Floats:
+        return stats.trim_mean(values, 0.25, axis=axis)
+
+    return _estimate(statistic, [np.asarray(cells, dtype=np.float64).ravel()])
+
+
+def gap_closed(before: Floats, after: Floats, oracle: Floats) -> Estimate:
+    """(after − before) / (oracle − before) of the means over `(seed, task)`, paired by cell."""
+
+    def statistic(b: Floats, a: Floats, o: Floats, axis: int = -1) -> Floats:
+        low = b.mean(axis=axis)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (a.mean(axis=axis) - low) / (o.mean(axis=axis) - low)
+
+    return _estimate(statistic, [before.ravel(), after.ravel(), oracle.ravel()])
+
+
+def _estimate(statistic: Callable[..., Floats], samples: list[Floats]) -> Estimate:
+    """Percentile bootstrap; the same samples give the same interval."""
+    value = float(statistic(*samples))
+    if len(samples[0]) < 2:
+        return Estimate(value, value, value)
+    found = stats.bootstrap(
+        samples,
+        statistic,
+        paired=len(samples) > 1,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return Estimate(value, float(found.low), float(found.high))
