@@ -20,7 +20,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from export.atomic import write_atomically
-from train.smac import Agent, Smac
+from train.learner import Learner
+from train.smac import Agent
 
 FORMAT = "fieldtune-checkpoint-1"
 AGENT, AVERAGE = "agent.", "array.average."
@@ -39,7 +40,7 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, learner: Smac, rng: np.random.Generator, progress: Progress
+    path: Path, learner: Learner, rng: np.random.Generator, progress: Progress
 ) -> None:
     """Write atomically: a kill leaves the old file or the new one, never half of either."""
     tensors: dict[str, Tensor] = {
@@ -61,7 +62,7 @@ def save_checkpoint(
     write_atomically(path, save(owned, metadata=header))
 
 
-def load_checkpoint(path: Path, learner: Smac, rng: np.random.Generator) -> Progress:
+def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> Progress:
     """Restore learner and both random states in place; return what was saved beside them.
 
     Raises:

@@ -1,46 +1,75 @@
-"""Phase 1: meta-training on the fixed, labelled dataset, resumable at any moment."""
+"""Phase 1: meta-training on the fixed, labelled dataset, resumable at any moment.
+
+SMAC's, or one of the baselines' that have no other phase; each has a checkpoint of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
+from train.baselines import MetaBehaviourCloning, Pearl
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from train.config import Algorithm
 from train.curves import Curves
 from train.draws import draw_offline
+from train.learner import Learner
 from train.run import Run
-from train.smac import Smac
+from train.smac import Agent, Smac, seed_everything
 
 OnUpdate = Callable[[int], None]
+Method = Literal["smac", "meta-bc", "pearl"]
+
+LEARNERS: dict[Method, Callable[[Agent, Algorithm, float], Learner]] = {
+    "smac": Smac,
+    "meta-bc": MetaBehaviourCloning,
+    "pearl": Pearl,
+}
+
+
+def method_checkpoint(run: Run, method: Method) -> Path:
+    """Where a method's training on the dataset is kept."""
+    if method == "smac":
+        return run.offline_checkpoint
+    return run.offline_checkpoint.with_name(f"{method}.safetensors")
 
 
 def train_offline(
-    run: Run, *, until: int | None = None, on_update: OnUpdate = lambda _: None
-) -> Smac:
+    run: Run,
+    *,
+    method: Method = "smac",
+    until: int | None = None,
+    on_update: OnUpdate = lambda _: None,
+) -> Learner:
     """Train to `offline.updates`, or to `until` if that is less; continue from a checkpoint.
 
     A run stopped at any checkpoint and resumed equals one never stopped, bit for bit on a CPU.
 
     Args:
+        method: SMAC's phase 1, or a baseline; all from the same first weights and the same draws.
         on_update: told the number of updates done after each one.
     """
-    phase = run.config.offline
-    learner, rng = run.learner(run.config.algorithm.learning_rate, run.config.seed)
+    phase, settings = run.config.offline, run.config.algorithm
+    checkpoint = method_checkpoint(run, method)
+    rng = seed_everything(run.config.seed)
+    learner = LEARNERS[method](run.agent(), settings, settings.learning_rate)
     done = 0
-    if run.offline_checkpoint.exists():
-        done = int(load_checkpoint(run.offline_checkpoint, learner, rng).facts["updates"])
+    if checkpoint.exists():
+        done = int(load_checkpoint(checkpoint, learner, rng).facts["updates"])
         on_update(done)
     last = phase.updates if until is None else min(until, phase.updates)
     if done >= last:
         return learner
     replay = run.offline_replay(learner.agent)
-    with Curves(run.curves / "offline") as curves:
+    with Curves(run.curves / checkpoint.stem) as curves:
         while done < last:
-            draw = draw_offline(replay, rng, run.config.algorithm, phase)
+            draw = draw_offline(replay, rng, settings, phase)
             metrics = learner.offline_update(*draw)
             done += 1
             curves.add(done, metrics)
             on_update(done)
             if done % phase.checkpoint_every == 0 or done == last:
-                facts = {"updates": done, "phase": "offline"}
-                save_checkpoint(run.offline_checkpoint, learner, rng, Progress(facts))
+                facts = {"updates": done, "phase": checkpoint.stem}
+                save_checkpoint(checkpoint, learner, rng, Progress(facts))
     return learner

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from train import losses
 from train.config import Algorithm, SelfSupervised
+from train.learner import Metrics, adam, gradient_step, per_row, posterior_metrics
 from train.networks import (
     Critic,
     Decoder,
@@ -26,8 +26,6 @@ from train.networks import (
 )
 from train.posterior import kl_to_prior, product_of_factors, sample
 from train.replay import Batch
-
-Metrics = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -75,22 +73,28 @@ class Agent(nn.Module):
             self.q1_target(observation, action, z), self.q2_target(observation, action, z)
         )
 
+    def critic_reward(self, reward: Tensor) -> Tensor:
+        """The critic's reward, physical / reward_std, from the standardised one (`Normalisation`
+        says why); any shape."""
+        return reward + self.normalisation.reward_mean / self.normalisation.reward_std
+
+    @torch.no_grad()
+    def follow_critics(self, rate: float) -> None:
+        """Move both target critics this share of the way to their critics."""
+        for target, net in ((self.q1_target, self.q1), (self.q2_target, self.q2)):
+            torch._foreach_lerp_(list(target.parameters()), list(net.parameters()), rate)
+
 
 class Smac:
     """An agent with its optimisers, and the update of each phase."""
 
     def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
         self.agent, self.settings = agent, settings
-
-        def adam(*modules: nn.Module) -> torch.optim.Adam:
-            parameters = chain.from_iterable(module.parameters() for module in modules)
-            return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-
         self.optimisers = {
-            "critic": adam(agent.q1, agent.q2),
-            "policy": adam(agent.policy),
-            "encoder": adam(agent.encoder),
-            "decoder": adam(agent.decoder),
+            "critic": adam(learning_rate, agent.q1, agent.q2),
+            "policy": adam(learning_rate, agent.policy),
+            "encoder": adam(learning_rate, agent.encoder),
+            "decoder": adam(learning_rate, agent.decoder),
         }
 
     def offline_update(self, context: Batch, batch: Batch) -> Metrics:
@@ -123,28 +127,23 @@ class Smac:
         with torch.set_grad_enabled(bool(train)):
             mean, variance = agent.infer(context)
             z = sample(mean, variance)
-            predicted = agent.decoder(batch.observation, batch.action, _per_row(z, rows))
+            predicted = agent.decoder(batch.observation, batch.action, per_row(z, rows))
             error = losses.reconstruction_loss(predicted.squeeze(-1), batch.reward)
             kl = kl_to_prior(mean, variance).mean()
             loss = error + self.settings.kl_weight * kl
         if train:
-            self._step(loss, *train)
-        return z.detach(), {
-            "decoder/error": error.item(),
-            "encoder/kl": kl.item(),
-            "encoder/posterior_std": variance.detach().sqrt().mean().item(),
-            "encoder/mean_spread": mean.detach().std(dim=0).mean().item(),
-        }
+            gradient_step(loss, *(self.optimisers[name] for name in train))
+        metrics = {"decoder/error": error.item()} | posterior_metrics(mean, variance, kl)
+        return z.detach(), metrics
 
     def _actor_critic_step(
         self, batch: Batch, z: Tensor, q_weight: float, scale_by_q: bool
     ) -> Metrics:
         agent, settings = self.agent, self.settings
         rows = batch.reward.shape[1]
-        z = _per_row(z, rows).flatten(0, 1)
+        z = per_row(z, rows).flatten(0, 1)
         s, a, r, s_next, done = (column.flatten(0, 1) for column in batch)
-        constants = agent.normalisation
-        reward = settings.reward_scale * (r + constants.reward_mean / constants.reward_std)
+        reward = settings.reward_scale * agent.critic_reward(r)
 
         with torch.no_grad():
             a_next = squashed_sample(*agent.policy(s_next, z))
@@ -153,7 +152,7 @@ class Smac:
             )
         q1, q2 = agent.q1(s, a, z), agent.q2(s, a, z)
         critic_loss = losses.critic_loss(q1, q2, target)
-        self._step(critic_loss, "critic")
+        gradient_step(critic_loss, self.optimisers["critic"])
 
         mean, log_std = agent.policy(s, z)
         a_policy = squashed_sample(mean, log_std)
@@ -165,13 +164,9 @@ class Smac:
         actor_loss = losses.awac_loss(squashed_log_prob(mean, log_std, a), weights)
         if q_weight > 0:
             actor_loss = actor_loss + q_weight * losses.q_loss(q_policy, scale_by_q)
-        self._step(actor_loss, "policy")
+        gradient_step(actor_loss, self.optimisers["policy"])
 
-        with torch.no_grad():
-            for target_net, net in ((agent.q1_target, agent.q1), (agent.q2_target, agent.q2)):
-                torch._foreach_lerp_(
-                    list(target_net.parameters()), list(net.parameters()), settings.target_rate
-                )
+        agent.follow_critics(settings.target_rate)
         return {
             "critic/loss": critic_loss.item(),
             "critic/q": q1.detach().mean().item(),
@@ -185,27 +180,6 @@ class Smac:
         if settings.weights == "softmax":
             return losses.softmax_weights(advantage, settings.temperature)
         return losses.standardised_weights(advantage, settings.temperature, settings.clip)
-
-    def _step(self, loss: Tensor, *names: str) -> None:
-        """Gradient step on these optimisers' own parameters only.
-
-        `torch.autograd.grad` leaves every other network untouched, so the actor's loss cannot leak
-        into the critics nor the labels' loss into a frozen decoder.
-        """
-        owned = [
-            [p for group in self.optimisers[name].param_groups for p in group["params"]]
-            for name in names
-        ]
-        gradients = torch.autograd.grad(loss, list(chain.from_iterable(owned)))
-        for parameter, gradient in zip(chain.from_iterable(owned), gradients, strict=True):
-            parameter.grad = gradient
-        for name in names:
-            self.optimisers[name].step()
-
-
-def _per_row(z: Tensor, rows: int) -> Tensor:
-    """`(task, latent)` repeated for each of a task's rows, `(task, row, latent)`."""
-    return z.unsqueeze(1).expand(-1, rows, -1)
 
 
 def seed_everything(seed: int) -> np.random.Generator:

@@ -1,0 +1,103 @@
+"""The study's offline baselines: one gradient step of each, on SMAC's own networks and batches.
+
+Both learn from the fixed, labelled data only and have no second phase. Know nothing of files.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from train import losses
+from train.config import Algorithm
+from train.learner import Metrics, adam, gradient_step, per_row, posterior_metrics
+from train.networks import squashed_log_prob
+from train.posterior import kl_to_prior, sample
+from train.replay import Batch
+from train.sac import sample_with_log_prob
+from train.smac import Agent
+
+# Entropy's weight against one unit of scaled reward. PEARL's release has a fixed coefficient of 1
+# at reward scale 5; as critics and actor only know the ratio, that is 0.2 at reward scale 1.
+ENTROPY_COEFFICIENT = 0.2
+
+
+class MetaBehaviourCloning:
+    """q(z|h) and π(a|s,z) made to repeat the data's actions, each task's from its own context.
+
+    No reward is maximised: it enters through the context alone.
+    """
+
+    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
+        self.agent, self.settings = agent, settings
+        self.optimisers = {
+            "policy": adam(learning_rate, agent.policy),
+            "encoder": adam(learning_rate, agent.encoder),
+        }
+
+    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+        """One step of policy and encoder on −log π(a|s,z) + w·KL(q(z|h)‖N(0,I)), z ~ q(z|h)."""
+        agent, rows = self.agent, batch.reward.shape[1]
+        mean, variance = agent.infer(context)
+        z = per_row(sample(mean, variance), rows)
+        policy_mean, log_std = agent.policy(batch.observation, z)
+        log_prob = squashed_log_prob(policy_mean, log_std, batch.action).mean()
+        kl = kl_to_prior(mean, variance).mean()
+        gradient_step(-log_prob + self.settings.kl_weight * kl, *self.optimisers.values())
+        return {"actor/loss": -log_prob.item()} | posterior_metrics(mean, variance, kl)
+
+
+class Pearl:
+    """PEARL (Rakelly et al. 2019, arXiv 1903.08254, algorithm 1) on data that does not grow.
+
+    Soft actor-critic with a fixed entropy coefficient; the critic's loss trains the encoder. Unlike
+    the authors' release, the next state's value comes from the target critics and a fresh action,
+    as SMAC's does, and not from a value network of its own.
+    """
+
+    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
+        self.agent, self.settings = agent, settings
+        self.entropy_coefficient = ENTROPY_COEFFICIENT * settings.reward_scale
+        self.optimisers = {
+            "critic": adam(learning_rate, agent.q1, agent.q2),
+            "policy": adam(learning_rate, agent.policy),
+            "encoder": adam(learning_rate, agent.encoder),
+        }
+
+    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+        """One step of critics and encoder, then of the actor, then of the target critics."""
+        mean, variance = self.agent.infer(context)
+        kl = kl_to_prior(mean, variance).mean()
+        z = per_row(sample(mean, variance), batch.reward.shape[1]).flatten(0, 1)
+        rows = Batch(*(column.flatten(0, 1) for column in batch))
+        metrics = self._critic_step(rows, z, kl)
+        metrics |= self._actor_step(rows.observation, z.detach())
+        self.agent.follow_critics(self.settings.target_rate)
+        return metrics | posterior_metrics(mean, variance, kl)
+
+    def _critic_step(self, rows: Batch, z: Tensor, kl: Tensor) -> Metrics:
+        """Bellman error + w·KL, into the critics and, through z outside the target, the encoder."""
+        agent, settings = self.agent, self.settings
+        with torch.no_grad():
+            a_next, log_prob_next = sample_with_log_prob(*agent.policy(rows.next_observation, z))
+            value = agent.min_q_target(rows.next_observation, a_next, z)
+            target = losses.critic_target(
+                settings.reward_scale * agent.critic_reward(rows.reward),
+                rows.done,
+                value - self.entropy_coefficient * log_prob_next,
+                settings.discount,
+            )
+        q1, q2 = (q(rows.observation, rows.action, z) for q in (agent.q1, agent.q2))
+        loss = losses.critic_loss(q1, q2, target)
+        gradient_step(
+            loss + settings.kl_weight * kl, self.optimisers["critic"], self.optimisers["encoder"]
+        )
+        return {"critic/loss": loss.item(), "critic/q": q1.detach().mean().item()}
+
+    def _actor_step(self, observation: Tensor, z: Tensor) -> Metrics:
+        """α·log π(ã|s,z) − min Q(s,ã,z), ã ~ π; `z` comes detached."""
+        action, log_prob = sample_with_log_prob(*self.agent.policy(observation, z))
+        value = self.agent.min_q(observation, action, z)
+        loss = (self.entropy_coefficient * log_prob - value).mean()
+        gradient_step(loss, self.optimisers["policy"])
+        return {"actor/loss": loss.item(), "actor/entropy": -log_prob.detach().mean().item()}

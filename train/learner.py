@@ -1,0 +1,66 @@
+"""What every learner of an `Agent` has in common: its interface, its optimisers, a gradient step.
+
+Knows nothing of any method's losses, nor of files.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from train.replay import Batch
+
+if TYPE_CHECKING:
+    from train.smac import Agent
+
+Metrics = dict[str, float]
+
+
+class Learner(Protocol):
+    """An agent with its optimisers; a checkpoint holds both, and either resumes bit for bit."""
+
+    agent: Agent
+    optimisers: dict[str, Adam]
+
+    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+        """One update from labelled data: `context` and `batch` are independent draws, each
+        `(task, transition, ...)`, of the same tasks."""
+        ...
+
+
+def adam(learning_rate: float, *modules: nn.Module) -> Adam:
+    """One optimiser of all these networks' parameters."""
+    parameters = chain.from_iterable(module.parameters() for module in modules)
+    return Adam(parameters, lr=learning_rate, fused=True)
+
+
+def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
+    """Gradient step on these optimisers' own parameters only.
+
+    `torch.autograd.grad` leaves every other network untouched, so the actor's loss cannot leak into
+    the critics nor the labels' loss into a frozen decoder.
+    """
+    owned = [p for one in optimisers for group in one.param_groups for p in group["params"]]
+    for parameter, gradient in zip(owned, torch.autograd.grad(loss, owned), strict=True):
+        parameter.grad = gradient
+    for optimiser in optimisers:
+        optimiser.step()
+
+
+def per_row(z: Tensor, rows: int) -> Tensor:
+    """`(task, latent)` repeated for each of a task's rows, `(task, row, latent)`."""
+    return z.unsqueeze(1).expand(-1, rows, -1)
+
+
+@torch.no_grad()
+def posterior_metrics(mean: Tensor, variance: Tensor, kl: Tensor) -> Metrics:
+    """How wide the posteriors are and how far apart; `mean`, `variance` are `(task, latent)`."""
+    return {
+        "encoder/kl": kl.item(),
+        "encoder/posterior_std": variance.sqrt().mean().item(),
+        "encoder/mean_spread": mean.std(dim=0).mean().item(),
+    }
