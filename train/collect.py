@@ -1,11 +1,13 @@
 """`fieldtune collect`: a family's labelled multi-task data, made and written.
 
-Each family's data has one maker here; a maker yields labelled episodes of both splits' tasks.
+Each family's data has one maker here; a maker yields labelled episodes of both splits' tasks. One
+that takes long goes on after a kill where it was; scripted data, made in minutes, begin again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,8 @@ class Made:
     how: dict[str, Any] = field(default_factory=dict)
 
 
-Maker = Callable[[RunConfig, TaskFamily, OnProgress], Made]
+Maker = Callable[[RunConfig, TaskFamily, OnProgress], AbstractContextManager[Made]]
+"""Makes the data; what it kept to go on after a kill is removed when its block ends well."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Collected:
 def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Collected:
     """Make the data of `config.family` and write it to `config.data.path`.
 
+    Killed at any moment, it goes on from its last whole round when called again with the same
+    configuration, and the dataset is the same, bit for bit.
+
     Args:
         on_progress: told the episodes done, the episodes in all, and a note on how it goes.
 
@@ -55,12 +61,16 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
     family = make_family(config.family)
     folder = Path(config.data.path)
     if folder.exists():
-        raise DatasetError(
-            f"{folder} exists; a dataset is never overwritten: remove it or set data.path"
+        left = unfinished_folder(folder)
+        also = (
+            f" ({left} is left of a run that was killed at its very end)" if left.exists() else ""
         )
-    made = _maker(family.name)(config, family, on_progress)
-    how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
-    name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
+        raise DatasetError(
+            f"{folder} exists; a dataset is never overwritten: remove it or set data.path{also}"
+        )
+    with _maker(family.name)(config, family, on_progress) as made:
+        how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
+        name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
     everything = made.train + made.test
     return Collected(
         id=name,
@@ -70,11 +80,19 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
     )
 
 
+def unfinished_folder(folder: Path) -> Path:
+    """Where a dataset that will be in `folder` is kept until it is whole."""
+    return folder.with_name(f".{folder.name}.collecting")
+
+
 def _maker(name: str) -> Maker:
     return _scripted_reach if name == "reach" else _agent_replay
 
 
-def _scripted_reach(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Made:
+@contextmanager
+def _scripted_reach(
+    config: RunConfig, family: TaskFamily, on_progress: OnProgress
+) -> Iterator[Made]:
     from sim.reach.family import ReachFamily
     from sim.reach.scripted import collect_scripted
 
@@ -99,23 +117,32 @@ def _scripted_reach(config: RunConfig, family: TaskFamily, on_progress: OnProgre
         progress=lambda done, _: on_progress(before + done, total, ""),
     )
     how = {"policy": "scripted, a quarter of it towards the own target"}
-    return Made(list(train), list(test), how)
+    yield Made(list(train), list(test), how)
 
 
-def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Made:
-    from train.conditioned_sac import TooFewRounds, collect_replay
+@contextmanager
+def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
+    from train.conditioned_sac import TooFewRounds, check_rounds, collect_replay
+    from train.unfinished import UnfinishedError, unfinished
 
-    settings = config.data.agent or AgentReplay()
-    try:
-        data = collect_replay(
-            family, config.seed, config.data.episodes_per_task, settings, on_progress
-        )
-    except TooFewRounds as error:
-        raise DatasetError(str(error)) from error
-    how = {
-        "policy": "replay of SAC told the task"
-        + ("" if family.dynamics_vary else ", rewards relabelled across tasks"),
-        "agent": settings.model_dump(),
-        "return_by_round": [round(value, 2) for value in data.return_by_round],
+    settings, episodes = config.data.agent or AgentReplay(), config.data.episodes_per_task
+    asked = {
+        "family": family.name,
+        "seed": config.seed,
+        "data.episodes_per_task": episodes,
+        "data.agent.rounds": settings.rounds,
+        "data.agent.updates_per_round": settings.updates_per_round,
     }
-    return Made(data.train, data.test, how)
+    try:
+        check_rounds(family, episodes, settings)
+        with unfinished(unfinished_folder(Path(config.data.path)), asked) as kept:
+            data = collect_replay(family, config.seed, episodes, settings, on_progress, kept)
+            how = {
+                "policy": "replay of SAC told the task"
+                + ("" if family.dynamics_vary else ", rewards relabelled across tasks"),
+                "agent": settings.model_dump(),
+                "return_by_round": [round(value, 2) for value in data.return_by_round],
+            }
+            yield Made(data.train, data.test, how)
+    except (TooFewRounds, UnfinishedError) as error:
+        raise DatasetError(str(error)) from error

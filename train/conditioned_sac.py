@@ -2,14 +2,14 @@
 
 Where tasks differ in the reward alone, each transition teaches every task, since its reward can be
 computed for any of them; where they change the dynamics, it teaches its own. Knows families through
-their contract; nothing of files.
+their contract; of files only that there is an `Unfinished` to keep rounds in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +19,17 @@ from torch import Tensor
 from sim.family import Array, TaskFamily, bounds, width
 from sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
 from train.config import AgentReplay
+from train.experience import Experience, Transitions
 from train.networks import Normalisation
 from train.sac import TaskToldSac, ToldTransitions
 from train.smac import seed_everything
+from train.unfinished import Learner, Round, Unfinished
 
 UPDATE_ROWS = 256
 UNIT_ROWS = 10_000  # rewards that their unit is taken from
 OWN_SHARE = 0.5  # rows of an update that keep the task they were acted for
 FULL_TURN = 360.0  # degrees
+UNITS = ("observation_mean", "observation_std", "reward_mean", "reward_std")
 HELD_OUT = 1  # second word of the seeds of what is done for held-out tasks
 
 OnProgress = Callable[[int, int, str], None]
@@ -45,12 +48,25 @@ class AgentData:
     return_by_round: list[float]
 
 
+def check_rounds(family: TaskFamily, episodes_per_task: int, settings: AgentReplay) -> None:
+    """Whether the agent acts often enough. Raises `TooFewRounds`."""
+    needed = episodes_per_task * len(family.split().train)
+    total = settings.rounds * BATCH
+    if total < needed:
+        raise TooFewRounds(
+            f"data.agent.rounds is {settings.rounds}: {total} episodes, but "
+            f"data.episodes_per_task {episodes_per_task} × {len(family.split().train)} training "
+            f"tasks need {needed}; set data.agent.rounds to {-(-needed // BATCH)} or more"
+        )
+
+
 def collect_replay(
     family: TaskFamily,
     seed: int,
     episodes_per_task: int,
     settings: AgentReplay,
     on_progress: OnProgress = lambda *_: None,
+    kept: Unfinished | None = None,
 ) -> AgentData:
     """Train an agent that is told the task; keep episodes of every task from the whole of its run.
 
@@ -63,42 +79,57 @@ def collect_replay(
         family: what is told is its task.
         seed: everything follows from it.
         on_progress: told the episodes acted and learned from, those in all, and how it goes.
+        kept: every round is saved there when it is done, and those that are there already are not
+            done again; the data are the same, bit for bit.
 
     Raises:
         TooFewRounds: before anything is simulated.
+        UnfinishedError, CheckpointError: what `kept` holds cannot be gone on from.
     """
+    check_rounds(family, episodes_per_task, settings)
     split = family.split()
     total = settings.rounds * BATCH
-    if total < episodes_per_task * len(split.train):
-        raise TooFewRounds(
-            f"data.agent.rounds is {settings.rounds}: {total} episodes, but "
-            f"data.episodes_per_task {episodes_per_task} × {len(split.train)} training tasks need "
-            f"{episodes_per_task * len(split.train)}; set data.agent.rounds to "
-            f"{-(-episodes_per_task * len(split.train) // BATCH)} or more"
-        )
     rng = seed_everything(seed)
-    agent = _Agent(family, split.train)
+    agent = _Agent(family, split.train, total)
     order = _in_turns(rng, len(split.train), total).reshape(settings.rounds, BATCH)
     held_out_rounds = spread(episodes_per_task, settings.rounds)
-    acted: list[LabelledEpisode] = []
     held_out: list[LabelledEpisode] = []
     returns: list[float] = []
-    for index, tasks in enumerate(order):
+
+    def count(done: Round) -> None:
+        held_out.extend(done.held_out)
+        returns.append(mean_return(done.acted))
+
+    first = kept.rounds() if kept is not None else 0
+    if kept is not None and first:
+        for index in range(first):
+            before = kept.read(index)
+            agent.seen.add(before.acted)
+            count(before)
+        agent.restore_units(kept.load(agent.learner, rng))
+        on_progress(first * BATCH, total, f"return {returns[-1]:.0f}")
+    for index in range(first, settings.rounds):
+        apart: list[LabelledEpisode] = []
         for turn in np.flatnonzero(held_out_rounds == index):
-            apart = np.random.default_rng([seed, HELD_OUT, int(turn)])
+            draws = np.random.default_rng([seed, HELD_OUT, int(turn)])
             with torch.random.fork_rng():
-                torch.manual_seed(int(apart.integers(2**31)))
-                held_out += agent.episodes(split.test, np.arange(len(split.test)), apart)
-        episodes = agent.episodes(split.train, tasks, rng)
-        acted += episodes
-        returns.append(mean_return(episodes))
-        agent.remember(episodes, rng)
+                torch.manual_seed(int(draws.integers(2**31)))
+                apart += agent.episodes(split.test, np.arange(len(split.test)), draws)
+        done = Round(agent.episodes(split.train, order[index], rng), apart)
+        count(done)
+        agent.remember(done.acted, rng)
         note = f"return {returns[-1]:.0f}"
         for update in range(settings.updates_per_round):
             agent.learn(rng)
             learned = BATCH * (update + 1) // settings.updates_per_round
             on_progress(index * BATCH + learned, total, note)
-    return AgentData(_slice(acted, episodes_per_task), _slice(held_out, episodes_per_task), returns)
+        if kept is not None:
+            kept.save(index, done, agent.learner, rng, agent.units())
+    return AgentData(
+        _slice(agent.seen.episodes(), episodes_per_task),
+        _slice(held_out, episodes_per_task),
+        returns,
+    )
 
 
 def spread(kept: int, total: int) -> NDArray[np.int64]:
@@ -126,20 +157,17 @@ def unwound(family: TaskFamily, tasks: Array) -> Array:
 
 
 class _Drawn(NamedTuple):
-    """Transitions in physical units, `(row, feature)`, each with a task that `rewards` are for."""
+    """Transitions in physical units, with tasks `(row, parameter)` that `rewards` are for."""
 
-    observations: Array
-    actions: Array
-    rewards: Array
-    next_observations: Array
-    done: NDArray[np.float32]
+    seen: Transitions
     tasks: Array
+    rewards: Array
 
 
 class _Agent:
     """The learner, all that it has seen, and the change from physical units to its own."""
 
-    def __init__(self, family: TaskFamily, tasks: Array) -> None:
+    def __init__(self, family: TaskFamily, tasks: Array, episodes: int) -> None:
         self._family, self._tasks = family, tasks
         self._action_bounds = bounds(family.action_fields)
         observed = width(family.observation_fields)
@@ -148,15 +176,27 @@ class _Agent:
         deviation = numbers.std(axis=0)
         self._task_mean = numbers.mean(axis=0)
         self._task_std = np.where(deviation < 1e-6, 1.0, deviation)
-        # An episode's T+1 observations follow each other, so that s' is the row after s.
-        self._observations = np.empty((0, observed))
-        self._rows = np.empty(0, np.int64)
-        self._actions = np.empty((0, len(self._action_bounds[0])))
-        self._signals = np.empty((0, width(family.signal_fields)))
-        self._own = np.empty(0, np.int64)
-        self._done = np.empty(0, np.float32)
+        self.seen = Experience(family, episodes)
         self._units = Normalisation.of(
             np.zeros((1, observed)), np.array([-1.0, 1.0]), *self._action_bounds
+        )
+
+    @property
+    def learner(self) -> Learner:
+        return Learner(self._sac, self._sac.optimisers)
+
+    def units(self) -> dict[str, NDArray[Any]]:
+        """Those of its constants that come from what it has seen, for a checkpoint."""
+        return {name: np.asarray(getattr(self._units, name)) for name in UNITS}
+
+    def restore_units(self, known: Mapping[str, NDArray[Any]]) -> None:
+        """The constants that `units` gave."""
+        self._units = replace(
+            self._units,
+            observation_mean=known["observation_mean"],
+            observation_std=known["observation_std"],
+            reward_mean=float(known["reward_mean"]),
+            reward_std=float(known["reward_std"]),
         )
 
     def episodes(
@@ -183,48 +223,36 @@ class _Agent:
 
         The networks then learn in the new units before they act again.
         """
-        start = len(self._observations)
-        for episode in episodes:
-            self._rows = np.append(self._rows, np.arange(start, start + episode.steps))
-            start += episode.steps + 1
-        self._observations = np.concatenate(
-            [self._observations, *(episode.observations for episode in episodes)]
-        )
-        self._actions = np.concatenate([self._actions, *(episode.actions for episode in episodes)])
-        measured = [episode.signals for episode in episodes if episode.signals is not None]
-        self._signals = np.concatenate([self._signals, *measured])
-        own = [np.full(episode.steps, episode.task_index) for episode in episodes]
-        self._own = np.concatenate([self._own, *own])
-        done = [(np.arange(e.steps) == e.steps - 1) & e.terminated for e in episodes]
-        self._done = np.concatenate([self._done, *done]).astype(np.float32)
+        self.seen.add(episodes)
         rewards = self._draw(rng, UNIT_ROWS).rewards
-        self._units = Normalisation.of(self._observations, rewards, *self._action_bounds)
+        self._units = Normalisation.of(self.seen.observations, rewards, *self._action_bounds)
 
     def learn(self, rng: np.random.Generator) -> None:
         """One update on rows of any task, a share of them relabelled for a random training task
         where tasks share their dynamics."""
         drawn, units = self._draw(rng, UPDATE_ROWS), self._units
+        seen = drawn.seen
         self._sac.update(
             ToldTransitions(
-                observation=self._scaled(drawn.observations),
-                action=_tensor((drawn.actions - units.action_centre) / units.action_half_range),
+                observation=self._scaled(seen.observations),
+                action=_tensor((seen.actions - units.action_centre) / units.action_half_range),
                 reward=_tensor(drawn.rewards / units.reward_std),
-                next_observation=self._scaled(drawn.next_observations),
-                done=torch.from_numpy(drawn.done),
+                next_observation=self._scaled(seen.next_observations),
+                done=torch.from_numpy(seen.done),
                 task=self._told(drawn.tasks),
             )
         )
 
     def _draw(self, rng: np.random.Generator, n: int) -> _Drawn:
-        rows = rng.integers(len(self._rows), size=n)
+        rows = rng.integers(self.seen.rows, size=n)
         others = rng.integers(len(self._tasks), size=n)
         relabelled = rng.random(n) >= (1.0 if self._family.dynamics_vary else OWN_SHARE)
-        tasks = self._tasks[np.where(relabelled, others, self._own[rows])]
-        now, actions = self._rows[rows], self._actions[rows]
-        observations, following = self._observations[now], self._observations[now + 1]
-        signals = self._signals[rows] if self._family.signal_fields else None
-        rewards = self._family.reward(observations, actions, following, tasks, signals)
-        return _Drawn(observations, actions, rewards, following, self._done[rows], tasks)
+        seen = self.seen.take(rows)
+        tasks = self._tasks[np.where(relabelled, others, seen.own)]
+        rewards = self._family.reward(
+            seen.observations, seen.actions, seen.next_observations, tasks, seen.signals
+        )
+        return _Drawn(seen, tasks, rewards)
 
     def _scaled(self, observations: Array) -> Tensor:
         return _tensor((observations - self._units.observation_mean) / self._units.observation_std)

@@ -36,24 +36,30 @@ class ToldTransitions(NamedTuple):
     task: Tensor
 
 
-class TaskToldSac:
-    """π(a|s, task) and Q(s, a, task): the task stands where SMAC's networks have z."""
+class TaskToldSac(nn.Module):
+    """π(a|s, task) and Q(s, a, task): the task stands where SMAC's networks have z.
+
+    Its state dict and those of its `optimisers` are all that it has learned.
+    """
 
     def __init__(self, observation: int, action: int, task: int) -> None:
+        super().__init__()
         self.policy = Policy(observation, action, task, HIDDEN)
         self.critics = nn.ModuleList(
             Critic(observation, action, task, HIDDEN, layer_norm=True) for _ in range(2)
         )
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
-        self.log_temperature = torch.tensor(math.log(FIRST_TEMPERATURE), requires_grad=True)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(FIRST_TEMPERATURE)))
         self._target_entropy = -float(action)
 
         def adam(parameters: list[Tensor]) -> torch.optim.Adam:
             return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
-        self._policy_optimiser = adam(list(self.policy.parameters()))
-        self._critic_optimiser = adam(list(self.critics.parameters()))
-        self._temperature_optimiser = adam([self.log_temperature])
+        self.optimisers = {
+            "policy": adam(list(self.policy.parameters())),
+            "critic": adam(list(self.critics.parameters())),
+            "temperature": adam([self.log_temperature]),
+        }
 
     @torch.no_grad()
     def act(self, observation: Tensor, task: Tensor) -> Tensor:
@@ -69,14 +75,14 @@ class TaskToldSac:
             value = self._least(self.targets, s_next, a_next, task) - temperature * log_prob_next
             target = losses.critic_target(r, done, value, DISCOUNT)
         q1, q2 = (critic(s, a, task) for critic in self.critics)
-        _step(self._critic_optimiser, losses.critic_loss(q1, q2, target))
+        _step(self.optimisers["critic"], losses.critic_loss(q1, q2, target))
 
         a_policy, log_prob = sample_with_log_prob(*self.policy(s, task))
         q = self._least(self.critics, s, a_policy, task)
-        _step(self._policy_optimiser, (temperature * log_prob - q).mean())
+        _step(self.optimisers["policy"], (temperature * log_prob - q).mean())
 
         excess = log_prob.detach().mean() + self._target_entropy
-        _step(self._temperature_optimiser, -self.log_temperature * excess)
+        _step(self.optimisers["temperature"], -self.log_temperature * excess)
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.targets.parameters()), list(self.critics.parameters()), TARGET_RATE

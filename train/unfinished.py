@@ -1,0 +1,185 @@
+"""A collecting run that may be killed at any moment: a folder with all that it needs to go on.
+
+One file a round, written once, holds that round's episodes; `learner.safetensors` is replaced after
+each round. Both atomically, the round first: a kill in between costs the round again, with the same
+result. Nothing is pickled. Knows episodes and a learner's state; not how either comes about.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import get_num_threads
+
+from export.atomic import write_atomically
+from sim.rollout import LabelledEpisode
+from train.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
+from train.launch import THREADS
+
+LIBRARIES = ("mujoco", "numpy", "torch")  # whose versions decide the bits
+
+
+class UnfinishedError(Exception):
+    """The folder cannot be gone on from. The message names it, what is wrong and the cure."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was acted in one round: for training tasks, and for held-out ones."""
+
+    acted: list[LabelledEpisode]
+    held_out: list[LabelledEpisode]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What `train.checkpoint` asks of a learner: networks, and optimisers by name."""
+
+    agent: Any
+    optimisers: dict[str, Any]
+
+
+class Unfinished:
+    """The rounds so far, and the learner after the last of them."""
+
+    def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
+        self._folder, self._asked = folder, asked
+        self._learner = folder / "learner.safetensors"
+
+    def rounds(self) -> int:
+        """How many rounds are done.
+
+        Raises:
+            UnfinishedError: they are of a run that was asked for something else.
+        """
+        if not self._learner.exists():
+            return 0
+        facts = read_facts(self._learner)
+        for key, value in self._asked.items():
+            before = facts["asked"].get(key)
+            if before != value:
+                raise UnfinishedError(
+                    f"{self._folder}: an unfinished dataset, begun with {key} = {before!r}, now "
+                    f"{value!r}: go on with {before!r}, or remove the folder to begin again"
+                )
+        return int(facts["rounds"])
+
+    def read(self, index: int) -> Round:
+        """What round `index` wrote."""
+        path = self._path(index)
+        try:
+            columns = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise UnfinishedError(
+                f"{path}: not a readable round ({error}); remove {self._folder} to begin again"
+            ) from error
+        return Round(_episodes("acted.", columns), _episodes("held_out.", columns))
+
+    def load(self, learner: Learner, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """Restore learner and random states in place; return the arrays saved beside them."""
+        progress = load_checkpoint(self._learner, learner, rng)  # type: ignore[arg-type]
+        return progress.arrays
+
+    def save(
+        self,
+        index: int,
+        done: Round,
+        learner: Learner,
+        rng: np.random.Generator,
+        arrays: dict[str, NDArray[Any]],
+    ) -> None:
+        """Round `index` is done: keep its episodes, and the learner as it is now."""
+        columns = _columns("acted.", done.acted) | _columns("held_out.", done.held_out)
+        write_atomically(self._path(index), save(columns))
+        facts = {"asked": self._asked, "rounds": index + 1}
+        save_checkpoint(self._learner, learner, rng, Progress(facts, arrays))  # type: ignore[arg-type]
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"round-{index:04d}.safetensors"
+
+
+@contextmanager
+def unfinished(folder: Path, asked: dict[str, Any]) -> Iterator[Unfinished]:
+    """Open or make `folder` for one process; remove it when the block ends well.
+
+    Args:
+        asked: everything that decides the result, by the key a person would set. The versions of
+            the libraries and the number of threads, which decide its bits, are added.
+
+    Raises:
+        UnfinishedError: another process is at it, or it was begun with something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnfinishedError(f"{folder}: another process is collecting this dataset") from None
+        for left in folder.glob(".*.tmp"):  # by a kill in the middle of a write
+            left.unlink()
+        decides_bits = {name: version(name) for name in LIBRARIES} | {THREADS: get_num_threads()}
+        known = Unfinished(folder, asked | decides_bits)
+        known.rounds()
+        yield known
+        shutil.rmtree(folder)
+
+
+def _columns(prefix: str, episodes: Sequence[LabelledEpisode]) -> dict[str, NDArray[Any]]:
+    if not episodes:
+        return {}
+    known = {
+        "task_index": np.array([episode.task_index for episode in episodes]),
+        "steps": np.array([episode.steps for episode in episodes]),
+        "terminated": np.array([episode.terminated for episode in episodes]),
+        "observations": np.concatenate([episode.observations for episode in episodes]),
+        "actions": np.concatenate([episode.actions for episode in episodes]),
+        "rewards": np.concatenate([episode.rewards for episode in episodes]),
+    }
+    measured = [episode.signals for episode in episodes if episode.signals is not None]
+    if measured:
+        known["signals"] = np.concatenate(measured)
+    return {f"{prefix}{name}": column for name, column in known.items()}
+
+
+def _episodes(prefix: str, columns: dict[str, NDArray[Any]]) -> list[LabelledEpisode]:
+    if f"{prefix}steps" not in columns:
+        return []
+    steps = columns[f"{prefix}steps"]
+    ends = np.cumsum(steps)[:-1]
+
+    def cut(name: str, where: NDArray[Any]) -> list[NDArray[Any]]:
+        return np.split(columns[f"{prefix}{name}"], where)
+
+    signals: list[Any] = [None] * len(steps)
+    if f"{prefix}signals" in columns:
+        signals = cut("signals", ends)
+    return [
+        LabelledEpisode(
+            task_index=int(index),
+            observations=observations,
+            actions=actions,
+            rewards=rewards,
+            terminated=bool(terminated),
+            signals=measured,
+        )
+        for index, observations, actions, rewards, terminated, measured in zip(
+            columns[f"{prefix}task_index"],
+            cut("observations", np.cumsum(steps + 1)[:-1]),
+            cut("actions", ends),
+            cut("rewards", ends),
+            columns[f"{prefix}terminated"],
+            signals,
+            strict=True,
+        )
+    ]
