@@ -1,0 +1,67 @@
+"""A study small enough to be run whole, and results with numbers of one's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from train.evaluation import DecoderError, PhaseResult
+from train.study.job import JobResult, Point
+from train.study.plan import METHODS
+from train.study.summary import Results
+
+TASKS, REPEATS, LATENT = 6, 2, 3
+
+
+def _phase(rng: np.random.Generator, online: float, offline: float, steps: int) -> PhaseResult:
+    def returns(mean: float) -> list[list[float]]:
+        return (mean + rng.normal(0, 0.5, (TASKS, REPEATS))).tolist()
+
+    def embedded() -> list[list[list[float]]]:
+        return rng.normal(0, 1, (TASKS, REPEATS, LATENT)).tolist()
+
+    curve = [returns(online - 5), returns(online - 1), returns(online)]
+    return PhaseResult(curve, returns(offline), embedded(), embedded(), 100, steps)
+
+
+@pytest.fixture
+def make_results() -> Callable[..., Results]:
+    """`make_results(before=-180, trained=-80, frozen=-160, oracle=-60, seeds=2)`."""
+
+    def make(
+        before: float = -180.0,
+        trained: float = -80.0,
+        frozen: float = -160.0,
+        oracle: float = -60.0,
+        seeds: int = 2,
+    ) -> Results:
+        means = dict(
+            zip(METHODS, (before, trained, frozen, oracle, before - 9, before - 20), strict=True)
+        )
+
+        def result(method: str, seed: int) -> JobResult:
+            rng = np.random.default_rng([seed, *method.encode()])
+            phase_2 = method in ("trained", "frozen", "oracle")
+            final = _phase(rng, means[method], -50.0, 1000 if phase_2 else 0)  # type: ignore[index]
+            points = []
+            if phase_2:
+                half = (before + means[method]) / 2  # type: ignore[index]
+                points = [
+                    Point(500, 50, np.full((TASKS, REPEATS), half).tolist()),
+                    Point(1000, 100, final.curve[-1]),
+                ]
+            return JobResult(
+                name=method,
+                seed=seed,
+                final=final,
+                points=points,
+                cpu_s=60.0,
+                decoder=DecoderError(0.1, 0.97) if method == "offline" else None,
+                random=-330.0 if method == "offline" else None,
+            )
+
+        return {method: [result(method, seed) for seed in range(seeds)] for method in METHODS}
+
+    return make

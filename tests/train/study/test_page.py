@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from train.study.page import write_page
+from train.study.plan import Job, Study
+
+
+@pytest.fixture
+def folder(make_results, tmp_path):
+    for method, found in make_results().items():
+        for result in found:
+            path = Job(tmp_path, method, result.seed).result
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(msgspec.json.encode(result))
+    return tmp_path
+
+
+def test_the_page_has_the_command_the_table_both_figures_and_no_path(folder, make_config):
+    study = Study(config=make_config(f"data.path={folder}"), seeds=2)
+    write_page(folder, study, "fieldtune study cheetah-vel --seeds 2")
+    page = (folder / "README.md").read_text()
+    assert "fieldtune study cheetah-vel --seeds 2" in page
+    assert "| after phase 2, self-labelled, encoder trained | −" in page
+    assert "| 500 |" in page
+    assert str(folder) not in page
+    for name in ("returns.png", "shift.png"):
+        assert name in page
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_numbers_are_there_for_another_program(folder, make_config):
+    study = Study(config=make_config(), seeds=2)
+    table = write_page(folder, study, "…")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [row["iqm"]["value"] for row in metrics["rows"]] == [row.iqm.value for row in table]
+    assert metrics["curves"]["trained"]["steps"] == [0.0, 500.0, 1000.0]
+
+
+def test_the_same_results_make_the_same_files(folder, make_config):
+    study = Study(config=make_config(), seeds=2)
+
+    def made():
+        write_page(folder, study, "…")
+        return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+    assert made() == made()

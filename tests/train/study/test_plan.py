@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from train.study.plan import METHODS, Job, jobs, ready
+
+
+def finish(job):
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    job.result.write_text("{}")
+
+
+def names(found):
+    return [job.title for job in found]
+
+
+def test_nothing_begins_before_the_data_is_there(tmp_path):
+    assert names(ready(jobs(tmp_path, 2), set())) == ["collect"]
+
+
+def test_each_method_begins_when_what_it_reads_is_done_and_not_before(tmp_path):
+    everything = jobs(tmp_path, 1)
+    finish(everything[0])
+    assert names(ready(everything, set())) == [
+        "seed 0: offline",
+        "seed 0: meta-bc",
+        "seed 0: pearl",
+    ]
+    finish(Job(tmp_path, "offline", 0))
+    assert names(ready(everything, set()))[:3] == [
+        "seed 0: trained",
+        "seed 0: frozen",
+        "seed 0: oracle",
+    ]
+
+
+def test_what_was_begun_or_done_does_not_begin_again(tmp_path):
+    everything = jobs(tmp_path, 1)
+    finish(everything[0])
+    begun = {Job(tmp_path, "pearl", 0)}
+    finish(Job(tmp_path, "meta-bc", 0))
+    assert names(ready(everything, begun)) == ["seed 0: offline"]
+
+
+def test_every_method_runs_once_a_seed(tmp_path):
+    titles = names(jobs(tmp_path, 3))
+    assert len(titles) == len(set(titles)) == 1 + 3 * len(METHODS)

@@ -1,0 +1,134 @@
+"""Whole studies in real processes: killed, resumed on another runner, and refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from train.config import AgentReplay
+from train.study.plan import Job, Study
+from train.study.run import StudyError, open_study, run_study
+from train.study.runners import LocalRunner
+
+TINY = {
+    "family": "cheetah-vel",
+    "data": {"episodes_per_task": 1, "agent": {"rounds": 2, "updates_per_round": 3}},
+    "algorithm": {
+        "meta_batch": 2,
+        "batch": 8,
+        "networks": {"encoder": [8], "policy": [8], "critic": [8], "decoder": [8]},
+    },
+    "offline": {"updates": 8, "checkpoint_every": 4},
+    "self_supervised": {
+        "updates": 20,
+        "first_steps": 1000,
+        "steps": 3000,
+        "checkpoint_every": 5,
+    },
+    "evaluation": {"context_episodes": 1, "repeats": 1},
+    "robot": {
+        "name": "cheetah",
+        "family": "cheetah-vel",
+        "exploration": {"prior_episodes": 1, "posterior_episodes": 0},
+    },
+}
+
+
+def started(tmp_path, folder, *options):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    command = [sys.executable, "-m", "train.launch", "study", "cheetah-vel", "--seeds", "1"]
+    command += ["--config", str(config), "--out", str(folder), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(process):
+    said, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, said
+    return said
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 300
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+def alive(marker):
+    """Processes whose command line names `marker`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in process.read_bytes():
+                found.append(process)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_study_resumed_on_ray_gives_the_table_of_one_never_stopped(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert "gap closed" in finished(started(tmp_path, whole))
+    process = started(tmp_path, broken)
+    wait_for(broken / "seed-0" / "checkpoints" / "trained.safetensors")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 20
+    while alive(str(broken)):
+        assert time.monotonic() < deadline, "a killed study left its jobs running"
+        time.sleep(0.05)
+    assert not (broken / "README.md").exists()
+    finished(started(tmp_path, broken, "--runner", "ray", "--jobs", "2"))
+    assert json.loads((broken / "metrics.json").read_text()) == json.loads(
+        (whole / "metrics.json").read_text()
+    )
+    assert Job(broken, "oracle", 0).log.exists()
+
+
+def test_a_folder_of_another_study_is_refused_by_the_key_that_changed(tmp_path, make_config):
+    open_study(tmp_path / "s", Study(config=make_config(), seeds=1))
+    other = Study(config=make_config("offline.updates=7"), seeds=1)
+    with pytest.raises(StudyError, match=r"offline\.updates"):
+        open_study(tmp_path / "s", other)
+
+
+def test_more_seeds_can_be_asked_for_later(tmp_path, make_config):
+    for seeds in (1, 3, 2):
+        open_study(tmp_path / "s", Study(config=make_config(), seeds=seeds))
+    assert "seeds: 3" in (tmp_path / "s" / "study.yaml").read_text()
+
+
+def test_a_failing_job_is_named_with_the_end_of_its_log_and_what_needs_it_waits(
+    tmp_path, make_config
+):
+    few = make_config(f"data.path={tmp_path / 'data'}", "data.episodes_per_task=3")
+    data = few.data.model_copy(update={"agent": AgentReplay(rounds=1)})
+    few = few.model_copy(update={"data": data})
+    open_study(tmp_path / "s", Study(config=few, seeds=1))
+    with pytest.raises(StudyError, match=r"collect failed; the end of(.|\n)*agent\.rounds is 1"):
+        run_study(tmp_path / "s", 1, LocalRunner(2), lambda *_: None)
+    assert not (tmp_path / "s" / "seed-0").exists()
+
+
+def test_a_study_runs_in_one_process_at_a_time(tmp_path, make_config):
+    open_study(tmp_path / "s", Study(config=make_config(), seeds=1))
+    inside = []
+
+    def look(*_):
+        with pytest.raises(StudyError, match="another process is running this study"):
+            run_study(tmp_path / "s", 1, LocalRunner(1), lambda *_: None)
+        inside.append(True)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(tmp_path / "s", 1, LocalRunner(1), look)
+    assert inside
