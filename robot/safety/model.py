@@ -1,0 +1,87 @@
+"""What a robot's own model says about its joints, whichever language it is written in.
+
+Holds the facts and finds the file. It must not know fields, configs or rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from robot.safety.xml_tree import ModelError, read_tree
+
+PACKAGE = "package://"
+
+
+@dataclass(frozen=True)
+class JointModel:
+    """One hinge or slide. Units: rad or m, per second, N m or N; infinite where nothing is said."""
+
+    name: str
+    rotates: bool
+    low: float = -math.inf
+    high: float = math.inf
+    velocity: float = math.inf
+    effort_low: float = -math.inf
+    effort_high: float = math.inf
+
+
+def read_model(place: str) -> dict[str, JointModel]:
+    """Every named hinge and slide of a model, by name.
+
+    Args:
+        place: a path to MJCF or URDF, or `package://PACKAGE/PATH` inside an installed Python
+            package, which is found without being imported.
+
+    Raises:
+        ModelError: whatever is wrong with it, and nothing else.
+    """
+    from robot.safety.mjcf import mjcf_joints
+    from robot.safety.urdf import urdf_joints
+
+    path = _locate(place)
+    root = read_tree(path)
+    languages: dict[str, Callable[[Element, Path], dict[str, JointModel]]] = {
+        "mujoco": mjcf_joints,
+        "robot": urdf_joints,
+    }
+    if root.tag not in languages:
+        raise ModelError(
+            f"{path}: the root element is <{root.tag}>: expected <mujoco> (MJCF) or <robot> (URDF)"
+        )
+    return languages[root.tag](root, path)
+
+
+def numbers(text: str, key: str, *counts: int) -> list[float]:
+    """The finite numbers of an attribute. `key` says where it is, for errors.
+
+    Raises `ModelError` unless there are as many as one of `counts` says.
+    """
+    try:
+        found = [float(word) for word in text.split()]
+    except ValueError:
+        found = [math.nan]
+    if len(found) not in counts or not all(math.isfinite(value) for value in found):
+        wanted = " or ".join(map(str, counts))
+        raise ModelError(f"{key} is {text[:80]!r}: expected {wanted} finite numbers")
+    return found
+
+
+def _locate(place: str) -> Path:
+    if not place.startswith(PACKAGE):
+        return Path(place)
+    package, _, inside = place.removeprefix(PACKAGE).partition("/")
+    try:
+        spec = find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations or not inside:
+        raise ModelError(
+            f"{place}: no installed package {package!r} with files: expected "
+            "package://PACKAGE/PATH, or a path"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / inside
