@@ -27,6 +27,8 @@ class LabelledEpisode:
     `task_index` counts within the tasks it was collected for. `terminated` says that the last step
     led to a terminal state; reaching the horizon does not. `signals` `(steps, signal)` are what the
     reward needs besides; None where the family's needs none, or where nobody measured them.
+    `following` `(steps, observation)` is what each step led to in an episode that was thinned out,
+    where the next row of `observations` does not follow; None in a whole one.
     """
 
     task_index: int
@@ -35,6 +37,12 @@ class LabelledEpisode:
     rewards: Array
     terminated: bool
     signals: Array | None = None
+    following: Array | None = None
+
+    @property
+    def next_observations(self) -> Array:
+        """What each step led to, `(steps, observation)`."""
+        return self.observations[1:] if self.following is None else self.following
 
     @property
     def steps(self) -> int:

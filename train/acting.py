@@ -29,10 +29,13 @@ Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
 def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
     """The same episode as the networks see it, float32."""
     constants = agent.normalisation
+
+    def scaled(observations: Array) -> NDArray[np.float32]:
+        centred = observations - constants.observation_mean
+        return (centred / constants.observation_std).astype(np.float32)
+
     return Trajectory(
-        observations=(
-            (episode.observations - constants.observation_mean) / constants.observation_std
-        ).astype(np.float32),
+        observations=scaled(episode.observations),
         actions=((episode.actions - constants.action_centre) / constants.action_half_range).astype(
             np.float32
         ),
@@ -40,6 +43,7 @@ def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
             np.float32
         ),
         terminated=episode.terminated,
+        following=None if episode.following is None else scaled(episode.following),
     )
 
 
@@ -55,7 +59,7 @@ def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
         observation=join([episode.observations[:-1] for episode in scaled]),
         action=join([episode.actions for episode in scaled]),
         reward=reward,
-        next_observation=join([episode.observations[1:] for episode in scaled]),
+        next_observation=join([episode.next_observations for episode in scaled]),
         done=torch.zeros_like(reward),
     )
 

@@ -1,12 +1,13 @@
 """Labelled multi-task datasets on disk, as Minari keeps them.
 
-One folder is one Minari dataset; each episode's attributes hold its task's parameters and split,
-its infos the signals that its rewards need, and the folder's metadata the family. Knows nothing of
-networks or training units.
+One folder is one Minari dataset and its card; each episode's attributes hold its task's parameters
+and split, its infos the signals that its rewards need and, in thinned episodes, what a step led to;
+the folder's metadata the family. Knows nothing of networks or training units.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from sim.family import Array, Field, TaskFamily, bounds, require_signals
+from sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
 from sim.rollout import LabelledEpisode
 
-FORMAT = 1
-SIGNALS = "signals"  # in an episode's infos
+WHOLE, THINNED = 1, 2  # formats: in the second, what a step led to is in an episode's infos
+SIGNALS, NEXT = "signals", "next_observations"  # in an episode's infos
 Split = Literal["train", "test"]
 
 
@@ -47,7 +48,7 @@ class Dataset:
 
     def next_observations(self) -> Array:
         """What they led to, `(transition, observation)`."""
-        return np.concatenate([e.observations[1:] for task in self.train for e in task])
+        return np.concatenate([e.next_observations for task in self.train for e in task])
 
     def actions(self) -> Array:
         return np.concatenate([e.actions for task in self.train for e in task])
@@ -63,17 +64,24 @@ def write_dataset(
     train: Sequence[LabelledEpisode],
     test: Sequence[LabelledEpisode],
     how: dict[str, Any],
+    tasks: TaskSplit | None = None,
+    measured: bool = True,
 ) -> str:
-    """Write a dataset, all or nothing; return its id.
+    """Write a dataset and its card, all or nothing; return its id.
 
     Args:
-        train, test: episodes whose `task_index` counts within that split of `family.split()`.
-        how: how it was made, kept in the metadata for the card.
+        train, test: episodes whose `task_index` counts within that split of `tasks`.
+        how: how it was made, for metadata and card: numbers, strings, lists and dicts.
+        tasks: those of `family.split()` where not given.
+        measured: False for data of others, who kept none of the family's signals.
 
     Raises:
         DatasetError: `folder` already exists.
-        MissingSignals: the family has signals, and an episode has none.
+        MissingSignals: the family has signals, they were `measured`, and an episode has none.
     """
+    # Here and not above: figures know evaluations, which know datasets.
+    from train.dataset_card import FIGURE, Described, card, png, returns_figure
+
     if folder.exists():
         raise DatasetError(
             f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
@@ -91,11 +99,11 @@ def write_dataset(
         observation_space=gymnasium.spaces.Box(low, high, dtype=np.float64),
         action_space=gymnasium.spaces.Box(action_low, action_high, dtype=np.float64),
     )
-    tasks = family.split()
+    tasks = family.split() if tasks is None else tasks
     buffers, attributes = [], []
     for split, episodes, parameters in (("train", train, tasks.train), ("test", test, tasks.test)):
         for episode in episodes:
-            buffers.append(_buffer(episode, family))
+            buffers.append(_buffer(episode, family, measured))
             attributes.append(
                 {
                     "split": split,
@@ -103,13 +111,14 @@ def write_dataset(
                     "task": np.asarray(parameters[episode.task_index], np.float64),
                 }
             )
+    data = Described(name, family, tasks, {"train": train, "test": test}, how)
     storage.update_metadata(
         {
             "dataset_id": name,
             "minari_version": minari.__version__,
             "algorithm_name": str(how.get("policy", "")),
             "fieldtune": {
-                "format": FORMAT,
+                "format": THINNED if data.thinned else WHOLE,
                 "family": family.name,
                 "robot": family.robot,
                 "observation_fields": _described(family.observation_fields),
@@ -123,20 +132,35 @@ def write_dataset(
     )
     storage.update_episodes(buffers)
     storage.update_episode_metadata(attributes)
+    size = sum(path.stat().st_size for path in (temporary / "data").iterdir())
+    (temporary / "README.md").write_text(card(data, size), encoding="utf-8")
+    (temporary / FIGURE).write_bytes(png(returns_figure(data)))
+    for path in (*temporary.rglob("*"), temporary):
+        _sync(path)  # before the name stands for it, which must survive a power cut
     temporary.replace(folder)
+    _sync(folder.parent)
     return name
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _described(fields: tuple[Field, ...]) -> list[list[Any]]:
     return [[field.name, field.unit, field.width] for field in fields]
 
 
-def _buffer(episode: LabelledEpisode, family: TaskFamily) -> EpisodeBuffer:
+def _buffer(episode: LabelledEpisode, family: TaskFamily, measured: bool) -> EpisodeBuffer:
     """Minari's form. Its infos begin before the first step, when nothing had been measured yet."""
-    infos = None
-    if family.signal_fields:
-        measured = require_signals(family.name, family.signal_fields, episode.signals)
-        infos = {SIGNALS: np.concatenate([np.full_like(measured[:1], np.nan), measured])}
+    infos = {}
+    if family.signal_fields and measured:
+        infos[SIGNALS] = require_signals(family.name, family.signal_fields, episode.signals)
+    if episode.following is not None:
+        infos[NEXT] = episode.following
     steps = len(episode.actions)
     last = np.arange(steps) == steps - 1
     return EpisodeBuffer(
@@ -145,7 +169,11 @@ def _buffer(episode: LabelledEpisode, family: TaskFamily) -> EpisodeBuffer:
         rewards=episode.rewards,
         terminations=last & episode.terminated,
         truncations=last & (not episode.terminated),
-        infos=infos,
+        infos={
+            name: np.concatenate([np.full_like(rows[:1], np.nan), rows])
+            for name, rows in infos.items()
+        }
+        or None,
     )
 
 
@@ -205,13 +233,15 @@ def _sort_in(dataset: minari.MinariDataset, split: dict[str, list[list[LabelledE
                 actions=np.asarray(episode.actions),
                 rewards=np.asarray(episode.rewards),
                 terminated=bool(episode.terminations[-1]),
-                signals=_signals(episode.infos),
+                signals=_info(episode.infos, SIGNALS),
+                following=_info(episode.infos, NEXT),
             )
         )
 
 
-def _signals(infos: dict[str, Any] | None) -> Array | None:
-    known = (infos or {}).get(SIGNALS)
+def _info(infos: dict[str, Any] | None, name: str) -> Array | None:
+    """What was noted of each step; there is a row before the first one."""
+    known = (infos or {}).get(name)
     return None if known is None else np.asarray(known)[1:]
 
 
@@ -226,9 +256,10 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # JSON's errors are among them
         raise DatasetError(f"{folder}: metadata cannot be read ({error})") from error
     known = metadata.get("fieldtune")
-    if not isinstance(known, dict) or known.get("format") != FORMAT:
+    if not isinstance(known, dict) or known.get("format") not in (WHOLE, THINNED):
         raise DatasetError(
-            f"{folder}: a Minari dataset without fieldtune's metadata (format {FORMAT}); "
-            "it does not say which task each episode belongs to"
+            f"{folder}: a Minari dataset without fieldtune's metadata (format {WHOLE} or "
+            f"{THINNED}), which says what task each episode belongs to; other people's data come "
+            "in with `fieldtune import`"
         )
     return known

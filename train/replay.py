@@ -23,6 +23,8 @@ class Trajectory:
 
     Attributes:
         observations: `(T+1, observation)`, the last one being where it ended.
+        following: `(T, observation)`, what each step led to, in an episode that was thinned out;
+            None where the next row of `observations` is that.
         actions: `(T, action)` in [−1, 1]; rewards: `(T,)`, standardised.
         terminated: whether the last state is terminal (not a time limit).
     """
@@ -31,6 +33,12 @@ class Trajectory:
     actions: Floats
     rewards: Floats
     terminated: bool
+    following: Floats | None = None
+
+    @property
+    def next_observations(self) -> Floats:
+        """`(T, observation)`."""
+        return self.observations[1:] if self.following is None else self.following
 
 
 class Batch(NamedTuple):
@@ -80,7 +88,7 @@ class Replay:
         self._observation[rows] = trajectory.observations[:-1]
         self._action[rows] = trajectory.actions
         self._reward[rows] = trajectory.rewards
-        self._next[rows] = trajectory.observations[1:]
+        self._next[rows] = trajectory.next_observations
         self._done[rows[-1]] = trajectory.terminated
         self._rows[task] = np.concatenate([self._rows[task], rows])
         self._trajectories[task].append((self.size, length))
@@ -127,6 +135,7 @@ class Replay:
                 arrays["action"][rows],
                 arrays["reward"][rows],
                 bool(arrays["done"][rows][-1]),
+                arrays["next_observation"][rows],
             )
             self.add(task, trajectory)
 
