@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sim.family import TaskFamily
 from sim.registry import family as make_family
 from sim.rollout import LabelledEpisode, mean_return
@@ -20,6 +22,7 @@ from train.datasets import DatasetError, write_dataset
 
 OnProgress = Callable[[int, int, str], None]
 
+SHARED = 2  # second word of the seed of who gets whose episodes
 TEST_SEED_OFFSET = 1_000_003  # held-out tasks' data must not repeat the training tasks' draws
 
 
@@ -123,6 +126,7 @@ def _scripted_reach(
 @contextmanager
 def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
     from train.conditioned_sac import TooFewRounds, check_rounds, collect_replay
+    from train.relabelled import CannotRelabel, check_relabelled, share_episodes
     from train.unfinished import UnfinishedError, unfinished
 
     settings, episodes = config.data.agent or AgentReplay(), config.data.episodes_per_task
@@ -132,9 +136,12 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
         "data.episodes_per_task": episodes,
         "data.agent.rounds": settings.rounds,
         "data.agent.updates_per_round": settings.updates_per_round,
+        "data.agent.hidden": list(settings.hidden),
+        "data.agent.learning_rate": settings.learning_rate,
     }
     try:
         check_rounds(family, episodes, settings)
+        check_relabelled(family, episodes, settings.relabelled)
         with unfinished(unfinished_folder(Path(config.data.path)), asked) as kept:
             data = collect_replay(family, config.seed, episodes, settings, on_progress, kept)
             how = {
@@ -143,6 +150,11 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
                 "agent": settings.model_dump(),
                 "return_by_round": [round(value, 2) for value in data.return_by_round],
             }
-            yield Made(data.train, data.test, how)
-    except (TooFewRounds, UnfinishedError) as error:
+            split, draws = family.split(), np.random.default_rng([config.seed, SHARED])
+            yield Made(
+                share_episodes(data.train, family, split.train, settings.relabelled, draws),
+                share_episodes(data.test, family, split.test, settings.relabelled, draws),
+                how,
+            )
+    except (TooFewRounds, CannotRelabel, UnfinishedError) as error:
         raise DatasetError(str(error)) from error

@@ -90,7 +90,7 @@ def collect_replay(
     split = family.split()
     total = settings.rounds * BATCH
     rng = seed_everything(seed)
-    agent = _Agent(family, split.train, total)
+    agent = _Agent(family, split.train, total, settings)
     order = _in_turns(rng, len(split.train), total).reshape(settings.rounds, BATCH)
     held_out_rounds = spread(episodes_per_task, settings.rounds)
     held_out: list[LabelledEpisode] = []
@@ -167,12 +167,20 @@ class _Drawn(NamedTuple):
 class _Agent:
     """The learner, all that it has seen, and the change from physical units to its own."""
 
-    def __init__(self, family: TaskFamily, tasks: Array, episodes: int) -> None:
+    def __init__(
+        self, family: TaskFamily, tasks: Array, episodes: int, settings: AgentReplay
+    ) -> None:
         self._family, self._tasks = family, tasks
         self._action_bounds = bounds(family.action_fields)
         observed = width(family.observation_fields)
         numbers = unwound(family, tasks)
-        self._sac = TaskToldSac(observed, len(self._action_bounds[0]), numbers.shape[1])
+        self._sac = TaskToldSac(
+            observed,
+            len(self._action_bounds[0]),
+            numbers.shape[1],
+            settings.hidden,
+            settings.learning_rate,
+        )
         deviation = numbers.std(axis=0)
         self._task_mean = numbers.mean(axis=0)
         self._task_std = np.where(deviation < 1e-6, 1.0, deviation)

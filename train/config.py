@@ -117,10 +117,16 @@ class Evaluation(_Section):
 
 
 class AgentReplay(_Section):
-    """The agent, told the task, whose replay the data is a slice of; a round is 64 episodes."""
+    """The agent, told the task, whose replay the data is a slice of; a round is 64 episodes.
+
+    Of each task's episodes, `relabelled` were acted for other tasks and carry this one's rewards.
+    """
 
     rounds: int = Field(default=14, ge=1)
     updates_per_round: int = Field(default=1_500, ge=1)
+    hidden: tuple[int, ...] = (128, 128)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    relabelled: int = Field(default=0, ge=0)
 
 
 class Data(_Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -18,8 +19,6 @@ from torch.nn import functional as F
 from train import losses
 from train.networks import Critic, Policy, squashed_sample
 
-HIDDEN = (128, 128)
-LEARNING_RATE = 1e-3
 DISCOUNT = 0.99
 TARGET_RATE = 0.005
 FIRST_TEMPERATURE = 0.1
@@ -42,18 +41,25 @@ class TaskToldSac(nn.Module):
     Its state dict and those of its `optimisers` are all that it has learned.
     """
 
-    def __init__(self, observation: int, action: int, task: int) -> None:
+    def __init__(
+        self,
+        observation: int,
+        action: int,
+        task: int,
+        hidden: Sequence[int],
+        learning_rate: float,
+    ) -> None:
         super().__init__()
-        self.policy = Policy(observation, action, task, HIDDEN)
+        self.policy = Policy(observation, action, task, hidden)
         self.critics = nn.ModuleList(
-            Critic(observation, action, task, HIDDEN, layer_norm=True) for _ in range(2)
+            Critic(observation, action, task, hidden, layer_norm=True) for _ in range(2)
         )
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(FIRST_TEMPERATURE)))
         self._target_entropy = -float(action)
 
         def adam(parameters: list[Tensor]) -> torch.optim.Adam:
-            return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+            return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
 
         self.optimisers = {
             "policy": adam(list(self.policy.parameters())),
