@@ -149,6 +149,7 @@ def test_everything_imported_is_declared():
         for item in project["dependencies"]
         + project["optional-dependencies"]["train"]
         + project["optional-dependencies"]["mcap"]
+        + project["optional-dependencies"]["ray"]
     }
     known = (
         {NAMES.get(name, name) for name in declared}
