@@ -59,18 +59,66 @@ class BoxConfig(_Section):
     action: str | None = None
 
 
+class CommandKind(StrEnum):
+    """What an action field tells joints: where to be, how far to go in one period, how fast to go,
+    or how hard to push."""
+
+    POSITION = "position"
+    DISPLACEMENT = "displacement"
+    VELOCITY = "velocity"
+    EFFORT = "effort"
+
+
+class JointsConfig(_Section):
+    """A group of joints, and the fields whose components they are, in the order of `names`.
+
+    `position`, `velocity` and `effort` are observation fields, `command` an action field, which is
+    a `command_kind`. Fields are in rad, deg, m, mm, these a second, N m or N.
+    """
+
+    names: tuple[str, ...] = Field(min_length=1)
+    position: str | None = None
+    velocity: str | None = None
+    effort: str | None = None
+    command: str | None = None
+    command_kind: CommandKind | None = None
+
+
+class Loosenable(StrEnum):
+    """Limits that a person may loosen, each by its own name."""
+
+    OBSERVATION_AGE_S = "observation_age_s"
+    JOINT_POSITION = "joint_position"
+    JOINT_VELOCITY = "joint_velocity"
+    JOINT_EFFORT = "joint_effort"
+
+
 class LimitsConfig(_Section):
-    """Limits that tighten those of the robot and the bundle. None of them can loosen.
+    """Limits that tighten those of the robot, of its model and of the bundle.
 
     `action_range` and `action_rate` (largest change a second) are by action field,
     one number for all components; `box` is by observation field. `observation_age_s` is ten
-    control periods where not given. `max_run_s` ends a run, in wall-clock seconds.
+    control periods where not given. An observation that stays the same to the last bit for
+    `frozen_periods` is a fault; null allows it. `max_run_s` ends a run, in wall-clock seconds.
+
+    `model` is the robot's MJCF or URDF file, or `package://PACKAGE/PATH` in an installed Python
+    package; `joints` says which fields its joints are. `joint_*` are by joint, in rad, m, seconds,
+    N m and N. To allow more than the model does, or an older observation, `loosen` names that limit
+    and says why.
     """
 
     action_range: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
     action_rate: dict[str, Positive] = {}
     box: dict[str, BoxConfig] = {}
+    model: str | None = None
+    joints: tuple[JointsConfig, ...] = ()
+    joint_position: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
+    joint_velocity: dict[str, Positive] = {}
+    joint_acceleration: dict[str, Positive] = {}
+    joint_effort: dict[str, Positive] = {}
+    loosen: dict[Loosenable, Annotated[str, Field(min_length=1)]] = {}
     observation_age_s: Positive | None = None
+    frozen_periods: Annotated[int, Field(ge=2)] | None = 100
     max_run_s: Positive | None = None
 
 

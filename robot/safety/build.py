@@ -5,24 +5,22 @@ Knows field specifications and the config. It must not know how limits are appli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import FieldSpec
-from robot.config import BoxConfig, LimitsConfig
+from robot.config import BoxConfig, LimitsConfig, Loosenable
+from robot.safety.build_joints import build_joints, describe_joints
+from robot.safety.joints import FAULT_MARGIN
+from robot.safety.layout import Layout, LimitsError, bounds
 from robot.safety.limits import Limits
+from robot.safety.permits import Permits
 
 Array = NDArray[np.float64]
 
-FAULT_MARGIN = 0.05  # of a field's range: simulated and real joints rest a little past their stops
 AGE_PERIODS = 10
-
-
-class LimitsError(Exception):
-    """Limits that contradict the robot or the bundle. Names the key, the value and the cure."""
 
 
 def build_limits(
@@ -36,11 +34,12 @@ def build_limits(
     """The limits for one bundle on one robot, whose fields are the same by name, order and width.
 
     Raises:
-        LimitsError: an unknown field, a wrong width, or a limit looser than the robot's own.
+        LimitsError: an unknown field or joint, a wrong width or unit, a bad model, or a limit
+            looser than the robot's own that is not permitted.
     """
-    observations = _Layout("observation", observation_fields)
-    actions = _Layout("action", robot_action_fields)
-    policy_low, policy_high = _bounds(policy_action_fields)
+    observations = Layout("observation", observation_fields)
+    actions = Layout("action", robot_action_fields)
+    policy_low, policy_high = bounds(policy_action_fields)
     low = np.maximum(actions.low, policy_low)
     high = np.minimum(actions.high, policy_high)
     for name, (lower, upper) in config.action_range.items():
@@ -65,6 +64,10 @@ def build_limits(
     box = _Box(observations)
     for name, wanted in config.box.items():
         box.add(name, wanted, actions, low, high)
+    permits = Permits(config.loosen)
+    joints = build_joints(config, observations, actions, permits)
+    age_s = _age(config.observation_age_s, period_s, permits)
+    permits.require_all_used()
     span = observations.high - observations.low
     margin = np.where(np.isfinite(span), FAULT_MARGIN * span, 0.0)
     return Limits(
@@ -80,7 +83,10 @@ def build_limits(
         box_low=box.low,
         box_high=box.high,
         box_action=box.action,
-        observation_age_s=_age(config.observation_age_s, period_s),
+        observation_age_s=age_s,
+        frozen_periods=config.frozen_periods,
+        joints=joints,
+        loosened=tuple(permits.used),
     )
 
 
@@ -101,44 +107,28 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
             pushed = limits.action_names[limits.box_action[index]]
             low, high = limits.box_low[index], limits.box_high[index]
             lines.append(f"limit observation {name} in [{low:g}, {high:g}], held by {pushed}")
+    lines += describe_joints(limits.joints)
     lines.append(f"limit observation age {limits.observation_age_s:g} s, else fault")
+    frozen = limits.frozen_periods
+    lines.append(
+        "limit observation the same to the last bit: "
+        + (f"{frozen} periods, else fault" if frozen else "none (limits.frozen_periods)")
+    )
     lines.append("limit run " + (f"{max_run_s:g} s" if max_run_s else "none (limits.max_run_s)"))
-    return lines
-
-
-class _Layout:
-    """Where each field's components are in a vector."""
-
-    def __init__(self, kind: str, fields: Sequence[FieldSpec]) -> None:
-        self.kind = kind
-        self.names = tuple(_component_names(fields))
-        self.low, self.high = _bounds(fields)
-        self._parts: dict[str, slice] = {}
-        start = 0
-        for field in fields:
-            self._parts[field.name] = slice(start, start + field.width)
-            start += field.width
-
-    def find(self, rule: str, name: str) -> slice:
-        """The components of field `name`, wanted by the config's `rule`."""
-        if name in self._parts:
-            return self._parts[name]
-        near = get_close_matches(name, self._parts, n=1, cutoff=0.5)
-        known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self._parts)}"
-        raise LimitsError(f"robot.limits.{rule}: unknown {self.kind} field {name!r}: {known}")
+    return [*lines, *limits.loosened]
 
 
 class _Box:
     """The config's boxes, spread over the observation's components."""
 
-    def __init__(self, observations: _Layout) -> None:
+    def __init__(self, observations: Layout) -> None:
         size = len(observations.names)
         self._observations = observations
         self.low, self.high = np.full(size, -np.inf), np.full(size, np.inf)
         self.fault_low, self.fault_high = np.full(size, -np.inf), np.full(size, np.inf)
         self.action = np.full(size, -1, dtype=np.int64)
 
-    def add(self, name: str, box: BoxConfig, actions: _Layout, low: Array, high: Array) -> None:
+    def add(self, name: str, box: BoxConfig, actions: Layout, low: Array, high: Array) -> None:
         key, part = f"robot.limits.box.{name}", self._observations.find("box", name)
         width = part.stop - part.start
         if len(box.low) != width or len(box.high) != width:
@@ -167,25 +157,9 @@ class _Box:
         self.action[part] = np.arange(pushed.start, pushed.stop)
 
 
-def _age(wanted: float | None, period_s: float) -> float:
-    most = AGE_PERIODS * period_s
-    if wanted is not None and wanted > most:
-        raise LimitsError(
-            f"robot.limits.observation_age_s is {wanted}, more than {AGE_PERIODS} control periods "
-            f"({most:g} s): limits can only be tightened"
-        )
-    return most if wanted is None else wanted
-
-
-def _bounds(fields: Sequence[FieldSpec]) -> tuple[Array, Array]:
-    low = np.array([value for field in fields for value in field.low])
-    high = np.array([value for field in fields for value in field.high])
-    return low, high
-
-
-def _component_names(fields: Sequence[FieldSpec]) -> Iterable[str]:
-    for field in fields:
-        if field.width == 1:
-            yield field.name
-        else:
-            yield from (f"{field.name}[{index}]" for index in range(field.width))
+def _age(wanted: float | None, period_s: float, permits: Permits) -> float:
+    most, key = AGE_PERIODS * period_s, Loosenable.OBSERVATION_AGE_S
+    if wanted is None:
+        return most
+    permits.require(key, key, (0.0, wanted), (0.0, most), f"{AGE_PERIODS} control periods are")
+    return wanted

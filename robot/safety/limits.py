@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robot.safety.fault import LimitFault
+from robot.safety.joints import JointLimits, allow_joints, check_joints, stay_there
+
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-6  # of a range: a command this far outside is not a broken policy
-
-
-class LimitFault(Exception):
-    """A command or an observation that nothing may be done with, but to hold."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Limits:
     the allowed part of it: a command outside is clamped. `rate` is the largest change a second.
     An observation outside `fault_low/high` is a fault. Where an observation is at or beyond
     `box_low/high`, action component `box_action` may only move it back (-1: no box there).
+    `frozen_periods` is how long it may stay the same to the last bit; None means for ever.
+    `loosened` says what a person allows beyond the robot's own limits.
     """
 
     action_names: tuple[str, ...]
@@ -42,10 +43,26 @@ class Limits:
     box_high: Array
     box_action: NDArray[np.int64]
     observation_age_s: float
+    frozen_periods: int | None
+    joints: tuple[JointLimits, ...]
+    loosened: tuple[str, ...]
 
 
-def check_observation(observation: Array, age_s: float, limits: Limits) -> None:
-    """Raise `LimitFault` unless the observation may be acted on."""
+def check_observation(
+    observation: Array,
+    age_s: float,
+    limits: Limits,
+    *,
+    earlier: Array | None = None,
+    elapsed_s: float = 0.0,
+    repeats: int = 0,
+) -> None:
+    """Raise `LimitFault` unless the observation may be acted on.
+
+    Args:
+        earlier: the observation before, sensed `elapsed_s` > 0 ago; None at an episode's start.
+        repeats: how often in a row it has been the same to the last bit.
+    """
     if observation.shape != limits.fault_low.shape:
         raise LimitFault(
             f"the observation has shape {observation.shape}, expected {limits.fault_low.shape}"
@@ -65,6 +82,18 @@ def check_observation(observation: Array, age_s: float, limits: Limits) -> None:
             f"the observation is {age_s:.3f} s old, at most {limits.observation_age_s:.3f} s are "
             "allowed: check the sensors' link, or the load of this machine"
         )
+    if age_s < -limits.observation_age_s:
+        raise LimitFault(
+            f"the observation was sensed {-age_s:.3f} s from now: the driver must give times of "
+            "this robot's monotonic clock"
+        )
+    if limits.frozen_periods is not None and repeats >= limits.frozen_periods:
+        raise LimitFault(
+            f"the observation has been the same to the last bit for {repeats} periods: check the "
+            "sensors; where they may stand still, raise robot.limits.frozen_periods"
+        )
+    for joints in limits.joints:
+        check_joints(observation, earlier, elapsed_s, joints)
 
 
 def allow(
@@ -73,12 +102,17 @@ def allow(
     observation: Array,
     limits: Limits,
     period_s: float,
+    before: Array | None = None,
 ) -> tuple[Array, str]:
     """The allowed action nearest to `command`, and why it differs (empty when it does not).
+
+    Rules come in the order rate, joints, box, range: where they contradict, the later wins.
 
     Args:
         command: what the policy asks for.
         previous: the action allowed one period ago; None at an episode's start.
+        before: the action allowed two periods ago; in an episode's second period, what `staying`
+            says about the first observation.
         observation: checked by `check_observation`.
 
     Raises:
@@ -93,9 +127,22 @@ def allow(
         slower = np.clip(action, previous - step, previous + step)
         reasons += _changes("rate", limits.action_names, action, slower)
         action = slower
+    for joints in limits.joints:
+        action, changed = allow_joints(action, previous, before, observation, joints, period_s)
+        reasons += changed
     inward = _keep_inside(action, observation, limits)
     reasons += _changes("box", limits.action_names, action, inward)
-    return inward, "; ".join(reasons)
+    final = np.clip(inward, limits.low, limits.high)  # what another rule asks for is no excuse
+    reasons += _changes("range", limits.action_names, inward, final)
+    return final, "; ".join(reasons)
+
+
+def staying(observation: Array, limits: Limits) -> Array:
+    """The command that leaves each joint where it is: what a first command starts from."""
+    action = np.zeros(len(limits.low))
+    for joints in limits.joints:
+        stay_there(action, observation, joints)
+    return action
 
 
 def _require_sound(command: Array, limits: Limits) -> None:
@@ -115,7 +162,7 @@ def _require_sound(command: Array, limits: Limits) -> None:
 
 
 def _keep_inside(action: Array, observation: Array, limits: Limits) -> Array:
-    low, high = limits.low.copy(), limits.high.copy()
+    low, high = np.full(len(action), -np.inf), np.full(len(action), np.inf)
     for index in np.flatnonzero(limits.box_action >= 0):
         component = limits.box_action[index]
         if observation[index] >= limits.box_high[index]:
