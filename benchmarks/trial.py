@@ -1,0 +1,152 @@
+"""One trial of settings, judged on *training* tasks, so that the held-out ones stay untouched.
+
+    fieldtune collect --config configs/cheetah-vel.yaml
+    OMP_NUM_THREADS=1 python benchmarks/trial.py configs/cheetah-vel.yaml trials/kl \\
+        --phase-2 trained algorithm.kl_weight=0.03
+
+Prints, as training goes on: the return on twenty training tasks with contexts from own exploration
+and from offline data, how far these lie apart in z-space, and how well the decoder labels what was
+explored. docs/lean.md is made of such trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robot import settings
+from sim.rollout import LabelledEpisode
+from train.acting import explore
+from train.conclusions import shift
+from train.config import RunConfig
+from train.evaluate import Evaluator
+from train.evaluation import measure
+from train.in_process import train_in_process
+from train.labelling import decoded_rewards, task_embeddings
+from train.offline import train_offline
+from train.run import Run, filled_replay, open_run
+from train.self_supervised import SelfSupervisedPhase
+from train.smac import Agent
+
+TASKS = 20
+LOOKS = 4  # on the way through each phase
+ROBOTS = 40  # whose exploration is labelled to see how wrong labels are
+
+
+class Judge:
+    """Evaluates an agent on `TASKS` training tasks, evenly spread over the list."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        count = len(run.dataset.train)
+        self.tasks = np.unique(np.linspace(0, count - 1, min(TASKS, count)).astype(int))
+        self.evaluator = Evaluator(
+            run.family,
+            run.dataset.train_tasks[self.tasks],
+            run.config.evaluation,
+            run.config.robot.exploration.z_hold.value,
+        )
+        self.began = time.monotonic()
+
+    def look(self, agent: Agent, what: str) -> None:
+        """Print one line; training's random state is left as it was."""
+        data = filled_replay(agent, [self.run.dataset.train[task] for task in self.tasks])
+        found = measure(self.evaluator, agent, data, self.run.config.seed, 0, 0)
+        seconds = time.monotonic() - self.began
+        print(
+            f"{seconds:6.0f} s  {what:34}  own exploration {np.mean(found.curve[-1]):8.1f}  "
+            f"offline context {np.mean(found.offline_returns):8.1f}  "
+            f"shift / spread {shift(found).relative:5.2f}",
+            flush=True,
+        )
+
+
+def label_error(run: Run, agent: Agent) -> str:
+    """Decoder against true rewards on trajectories that `agent` explores, prior and posterior."""
+    rng = np.random.default_rng(run.config.seed)
+    tasks = [int(task) for task in rng.integers(len(run.dataset.train), size=ROBOTS)]
+    with torch.random.fork_rng():
+        torch.manual_seed(run.config.seed)
+        z = task_embeddings(
+            agent, run.offline_replay(agent), rng, tasks, run.config.self_supervised.label_context
+        )
+
+        def label(episode: LabelledEpisode, env: int) -> np.ndarray:
+            return decoded_rewards(agent, episode, z[env])
+
+        simulator = run.family.simulator(ROBOTS)
+        truth = run.dataset.train_tasks[tasks]
+        trials = explore(
+            agent,
+            run.family,
+            simulator,
+            truth,
+            rng,
+            prior_episodes=run.config.robot.exploration.prior_episodes,
+            posterior_episodes=run.config.robot.exploration.posterior_episodes,
+            z_hold=run.config.robot.exploration.z_hold.value,
+            relabel=label,
+        )
+        simulator.close()
+    errors, rewards = [], []
+    for task, trial in zip(truth, trials, strict=True):
+        for episode in trial:
+            true = run.family.reward(
+                episode.observations[:-1],
+                episode.actions,
+                episode.observations[1:],
+                task,
+                episode.signals,
+            )
+            errors.append(episode.rewards - true)
+            rewards.append(true)
+    off, real = np.concatenate(errors), np.concatenate(rewards)
+    return (
+        f"labels of its exploration: error {np.sqrt(np.square(off).mean()):.3f}, bias "
+        f"{off.mean():+.3f}, explain {1 - np.square(off).mean() / real.var():.2f} of the variance"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--phase-2", choices=("trained", "frozen", "oracle"))
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = list(given.overrides)
+    if given.phase_2 == "frozen":
+        chosen.append("self_supervised.encoder=frozen")
+    run = open_run(settings.load(RunConfig, given.config, overrides=chosen), given.out)
+    judge = Judge(run)
+    updates = run.config.offline.updates
+    for turn in range(LOOKS):
+        until = updates * (turn + 1) // LOOKS
+        agent = train_offline(run, until=until).agent
+        judge.look(agent, f"phase 1, {until} updates")
+    print(label_error(run, agent))
+    if given.phase_2 is None:
+        return
+    steps = run.config.self_supervised.steps
+
+    def look(phase: SelfSupervisedPhase) -> None:
+        looked = int(phase.facts.get("looks", 0))  # type: ignore[call-overload]
+        if phase.steps >= (looked + 1) * steps / LOOKS:
+            phase.facts["looks"] = looked + 1
+            judge.look(phase.average, f"phase 2, {phase.steps} steps")
+
+    checkpoint = given.out / "checkpoints" / "phase-2.safetensors"
+    oracle = given.phase_2 == "oracle"
+    phase = train_in_process(
+        run, checkpoint, true_rewards=oracle, on_caught_up=look, trials_at_once=5
+    )
+    judge.look(phase.average, f"phase 2, {phase.steps} steps, the end")
+
+
+if __name__ == "__main__":
+    main()
