@@ -2,7 +2,8 @@
 
 Any package offers drivers through the entry-point group `fieldtune.drivers`: a class with a
 pydantic model `Options`, called as `cls(family, options)`, which implements
-`robot.drivers.driver.Driver`. This module must not know any driver itself.
+`robot.drivers.driver.Driver`. One whose options have `faults` is a simulator, and gets them
+injected. This module must not know any driver itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from robot.config import RobotConfig
 from robot.drivers.driver import Driver
+from robot.drivers.faults import FaultOptions, FaultyDriver
 from robot.settings import ConfigError, check
 
 GROUP = "fieldtune.drivers"
@@ -28,7 +30,8 @@ def create_driver(config: RobotConfig, source: Path | str) -> Driver:
     kind = _driver_class(config.driver.name, source)
     options = check(kind.Options, config.driver.options, source=str(source), key="robot.driver")
     driver: Driver = kind(config.family, options)
-    return driver
+    faults: FaultOptions | None = getattr(options, "faults", None)
+    return driver if faults is None else FaultyDriver(driver, faults)
 
 
 def _driver_class(name: str, source: Path | str) -> Any:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from export.manifest import FieldSpec
 from robot.drivers.driver import Array, DriverFault, Observation
+from robot.drivers.faults import FaultOptions
 
 
 class SimOptions(BaseModel):
@@ -21,6 +22,7 @@ class SimOptions(BaseModel):
 
     `model` is the family's robot where it has several. `task` is the hidden task's parameters; null
     draws one from `seed`. `time_scale` 2 runs twice as fast as real time, `.inf` as fast as it can.
+    `faults` are injected by `robot.drivers.faults`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +31,7 @@ class SimOptions(BaseModel):
     task: tuple[float, ...] | None = None
     time_scale: float = Field(default=1.0, gt=0)
     seed: NonNegativeInt = 0
+    faults: FaultOptions | None = None
 
 
 class SimDriver:
