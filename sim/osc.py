@@ -1,9 +1,10 @@
 """robosuite's operational-space position controller and physics loop, compiled (numba, no GIL).
 
 Holds the control law and the calls into libmujoco. It knows nothing of tasks, rewards or
-robosuite's classes: `sim.reach.batch` hands it indices, gains and pointers. It follows robosuite
-1.5.2 (`controllers/parts/arm/osc.py`, `lite_physics=True`, `OSC_POSITION`, fixed impedance, goals
-relative to the *achieved* pose in the base frame, position and orientation uncoupled); Khatib 1987.
+robosuite's classes: `sim.manipulation.compiled` hands it indices, gains and pointers. It follows
+robosuite 1.5.2 (`controllers/parts/arm/osc.py`, `lite_physics=True`, `OSC_POSITION`, fixed
+impedance, goals relative to the *achieved* pose in the base frame, position and orientation
+uncoupled); Khatib 1987.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ DATA_FIELDS = ("qpos", "qvel", "qfrc_bias", "ctrl", "site_xpos", "site_xmat", "q
 class Controller(NamedTuple):
     """One arm's indices and gains: `n` joints, `g` gripper actuators. All arrays C-contiguous.
 
-    `gripper_ctrl` is the constant command of the gripper's actuators. `kp` and `kd` are for
-    `(x, y, z, rx, ry, rz)`; `delta_low` and `delta_high` bound the displacement, in metres.
+    `kp` and `kd` are for `(x, y, z, rx, ry, rz)`; `delta_low` and `delta_high` bound the
+    displacement, in metres.
     """
 
     site: int
@@ -61,7 +62,6 @@ class Controller(NamedTuple):
     torque_low: NDArray[np.float64]
     torque_high: NDArray[np.float64]
     gripper_actuators: NDArray[np.int64]
-    gripper_ctrl: NDArray[np.float64]
     kp: NDArray[np.float64]
     kd: NDArray[np.float64]
     delta_low: NDArray[np.float64]
@@ -213,7 +213,7 @@ def _observe(model, data, qpos, qvel, positions, jacobian, c, out):  # type: ign
 
 
 @njit(nogil=True, cache=True)
-def advance(model, addresses, c, displacements, postures, substeps, out):  # type: ignore[no-untyped-def]
+def advance(model, addresses, c, displacements, grips, postures, substeps, out):  # type: ignore[no-untyped-def]
     """Run the controller and the physics of several arms for one control period.
 
     Args:
@@ -221,6 +221,7 @@ def advance(model, addresses, c, displacements, postures, substeps, out):  # typ
         addresses: `(env, 8)` int64, from `data_addresses`.
         c: the `Controller`.
         displacements: `(env, 3)` end-effector displacement (m), base frame; clipped to bounds.
+        grips: `(env, g)` what the gripper's actuators are told.
         postures: `(env, n)` joint positions that the null space returns to.
         substeps: physics steps in the period; 0 only observes.
         out: `(env, 2n + 6)` receives the observations.
@@ -280,6 +281,6 @@ def advance(model, addresses, c, displacements, postures, substeps, out):  # typ
                 torque = torques[i] + bias[c.qvel[i]]
                 ctrl[c.actuators[i]] = min(max(torque, c.torque_low[i]), c.torque_high[i])
             for i in range(c.gripper_actuators.shape[0]):
-                ctrl[c.gripper_actuators[i]] = c.gripper_ctrl[i]
+                ctrl[c.gripper_actuators[i]] = grips[env, i]
             _mj_step2(model, data)
         _observe(model, data, qpos, qvel, positions, jacobian_all, c, out[env])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
-from sim.reach.arms import Arm, arm
+from sim.manipulation.arms import Arm, arm
 
 INNER_RADIUS = 0.15  # m from the home position
 OUTER_RADIUS = 0.25
@@ -30,7 +30,7 @@ class ReachFamily:
     robot: str = "sawyer"
 
     def __post_init__(self) -> None:
-        arm(self.robot)
+        arm("reach", self.robot)
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class ReachFamily:
 
     @property
     def arm(self) -> Arm:
-        return arm(self.robot)
+        return arm("reach", self.robot)
 
     @property
     def observation_fields(self) -> tuple[Field, ...]:

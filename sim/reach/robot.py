@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.family import Array
-from sim.reach.arms import Arm
-from sim.reach.environment import ACTION_LIMIT, Reach
+from sim.manipulation.arms import Arm
+from sim.manipulation.tabletop import ACTION_LIMIT
+from sim.reach.environment import Reach
 from sim.rendering import Renderer, View
 
 VIEW = View(

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from sim.reach.arms import ARMS
+from sim.manipulation.arms import ARMS
 from sim.reach.family import ReachFamily
 
 pytestmark = pytest.mark.slow

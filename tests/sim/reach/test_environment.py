@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim.reach.arms import arm
+from sim.manipulation.arms import arm
 from sim.reach.environment import Reach
 from sim.reach.family import ReachFamily
 
@@ -57,7 +57,7 @@ def test_a_displacement_moves_the_end_effector_along_it() -> None:
 
 
 def test_the_environments_reward_is_the_familys() -> None:
-    environment = Reach(arm("sawyer"))
+    environment = Reach(arm("reach", "sawyer"))
     before = environment.start(1, TARGET)
     reward = environment.step(np.array([0.5, -0.5, 0.2, 0.0]))[1]
     after = environment.observe()
@@ -67,7 +67,7 @@ def test_the_environments_reward_is_the_familys() -> None:
 
 
 def test_observed_velocity_is_the_positions_rate() -> None:
-    environment = Reach(arm("panda"))
+    environment = Reach(arm("reach", "panda"))
     environment.start(1, TARGET)
     for _ in range(5):
         environment.step(np.array([0.3, 0.5, -0.2, 0.0]))

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.family import bounds, width
-from sim.reach.arms import ARMS, arm
+from sim.manipulation.arms import ARMS, arm
+from sim.manipulation.start import start_joints
 from sim.reach.family import INNER_RADIUS, OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
-from sim.reach.start import start_joints
 
 FAMILY = ReachFamily()
 
@@ -16,9 +16,10 @@ FAMILY = ReachFamily()
 @pytest.mark.slow
 @pytest.mark.parametrize("robot", sorted(ARMS))
 def test_declared_arm_is_robosuites(robot: str) -> None:
-    from sim.reach.environment import ACTION_LIMIT, CONTROL_HZ, TABLE_OFFSET, Reach
+    from sim.manipulation.tabletop import ACTION_LIMIT, CONTROL_HZ, TABLE_OFFSET
+    from sim.reach.environment import Reach
 
-    family, declared = ReachFamily(robot=robot), arm(robot)
+    family, declared = ReachFamily(robot=robot), arm("reach", robot)
     environment = Reach(declared)
     model = environment.sim.model._model
     joints = environment.robots[0]._ref_arm_joint_indexes
@@ -80,7 +81,7 @@ def test_reward_broadcasts_over_leading_dimensions(seed: int, steps: int, tasks:
 
 
 def test_starts_differ_by_seed_and_stay_near_home() -> None:
-    starts = np.array([start_joints(FAMILY.arm, seed) for seed in range(200)])
+    starts = np.array([start_joints(FAMILY.arm.home_joints, seed) for seed in range(200)])
     assert len(np.unique(starts, axis=0)) == 200
     noise = starts - np.array(FAMILY.arm.home_joints)
     assert abs(noise.mean()) < 0.005

@@ -1,0 +1,1 @@
+"""What the families on robosuite share: arms, scenes, the truth, the compiled batch, scripts."""

@@ -1,0 +1,139 @@
+"""What stands on the table, and what an observation holds of it.
+
+Pure data and arithmetic: no mujoco, no robosuite. Positions are in metres in the arm's base frame,
+which is parallel to the world's; orientations are quaternions (w, x, y, z).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from sim.family import Array, Field
+from sim.manipulation.arms import Arm
+from sim.manipulation.fixtures import KINDS
+
+Home = Literal["home", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A loose box: half its size along each axis, in metres."""
+
+    name: str
+    half_size: tuple[float, float, float]
+    rgba: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """Something that stands where a task puts it, and perhaps moves in one joint."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A sphere that shows in pictures where a hidden goal is. It touches nothing."""
+
+    name: str
+    radius: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything on the table, and which of the arm's postures an episode starts near."""
+
+    home: Home = "home"
+    blocks: tuple[Block, ...] = ()
+    fixtures: tuple[Fixture, ...] = ()
+    markers: tuple[Marker, ...] = ()
+
+    def home_joints(self, arm: Arm) -> tuple[float, ...]:
+        return {"home": arm.home_joints, "low": arm.low_joints, "high": arm.high_joints}[self.home]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an episode starts.
+
+    `joints` `(joint,)`, the arm's; `blocks` `(block, 7)`, position and orientation; `fixtures`
+    `(fixture, 3)`, positions; `marks` `(marker, 3)`.
+    """
+
+    joints: Array
+    blocks: Array = field(default_factory=lambda: np.zeros((0, 7)))
+    fixtures: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    marks: Array = field(default_factory=lambda: np.zeros((0, 3)))
+
+
+def arm_fields(arm: Arm) -> tuple[Field, ...]:
+    """What every arm reports."""
+    n = arm.joints
+    return (
+        Field("joint_position", "rad", arm.joint_low, arm.joint_high),
+        Field.unbounded("joint_velocity", "rad/s", n),
+        Field("end_effector_position", "m", (-arm.reach,) * 3, (arm.reach,) * 3),
+        Field.unbounded("end_effector_velocity", "m/s", 3),
+    )
+
+
+def observation_fields(arm: Arm, scene: Scene) -> tuple[Field, ...]:
+    """What the arm, its gripper and a tracker of what is on the table report, in order."""
+    fields = [*arm_fields(arm), Field.unbounded("gripper_opening", "m")]
+    for block in scene.blocks:
+        fields.append(Field.unbounded(f"{block.name}_position", "m", 3))
+        fields.append(Field.unbounded(f"{block.name}_orientation", "quaternion", 4))
+    for fixture in scene.fixtures:
+        kind = KINDS[fixture.kind]
+        fields.append(Field.unbounded(f"{fixture.name}_{kind.point}", "m", 3))
+        if kind.joint is not None:
+            fields.append(Field.unbounded(f"{fixture.name}_{kind.joint}", kind.unit))
+    return tuple(fields)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a model's `qpos` holds what: the two fingers, each block, each fixture's joint.
+
+    `fixtures` has −1 for one that has no joint.
+    """
+
+    fingers: tuple[int, int]
+    blocks: tuple[int, ...]
+    fixtures: tuple[int, ...]
+
+
+def observe(
+    arm: Arm, scene: Scene, addresses: Addresses, base: Array, moved: Array, qpos: Array, at: Array
+) -> Array:
+    """Observations `(..., observation)` as `observation_fields` has them.
+
+    Args:
+        arm: whose gripper it is.
+        scene: what there is.
+        addresses: into `qpos`.
+        base: `(3,)` the base frame's origin in the world.
+        moved: `(..., 2·joint + 6)` joint and end-effector positions and velocities.
+        qpos: `(..., nq)` MuJoCo's joint positions.
+        at: `(..., fixture, 3)` where the fixtures stand, in the world.
+    """
+    left, right = addresses.fingers
+    parts = [moved, (qpos[..., left] - qpos[..., right] - arm.fingers_closed)[..., None]]
+    for start in addresses.blocks:
+        quaternion = qpos[..., start + 3 : start + 7]
+        parts.append(qpos[..., start : start + 3] - base)
+        parts.append(np.where(quaternion[..., :1] < 0, -quaternion, quaternion))  # w ≥ 0
+    for index, (fixture, address) in enumerate(
+        zip(scene.fixtures, addresses.fixtures, strict=True)
+    ):
+        kind = KINDS[fixture.kind]
+        moving = address >= 0
+        value = qpos[..., address] if moving else np.zeros(qpos.shape[:-1])
+        parts.append(at[..., index, :] - base + kind.offset(value))
+        if moving:
+            parts.append(value[..., None])
+    return np.concatenate(parts, axis=-1)
