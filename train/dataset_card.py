@@ -221,7 +221,17 @@ def _loading(data: Described) -> str:
 def _yaml(how: Mapping[str, Any]) -> str:
     """Without the returns by round, which have a place of their own."""
     known = {key: value for key, value in how.items() if key != "return_by_round"}
-    return yaml.safe_dump(known, sort_keys=False, allow_unicode=True) if known else "# not said\n"
+    lines = [
+        yaml.safe_dump(
+            {key: value},
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None if isinstance(value, dict | list) else False,  # short lists
+            width=100,
+        )
+        for key, value in known.items()
+    ]
+    return "".join(lines) or "# not said\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -73,7 +73,7 @@ def write_dataset(
         train, test: episodes whose `task_index` counts within that split of `tasks`.
         how: how it was made, for metadata and card: numbers, strings, lists and dicts.
         tasks: those of `family.split()` where not given.
-        measured: False for data of others, who kept none of the family's signals.
+        measured: False for data of others, who kept none of the family's signals; the id says so.
 
     Raises:
         DatasetError: `folder` already exists.
@@ -90,7 +90,7 @@ def write_dataset(
     # Absolute: Minari measures its files under a relative path twice over, and finds none.
     temporary = folder.absolute().with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    name = f"fieldtune/{family.name}-v0"
+    name = f"{'fieldtune' if measured else 'imported'}/{family.name}-v0"
     low, high = bounds(family.observation_fields)
     action_low, action_high = bounds(family.action_fields)
     (temporary / "data").mkdir(parents=True)

@@ -16,7 +16,7 @@ from train.checkpoint import read_facts
 from train.cli import app
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("collect", "train", "export", "finetune", "oracle", "evaluate", "demo")
+COMMANDS = ("collect", "import", "train", "export", "finetune", "oracle", "evaluate", "demo")
 
 
 @pytest.fixture

@@ -1,0 +1,232 @@
+"""`fieldtune import`: other people's labelled data, checked and written as a dataset of ours.
+
+Knows sources only by what they give: a task's episodes by its name. All or nothing: whatever is
+wrong with the data is said before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import yaml
+
+from sim.family import Array, TaskFamily, TaskSplit, bounds
+from sim.rollout import LabelledEpisode
+from train.datasets import DatasetError, Split, write_dataset
+
+SPLITS: tuple[Split, Split] = ("train", "test")
+
+
+class Source(Protocol):
+    """Where episodes come from."""
+
+    def episodes(self, task: str) -> list[LabelledEpisode]:
+        """Those of the task called `task`. Raises `DatasetError`."""
+        ...
+
+    def how(self) -> dict[str, Any]:
+        """What the card says of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class NamedTasks:
+    """Tasks and what the data call them: `names[split][i]` is the i-th of that split."""
+
+    names: dict[Split, list[str]]
+    split: TaskSplit
+
+    def parameters(self, split: Split) -> Array:
+        return self.split.train if split == "train" else self.split.test
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was written, for a person to read.
+
+    `reward_error` is the root mean square difference between the rewards in the data and the
+    family's own, in units of the former's standard deviation; None where signals are missing.
+    """
+
+    id: str
+    episodes: int
+    transitions: int
+    reward_error: float | None
+
+
+def source_of(
+    family: TaskFamily,
+    hdf5: str | None,
+    minari: str | None,
+    task_attribute: str | None,
+    stride: int | None,
+    last: int | None,
+) -> Source:
+    """The source that the command's options name.
+
+    Raises:
+        DatasetError: they name none, more than one, or contradict each other.
+    """
+    from train.minari_source import MinariAttribute, MinariDatasets
+    from train.transition_files import STRIDE, TransitionFiles
+
+    if (hdf5 is None) == (minari is None):
+        given = "neither" if hdf5 is None else "both"
+        raise DatasetError(f"--hdf5 and --minari: {given} given, expected one of them")
+    pattern, option = (hdf5, "--hdf5") if hdf5 is not None else (minari, "--minari")
+    assert pattern is not None
+    if task_attribute is None and "{task}" not in pattern:
+        cure = " (or name --task-attribute)" if minari else ""
+        raise DatasetError(
+            f"{option} is {pattern!r}: put {{task}} where a task's name belongs{cure}"
+        )
+    if hdf5 is not None:
+        if task_attribute is not None:
+            raise DatasetError("--task-attribute is for --minari: HDF5 files are one a task")
+        return TransitionFiles(pattern, family, STRIDE if stride is None else stride, last)
+    if last is not None:
+        raise DatasetError("--last is for --hdf5: of Minari datasets, all episodes are taken")
+    if task_attribute is not None:
+        return MinariAttribute(pattern, task_attribute, family, stride or 1)
+    return MinariDatasets(pattern, family, stride or 1)
+
+
+def family_tasks(family: TaskFamily) -> NamedTasks:
+    """The family's own tasks by number, as the reference counts them: training tasks first."""
+    split = family.split()
+    train, total = len(split.train), len(split.train) + len(split.test)
+    return NamedTasks(
+        {"train": [str(n) for n in range(train)], "test": [str(n) for n in range(train, total)]},
+        split,
+    )
+
+
+def read_tasks(path: Path, family: TaskFamily) -> NamedTasks:
+    """A task file: `{"train": {NAME: [parameter, ...], ...}, "test": {...}}`, JSON or YAML.
+
+    Raises:
+        DatasetError: names the file, the task, the value and what was expected.
+    """
+    try:
+        known = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        raise DatasetError(f"{path}: task file cannot be read ({error})") from error
+    form = (
+        'expected {"train": {NAME: [parameter, ...], ...}, "test": {...}}, at least one task each'
+    )
+    if not isinstance(known, dict) or set(known) != set(SPLITS):
+        raise DatasetError(f"{path}: the task file is {_short(known)}; {form}")
+    names: dict[Split, list[str]] = {}
+    parameters: dict[Split, Array] = {}
+    for split in SPLITS:
+        tasks = known[split]
+        if not isinstance(tasks, dict) or not tasks:
+            raise DatasetError(f"{path}: {split!r} is {_short(tasks)}; {form}")
+        names[split] = [str(name) for name in tasks]
+        parameters[split] = np.array(
+            [_parameters(path, name, value, family) for name, value in tasks.items()]
+        )
+    every = names["train"] + names["test"]
+    twice = sorted({name for name in every if every.count(name) > 1})
+    if twice:
+        raise DatasetError(
+            f"{path}: task {twice[0]!r} is there twice: a task is trained on or held out, once"
+        )
+    return NamedTasks(names, TaskSplit(parameters["train"], parameters["test"]))
+
+
+def _parameters(path: Path, name: Any, value: Any, family: TaskFamily) -> list[float]:
+    low, high = bounds(family.task_fields)
+    given = value if isinstance(value, list) else [value]
+    fields = ", ".join(
+        f"{field.name} ({field.width}, {field.unit}, {min(field.low):g} to {max(field.high):g})"
+        for field in family.task_fields
+    )
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
+    if not numbers or len(given) != len(low) or not _within(given, low, high):
+        raise DatasetError(
+            f"{path}: task {name!r} is {_short(value)}, {family.name} expects {fields}"
+        )
+    return [float(v) for v in given]
+
+
+def _within(given: Sequence[float], low: Array, high: Array) -> bool:
+    return all(least <= v <= most for least, v, most in zip(low, given, high, strict=True))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def import_dataset(
+    folder: Path,
+    family: TaskFamily,
+    tasks: NamedTasks,
+    source: Source,
+    on_progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> Imported:
+    """Read every task's episodes from `source`, then write them to `folder` as a dataset.
+
+    Args:
+        on_progress: told the tasks read, those in all, and the last one's name.
+
+    Raises:
+        DatasetError: `folder` exists, or something is wrong with the data; nothing was written.
+    """
+    if folder.exists():
+        raise DatasetError(
+            f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
+        )
+    found: dict[Split, list[LabelledEpisode]] = {split: [] for split in SPLITS}
+    total, done = sum(map(len, tasks.names.values())), 0
+    for split in SPLITS:
+        for index, name in enumerate(tasks.names[split]):
+            of_task = source.episodes(name)
+            if not of_task:
+                raise DatasetError(f"task {name!r} ({split}) has no episode; every task needs one")
+            found[split] += [replace(episode, task_index=index) for episode in of_task]
+            done += 1
+            on_progress(done, total, f"task {name}")
+    error = reward_error(family, tasks, found)
+    how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
+    if error is not None:
+        how["reward_error"] = round(error, 4)
+    identity = write_dataset(
+        folder,
+        family,
+        train=found["train"],
+        test=found["test"],
+        how=how,
+        tasks=tasks.split,
+        measured=False,
+    )
+    everything = found["train"] + found["test"]
+    steps = sum(episode.steps for episode in everything)
+    return Imported(identity, len(everything), steps, error)
+
+
+def reward_error(
+    family: TaskFamily, tasks: NamedTasks, found: dict[Split, list[LabelledEpisode]]
+) -> float | None:
+    """See `Imported.reward_error`. Near 0 where tasks, fields and reward are the family's."""
+    if family.signal_fields:
+        return None
+    given, ours = [], []
+    for split in SPLITS:
+        for episode in found[split]:
+            task = tasks.parameters(split)[episode.task_index]
+            given.append(episode.rewards)
+            ours.append(
+                family.reward(
+                    episode.observations[:-1], episode.actions, episode.next_observations, task
+                )
+            )
+    theirs = np.concatenate(given)
+    spread = max(float(theirs.std()), 1e-9)
+    return float(np.sqrt(np.mean((theirs - np.concatenate(ours)) ** 2))) / spread

@@ -1,0 +1,154 @@
+"""The per-task HDF5 files that offline meta-RL baselines share, read as episodes.
+
+One file a task, a row a transition, keys `KEYS`; others are ignored. As MACAW writes them (Mitchell
+et al. 2021, github.com/eric-mitchell/macaw, src/utils.py), each trajectory stands *backwards*;
+others may write forwards. Which it is, and where one ends, shows in which rows follow each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.family import TaskFamily, width
+from sim.rollout import LabelledEpisode
+from train.datasets import DatasetError
+from train.thinning import thinned
+
+KEYS = ("obs", "actions", "next_obs", "rewards", "terminals")
+STRIDE = 7  # every 7th transition is what the baselines use
+
+
+@dataclass(frozen=True)
+class TransitionFiles:
+    """A source of episodes: `pattern` with `{task}` in it is a task's file.
+
+    Of its `last` rows (None: of all), every `stride`-th is kept, counted from the first of them.
+    """
+
+    pattern: str
+    family: TaskFamily
+    stride: int = STRIDE
+    last: int | None = None
+
+    def episodes(self, task: str) -> list[LabelledEpisode]:
+        """The episodes of the task called `task`.
+
+        Raises:
+            DatasetError: no such file, or not one of `family`; names file, key, value and cure.
+        """
+        path = Path(self.pattern.replace("{task}", task))
+        return read_transitions(path, self.family, self.stride, self.last)
+
+    def how(self) -> dict[str, Any]:
+        """For the card."""
+        name = Path(self.pattern).name
+        return {"policy": f"HDF5 files {name}", "stride": self.stride, "last": self.last}
+
+
+def read_transitions(
+    path: Path, family: TaskFamily, stride: int = STRIDE, last: int | None = None
+) -> list[LabelledEpisode]:
+    """One task's file as episodes with `task_index` 0, thinned out to every `stride`-th row.
+
+    A `terminals` row ends its episode. After `family.horizon` steps that is the time limit, and the
+    episode does not count as terminated.
+
+    Raises:
+        DatasetError: see `TransitionFiles.episodes`.
+    """
+    rows = _rows(path, family, last)
+    n = len(rows["obs"])
+    forward = (rows["next_obs"][:-1] == rows["obs"][1:]).all(axis=1)
+    backward = (rows["obs"][:-1] == rows["next_obs"][1:]).all(axis=1)
+    follow = max(forward.sum(), backward.sum())
+    if follow < (n - 1) / 2:
+        raise DatasetError(
+            f"{path}: only {follow} of {n} rows have a next_obs that is the obs of a row beside "
+            "them, so that its trajectories cannot be told: give the file as it was recorded, "
+            "neither shuffled nor thinned out"
+        )
+    order = np.arange(n)
+    linked = forward
+    if backward.sum() > forward.sum():
+        order, linked = order[::-1], backward[::-1]
+    rows = {key: column[order] for key, column in rows.items()}
+    ended = rows["terminals"] > 0
+    starts = np.flatnonzero(~linked | ended[:-1]) + 1
+    found = []
+    for first, end in zip([0, *starts], [*starts, n], strict=True):
+        kept = np.flatnonzero(order[first:end] % stride == 0)
+        if len(kept):
+            found.append(thinned(_episode(rows, int(first), int(end), family.horizon), kept))
+    return found if order[0] == 0 else found[::-1]
+
+
+def _episode(rows: dict[str, NDArray[Any]], first: int, end: int, horizon: int) -> LabelledEpisode:
+    part = slice(first, end)
+    return LabelledEpisode(
+        task_index=0,
+        observations=np.concatenate([rows["obs"][part], rows["next_obs"][end - 1 : end]]).astype(
+            np.float64
+        ),
+        actions=rows["actions"][part].astype(np.float64),
+        rewards=rows["rewards"][part].astype(np.float64),
+        terminated=bool(rows["terminals"][end - 1]) and end - first < horizon,
+    )
+
+
+def _rows(path: Path, family: TaskFamily, last: int | None) -> dict[str, NDArray[Any]]:
+    """The file's columns, checked: `(row, feature)`, rewards and terminals `(row,)`."""
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file; every task needs one: check the pattern")
+    try:
+        with h5py.File(path, "r") as file:
+            found = {key: _column(path, file, key, last) for key in KEYS}
+    except DatasetError:
+        raise
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        raise DatasetError(f"{path}: not a readable HDF5 file ({error}); fetch it again") from error
+    n = len(found["obs"])
+    if n == 0:
+        raise DatasetError(f"{path}: 'obs' has no rows, expected at least one; fetch it again")
+    observed, acted = width(family.observation_fields), width(family.action_fields)
+    wanted = {"obs": observed, "next_obs": observed, "actions": acted, "rewards": 1, "terminals": 1}
+    for key, expected in wanted.items():
+        column = found[key]
+        across = 1 if column.ndim == 1 else column.shape[1]
+        if column.ndim > 2 or across != expected:
+            raise DatasetError(
+                f"{path}: {key!r} is {list(column.shape)}, expected [rows, {expected}] for "
+                f"{family.name} ({family.robot}): import it into the family it was made with"
+            )
+        if len(column) != n:
+            raise DatasetError(
+                f"{path}: {key!r} has {len(column)} rows, 'obs' has {n}: all keys must have as "
+                "many; fetch the file again"
+            )
+        bad = np.flatnonzero(~np.isfinite(column.reshape(n, -1)).all(axis=1))
+        if len(bad):
+            value = column[bad[0]]
+            raise DatasetError(
+                f"{path}: {key!r} row {bad[0]} is {np.array2string(value, threshold=8)}, expected "
+                f"finite numbers, as in {n - len(bad)} other rows: remove such rows or the file"
+            )
+    flat = ("rewards", "terminals")
+    return {k: column.reshape(-1 if k in flat else (n, wanted[k])) for k, column in found.items()}
+
+
+def _column(path: Path, file: h5py.File, key: str, last: int | None) -> NDArray[Any]:
+    if key not in file:
+        raise DatasetError(
+            f"{path}: no key {key!r}, only {sorted(file)}: files of one task need {list(KEYS)}"
+        )
+    column = file[key]
+    if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "fiub" or not column.shape:
+        raise DatasetError(
+            f"{path}: {key!r} is {column!r}, expected an array of numbers with a row a transition"
+        )
+    return np.asarray(column[:] if last is None else column[-last:])
