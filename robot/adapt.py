@@ -98,6 +98,7 @@ class Adaptation:
         self._episodes = episodes
         self._recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
         self._station = Station(config, driver, self._recorder)
+        self.estop = self._station.estop
         self._stop_reason = ""
 
     def request_stop(self, reason: str) -> None:
@@ -108,6 +109,11 @@ class Adaptation:
     def fault(self) -> str:
         """Why the robot is in fault; empty when it is not."""
         return self._station.states.fault_reason
+
+    @property
+    def cycles(self) -> dict[str, object]:
+        """How the loop has kept time: `CycleReport.summary`."""
+        return self._station.report.summary()
 
     def run(self) -> Iterator[AdaptedEpisode]:
         """Yield each episode when it has ended; fewer than asked for after a stop or a fault.

@@ -94,7 +94,12 @@ class BridgeClient:
 
     def stop_requested(self) -> bool:
         """Whether the trainer has asked the robot to end. It does not take that back."""
-        return self._board.stop
+        return self._board.stop is not None
+
+    def emergency(self) -> str:
+        """Who asked for an emergency stop; empty while nobody has. It is not taken back."""
+        asked = self._board.stop is not None and self._board.stop.emergency
+        return f"emergency stop by the trainer at {self.address}" if asked else ""
 
     def clock(self) -> tuple[int, int] | None:
         """`(offset_ns, uncertainty_ns)`, trainer's monotonic clock minus this robot's; None before

@@ -18,9 +18,11 @@ import typer
 
 from robot.journal_cli import app as journal_app
 from robot.keys_cli import app as keys_app
+from robot.stop_cli import stop
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
+    from robot.safety.estop import EStop
 
 FAULT_EXIT = 3
 
@@ -46,6 +48,7 @@ app = typer.Typer(
       fieldtune-robot adapt --config configs/reach.yaml 'robot.driver.task=[0.6, 0.2, 0.2]'
     """,  # noqa: E501
 )
+app.command()(stop)
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")
 
@@ -84,7 +87,7 @@ def run(
         settings = _load(config, overrides)
         driver = create_driver(settings, config)
         daemon = Daemon(settings, driver, bundle=bundle, episodes=episodes)
-        _stop_on_signals(daemon.request_stop)
+        _stop_on_signals(daemon.request_stop, daemon.estop)
         result = daemon.run()
         if summary is not None:
             _write_line(summary, asdict(result))
@@ -120,7 +123,7 @@ def adapt(
             context_episodes=context_episodes,
             episodes=episodes,
         )
-        _stop_on_signals(adaptation.request_stop)
+        _stop_on_signals(adaptation.request_stop, adaptation.estop)
         table = Table("episode", "z from", "steps", "return", "ended")
         returns: dict[str, list[float]] = {"context": [], "adapted": []}
         for episode in adaptation.run():
@@ -135,7 +138,8 @@ def adapt(
             )
         Console().print(table)
         if summary is not None:
-            _write_line(summary, {"returns": returns, "fault": adaptation.fault})
+            told = {"returns": returns, "fault": adaptation.fault}
+            _write_line(summary, told | {"cycles": adaptation.cycles})
     if adaptation.fault:
         raise typer.Exit(FAULT_EXIT)
 
@@ -171,8 +175,11 @@ def _load(path: Path, overrides: list[str] | None) -> RobotConfig:
     return load(RobotConfig, path, section="robot", overrides=overrides or [])
 
 
-def _stop_on_signals(request_stop: Callable[[str], None]) -> None:
-    """SIGINT and SIGTERM end the run safely; the second SIGINT ends it the hard way."""
+def _stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
+    """SIGINT and SIGTERM end the run safely; the second SIGINT ends it the hard way.
+
+    SIGUSR1 is an emergency stop.
+    """
 
     def stop(number: int, frame: Any) -> None:  # noqa: ARG001
         request_stop(signal.Signals(number).name)
@@ -180,6 +187,7 @@ def _stop_on_signals(request_stop: Callable[[str], None]) -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    estop.listen_to_signal()
 
 
 def _write_line(path: Path, content: dict[str, Any]) -> None:
@@ -194,6 +202,7 @@ def _explained() -> Iterator[None]:
     """Turn every error that has a cure into its message and exit status 1."""
     from export.bundle import BundleError
     from robot.adapt import NoRewards
+    from robot.bundle_record import BundleRecordError
     from robot.drivers.driver import DriverFault
     from robot.journal_file import JournalError
     from robot.keys import KeysError
@@ -204,6 +213,7 @@ def _explained() -> Iterator[None]:
 
     known = (
         BundleError,
+        BundleRecordError,
         BundleRefused,
         ConfigError,
         DriverFault,

@@ -122,6 +122,17 @@ class LimitsConfig(_Section):
     max_run_s: Positive | None = None
 
 
+class RealtimeConfig(_Section):
+    """What to ask of the operating system, for a robot in real time (`time_scale` 1).
+
+    `priority` is the loop's under SCHED_FIFO, null for none; `lock_memory` keeps the process out of
+    swap. What is not permitted is said at start, and the robot runs without.
+    """
+
+    priority: Annotated[int, Field(ge=1, le=99)] | None = 50
+    lock_memory: bool = True
+
+
 class KeysConfig(_Section):
     """CURVE keys of the bridge, required where its address is not on this machine.
 
@@ -141,7 +152,8 @@ class RobotConfig(_Section):
     trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
     bundles and a latched fault; a relative path starts where the command was given.
     `journal_quota_mb` bounds the journal: above it, episodes that the trainer has acknowledged are
-    deleted, and while others fill it no new one begins; null sets no bound.
+    deleted, and while others fill it no new one begins; null sets no bound. A bundle that faults
+    within its first `probation_episodes` on this robot never runs again, once another has passed.
     """
 
     name: str = Field(min_length=1)
@@ -152,7 +164,9 @@ class RobotConfig(_Section):
     state_dir: Path = Path("runs/robot")
     journal_quota_mb: PositiveInt | None = 10_000
     exploration: ExplorationConfig = ExplorationConfig()
+    probation_episodes: PositiveInt = 2
     limits: LimitsConfig = LimitsConfig()
+    realtime: RealtimeConfig = RealtimeConfig()
     seed: NonNegativeInt = 0
 
     @property
@@ -166,6 +180,10 @@ class RobotConfig(_Section):
     @property
     def bundles(self) -> Path:
         return self.state_dir / "bundles"
+
+    @property
+    def bundle_record(self) -> Path:
+        return self.state_dir / "bundles.json"
 
     @property
     def latch(self) -> Path:

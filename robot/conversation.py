@@ -46,7 +46,7 @@ class Noticeboard:
     state: str = ""  # by the loop
     bundle_id: str = ""  # by the loop
     newest_bundle: Path | None = None
-    stop: bool = False
+    stop: wire.Stop | None = None
     clock: tuple[int, int] | None = None
     connected: bool = False
 
@@ -224,7 +224,7 @@ class Conversation:
             case wire.BundleChunk() if self._download is not None:
                 self._take_bundle_chunk(self._download, body)
             case wire.Stop():
-                self._board.stop = True
+                self._board.stop = body if body.emergency else self._board.stop or body
             case wire.Refusal():
                 self._take_refusal(body)
             case _:

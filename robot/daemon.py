@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from robot.bridge import BridgeClient
 from robot.config import RobotConfig
 from robot.drivers.driver import Driver
-from robot.episode import EndReason, Mode
-from robot.exploration import Draws, Exploration, Plan
+from robot.episode import EndReason
+from robot.exploration import Draws, Exploration
 from robot.keys import bridge_keys
-from robot.policy import Policy
+from robot.labelling import Labeller
 from robot.recorder import Recorder
 from robot.states import State
 from robot.station import BundleRefused, Station, stored_bundles
 
 log = logging.getLogger(__name__)
-
-Array = NDArray[np.float64]
 
 FLUSH_S = 60.0  # for uploads, when the trainer is there and nobody waits for this to end
 STOPPED_FLUSH_S = 5.0
@@ -42,6 +37,7 @@ class Summary:
 
     `fault` is a robot's fault, or a journal that could not be written or is full; empty when all
     was well.
+    `skipped` counts control periods that were left out, `cycles` is `CycleReport.summary`.
     `bundles_swapped` does not count the first bundle. `uploaded` says whether the trainer has
     confirmed every episode in the journal; None without a bridge.
     """
@@ -49,12 +45,14 @@ class Summary:
     episodes: int = 0
     steps: int = 0
     overruns: int = 0
+    skipped: int = 0
     bundles_swapped: int = 0
     bundle: str = ""
     uploaded: bool | None = None
     ended: str = ""
     fault: str = ""
     complete: bool = False
+    cycles: dict[str, Any] = field(default_factory=dict)
 
 
 class Daemon:
@@ -83,7 +81,10 @@ class Daemon:
         self._recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
         self._station = Station(config, driver, self._recorder)
         self._station.states.on_change = self._report
+        self.estop = self._station.estop
         self._bridge = _bridge(config, self._station.boot_session)
+        if self._bridge is not None:
+            self.estop.ask(self._bridge.emergency)
         self._first_bundle = bundle
         self._wanted_episodes = episodes
         self._stop_reason = ""
@@ -117,6 +118,9 @@ class Daemon:
             self._station.connect()
             self._explore()
             log.info("end: %s", self.summary.ended)
+            self.summary.cycles = self._station.report.summary()
+            for line in self._station.report.lines():
+                log.info("%s", line)
         return self.summary
 
     def _explore(self) -> None:
@@ -198,6 +202,7 @@ class Daemon:
         number = self._recorder.next_number()
         plan = exploration.plan(number)
         draws = Draws(self.config.seed, number)
+        labeller = Labeller(self._station.rig.policy, exploration, plan)
         outcome = self._station.run(
             plan.mode,
             number,
@@ -205,13 +210,15 @@ class Daemon:
             exploration.z_source(plan, draws.z),
             draws,
             noise=True,
-            follow=_labeller(self._station.rig.policy, exploration, plan),
+            follow=labeller.follow,
             stop=self._why_stop_now,
             clock_offset=self._bridge.clock if self._bridge is not None else lambda: None,
             label_task=plan.label_task,
         )
+        labeller.label()
         if outcome is not None:
             self.summary.episodes += 1
+            self.summary.skipped += outcome.skipped
             self.summary.steps += outcome.steps
             self.summary.overruns += outcome.overruns
             if outcome.reason is not EndReason.STOPPED:
@@ -232,6 +239,7 @@ class Daemon:
 
     def _why_end(self) -> str:
         """Why no other episode may begin; empty when one may."""
+        self._station.hold_if_stopped()
         if self._station.states.current is State.FAULT:
             return f"fault: {self._station.states.reason}"
         if self.summary.episodes == self._wanted_episodes:
@@ -267,18 +275,3 @@ def _bridge(config: RobotConfig, boot_session: str) -> BridgeClient | None:
         config.bundles,
         bridge_keys(config),
     )
-
-
-def _labeller(
-    policy: Policy, exploration: Exploration, plan: Plan
-) -> Callable[[Array, Array, Array], None]:
-    """Tells the exploration each prior episode's transitions, labelled by the decoder."""
-
-    def label(observation: Array, action: Array, next_observation: Array) -> None:
-        reward = policy.decode(observation, action, plan.label_z)
-        exploration.learn(*policy.encode(observation, action, reward, next_observation))
-
-    def ignore(observation: Array, action: Array, next_observation: Array) -> None:
-        """A posterior episode follows its context; it does not add to it."""
-
-    return label if plan.mode is Mode.PRIOR else ignore

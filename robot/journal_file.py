@@ -87,6 +87,21 @@ class WriterLock:
             self._descriptor = None
 
 
+def writer(path: Path) -> str | None:
+    """The process that records into this journal, "unknown" at worst; None where none does."""
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Connection:
     """A connection with the journal's settings, to a file whose schema is known.
 

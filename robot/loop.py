@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.clock import SECOND_NS, Clock, Deadline
+from robot.clock import SECOND_NS, Clock
+from robot.cycle_report import CycleReport, Marks
 from robot.drivers.driver import Driver, DriverFault, Observation
 from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from robot.exploration import ZSource
 from robot.policy import Policy
-from robot.safety.limits import Limits, allow, check_observation
+from robot.realtime import Collections
+from robot.safety.estop import EStop
+from robot.safety.limits import Limits, allow, check_observation, staying
 from robot.states import State, States
 
 log = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ class StepRecorder(Protocol):
 
 @dataclass
 class Rig:
-    """What an episode runs on."""
+    """What an episode runs on. The last three belong to the robot, whatever the bundle."""
 
     driver: Driver
     policy: Policy
@@ -48,6 +51,9 @@ class Rig:
     recorder: StepRecorder
     clock: Clock
     states: States
+    estop: EStop = field(default_factory=EStop)
+    report: CycleReport = field(default_factory=CycleReport)
+    collections: Collections = field(default_factory=Collections)
 
 
 @dataclass(frozen=True)
@@ -72,13 +78,15 @@ class Run:
 class Outcome:
     """How an episode went. `final` is what the last step led to; None when nobody knows.
 
-    `final_signals` are what was measured on the way.
+    `final_signals` are what was measured on the way. `skipped` counts periods that were left out
+    because the one before ran over: they are never made up for.
     """
 
     reason: EndReason = EndReason.INTERRUPTED
     fault: str = ""
     steps: int = 0
     overruns: int = 0
+    skipped: int = 0
     final: Array | None = None
     final_signals: list[float] | msgspec.UnsetType = msgspec.UNSET
 
@@ -92,11 +100,13 @@ def run_episode(rig: Rig, run: Run) -> Outcome:
     rig.recorder.begin(run.header)
     outcome = Outcome()
     try:
-        outcome.reason = _drive(rig, run, outcome)
+        with rig.collections.paused():
+            outcome.reason = _drive(rig, run, outcome)
     except Exception as error:  # whatever it is, the robot holds and a person has to look
         outcome.reason, outcome.fault = EndReason.FAULT, explain(error)
     finally:
         rig.driver.hold()
+        rig.estop.rest()
     rig.recorder.end(_footer(outcome, run.clock_offset()))
     if outcome.reason is EndReason.FAULT:
         rig.states.fault(outcome.fault)
@@ -106,32 +116,47 @@ def run_episode(rig: Rig, run: Run) -> Outcome:
 
 
 def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
-    before: Array | None = None
-    previous: Array | None = None
+    clock, marks, past = rig.clock, Marks(), _Past()
     applied = np.empty(0)
-    for deadline in rig.clock.deadlines():
+    rig.report.begin()
+    patience_ns = _patience_ns(rig)
+    for deadline in clock.deadlines():
+        marks.began = clock.now_ns()
+        if patience_ns is not None:
+            rig.estop.beat(marks.began, patience_ns)
+        outcome.skipped += deadline.skipped
         outcome.final, outcome.final_signals = None, msgspec.UNSET
         observation = rig.driver.read()
-        age_ns = rig.clock.now_ns() - observation.sense_ns
-        check_observation(observation.values, _robot_seconds(age_ns, rig.clock), rig.limits)
+        marks.read = clock.now_ns()
+        age_ns = marks.read - observation.sense_ns
+        _check(observation, age_ns, past, rig)
         outcome.final, outcome.final_signals = observation.values, _packed(observation.signals)
-        if before is not None:
-            run.follow(before, applied, observation.values)
+        marks.checked = clock.now_ns()
+        if past.seen is not None:
+            run.follow(past.seen.values, applied, observation.values)
         end = _ending(run, outcome.steps, observation)
         if end is not None:
             return end
 
         z = run.z.next()
-        ready_ns = rig.clock.now_ns()
+        marks.ready = clock.now_ns()
         requested = rig.policy.act(observation.values, z, run.noise)
-        inferred_ns = rig.clock.now_ns()
+        marks.inferred = clock.now_ns()
         allowed, reason = allow(
-            requested, previous, observation.values, rig.limits, rig.driver.period_s
+            requested,
+            past.action,
+            observation.values,
+            rig.limits,
+            rig.driver.period_s,
+            past.action_before,
         )
+        rig.estop.check()
+        marks.limited = clock.now_ns()
         applied = _apply(rig.driver, allowed)
-        applied_ns = rig.clock.now_ns()
+        marks.applied = clock.now_ns()
         if not np.array_equal(applied, allowed):
             reason = f"{reason}; driver".removeprefix("; ")
+        overrun = deadline.overrun(marks.applied)
         rig.recorder.put(
             Step(
                 index=outcome.steps,
@@ -142,15 +167,65 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
                 applied=applied.tolist(),
                 reason=reason,
                 z=z.tolist(),
-                infer_ns=inferred_ns - ready_ns,
-                apply_ns=applied_ns - inferred_ns,
-                overrun=_count_overrun(rig.clock, deadline, outcome),
+                infer_ns=marks.inferred - marks.ready,
+                apply_ns=marks.applied - marks.limited,
+                overrun=overrun,
                 signals=outcome.final_signals,
             )
         )
-        before, previous = observation.values, allowed
+        past.remember(observation, allowed, rig.limits)
         outcome.steps += 1
+        outcome.overruns += overrun
+        marks.recorded = clock.now_ns()
+        rig.report.add(marks, deadline, overrun)
     raise AssertionError("deadlines never end")
+
+
+@dataclass
+class _Past:
+    """What the limits compare with: the observation before, and the two actions before.
+
+    `repeats` counts how often in a row the same observation came, to the last bit.
+    """
+
+    seen: Observation | None = None
+    repeats: int = 0
+    action: Array | None = None
+    action_before: Array | None = None
+
+    def remember(self, observation: Observation, action: Array, limits: Limits) -> None:
+        self.action_before = self.action
+        if self.action_before is None:
+            self.action_before = staying(observation.values, limits)
+        self.seen, self.action = observation, action
+
+
+def _check(observation: Observation, age_ns: int, past: _Past, rig: Rig) -> None:
+    clock, period_s, earlier, elapsed_s = rig.clock, rig.driver.period_s, None, 0.0
+    if past.seen is not None:
+        earlier, elapsed_s = past.seen.values, period_s
+        past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
+        if clock.time_scale == 1.0:  # elsewhere the wall clock does not tell the robot's time
+            sensed_apart_s = (observation.sense_ns - past.seen.sense_ns) / SECOND_NS
+            elapsed_s = max(sensed_apart_s, period_s / 2)
+    check_observation(
+        observation.values,
+        _robot_seconds(age_ns, clock),
+        rig.limits,
+        earlier=earlier,
+        elapsed_s=elapsed_s,
+        repeats=past.repeats,
+    )
+
+
+def _patience_ns(rig: Rig) -> int | None:
+    """How long a cycle may take before the robot is stopped: as long as an observation may be old.
+
+    None for a simulation at another pace than real time, which waits for the loop.
+    """
+    if rig.clock.time_scale != 1.0:
+        return None
+    return round(rig.limits.observation_age_s * SECOND_NS)
 
 
 def _ending(run: Run, steps: int, observation: Observation) -> EndReason | None:
@@ -173,12 +248,6 @@ def _apply(driver: Driver, action: Array) -> Array:
             "check the actuators and their link"
         )
     return applied
-
-
-def _count_overrun(clock: Clock, deadline: Deadline, outcome: Outcome) -> bool:
-    overrun = deadline.overrun(clock.now_ns())
-    outcome.overruns += overrun
-    return overrun
 
 
 def _robot_seconds(age_ns: int, clock: Clock) -> float:

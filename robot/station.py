@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,20 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle, BundleError, BundleMismatch, check_compatible, read_bundle
 from export.manifest import Manifest
+from robot.bundle_record import BundleRecord
 from robot.clock import Clock
 from robot.config import RobotConfig
+from robot.cycle_report import CycleReport
 from robot.drivers.driver import Driver
-from robot.episode import EpisodeHeader, Mode
+from robot.episode import EndReason, EpisodeHeader, Mode
 from robot.exploration import Draws, ZSource
 from robot.loop import Outcome, Rig, Run, explain, run_episode
 from robot.policy import Policy, PolicyError
+from robot.realtime import Collections, realtime
 from robot.recorder import Recorder
 from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.latch import latch, latched
+from robot.safety.estop import EStop
+from robot.safety.latch import confirm, latch, latched
 from robot.safety.limits import Limits, check_observation
 from robot.states import State, States
 
@@ -62,7 +67,11 @@ def newest_bundle(config: RobotConfig) -> Path:
 
 
 class Station:
-    """One connected robot. `rig` is None until a bundle has been taken."""
+    """One connected robot. `rig` is None until a bundle has been taken.
+
+    `estop` may be tripped from any thread; writing the latch trips it too. `report` tells how the
+    loop has kept time.
+    """
 
     def __init__(self, config: RobotConfig, driver: Driver, recorder: Recorder) -> None:
         self.config = config
@@ -71,6 +80,11 @@ class Station:
         self.boot_session = uuid.uuid4().hex
         self.states = States()
         self.rig: Rig | None = None
+        self.estop = EStop(lambda: latched(config.latch) or "")
+        self.report = CycleReport()
+        self._collections = Collections()
+        self._record: BundleRecord | None = None
+        self._undo = ExitStack()
 
     def require_unlatched(self) -> None:
         """Raise `Latched` while an earlier fault waits for a person."""
@@ -82,17 +96,26 @@ class Station:
             )
 
     def connect(self) -> None:
-        """Open the hardware; nothing moves yet."""
+        """Open the hardware and ask for real time; nothing moves yet.
+
+        From here to `close` the caller's thread is the loop's.
+        """
+        self.estop.start()
         self.driver.connect()
+        self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
         log.info("%s connected: %s", self.config.name, self.driver.robot)
 
     def check(self, path: Path) -> tuple[Bundle, Limits]:
         """Verify a bundle and check it against this robot, connected or not.
 
-        Raises `BundleRefused`.
+        Raises `BundleRefused`, also for one that has faulted on probation, and
+        `robot.bundle_record.BundleRecordError`.
         """
         try:
             bundle = read_bundle(path)
+            bad = self._bundles().why_bad(bundle.id)
+            if bad is not None:
+                raise BundleRefused(f"bundle {path.name} refused: {bad}")
             return bundle, self._fit(bundle.manifest)
         except (BundleError, LimitsError) as error:
             raise BundleRefused(f"bundle {path.name} refused: {error}") from error
@@ -113,7 +136,17 @@ class Station:
         except PolicyError as error:
             raise BundleRefused(f"bundle {path.name} refused: {error}") from error
         clock = Clock(self.driver.period_s, self.driver.time_scale)
-        rig = Rig(self.driver, policy, limits, self.recorder, clock, self.states)
+        rig = Rig(
+            self.driver,
+            policy,
+            limits,
+            self.recorder,
+            clock,
+            self.states,
+            self.estop,
+            self.report,
+            self._collections,
+        )
         if self.rig is None:
             for line in describe(rig.limits, self.config.limits.max_run_s):
                 log.info("%s", line)
@@ -142,8 +175,10 @@ class Station:
         assert self.rig is not None, "take() a bundle first"
         manifest = self.rig.policy.manifest
         try:
+            self.estop.check()
             self.states.to(State.ARMED)
-            self.driver.home(draws.start_seed)
+            with self.estop.interrupting():
+                self.driver.home(draws.start_seed)
         except Exception as error:
             self.driver.hold()
             self._fault(f"bringing the robot to its start: {explain(error)}")
@@ -175,13 +210,29 @@ class Station:
         )
         if outcome.fault:
             self._fault(outcome.fault)
+            self._bundles().faulted(header.bundle_id, outcome.fault)
+        elif outcome.reason is not EndReason.STOPPED:
+            self._bundles().passed(header.bundle_id)
         return outcome
+
+    def hold_if_stopped(self) -> None:
+        """Hold and latch when the emergency stop was tripped between two episodes."""
+        if self.estop.reason and self.states.current is not State.FAULT:
+            self.driver.hold()
+            self._fault(self.estop.reason)
 
     def close(self) -> None:
         """Hold, and release the hardware. Safe to call twice."""
+        self._undo.close()
+        self.estop.close()
         self.driver.close()
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
+
+    def _bundles(self) -> BundleRecord:
+        if self._record is None:
+            self._record = BundleRecord(self.config.bundle_record, self.config.probation_episodes)
+        return self._record
 
     def _fit(self, manifest: Manifest) -> Limits:
         """This robot's limits under a bundle; raises where the two do not belong together."""
@@ -210,5 +261,6 @@ class Station:
         self.states.fault(reason)
         try:
             latch(self.config.latch, reason)
+            confirm(self.config.latch)
         except OSError as error:
             log.error("%s: the fault cannot be latched on disk: %s", self.config.latch, error)

@@ -140,7 +140,12 @@ class BundleChunk(_Body, frozen=True):
 
 
 class Stop(_Body, frozen=True):
-    """End the current episode safely, start no other, and leave."""
+    """End the current episode safely, start no other, and leave.
+
+    `emergency` is for a person who sees something wrong: hold at once, and latch a fault.
+    """
+
+    emergency: bool = False
 
 
 class Refusal(_Body, frozen=True):

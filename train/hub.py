@@ -77,6 +77,7 @@ class Hub:
         self._shelf = Shelf()
         self._last_sequence: dict[_Session, int] = {}
         self._stop_requested = threading.Event()
+        self._emergency = False
         self._closing = threading.Event()
         self._failure: str | None = None
         self._thread: threading.Thread | None = None
@@ -144,8 +145,12 @@ class Hub:
         self._require_alive()
         return self._inbox.episodes(after)
 
-    def request_stop(self) -> None:
-        """Tell every robot, now and later, to end its episode and leave."""
+    def request_stop(self, emergency: bool = False) -> None:
+        """Tell every robot, now and later, to end its episode and leave.
+
+        In an emergency: to hold at once, and to stay in fault until a person has looked at it.
+        """
+        self._emergency |= emergency
         self._stop_requested.set()
 
     def robots(self) -> list[RobotView]:
@@ -232,7 +237,7 @@ class Hub:
             case wire.Heartbeat():
                 yield self._beat(session, body, arrived_ns)
                 if self._stop_requested.is_set():
-                    yield wire.Stop()
+                    yield wire.Stop(self._emergency)
             case wire.UploadOffer():
                 yield self._take(body.sha256, body.size, None, owner)
             case wire.UploadChunk():

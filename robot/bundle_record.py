@@ -1,0 +1,94 @@
+"""Which bundles this robot has come to trust, and which it will never run again.
+
+Holds one small JSON file in the state folder. It must not know what a fault is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from export.atomic import write_atomically
+
+log = logging.getLogger(__name__)
+
+_KEPT = 100
+
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class BundleRecordError(Exception):
+    """The record cannot be read. The message names the file and the cure."""
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    proven: list[_Id] = msgspec.field(default_factory=list)
+    bad: dict[_Id, str] = msgspec.field(default_factory=dict)
+
+
+class BundleRecord:
+    """A bundle is on probation until it has run `probation` episodes without a fault.
+
+    A fault before that marks it as bad, for good, where the robot has a proven one to go back to.
+    """
+
+    def __init__(self, path: Path, probation: int) -> None:
+        """Raises `BundleRecordError`."""
+        self.path = Path(path)
+        self._probation = probation
+        self._passed: dict[str, int] = {}
+        self._record = _read(self.path)
+
+    def why_bad(self, bundle_id: str) -> str | None:
+        """Why this bundle must not run; None where it may."""
+        reason = self._record.bad.get(bundle_id)
+        if reason is None:
+            return None
+        return (
+            f"it faulted in its first episodes on this robot ({reason}): export another; to try "
+            f"this one again, delete it from `bad` in {self.path}"
+        )
+
+    def passed(self, bundle_id: str) -> None:
+        """It ran an episode to its end, without a fault."""
+        if bundle_id in self._record.proven:
+            return
+        self._passed[bundle_id] = self._passed.get(bundle_id, 0) + 1
+        if self._passed[bundle_id] >= self._probation:
+            self._record.proven = [*self._record.proven, bundle_id][-_KEPT:]
+            self._write()
+
+    def faulted(self, bundle_id: str, reason: str) -> bool:
+        """The robot faulted while it ran. Returns whether it is marked as bad."""
+        proven = self._record.proven
+        if bundle_id in proven or not proven:
+            return False
+        log.error("bundle %s is marked as bad and will not run again: %s", bundle_id, reason)
+        self._record.bad[bundle_id] = reason
+        self._write()
+        return True
+
+    def _write(self) -> None:
+        text = json.dumps(msgspec.to_builtins(self._record), indent=1) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, text.encode())
+        except OSError as error:
+            log.error(
+                "%s: cannot be written, so this is forgotten at the end: %s", self.path, error
+            )
+
+
+def _read(path: Path) -> _Record:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Record)
+    except FileNotFoundError:
+        return _Record()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleRecordError(
+            f"{path}: cannot be read: {error}: mend it, or delete it to forget bad bundles"
+        ) from error

@@ -1,0 +1,39 @@
+"""Labelling a trial's context with the bundle's own decoder, while the robot rests.
+
+Joins the policy's graphs and the exploration. It must not know time, drivers or the journal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot.episode import Mode
+from robot.exploration import Exploration, Plan
+from robot.policy import Policy
+
+Array = NDArray[np.float64]
+
+
+class Labeller:
+    """Keeps one prior episode's transitions, no more than its horizon; labels them after its end.
+
+    A posterior episode follows its context and adds nothing to it.
+    """
+
+    def __init__(self, policy: Policy, exploration: Exploration, plan: Plan) -> None:
+        self._policy, self._exploration, self._plan = policy, exploration, plan
+        self._transitions: list[tuple[Array, Array, Array]] = []
+
+    def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
+        """Keep one transition. For the loop, so it does nothing else."""
+        if self._plan.mode is Mode.PRIOR:
+            self._transitions.append((observation, action, next_observation))
+
+    def label(self) -> None:
+        """Tell the exploration what the decoder says the transitions were worth."""
+        policy = self._policy
+        for observation, action, next_observation in self._transitions:
+            reward = policy.decode(observation, action, self._plan.label_z)
+            self._exploration.learn(*policy.encode(observation, action, reward, next_observation))
+        self._transitions.clear()
