@@ -98,7 +98,7 @@ def label_error(run: Run, agent: Agent) -> str:
             true = run.family.reward(
                 episode.observations[:-1],
                 episode.actions,
-                episode.observations[1:],
+                episode.next_observations,
                 task,
                 episode.signals,
             )

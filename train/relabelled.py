@@ -77,7 +77,7 @@ def _paid_by(
     rewards = family.reward(
         episode.observations[:-1],
         episode.actions,
-        episode.observations[1:],
+        episode.next_observations,
         task,
         episode.signals,
     )

@@ -149,7 +149,7 @@ class SelfSupervisedPhase:
         return self.run.family.reward(
             episode.observations[:-1],
             episode.actions,
-            episode.observations[1:],
+            episode.next_observations,
             self.run.dataset.train_tasks[task],
             episode.signals,
         )
