@@ -109,7 +109,7 @@ def _lock_memory(wanted: bool, undo: ExitStack) -> str:
 
 def _may_lock_anything() -> bool:
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
     for line in status.splitlines():

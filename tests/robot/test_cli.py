@@ -136,6 +136,62 @@ def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle):
     assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 0
 
 
+@pytest.mark.slow
+def test_stop_holds_the_robot_of_another_process_and_latches(config, bundle, tmp_path):
+    process = start("run", "--config", config, "--bundle", bundle, "robot.driver.time_scale=1.0")
+    wait_for_steps(process, tmp_path / "state" / "journal.sqlite", 3)
+    stopped = run("stop", "--config", config, "--reason", "it hums")
+    assert stopped.returncode == 0, stopped.stderr
+    assert "is stopped, and stays in fault" in stopped.stdout
+    _, text = process.communicate()
+    assert process.returncode == 3, text
+    assert "it hums" in text
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        *_, last = journal.entries()
+    assert last.footer.end_reason in (EndReason.FAULT, EndReason.HORIZON)
+    again = run("run", "--config", config, "--bundle", bundle, "--episodes", 1)
+    assert (again.returncode, "it hums: look at the robot" in again.stderr) == (1, True)
+    assert run("rearm", "--config", config, "--yes").returncode == 0
+    assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 0
+
+
+@pytest.mark.slow
+def test_stop_says_so_when_the_process_that_drives_does_not_answer(config, bundle, tmp_path):
+    process = start("run", "--config", config, "--bundle", bundle, "robot.driver.time_scale=1.0")
+    try:
+        wait_for_steps(process, tmp_path / "state" / "journal.sqlite", 3)
+        process.send_signal(signal.SIGSTOP)
+        stopped = run("stop", "--config", config)
+        assert stopped.returncode == 1
+        assert f"process {process.pid} has not said" in stopped.stderr
+        assert "use the robot's own button" in stopped.stderr
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_stop_latches_a_robot_that_nobody_drives(config, bundle):
+    assert run("stop", "--config", config).returncode == 0
+    again = run("run", "--config", config, "--bundle", bundle, "--episodes", 1)
+    assert (again.returncode, "emergency stop by" in again.stderr) == (1, True)
+
+
+def test_sigusr1_is_an_emergency_stop(config, bundle, tmp_path):
+    summary = tmp_path / "summary.json"
+    process = start(
+        "run", "--config", config, "--bundle", bundle, "--summary", summary,
+        "robot.driver.time_scale=1.0",
+    )  # fmt: skip
+    wait_for_steps(process, tmp_path / "state" / "journal.sqlite", 3)
+    process.send_signal(signal.SIGUSR1)
+    _, text = process.communicate()
+    assert process.returncode == 3, text
+    assert "emergency stop by signal SIGUSR1" in (tmp_path / "state" / "fault.txt").read_text()
+    told = json.loads(summary.read_text())
+    assert told["fault"] == "emergency stop by signal SIGUSR1"
+    assert told["cycles"]["jitter_us"]["p99"] > 0
+
+
 def test_adapt_prints_a_return_an_episode(config, bundle, tmp_path):
     summary = tmp_path / "summary.json"
     done = run(

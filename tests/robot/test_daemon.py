@@ -15,13 +15,14 @@ import pytest
 
 from export.bundle import bundle_id
 from export.manifest import FieldSpec
-from robot.config import ExplorationConfig, LimitsConfig, ZHold
+from robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
 from robot.daemon import Daemon
 from robot.drivers.driver import DriverFault
 from robot.episode import EndReason, Mode
 from robot.exploration import Draws
 from robot.journal import Journal
 from robot.posterior import Posterior
+from robot.safety.latch import held_by, latch, latched, release
 from robot.safety.limits import LimitFault
 from robot.station import BundleRefused, Latched
 from train.hub import Hub
@@ -349,3 +350,151 @@ def test_constructing_a_daemon_touches_nothing(config, mass, tmp_path):
     Daemon(config, mass)
     assert list(Path(tmp_path).iterdir()) == []
     assert not mass.connected
+
+
+def test_a_run_tells_how_the_loop_kept_time(config, mass, point_bundle, caplog):
+    point_bundle()
+    with caplog.at_level(logging.INFO, "robot"):
+        summary = Daemon(config, mass, episodes=2).run()
+    assert summary.cycles["cycles"] == 10
+    assert set(summary.cycles["stages_us"]) == {
+        "read",
+        "infer",
+        "limit",
+        "apply",
+        "record",
+        "cycle",
+    }
+    assert "cycles: 10 at" in caplog.text
+
+
+def test_what_a_person_loosened_is_said_at_start(config, mass, point_bundle, caplog):
+    point_bundle()
+    limits = LimitsConfig(observation_age_s=2.0, loosen={"observation_age_s": "a slow camera"})
+    with caplog.at_level(logging.INFO, "robot"):
+        Daemon(config.model_copy(update={"limits": limits}), mass, episodes=1).run()
+    assert "limit LOOSENED: robot.limits.observation_age_s is 2" in caplog.text
+    assert "a slow camera" in caplog.text
+
+
+def slowly(config, mass):
+    """The mass in real time, at 200 Hz."""
+    mass.time_scale = 10.0
+    return config
+
+
+def test_a_latch_written_by_another_process_stops_the_running_episode(config, mass, point_bundle):
+    point_bundle(horizon=10**6)
+    slowly(config, mass)
+    mass.trouble = lambda robot: latch(config.latch, "smoke") if len(robot.commands) == 5 else None
+    summary = Daemon(config, mass).run()
+    assert (summary.fault, summary.ended) == ("smoke", "fault: smoke")
+    (episode,) = episodes(config)
+    assert (episode.footer.end_reason, episode.footer.fault) == (EndReason.FAULT, "smoke")
+    assert latched(config.latch) == "smoke"
+    assert held_by(config.latch) is not None
+    assert mass.held >= 1
+
+
+def test_an_emergency_stop_between_episodes_latches(config, mass, point_bundle):
+    point_bundle()
+    daemon = Daemon(config, mass)
+    homed = mass.home
+
+    def home(seed):
+        homed(seed)
+        if len(mass.starts) == 3:
+            daemon.estop.trip("while homing")
+
+    mass.home = home
+    summary = daemon.run()
+    assert "while homing" in summary.fault
+    assert "while homing" in latched(config.latch)
+    assert (summary.episodes, len(mass.starts)) == (2, 3)
+    with pytest.raises(Latched, match="while homing"):
+        Daemon(config, mass).run()
+
+
+def test_an_emergency_stop_while_waiting_for_a_bundle_latches(config, mass, hub, monkeypatch):
+    monkeypatch.setattr("robot.daemon.STOPPED_FLUSH_S", 0.1)
+    config = config.model_copy(update={"bridge": hub.address})
+    daemon = Daemon(config, mass)
+    threading.Timer(0.3, latch, (config.latch, "smoke")).start()
+    assert daemon.run().fault == "smoke"
+    assert held_by(config.latch) is not None
+    assert mass.commands == []
+
+
+def test_the_trainers_emergency_stop_holds_at_once_and_latches(config, mass, point_bundle, hub):
+    point_bundle(horizon=10**6)
+    config = slowly(config.model_copy(update={"bridge": hub.address}), mass)
+    daemon = Daemon(config, mass)
+    mass.trouble = lambda robot: (
+        hub.request_stop(emergency=True) if len(robot.commands) == 100 else None
+    )
+    summary = daemon.run()
+    assert summary.fault == f"emergency stop by the trainer at {hub.address}"
+    assert latched(config.latch) == summary.fault
+    assert episodes(config)[-1].footer.end_reason is EndReason.FAULT
+
+
+def fast(config) -> object:
+    """A robot that faults above 0.2 m/s."""
+    box = {"velocity": BoxConfig(low=(-0.2,), high=(0.2,))}
+    return config.model_copy(update={"limits": LimitsConfig(box=box)})
+
+
+def test_a_new_bundle_that_faults_is_never_run_again_and_the_old_one_is(
+    config, mass, point_bundle, caplog
+):
+    config = fast(config)
+    good, made = point_bundle(push=0.0), []
+
+    def deliver(robot):
+        if len(robot.commands) == 12:  # the good one has run two episodes
+            made.append(point_bundle(push=100.0))
+
+    mass.trouble = deliver
+    summary = Daemon(config, mass, episodes=9).run()
+    assert "observation velocity is" in summary.fault
+    assert summary.bundle == bundle_id(made[0])
+    assert f"bundle {summary.bundle} is marked as bad" in caplog.text
+    release(config.latch)
+    mass.state = np.zeros(2)  # by hand
+    again = Daemon(config, mass, episodes=2).run()
+    assert (again.bundle, again.fault, again.complete) == (bundle_id(good), "", True)
+    with pytest.raises(BundleRefused, match="it faulted in its first episodes on this robot"):
+        Daemon(config, mass, bundle=made[0]).run()
+
+
+def test_a_proven_bundle_is_not_given_up_for_a_later_fault(config, mass, point_bundle):
+    config = fast(config)
+    path = point_bundle(push=0.0)
+    Daemon(config, mass, episodes=3).run()
+
+    def fail(_):
+        raise DriverFault("the cable is out")
+
+    mass.trouble = fail
+    assert Daemon(config, mass, episodes=1).run().fault == "the cable is out"
+    release(config.latch)
+    mass.trouble = lambda _: None
+    assert Daemon(config, mass, episodes=1).run().bundle == bundle_id(path)
+
+
+def test_probation_lasts_as_long_as_the_config_says(config, mass, point_bundle):
+    config = fast(config).model_copy(update={"probation_episodes": 4})
+    old = point_bundle(push=0.0)
+    Daemon(config, mass, episodes=4).run()
+    new = point_bundle(push=0.001)
+    Daemon(config, mass, episodes=3).run()
+
+    def fail(_):
+        raise DriverFault("the cable is out")
+
+    mass.trouble = fail
+    assert Daemon(config, mass, episodes=1).run().bundle == bundle_id(new)
+    release(config.latch)
+    mass.trouble = lambda _: None
+    # Counted anew in each life of the daemon: three and a fault is not four.
+    assert Daemon(config, mass, episodes=1).run().bundle == bundle_id(old)

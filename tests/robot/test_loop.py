@@ -9,7 +9,7 @@ import pytest
 
 from export.bundle import read_bundle
 from robot.clock import Clock
-from robot.config import BoxConfig, LimitsConfig, ZHold
+from robot.config import BoxConfig, CommandKind, JointsConfig, LimitsConfig, ZHold
 from robot.drivers.driver import DriverFault
 from robot.episode import EndReason, EpisodeHeader, Mode
 from robot.exploration import ZSource
@@ -17,6 +17,7 @@ from robot.loop import Rig, Run, run_episode
 from robot.policy import Policy
 from robot.posterior import Posterior
 from robot.safety.build import build_limits
+from robot.safety.estop import EStop
 from robot.states import State, States
 
 
@@ -280,3 +281,130 @@ def test_a_slow_step_is_marked_as_an_overrun(make_rig):
     outcome = run_episode(rig, make_run())
     assert [step.overrun for step in rig.recorder.steps] == [False, False, True, False, False]
     assert outcome.overruns == 1
+
+
+def freeze(rig: Rig, values: bool, time: bool) -> None:
+    """From the third read on, give the second observation again: its values, its time, or both."""
+    reads = []
+
+    def read(read=rig.driver.read):
+        now = read()
+        reads.append(now)
+        if len(reads) <= 2:
+            return now
+        return type(now)((reads[1] if values else now).values, (reads[1] if time else now).sense_ns)
+
+    rig.driver.read = read
+
+
+def test_a_sensor_that_repeats_its_last_value_under_new_times_is_a_fault(make_rig):
+    rig = make_rig(LimitsConfig(frozen_periods=4))
+    freeze(rig, values=True, time=False)
+    assert_fault(rig, run_episode(rig, make_run(horizon=50)), "to the last bit for 4 periods")
+    assert len(rig.driver.commands) == 2 + 3
+
+
+def test_a_robot_may_rest_where_the_config_allows_it(make_rig):
+    rig = make_rig(LimitsConfig(frozen_periods=None))
+    freeze(rig, values=True, time=False)
+    assert run_episode(rig, make_run(horizon=200)).reason is EndReason.HORIZON
+
+
+def simulate_time(rig: Rig) -> list[int]:
+    """Give the rig a clock that only sleeping moves."""
+    now = [10**12]
+
+    def sleep(seconds):
+        now[0] += round(seconds * 1e9)
+
+    rig.clock = Clock(0.05, 1.0, now_ns=lambda: now[0], sleep=sleep)
+    rig.driver.read = lambda read=rig.driver.read: type(read())(read().values, now[0])
+    return now
+
+
+def test_a_link_that_gives_the_same_observation_again_is_a_fault_when_it_is_too_old(make_rig):
+    rig = make_rig(LimitsConfig(observation_age_s=0.16))
+    simulate_time(rig)
+    freeze(rig, values=True, time=True)
+    outcome = run_episode(rig, make_run(horizon=50))
+    assert_fault(rig, outcome, "at most 0.160 s are allowed")
+    ages = [step.observation_age_ns / 1e9 for step in rig.recorder.steps]
+    assert ages == pytest.approx([0.0, 0.0, 0.05, 0.10, 0.15])  # held one period after the deadline
+
+
+@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("trouble", ["nan", "old", "future"])
+def test_whatever_is_wrong_with_an_observation_it_is_held_in_the_same_period(
+    make_rig, step, trouble
+):
+    rig, reads = make_rig(), []
+
+    def read(read=rig.driver.read):
+        now = read()
+        reads.append(now)
+        if len(reads) <= step:
+            return now
+        shift = {"nan": 0, "old": -600_000_000, "future": 600_000_000}[trouble]
+        values = now.values * math.nan if trouble == "nan" else now.values
+        return type(now)(values, now.sense_ns + shift)
+
+    rig.driver.read = read
+    outcome = run_episode(rig, make_run(horizon=50))
+    assert outcome.reason is EndReason.FAULT
+    assert (len(rig.driver.commands), rig.driver.held, len(reads)) == (step, 1, step + 1)
+
+
+def test_an_emergency_stop_moves_nothing_more(make_rig):
+    rig = make_rig()
+    rig.driver.trouble = lambda mass: rig.estop.trip("red button") if len(mass.commands) == 3 else 0
+    assert_fault(rig, run_episode(rig, make_run(horizon=50)), "red button")
+    assert len(rig.driver.commands) == 4
+
+
+def test_a_loop_that_stands_still_is_stopped_when_it_moves_again(make_rig):
+    rig = make_rig()
+    now = simulate_time(rig)
+    rig.estop = EStop()
+    beats = []
+    rig.estop.beat = lambda at, patience: beats.append((at, patience))
+    run_episode(rig, make_run())
+    assert beats == [(10**12 + index * 50_000_000, 500_000_000) for index in range(6)]
+    assert now[0] >= beats[-1][0]
+
+
+def test_joints_keep_their_limits_from_step_to_step(make_rig):
+    joints = JointsConfig(
+        names=("slider",),
+        position="position",
+        velocity="velocity",
+        command="force",
+        command_kind=CommandKind.EFFORT,
+    )
+    limits = LimitsConfig(
+        joints=(joints,),
+        joint_velocity={"slider": 0.5},
+        joint_effort={"slider": 0.4},
+        frozen_periods=None,
+    )
+    rig = make_rig(limits, push=100.0)
+    outcome = run_episode(rig, make_run(horizon=100))
+    assert outcome.reason is EndReason.HORIZON
+    reasons = {step.reason for step in rig.recorder.steps}
+    assert {"joint effort slider", "joint effort slider; joint velocity slider"} <= reasons
+    assert max(abs(command) for command in rig.driver.commands) == 0.4
+    assert abs(rig.driver.state[1]) == pytest.approx(0.5, abs=0.021)
+
+
+def test_skipped_periods_are_counted_and_not_made_up_for(make_rig):
+    rig = make_rig()
+    now = simulate_time(rig)
+
+    def work(mass):
+        now[0] += 160_000_000 if len(mass.commands) == 2 else 1_000_000
+
+    rig.driver.trouble = work
+    outcome = run_episode(rig, make_run())
+    assert (outcome.overruns, outcome.skipped, outcome.steps) == (1, 3, 5)
+    assert (rig.report.overruns, rig.report.skipped, rig.report.cycles) == (1, 3, 5)
+    starts = np.diff([step.sense_ns for step in rig.recorder.steps])
+    assert starts.tolist() == [50_000_000, 50_000_000, 200_000_000, 50_000_000]

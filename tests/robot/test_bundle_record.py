@@ -1,0 +1,65 @@
+"""The record of bundles: a bad one stays bad, over restarts, and only where there is another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from robot.bundle_record import BundleRecord, BundleRecordError
+
+OLD, NEW, THIRD = "a" * 64, "b" * 64, "c" * 64
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "bundles.json"
+
+
+def prove(record, bundle, times=2):
+    for _ in range(times):
+        record.passed(bundle)
+
+
+def test_a_new_bundle_that_faults_is_bad_for_good(path):
+    record = BundleRecord(path, 2)
+    prove(record, OLD)
+    record.passed(NEW)
+    assert record.faulted(NEW, "too fast")
+    for known in (record, BundleRecord(path, 2)):
+        assert "too fast" in known.why_bad(NEW)
+        assert str(path) in known.why_bad(NEW)
+        assert known.why_bad(OLD) is None
+
+
+def test_a_bundle_that_has_passed_is_not_marked_for_a_later_fault(path):
+    record = BundleRecord(path, 2)
+    prove(record, OLD)
+    prove(record, NEW)
+    for known in (record, BundleRecord(path, 2)):
+        assert not known.faulted(NEW, "the cable is out")
+        assert not known.faulted(OLD, "the cable is out")
+
+
+def test_without_another_to_go_back_to_none_is_marked(path):
+    record = BundleRecord(path, 2)
+    record.passed(NEW)
+    assert not record.faulted(NEW, "the cable is out")
+    assert record.why_bad(NEW) is None
+
+
+def test_a_disk_that_refuses_does_not_stop_the_robot(path):
+    record = BundleRecord(path, 1)
+    path.parent.write_text("a file where the folder should be")
+    prove(record, OLD)
+    assert record.faulted(NEW, "x")
+    assert record.why_bad(NEW)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.sampled_from([b'{"bad": {"a": "b"}}', b'{"x": 1}', b"[]"]))
+def test_a_damaged_record_is_an_error_with_a_cure(path, data):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    with pytest.raises(BundleRecordError, match="delete it to forget"):
+        BundleRecord(path, 2)

@@ -1,0 +1,128 @@
+"""Real time: asked for where it helps, given back, and said when it is not permitted."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import resource
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+
+from robot.config import RealtimeConfig
+from robot.realtime import Collections, realtime
+
+LOCKED = "VmLck:"
+
+
+def locked_kb() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(LOCKED)).split()[1])
+
+
+def test_what_is_asked_for_is_given_or_explained_and_given_back(caplog):
+    before = os.sched_getscheduler(0)
+    with caplog.at_level(logging.INFO, "robot"), realtime(RealtimeConfig(priority=7), 1.0):
+        policy, text = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, caplog.text
+        if policy == os.SCHED_FIFO:
+            assert "SCHED_FIFO priority 7" in text
+            others = []
+            thread = threading.Thread(target=lambda: others.append(os.sched_getscheduler(0)))
+            thread.start()
+            thread.join()
+            assert others == [os.SCHED_OTHER]
+        else:
+            assert "no priority" in text
+            assert "LimitRTPRIO" in text
+        assert (locked_kb() > 0) == ("memory locked" in text)
+        assert "memory" in text
+    assert os.sched_getscheduler(0) == before
+    assert locked_kb() == 0
+
+
+def test_nothing_is_asked_for_where_the_config_says_so_or_time_is_not_real(caplog):
+    before = os.sched_getscheduler(0)
+    nothing = RealtimeConfig(priority=None, lock_memory=False)
+    with caplog.at_level(logging.INFO, "robot"):
+        for config, scale in ((nothing, 1.0), (RealtimeConfig(), 20.0)):
+            with realtime(config, scale):
+                assert (os.sched_getscheduler(0), locked_kb()) == (before, 0)
+    assert "priority not asked for" in caplog.text
+    assert "time_scale is 20" in caplog.text
+
+
+UNPRIVILEGED = """
+import logging, os, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+os.setgid(65534); os.setuid(65534)
+from robot.config import RealtimeConfig
+from robot.realtime import realtime
+with realtime(RealtimeConfig(), 1.0):
+    print("runs on")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="drops root's rights")
+def test_without_rights_the_robot_runs_and_says_how_to_get_them():
+    def lower():
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+
+    code = "import robot.realtime, robot.config\n" + UNPRIVILEGED
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        preexec_fn=lower,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "runs on" in done.stdout, done.stderr
+    assert "no priority" in done.stdout
+    assert "memory not locked (at most 65536 bytes are allowed)" in done.stdout
+
+
+class Node:
+    """Something that only a collection can free."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_no_collection_happens_inside_and_garbage_goes_between():
+    collections, seen = Collections(), []
+
+    def note(phase, _):
+        seen.append(phase)
+
+    with collections.paused():
+        gc.callbacks.append(note)
+        try:
+            gone = weakref.ref(Node())
+            for _ in range(100_000):
+                _ = [[]]
+        finally:
+            gc.callbacks.remove(note)
+        assert seen == []
+        assert not gc.isenabled()
+        assert gone() is not None
+    assert gc.isenabled()
+    with collections.paused():
+        assert gone() is None
+    gc.unfreeze()
+
+
+def test_collections_that_were_off_stay_off():
+    gc.disable()
+    try:
+        with Collections().paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
