@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the virtual environment that `make` runs everything in: `setup.sh FOLDER`.
-# Installs what Debian or Ubuntu lack for it (a compiler for evdev, which robosuite pulls in, and
-# off-screen rendering); elsewhere it says what is missing. PYTHON chooses the interpreter.
+# Installs what Debian or Ubuntu lack for it (a compiler for evdev, which robosuite pulls in,
+# off-screen rendering, and what the tests build the C++ hardware server with); elsewhere it says
+# what is missing. PYTHON chooses the interpreter.
 set -eu
 
 folder=$1
@@ -34,6 +35,8 @@ sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 missing=
 if [ "$(uname)" = Linux ]; then
     command -v gcc >/dev/null || missing="$missing gcc"
+    command -v g++ >/dev/null || missing="$missing g++"
+    [ -e /usr/include/zmq.hpp ] || missing="$missing cppzmq-dev"
     [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
     [ -e /usr/include/linux/input.h ] || missing="$missing linux-libc-dev"
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

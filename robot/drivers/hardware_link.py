@@ -1,0 +1,184 @@
+"""One connection to a hardware server: asks, and waits for that answer and no longer.
+
+Owns the socket, the session and the sequence. It must not know what is asked for, nor when.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+
+import zmq
+
+from robot.clock import SECOND_NS
+from robot.drivers.driver import DriverFault
+from robot.drivers.hardware_clock import SenseClock
+from robot.drivers.hardware_description import HardwareDescription
+from robot.drivers.hardware_frames import (
+    MAX_FRAME_BYTES,
+    Ask,
+    Code,
+    FrameError,
+    Reply,
+    Say,
+    read_description,
+    read_refusal,
+    read_reply,
+    write_request,
+)
+from robot.keys import BridgeKeys
+from robot.wire import WireError, check_address
+
+log = logging.getLogger(__name__)
+
+_QUEUED = 16
+_TOLD_EVERY_NS = 10 * SECOND_NS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply that was waited for, the sequence it answers, and when it was here (our clock)."""
+
+    reply: Reply
+    sequence: int
+    returned_ns: int
+
+
+class HardwareLink:
+    """Talks to one server from `open` to `close`; safe to use from several threads."""
+
+    def __init__(self, address: str, keys: BridgeKeys | None) -> None:
+        """Raises `DriverFault` for an address beyond this machine without keys."""
+        try:
+            check_address(address, keys=keys is not None)
+        except WireError:
+            raise DriverFault(
+                f"robot.driver.address is {address!r}: expected tcp://127.0.0.1:PORT or "
+                "ipc://PATH; with keys (robot.driver.server_key, robot.driver.secret) tcp://HOST:PORT"
+            ) from None
+        self.address = address
+        self.clock = SenseClock()
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._session = 0
+        self._sequence = 0
+        self._told_ns = -_TOLD_EVERY_NS
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    def open(self, timeout_s: float) -> HardwareDescription:
+        """Connect and say hello; what the server offers.
+
+        Raises `DriverFault`, and is closed then, where nobody answers or another session moves the
+        robot.
+        """
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.IMMEDIATE, 1),  # nothing waits in a queue for a server that comes back
+            (zmq.SNDHWM, _QUEUED),
+            (zmq.RCVHWM, _QUEUED),
+            (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
+        ):
+            self._socket.setsockopt(option, value)
+        try:
+            if self._keys is not None:
+                self._keys.secure(self._socket)
+            self._socket.connect(self.address)
+            if not self._socket.poll(round(timeout_s * 1000), zmq.POLLOUT):
+                raise DriverFault(
+                    f"{self.address}: no hardware server answers within {timeout_s:g} s: start it, "
+                    "and look at its log for keys that are not allowed"
+                )
+            self.clock = SenseClock()
+            self._session, self._sequence = secrets.randbits(64), 0
+            answer = self.ask(Ask.HELLO, Say.DESCRIPTION, timeout_s=timeout_s)
+            self._session, description = read_description(answer.reply.body)
+            return description
+        except FrameError as error:
+            self.close()
+            raise DriverFault(f"{self.address}: {error}") from error
+        except (DriverFault, zmq.ZMQError) as error:
+            self.close()
+            raise DriverFault(str(error)) from error
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        with self._lock:
+            if self._socket is not None and self._context is not None:
+                self._socket.close()
+                self._context.term()
+            self._socket = self._context = None
+
+    def ask(
+        self,
+        ask: Ask,
+        expected: Say,
+        *,
+        timeout_s: float,
+        answers: int = 0,
+        lease_ns: int = 0,
+        body: bytes = b"",
+    ) -> Answer:
+        """The server's answer.
+
+        Args:
+            answers: the sequence of the SENSE whose observation this follows from.
+            lease_ns: for how long after that observation left the server this may act.
+
+        Raises `DriverFault` when it is refused, or not there in time.
+        """
+        with self._lock:
+            if self._socket is None:
+                raise DriverFault("the hardware server is not connected: call connect() first")
+            self._sequence += 1
+            frame = write_request(ask, self._session, self._sequence, answers, lease_ns, body)
+            sent_ns = time.monotonic_ns()
+            try:
+                self._socket.send(frame, zmq.NOBLOCK)
+            except zmq.ZMQError as error:
+                raise DriverFault(f"{self.address}: the link is down ({error})") from error
+            reply = self._await(sent_ns + round(timeout_s * SECOND_NS), ask, timeout_s)
+            returned_ns = time.monotonic_ns()
+            self.clock.add(sent_ns, reply.received_ns, reply.replied_ns, returned_ns)
+            if reply.say is not expected:
+                raise DriverFault(f"{self.address} answers {ask.name} with {reply.say.name}")
+            return Answer(reply, self._sequence, returned_ns)
+
+    def _await(self, deadline_ns: int, ask: Ask, timeout_s: float) -> Reply:
+        """The reply to the latest request. Older ones, and what is none, are passed over."""
+        assert self._socket is not None
+        while True:
+            left_ms = -(-(deadline_ns - time.monotonic_ns()) // 1_000_000)
+            if left_ms <= 0 or not self._socket.poll(left_ms):
+                raise DriverFault(
+                    f"{self.address}: no answer to {ask.name} within {timeout_s:g} s: look at the "
+                    "hardware server and the network"
+                )
+            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            try:
+                reply = read_reply(parts[0] if len(parts) == 1 else b"")
+                if (reply.session, reply.sequence) != (self._session, self._sequence):
+                    continue
+                if reply.say is not Say.REFUSED:
+                    return reply
+                code, reason = read_refusal(reply.body)
+            except FrameError as error:
+                self._tell(str(error))
+                continue
+            if code != Code.SEQUENCE:  # else the network has sent our request twice
+                raise DriverFault(f"{self.address} refuses {ask.name}: {reason}")
+
+    def _tell(self, what: str) -> None:
+        now_ns = time.monotonic_ns()
+        if now_ns - self._told_ns >= _TOLD_EVERY_NS:
+            self._told_ns = now_ns
+            log.warning("%s: %s", self.address, what)

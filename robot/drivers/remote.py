@@ -1,0 +1,222 @@
+"""The `zmq` driver: hardware that another process serves, in any language or environment.
+
+The server keeps the rules (docs/drivers.md); this side gives it what they need: each command names
+the observation it answers and how long it may act. It must not know which hardware there is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from export.manifest import FieldSpec
+from robot.clock import SECOND_NS
+from robot.drivers.driver import Array, DriverFault, Observation
+from robot.drivers.hardware_description import (
+    HardwareDescription,
+    read_description,
+    require_same,
+)
+from robot.drivers.hardware_frames import (
+    Ask,
+    FrameError,
+    Say,
+    Sensed,
+    State,
+    read_numbers,
+    read_observation,
+    write_action,
+    write_seed,
+)
+from robot.drivers.hardware_link import Answer, HardwareLink
+from robot.keys import BridgeKeys, KeysError, check_public, read_secret
+
+log = logging.getLogger(__name__)
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LEASE_PERIODS = 3  # a command outlives one missed period, and not two
+_CURE = "`fieldtune-robot describe`"
+_ECHOES = 8
+
+
+class ZmqOptions(BaseModel):
+    """The keys of `robot.driver` for hardware behind a server.
+
+    `description` is the file that `fieldtune-robot describe` writes. `lease_s` is for how long one
+    command may act, counted from the observation that it answers: three control periods where not
+    given. `timeout_s`, the lease where not given, is how long an answer is waited for. `server_key`
+    is the server's public key and `secret` this robot's key file; both are required where the
+    address is not on this machine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str
+    description: Path
+    lease_s: Positive | None = None
+    timeout_s: Positive | None = None
+    connect_timeout_s: Positive = 5.0
+    home_timeout_s: Positive = 60.0
+    server_key: str | None = None
+    secret: Path | None = None
+
+
+class ZmqDriver:
+    """Implements `robot.drivers.driver.Driver`."""
+
+    Options = ZmqOptions
+
+    def __init__(self, family: str, options: ZmqOptions) -> None:  # noqa: ARG002
+        """Raises `DriverFault` for a description, an address or keys that cannot be used."""
+        self._options = options
+        self._description = read_description(options.description, _CURE)
+        lease_s = options.lease_s or LEASE_PERIODS * self._description.period_s
+        if lease_s > self._description.max_lease_s:
+            raise DriverFault(
+                f"robot.driver.lease_s is {lease_s:g} (three control periods where not given), the "
+                f"server allows at most {self._description.max_lease_s:g}: set it lower"
+            )
+        self._lease_ns = round(lease_s * SECOND_NS)
+        self._timeout_s = options.timeout_s or lease_s
+        self._link = link_for(options)
+        self._sensed_by = 0  # the SENSE that brought the latest observation
+
+    @property
+    def robot(self) -> str:
+        return self._description.robot
+
+    @property
+    def observation_fields(self) -> tuple[FieldSpec, ...]:
+        return self._description.observation_fields
+
+    @property
+    def action_fields(self) -> tuple[FieldSpec, ...]:
+        return self._description.action_fields
+
+    @property
+    def period_s(self) -> float:
+        return self._description.period_s
+
+    @property
+    def time_scale(self) -> float:
+        return 1.0
+
+    def connect(self) -> None:
+        """Take the robot, which stays at rest, and hold the server against its description."""
+        if self._link.is_open:
+            return
+        served = self._link.open(self._options.connect_timeout_s)
+        try:
+            require_same(self._description, served, self._link.address)
+            for _ in range(_ECHOES):  # for the clock
+                self._sense()
+        except BaseException:
+            self._link.close()
+            raise
+
+    def home(self, seed: int) -> None:
+        """Have the server bring the robot to a start, and keep it going there."""
+        until = time.monotonic() + self._options.home_timeout_s
+        self._sense()
+        self._ask(Ask.HOME, Say.HOMING, write_seed(seed), timeout_s=self._options.home_timeout_s)
+        while (state := self._sense()[1].state) is State.HOMING:
+            if time.monotonic() > until:
+                self.hold()
+                raise DriverFault(
+                    f"{self._link.address}: still on its way to the start after robot.driver."
+                    f"home_timeout_s, {self._options.home_timeout_s:g} s"
+                )
+            time.sleep(self.period_s / 2)
+        if state is not State.READY:
+            raise DriverFault(
+                f"{self._link.address}: the robot came to rest before its start: the hardware "
+                "server's log says why"
+            )
+
+    def read(self) -> Observation:
+        """What the server senses now. The time may be a little too early, never too late."""
+        answer, sensed = self._sense()
+        return Observation(
+            values=sensed.values,
+            sense_ns=self._link.clock.ours(sensed.sense_ns, answer.returned_ns),
+            terminated=sensed.terminated,
+            signals=sensed.signals,
+        )
+
+    def apply(self, action: Array) -> Array:
+        """Command one action in answer to the latest `read`; what the server says it sent."""
+        answer = self._ask(Ask.COMMAND, Say.APPLIED, write_action(action))
+        try:
+            return read_numbers(answer.reply.body, self._description.action_width)
+        except FrameError as error:
+            raise DriverFault(f"{self._link.address}: {error}") from error
+
+    def hold(self) -> None:
+        """Ask for the safe state. Where nobody hears it, the lease runs out and has the effect."""
+        if not self._link.is_open:
+            return
+        try:
+            self._ask(Ask.HOLD, Say.HELD)
+        except DriverFault as error:
+            log.warning("hold: %s: the server holds by itself when the lease runs out", error)
+
+    def close(self) -> None:
+        self.hold()
+        self._link.close()
+
+    def _sense(self) -> tuple[Answer, Sensed]:
+        answer = self._ask(Ask.SENSE, Say.OBSERVATION)
+        try:
+            sensed = read_observation(answer.reply.body, self._description)
+        except FrameError as error:
+            raise DriverFault(f"{self._link.address}: {error}") from error
+        if sensed.sense_ns > answer.reply.replied_ns:
+            raise DriverFault(
+                f"{self._link.address}: an observation was sensed after it was sent: its sense_ns "
+                "must be on the server's monotonic clock"
+            )
+        self._sensed_by = answer.sequence
+        return answer, sensed
+
+    def _ask(
+        self, ask: Ask, expected: Say, body: bytes = b"", timeout_s: float | None = None
+    ) -> Answer:
+        return self._link.ask(
+            ask,
+            expected,
+            timeout_s=timeout_s or self._timeout_s,
+            answers=self._sensed_by,
+            lease_ns=self._lease_ns,
+            body=body,
+        )
+
+
+def served_description(options: ZmqOptions) -> HardwareDescription:
+    """What the server offers now. Raises `DriverFault`."""
+    link = link_for(options)
+    try:
+        return link.open(options.connect_timeout_s)
+    finally:
+        link.close()
+
+
+def link_for(options: ZmqOptions) -> HardwareLink:
+    """A connection, closed, as the options say. Raises `DriverFault`."""
+    if (options.server_key is None) != (options.secret is None):
+        raise DriverFault(
+            "robot.driver.server_key and robot.driver.secret belong together: the first is what "
+            "the server printed when its key was made, the second this robot's key file"
+        )
+    keys = None
+    if options.server_key is not None and options.secret is not None:
+        try:
+            own = read_secret(options.secret, "fieldtune-robot keys new --config FILE")
+            server = check_public(options.server_key, "robot.driver.server_key")
+        except KeysError as error:
+            raise DriverFault(str(error)) from error
+        keys = BridgeKeys(own, server)
+    return HardwareLink(options.address, keys)

@@ -1,0 +1,69 @@
+"""Serves a simulated robot of one of Fieldtune's families, as if it were hardware.
+
+    python servers/serve_sim.py cheetah-vel --address tcp://127.0.0.1:5790
+
+Needs Fieldtune with its simulators; time passes only under a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hardware_frames import Description, Field, Sensed
+from hardware_server import parser, serve
+
+from export.manifest import FieldSpec
+from robot.drivers.sim import SimDriver, SimOptions
+from sim import registry
+
+
+class Simulated:
+    """Implements `hardware_rules.Plant` with the `sim` driver."""
+
+    def __init__(self, driver: SimDriver) -> None:
+        self._driver = driver
+
+    def home(self, seed: int) -> None:
+        self._driver.home(seed)
+
+    def homed(self) -> bool:
+        return True
+
+    def sense(self) -> Sensed:
+        seen = self._driver.read()
+        signals = () if seen.signals is None else seen.signals.tolist()
+        return Sensed(seen.values.tolist(), seen.sense_ns, seen.terminated, signals)
+
+    def apply(self, action: Sequence[float]) -> list[float]:
+        return self._driver.apply(np.array(action)).tolist()
+
+    def hold(self) -> None:
+        self._driver.hold()
+
+
+def describe(driver: SimDriver, signals: Sequence[Field]) -> Description:
+    return Description(
+        robot=driver.robot,
+        period_s=driver.period_s,
+        max_lease_s=10 * driver.period_s,
+        observation=_fields(driver.observation_fields),
+        action=_fields(driver.action_fields),
+        signals=_fields(signals),
+    )
+
+
+def _fields(fields: Sequence[FieldSpec | Field]) -> tuple[Field, ...]:
+    return tuple(Field(item.name, item.unit, item.low, item.high) for item in fields)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("family", choices=registry.names())
+    arguments.add_argument("--model", help="the family's robot, where it has several")
+    arguments.add_argument("--seed", type=int, default=0, help="draws the hidden task")
+    given = arguments.parse_args()
+    robot = SimDriver(given.family, SimOptions(model=given.model, seed=given.seed))
+    robot.connect()
+    signals = registry.family(given.family).signal_fields
+    serve(Simulated(robot), describe(robot, signals), given)
