@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
     compare("reach", "robosuite", 50, options.rounds, options.threads)
+    compare("push", "robosuite", 60, options.rounds, options.threads)
     compare("cheetah-vel", "gymnasium", 200, options.rounds, options.threads)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from sim.family import TaskFamily
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.family import Array, TaskFamily
+from sim.rollout import LabelledEpisode
 
 
 class UnknownFamily(ValueError):
@@ -17,14 +22,45 @@ _FAMILIES = {
     "cheetah-vel": ("sim.cheetah_vel", "CheetahVelFamily"),
     "hopper-params": ("sim.hopper_params", "HopperParamsFamily"),
     "humanoid-dir": ("sim.humanoid_dir", "HumanoidDirFamily"),
+    "push": ("sim.push.family", "PushFamily"),
     "reach": ("sim.reach.family", "ReachFamily"),
     "walker-params": ("sim.walker_params", "WalkerParamsFamily"),
 }
+
+_SCRIPTED = {
+    "push": "sim.manipulation.scripted",
+    "reach": "sim.reach.scripted",
+}
+
+
+class Scripted(Protocol):
+    """The module that makes a family's scripted data. `POLICY` says how, in one line."""
+
+    POLICY: str
+
+    def collect_scripted(
+        self,
+        family: Any,
+        seed: int,
+        tasks: Array,
+        episodes_per_task: int,
+        threads: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[LabelledEpisode]: ...
+
+    def scripted_return(
+        self, family: Any, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+    ) -> float: ...
 
 
 def names() -> tuple[str, ...]:
     """The families there are, sorted."""
     return tuple(sorted(_FAMILIES))
+
+
+def scripted(name: str) -> Scripted | None:
+    """What makes the scripted data of the family called `name`; None where there is no script."""
+    return cast(Scripted, import_module(_SCRIPTED[name])) if name in _SCRIPTED else None
 
 
 def family(name: str, **options: Any) -> TaskFamily:

@@ -14,10 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from export.atomic import write_atomically
 from sim.family import TaskFamily
 from sim.registry import family as make_family
+from sim.registry import scripted
 from sim.rollout import LabelledEpisode, mean_return
+from sim.success import success_by_task, success_rate
 from train.config import AgentReplay, RunConfig
+from train.contact_sheet import FILE, contact_sheet
 from train.datasets import DatasetError, write_dataset
 
 OnProgress = Callable[[int, int, str], None]
@@ -74,6 +78,7 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
     with _maker(family.name)(config, family, on_progress) as made:
         how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
         name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
+    _add_pictures(folder, config, family)
     everything = made.train + made.test
     return Collected(
         id=name,
@@ -89,38 +94,58 @@ def unfinished_folder(folder: Path) -> Path:
 
 
 def _maker(name: str) -> Maker:
-    return _scripted_reach if name == "reach" else _agent_replay
+    return _agent_replay if scripted(name) is None else _scripted
 
 
 @contextmanager
-def _scripted_reach(
-    config: RunConfig, family: TaskFamily, on_progress: OnProgress
-) -> Iterator[Made]:
-    from sim.reach.family import ReachFamily
-    from sim.reach.scripted import collect_scripted
-
+def _scripted(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
+    script = scripted(family.name)
+    assert script is not None
     if config.data.agent is not None:
-        raise DatasetError("data.agent is set, but the data of 'reach' is scripted: remove it")
-    assert isinstance(family, ReachFamily)
+        raise DatasetError(
+            f"data.agent is set, but the data of {family.name!r} is scripted: remove it"
+        )
     split, episodes = family.split(), config.data.episodes_per_task
     total = episodes * (len(split.train) + len(split.test))
     before = episodes * len(split.train)
-    train = collect_scripted(
-        family,
-        config.seed,
-        split.train,
-        episodes,
-        progress=lambda done, _: on_progress(done, total, ""),
+    train = list(
+        script.collect_scripted(
+            family,
+            config.seed,
+            split.train,
+            episodes,
+            progress=lambda done, _: on_progress(done, total, ""),
+        )
     )
-    test = collect_scripted(
-        family,
-        config.seed + TEST_SEED_OFFSET,
-        split.test,
-        episodes,
-        progress=lambda done, _: on_progress(before + done, total, ""),
+    test = list(
+        script.collect_scripted(
+            family,
+            config.seed + TEST_SEED_OFFSET,
+            split.test,
+            episodes,
+            progress=lambda done, _: on_progress(before + done, total, ""),
+        )
     )
-    how = {"policy": "scripted, a quarter of it towards the own target"}
-    yield Made(list(train), list(test), how)
+    how: dict[str, Any] = {"policy": script.POLICY}
+    rate = success_rate(train + test)
+    if rate is not None:
+        how["success"] = round(rate, 3)
+        how["success_by_task"] = {
+            "train": success_by_task(train, len(split.train)),
+            "test": success_by_task(test, len(split.test)),
+        }
+    yield Made(train, test, how)
+
+
+def _add_pictures(folder: Path, config: RunConfig, family: TaskFamily) -> None:
+    """A contact sheet beside the data, where the script can be filmed and this machine renders."""
+    film = getattr(scripted(family.name), "film", None)
+    if film is not None:
+        try:
+            sheet = contact_sheet(film, family, config.seed, family.split().train)
+        except (RuntimeError, ImportError):  # no graphics: the data are whole without
+            return
+        write_atomically(folder / FILE, sheet)
 
 
 @contextmanager

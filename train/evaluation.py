@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from export.atomic import write_atomically
+from sim.registry import scripted
 from sim.rollout import random_return
 from train.checkpoint import read_facts
 from train.evaluate import Evaluator
@@ -206,11 +207,8 @@ def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
 
 
 def _scripted(run: Run, seeds: np.ndarray) -> float | None:
-    """The scripted reference, for the one family that has a script."""
-    if run.family.name != "reach":
+    """The return of the family's script, where it has one."""
+    script = scripted(run.family.name)
+    if script is None:
         return None
-    from sim.reach.family import ReachFamily
-    from sim.reach.scripted import scripted_return
-
-    assert isinstance(run.family, ReachFamily)
-    return scripted_return(run.family, run.dataset.test_tasks, seeds)
+    return script.scripted_return(run.family, run.dataset.test_tasks, seeds)

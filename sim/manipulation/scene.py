@@ -99,12 +99,14 @@ def observation_fields(arm: Arm, scene: Scene) -> tuple[Field, ...]:
 class Addresses:
     """Where a model's `qpos` holds what: the two fingers, each block, each fixture's joint.
 
-    `fixtures` has −1 for one that has no joint.
+    `fixtures` has −1 for one that has no joint. `mocaps` are the rows of `mocap_pos` that say where
+    the fixtures stand: robosuite has some of its own.
     """
 
     fingers: tuple[int, int]
     blocks: tuple[int, ...]
     fixtures: tuple[int, ...]
+    mocaps: tuple[int, ...]
 
 
 def observe(

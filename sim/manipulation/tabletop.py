@@ -105,7 +105,7 @@ class Tabletop(ManipulationEnv):
             self.base_position,
             moved,
             data.qpos,
-            data.mocap_pos,
+            data.mocap_pos[list(self.addresses.mocaps)],
         )
 
     def reward(self, action: Array | None = None) -> float:  # noqa: ARG002
@@ -159,6 +159,10 @@ class Tabletop(ManipulationEnv):
                 else int(model.get_joint_qpos_addr(fixture.name))
                 for fixture in self.scene.fixtures
             ),
+            mocaps=tuple(
+                int(model.body_mocapid[model.body_name2id(fixture.name)])
+                for fixture in self.scene.fixtures
+            ),
         )
 
     def _reset_internal(self) -> None:
@@ -169,8 +173,8 @@ class Tabletop(ManipulationEnv):
         for address, pose in zip(self.addresses.blocks, self._next.blocks, strict=False):
             data.qpos[address : address + 3] = self.base_position + pose[:3]
             data.qpos[address + 3 : address + 7] = pose[3:]
-        for index, position in enumerate(self._next.fixtures):
-            data.mocap_pos[index] = self.base_position + position
+        for row, position in zip(self.addresses.mocaps, self._next.fixtures, strict=False):
+            data.mocap_pos[row] = self.base_position + position
         # robosuite read the arm's state before it placed the fingers: read it again.
         self.robots[0].part_controllers["right"].update(force=True)
 

@@ -18,6 +18,7 @@ from sim.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
 from sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
 
 BEST_GAIN = 3.0  # of 0.5 to 4, no gain reaches much sooner: the arm's speed limit decides
+POLICY = "scripted, a quarter of it towards the own target"
 STYLES = ("own target", "elsewhere", "waypoints", "wander")
 
 

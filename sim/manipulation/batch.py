@@ -1,0 +1,110 @@
+"""Many arms over the same scene at once: robosuite's model and control law in compiled code.
+
+Holds the physics states and their threads. The law itself is `sim.osc`; what it needs to know is
+read from the robosuite environment (`sim.manipulation.compiled`).
+"""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.family import Array
+from sim.manipulation.compiled import compiled
+from sim.manipulation.family import ManipulationFamily
+from sim.manipulation.scene import observe
+from sim.osc import advance, data_addresses
+from sim.threads import Shares
+
+
+class TabletopBatch:
+    """A `BatchSimulator` of `n_envs` arms, each over a table of its own."""
+
+    def __init__(self, family: ManipulationFamily, n_envs: int, threads: int = 1) -> None:
+        self.n_envs = n_envs
+        self._shares = Shares(n_envs, threads)
+        self._family = family
+        self._of = compiled(family.arm, family.scene)
+        self._data = [mujoco.MjData(self._of.model) for _ in range(n_envs)]
+        self._addresses = np.array([data_addresses(d) for d in self._data], dtype=np.int64)
+        self._qpos = [data.qpos for data in self._data]
+        self._rows = list(self._of.addresses.mocaps)
+        self._postures = np.zeros((n_envs, family.arm.joints))
+        self._gripper = np.zeros((n_envs, len(self._of.gripper.stride)))
+        self._places = np.zeros((n_envs, len(family.scene.fixtures), 3))
+        self._moved = np.zeros((n_envs, 2 * family.arm.joints + 6))
+
+    def reset(self, seeds: NDArray[np.int64], tasks: Array) -> Array:
+        """See `BatchSimulator.reset`. A task may say where things stand."""
+        if len(seeds) != self.n_envs or len(tasks) != self.n_envs:
+            raise ValueError(
+                f"reset: {len(seeds)} seeds and {len(tasks)} tasks for {self.n_envs} arms: "
+                "give one of each an arm"
+            )
+        of = self._of
+        self._gripper[:] = 0.0
+        for env, (data, seed, task) in enumerate(zip(self._data, seeds, tasks, strict=True)):
+            start = self._family.start(int(seed), task)
+            mujoco.mj_resetData(of.model, data)
+            self._postures[env] = start.joints
+            self._places[env] = of.base + start.fixtures
+            data.qpos[:] = of.qpos
+            data.qpos[of.controller.qpos] = start.joints
+            for address, pose in zip(of.addresses.blocks, start.blocks, strict=True):
+                data.qpos[address : address + 3] = of.base + pose[:3]
+                data.qpos[address + 3 : address + 7] = pose[3:]
+            data.mocap_pos[self._rows] = self._places[env]
+            mujoco.mj_forward(of.model, data)
+        return self._run(np.zeros((self.n_envs, 3)), 0)
+
+    def step(self, actions: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """See `BatchSimulator.step`. `actions` `(env, 4)`: metres, gripper; never terminal."""
+        actions = np.ascontiguousarray(actions, dtype=np.float64)
+        if actions.shape != (self.n_envs, 4) or not np.isfinite(actions).all():
+            raise ValueError(
+                f"step: actions of shape {actions.shape}, finite: "
+                f"{bool(np.isfinite(actions).all())}; expected finite ({self.n_envs}, 4)"
+            )
+        change = self._of.gripper.stride * np.sign(actions[:, 3:])
+        self._gripper = np.clip(self._gripper + change, -1.0, 1.0)
+        observed = self._run(np.ascontiguousarray(actions[:, :3]), self._of.substeps)
+        return observed, np.zeros(self.n_envs, dtype=np.bool_)
+
+    def signals(self) -> Array:
+        """See `BatchSimulator.signals`. No reward needs any."""
+        return np.empty((self.n_envs, 0))
+
+    def close(self) -> None:
+        """See `BatchSimulator.close`."""
+        self._shares.close()
+        self._qpos.clear()
+        self._data.clear()
+        self.n_envs = 0
+
+    def _run(self, displacements: Array, substeps: int) -> Array:
+        of = self._of
+        grips = of.gripper.middle + of.gripper.half * self._gripper
+
+        def share(start: int, stop: int) -> None:
+            advance(
+                of.model._address,
+                self._addresses[start:stop],
+                of.controller,
+                displacements[start:stop],
+                grips[start:stop],
+                self._postures[start:stop],
+                substeps,
+                self._moved[start:stop],
+            )
+
+        self._shares.run(share)
+        return observe(
+            self._family.arm,
+            self._family.scene,
+            of.addresses,
+            of.base,
+            self._moved,
+            np.array(self._qpos),
+            self._places,
+        )

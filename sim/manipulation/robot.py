@@ -1,0 +1,54 @@
+"""One arm over a scene in robosuite's own environment: what the `sim` driver drives."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.family import Array
+from sim.manipulation.family import ManipulationFamily
+from sim.manipulation.tabletop import ACTION_LIMIT, Tabletop
+from sim.rendering import Renderer, View
+
+VIEW = View(
+    lookat=(0.03, 0.0, 0.88), distance=1.25, azimuth=140.0, elevation=-28.0, geom_groups=(1,)
+)
+
+
+class TabletopRobot:
+    """A `SingleRobot` over `sim.manipulation.tabletop.Tabletop`."""
+
+    def __init__(self, family: ManipulationFamily) -> None:
+        self._family = family
+        self._environment = Tabletop(family.arm, family.scene)
+        self._renderer = Renderer(
+            self._environment.sim.model._model, self._environment.sim.data._data, VIEW
+        )
+
+    def reset(self, seed: int, task: Array) -> Array:
+        """See `SingleRobot.reset`."""
+        self._environment.begin(self._family.start(seed, np.asarray(task, dtype=np.float64)))
+        return self._environment.observe()
+
+    def step(self, action: Array) -> tuple[Array, bool]:
+        """See `SingleRobot.step`. `action` `(4,)`: metres, gripper; never terminal."""
+        asked = np.asarray(action, dtype=np.float64)
+        if asked.shape != (4,) or not np.isfinite(asked).all():
+            raise ValueError(
+                f"step: action is {asked}, expected 4 finite numbers: 3 in metres, the gripper's"
+            )
+        self._environment.step(np.append(asked[:3] / ACTION_LIMIT, asked[3]))
+        return self._environment.observe(), False
+
+    def signals(self) -> Array:
+        """See `SingleRobot.signals`. No reward needs any."""
+        return np.empty(0)
+
+    def render(self, width: int, height: int) -> NDArray[np.uint8]:
+        """See `SingleRobot.render`. Green spheres are hidden goals."""
+        return self._renderer.picture(width, height)
+
+    def close(self) -> None:
+        """See `SingleRobot.close`."""
+        self._renderer.close()
+        self._environment.close()

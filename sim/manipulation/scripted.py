@@ -1,0 +1,215 @@
+"""Scripted data of any family on the table: suboptimal, and covering more than its own task.
+
+Where a task's data only ever did that task, the state alone would explain the reward and a context
+encoder would learn nothing. So a share of the episodes does what another task of the same scene
+asks, or nothing in particular, and is labelled all the same. Noise on the actions is nearly white:
+where actions follow from the velocity, a cloned policy copies its own momentum and never stops.
+It knows families and rollouts; nothing of datasets on disk or of learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.family import Array, bounds
+from sim.manipulation.family import ManipulationFamily
+from sim.manipulation.scripts import Script, Seen, wander
+from sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
+
+POLICY = "scripted and noisy, five eighths of it at its own task, a quarter at another one's"
+STYLES = ("own", "other", "own", "own", "wander", "own", "other", "own")
+BEST_GAIN = 3.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one scripted episode does: action = gain · gap + noise.
+
+    `meant` is the task that its script does, None where it wanders; `noise` `(horizon, 4)`.
+    """
+
+    seed: int
+    meant: Array | None
+    gain: float
+    noise: Array
+    wander_seed: int
+
+
+def plan(family: ManipulationFamily, task: Array, style: str, rng: np.random.Generator) -> Plan:
+    """Draw one episode's plan in one of the `STYLES`, with its own speed and noise."""
+    noise = _nearly_white(rng, (family.horizon, 4), rng.uniform(0.2, 3.0))
+    noise[:, :3] *= rng.uniform(0.005, 0.035)
+    noise[:, 3] *= rng.uniform(0.1, 0.4)
+    meant = {"own": task, "other": family.other_task(task, rng), "wander": None}[style]
+    return Plan(
+        seed=int(rng.integers(2**31)),
+        meant=meant,
+        gain=rng.uniform(1.0, BEST_GAIN),
+        noise=noise,
+        wander_seed=int(rng.integers(2**31)),
+    )
+
+
+def collect_scripted(
+    family: ManipulationFamily,
+    seed: int,
+    tasks: Array,
+    episodes_per_task: int,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[LabelledEpisode]:
+    """Yield `episodes_per_task` labelled episodes of every task, task by task.
+
+    The styles take turns. Everything follows from `seed`: an episode does not depend on how many
+    others were asked for, nor on `threads`.
+
+    Args:
+        family: which arm and scene.
+        seed: of the whole collection.
+        tasks: `(task, parameter)`.
+        episodes_per_task: at least 1.
+        threads: simulator threads.
+        progress: called with the episodes done and the episodes in all.
+    """
+    if episodes_per_task < 1:
+        raise ValueError(f"episodes_per_task is {episodes_per_task}: expected at least 1")
+    jobs = [(task, episode) for task in range(len(tasks)) for episode in range(episodes_per_task)]
+    for first in range(0, len(jobs), BATCH):
+        batch = jobs[first : first + BATCH]
+        plans = [_planned(family, seed, tasks, *job) for job in batch]
+        indices = [task for task, _ in batch]
+        simulator = family.simulator(len(batch), threads)
+        try:
+            yield from rollout(
+                simulator,
+                family,
+                _follow(family, plans),
+                np.array([each.seed for each in plans]),
+                tasks[indices],
+                indices,
+            )
+        finally:
+            simulator.close()
+        if progress is not None:
+            progress(first + len(batch), len(jobs))
+
+
+def scripted_return(
+    family: ManipulationFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+) -> float:
+    """Mean return of the script that is told the task, without noise: a mark to measure by.
+
+    Every task `(task, parameter)` from every seed `(seed,)`.
+    """
+    return mean_return(scripted_episodes(family, tasks, seeds, threads))
+
+
+def scripted_episodes(
+    family: ManipulationFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+) -> list[LabelledEpisode]:
+    """Episodes of the script without noise: every task from every seed, task by task."""
+    every_task, every_seed = pairs(tasks, seeds)
+    calm = np.zeros((family.horizon, 4))
+    plans = [
+        Plan(int(seed), task, BEST_GAIN, calm, 0)
+        for task, seed in zip(every_task, every_seed, strict=True)
+    ]
+    simulator = family.simulator(len(plans), threads)
+    try:
+        return rollout(simulator, family, _follow(family, plans), every_seed, every_task)
+    finally:
+        simulator.close()
+
+
+def film(
+    family: ManipulationFamily,
+    seed: int,
+    tasks: Array,
+    jobs: Sequence[tuple[int, int]],
+    frames: int,
+    size: int,
+) -> Iterator[list[NDArray[np.uint8]]]:
+    """Pictures `(size, size, 3)` of episodes of `collect_scripted`, `frames` of each, evenly
+    spread.
+
+    The single robot does what the data's did, in robosuite's own loop.
+
+    Args:
+        family, seed, tasks: as given to `collect_scripted`.
+        jobs: task and episode of each that is filmed.
+        frames: the first at the start and the last at the end.
+        size: pixels a side.
+
+    Raises:
+        RuntimeError: this machine has no graphics. The message says what to install.
+    """
+    shots = {round(share * family.horizon) for share in np.linspace(0, 1, frames)}
+    robot = family.single_robot()
+    try:
+        for job in jobs:
+            planned = _planned(family, seed, tasks, *job)
+            act = _follow(family, [planned])
+            observation = robot.reset(planned.seed, tasks[job[0]])
+            pictures = [robot.render(size, size)]
+            for step in range(1, family.horizon + 1):
+                observation, _ = robot.step(act(observation[None])[0])
+                if step in shots:
+                    pictures.append(robot.render(size, size))
+            yield pictures
+    finally:
+        robot.close()
+
+
+def _planned(family: ManipulationFamily, seed: int, tasks: Array, task: int, episode: int) -> Plan:
+    rng = np.random.default_rng([seed, task, episode])
+    return plan(family, tasks[task], STYLES[episode % len(STYLES)], rng)
+
+
+def _follow(family: ManipulationFamily, plans: list[Plan]) -> Callable[[Array], Array]:
+    """The policy of a batch of plans; counts its own steps."""
+    low, high = bounds(family.action_fields)
+    scripts: list[Script] = []
+    steps = iter(range(family.horizon))
+
+    def act(observations: Array) -> Array:
+        step = next(steps)
+        views = [_seen(family, row) for row in observations]
+        if not scripts:
+            scripts.extend(_begun(family, *each) for each in zip(plans, views, strict=True))
+            wishes = [next(script) for script in scripts]
+        else:
+            wishes = [script.send(view) for script, view in zip(scripts, views, strict=True)]
+        wanted = [
+            np.append(each.gain * wish.gap, wish.gripper) + each.noise[step]
+            for each, wish in zip(plans, wishes, strict=True)
+        ]
+        return np.clip(wanted, low, high)
+
+    return act
+
+
+def _begun(family: ManipulationFamily, plan: Plan, seen: Seen) -> Script:
+    if plan.meant is not None:
+        return family.script(seen, plan.meant)
+    return wander(seen, family.arm.table_height, np.random.default_rng(plan.wander_seed))
+
+
+def _seen(family: ManipulationFamily, observation: Array) -> Seen:
+    fields, start = {}, 0
+    for field in family.observation_fields:
+        fields[field.name] = observation[start : start + field.width]
+        start += field.width
+    return Seen(fields["end_effector_position"], fields)
+
+
+def _nearly_white(rng: np.random.Generator, shape: tuple[int, int], steps_kept: float) -> Array:
+    """Gaussian noise of deviation 1, correlated over about `steps_kept` steps."""
+    keep = np.exp(-1.0 / steps_kept)
+    noise = rng.standard_normal(shape)
+    for step in range(1, shape[0]):
+        noise[step] = keep * noise[step - 1] + np.sqrt(1 - keep**2) * noise[step]
+    return noise
