@@ -11,6 +11,7 @@ library of pure functions is ros2_control's (joint_limits).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from robot.safety.fault import LimitFault
 
 Array = NDArray[np.float64]
 
+_FAR = 1e12  # rad or m: where a joint has no end
 FAULT_MARGIN = 0.05  # observed: joints rest a little past their stops, and sensors overshoot
 
 
@@ -55,7 +57,19 @@ class JointLimits:
     command: Reading | None = None
     kind: CommandKind | None = None
 
-    @property
+    @cached_property
+    def faults(self) -> dict[str, tuple[Array, Array]]:
+        """By quantity, the range outside which an observed joint is a fault."""
+        span, more = self.high - self.low, 1 + FAULT_MARGIN
+        margin = np.where(np.isfinite(span), FAULT_MARGIN * span, 0.0)
+        return {
+            "position": (self.low - margin, self.high + margin),
+            "velocity": (-more * self.max_velocity, more * self.max_velocity),
+            "acceleration": (-more * self.max_acceleration, more * self.max_acceleration),
+            "effort": (more * self.effort_low, more * self.effort_high),
+        }
+
+    @cached_property
     def moves(self) -> bool:
         """Whether a command says how the joints move, rather than what pushes them."""
         return self.command is not None and self.kind is not CommandKind.EFFORT
@@ -73,26 +87,15 @@ def check_joints(
         earlier: the observation before, `elapsed_s` ago; None at an episode's start.
     """
     if joints.position is not None:
-        span = joints.high - joints.low
-        margin = np.where(np.isfinite(span), FAULT_MARGIN * span, 0.0)
-        _inside(
-            "position",
-            joints.position.of(observation),
-            joints.low - margin,
-            joints.high + margin,
-            joints.names,
-        )
+        _require("position", joints.position.of(observation), joints)
     if joints.effort is not None:
-        effort, more = joints.effort.of(observation), 1 + FAULT_MARGIN
-        _inside("effort", effort, more * joints.effort_low, more * joints.effort_high, joints.names)
+        _require("effort", joints.effort.of(observation), joints)
     velocity = _velocity(observation, earlier, elapsed_s, joints)
     if velocity is not None:
-        most = (1 + FAULT_MARGIN) * joints.max_velocity
-        _inside("velocity", velocity, -most, most, joints.names)
+        _require("velocity", velocity, joints)
     if joints.velocity is not None and earlier is not None and not joints.moves:
         change = joints.velocity.of(observation) - joints.velocity.of(earlier)
-        most = (1 + FAULT_MARGIN) * joints.max_acceleration
-        _inside("acceleration", change / elapsed_s, -most, most, joints.names)
+        _require("acceleration", change / elapsed_s, joints)
 
 
 def allow_joints(
@@ -119,9 +122,11 @@ def allow_joints(
     action = action.copy()
     for rule, low, high in windows:
         command = action[part]
-        inside = np.clip(command, low / factor, high / factor)
-        reasons += [f"joint {rule} {joints.names[i]}" for i in np.flatnonzero(inside != command)]
-        action[part] = inside
+        inside = np.minimum(np.maximum(command, low / factor), high / factor)
+        changed = inside != command
+        if changed.any():
+            reasons += [f"joint {rule} {joints.names[i]}" for i in np.flatnonzero(changed)]
+            action[part] = inside
     return action, reasons
 
 
@@ -170,12 +175,11 @@ def _motion(
 def _approach(distance: Array, acceleration: Array, period_s: float) -> Array:
     """The highest speed for one period after which braking still ends before `distance`.
 
-    v·T + v²/2a = distance; without a bound on acceleration, v·T = distance.
+    v·T + v²/2a = distance; without a bound on acceleration, v·T = distance. Both are
+    v = 2·distance / (T + √(T² + 2·distance/a)).
     """
-    room = np.maximum(distance, 0.0)
-    with np.errstate(invalid="ignore"):  # ∞ − ∞, replaced just below
-        braking = acceleration * (np.sqrt(period_s**2 + 2 * room / acceleration) - period_s)
-    return np.where(np.isfinite(acceleration), braking, room / period_s)
+    room = 2 * np.minimum(np.maximum(distance, 0.0), _FAR)
+    return room / (period_s + np.sqrt(period_s**2 + room / acceleration))
 
 
 def _pushes(observation: Array, joints: JointLimits) -> list[_Window]:
@@ -202,11 +206,12 @@ def _velocity(
     return (joints.position.of(observation) - joints.position.of(earlier)) / elapsed_s
 
 
-def _inside(what: str, values: Array, low: Array, high: Array, names: tuple[str, ...]) -> None:
+def _require(what: str, values: Array, joints: JointLimits) -> None:
+    low, high = joints.faults[what]
     outside = (values < low) | (values > high)
     if outside.any():
         index = int(np.argmax(outside))
         raise LimitFault(
-            f"joint {names[index]}: {what} {values[index]:g} observed, outside "
+            f"joint {joints.names[index]}: {what} {values[index]:g} observed, outside "
             f"[{low[index]:g}, {high[index]:g}]: look at what moved it before re-arming"
         )
