@@ -6,6 +6,7 @@ Imports what a command needs when it runs, so that `--help` is there at once.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from train.keys_cli import app as keys_app
 
 if TYPE_CHECKING:
     from train.config import RunConfig
+    from train.hub import Hub
     from train.run import Run
 
 app = typer.Typer(
@@ -196,6 +198,7 @@ def finetune(
             raise RunError("robot.keys.trainer is set: give --keys FOLDER, the one with that key")
         total = opened.config.self_supervised.updates
         hub = Hub(where, opened.folder / "inbox", open_keys(keys) if keys is not None else None)
+        stop_robots_on_signal(hub)
         with hub, progress("finetuning", "updates") as bar:
 
             def show(now: FinetuneProgress) -> None:
@@ -207,6 +210,11 @@ def finetune(
 
             Finetune(opened, hub).work(show)
     typer.echo(f"checkpoint: {opened.finetune_checkpoint}")
+
+
+def stop_robots_on_signal(hub: Hub) -> None:
+    """SIGUSR1 is an emergency stop for every robot, for the rest of this trainer's life."""
+    signal.signal(signal.SIGUSR1, lambda *_: hub.request_stop(emergency=True))
 
 
 @app.command()

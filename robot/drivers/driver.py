@@ -62,11 +62,19 @@ class Driver(Protocol):
         ...
 
     def home(self, seed: int) -> None:
-        """Bring the robot to the start of an episode; `seed` picks among allowed starts."""
+        """Bring the robot to the start of an episode; `seed` picks among allowed starts.
+
+        It may be left by any exception: an emergency stop raises one from a signal handler.
+        """
         ...
 
     def read(self) -> Observation:
-        """The latest observation, with the time it was *sensed*, not the time it was asked for."""
+        """The latest observation, with the time it was *sensed*, not the time it was asked for.
+
+        In an array of its own, and without waiting: the last one again where there is none newer.
+        The loop looks at its age. A driver that may block belongs behind a server that stops the
+        robot by itself.
+        """
         ...
 
     def apply(self, action: Array) -> Array:

@@ -6,8 +6,11 @@ last line says who holds the robot still because of it. It does not know what a 
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _HELD = "\nheld by process "
 
@@ -41,10 +44,13 @@ def latch(path: Path, reason: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         return
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(reason + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        os.write(descriptor, f"{reason}\n".encode())
+        os.fsync(descriptor)
+    except OSError as error:  # the file is there, and that is what latches
+        log.error("%s: latched, but why cannot be written: %s", path, error)
+    finally:
+        os.close(descriptor)
     _sync_folder(path.parent)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
 import resource
+import signal
 import threading
 import time
 from pathlib import Path
@@ -25,6 +27,7 @@ from robot.posterior import Posterior
 from robot.safety.latch import held_by, latch, latched, release
 from robot.safety.limits import LimitFault
 from robot.station import BundleRefused, Latched
+from train.cli import stop_robots_on_signal
 from train.hub import Hub
 
 
@@ -429,10 +432,17 @@ def test_the_trainers_emergency_stop_holds_at_once_and_latches(config, mass, poi
     point_bundle(horizon=10**6)
     config = slowly(config.model_copy(update={"bridge": hub.address}), mass)
     daemon = Daemon(config, mass)
-    mass.trouble = lambda robot: (
-        hub.request_stop(emergency=True) if len(robot.commands) == 100 else None
-    )
-    summary = daemon.run()
+
+    def ask(robot):
+        if len(robot.commands) == 100:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    mass.trouble, before = ask, signal.getsignal(signal.SIGUSR1)
+    stop_robots_on_signal(hub)
+    try:
+        summary = daemon.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     assert summary.fault == f"emergency stop by the trainer at {hub.address}"
     assert latched(config.latch) == summary.fault
     assert episodes(config)[-1].footer.end_reason is EndReason.FAULT

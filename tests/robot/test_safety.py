@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from export.manifest import FieldSpec
 from robot.config import BoxConfig, LimitsConfig
 from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.latch import latch, latched, release
+from robot.safety.latch import confirm, held_by, latch, latched, release
 from robot.safety.limits import LimitFault, allow, check_observation
 
 INF = float("inf")
@@ -227,3 +230,28 @@ def test_an_empty_latch_file_still_latches(tmp_path):
     path = tmp_path / "fault.txt"
     path.touch()
     assert latched(path) == "unknown fault"
+
+
+def test_a_latch_on_a_full_disk_latches_all_the_same(tmp_path):
+    path = tmp_path / "fault.txt"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        latch(path, "the arm is hot")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert latched(path) == "unknown fault"
+
+
+def test_who_holds_the_robot_is_told_apart_from_why(tmp_path):
+    path = tmp_path / "fault.txt"
+    confirm(path)
+    assert (latched(path), held_by(path)) == (None, None)
+    latch(path, "two\nlines")
+    assert held_by(path) is None
+    confirm(path)
+    assert (latched(path), held_by(path)) == ("two\nlines", str(os.getpid()))
+    release(path)
+    assert held_by(path) is None
