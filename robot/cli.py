@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot.describe_cli import describe
 from robot.journal_cli import app as journal_app
 from robot.keys_cli import app as keys_app
 from robot.stop_cli import stop
@@ -48,6 +49,7 @@ app = typer.Typer(
       fieldtune-robot adapt --config configs/reach.yaml 'robot.driver.task=[0.6, 0.2, 0.2]'
     """,  # noqa: E501
 )
+app.command()(describe)
 app.command()(stop)
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")

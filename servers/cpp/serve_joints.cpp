@@ -1,6 +1,6 @@
 // Serves two simulated joints that follow velocity commands: the example to start from.
 //
-//   make && ./serve_joints --address tcp://127.0.0.1:5790
+//   make && build/serve_joints --address tcp://127.0.0.1:5790
 //
 // Time runs for real: a joint whose command is not renewed goes on turning until it is held.
 // ../serve_joints.py is the same robot.

@@ -61,7 +61,7 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def joints_in_cpp(tmp_path_factory) -> Path:
+def joints_in_cpp() -> Path:
     """The C++ example, built as docs/drivers.md says."""
     compiler = shutil.which("c++")
     found = compiler and subprocess.run(
@@ -72,9 +72,8 @@ def joints_in_cpp(tmp_path_factory) -> Path:
     )
     if not found or found.returncode != 0 or not shutil.which("make"):
         pytest.skip("no C++ compiler with cppzmq: scripts/setup.sh installs g++ and cppzmq-dev")
-    out = tmp_path_factory.mktemp("cpp")
-    subprocess.run(["make", "-s", "-C", SERVERS / "cpp", f"OUT={out}", "CXXFLAGS=-O0"], check=True)
-    return out / "serve_joints"
+    subprocess.run(["make", "-s", "-C", SERVERS / "cpp"], check=True)
+    return SERVERS / "cpp" / "build" / "serve_joints"
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""`fieldtune-robot describe`: writes down what a hardware server offers.
+
+Reads settings, asks the server and prints; the file is robot/drivers/hardware_description.py's.
+Imports what the command needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from robot.drivers.hardware_description import HardwareDescription
+
+
+def describe(
+    config: Annotated[
+        Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write over a description that differs.")
+    ] = False,
+) -> None:
+    """Write what the hardware server offers to robot.driver.description, and show it.
+
+    The driver `zmq` reads its fields there while disconnected, and refuses a server that offers
+    anything else. Nothing moves.
+    """
+    from robot.config import RobotConfig
+    from robot.drivers.driver import DriverFault
+    from robot.drivers.hardware_description import (
+        read_description,
+        require_same,
+        write_description,
+    )
+    from robot.drivers.remote import ZmqOptions, served_description
+    from robot.settings import ConfigError, check, load
+
+    try:
+        settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
+        if settings.driver.name != "zmq":
+            raise ConfigError(
+                f"{config}: 'robot.driver.name' is {settings.driver.name!r}: only the driver 'zmq' "
+                "has a server to ask"
+            )
+        options = check(ZmqOptions, settings.driver.options, source=str(config), key="robot.driver")
+        served = served_description(options)
+        if options.description.exists() and not replace:
+            written = read_description(options.description, "--replace")
+            require_same(written, served, options.address)
+        else:
+            write_description(options.description, served)
+    except (ConfigError, DriverFault, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    _show(served, options.description)
+
+
+def _show(served: HardwareDescription, path: Path) -> None:
+    typer.echo(
+        f"{served.robot}, {served.period_s:g} s a control period, no command acts for longer than "
+        f"{served.max_lease_s:g} s"
+    )
+    for kind, fields in (
+        ("observation", served.observation_fields),
+        ("action", served.action_fields),
+        ("signal", served.signal_fields),
+    ):
+        for field in fields:
+            bounds = zip(field.low, field.high, strict=True)
+            ranges = " ".join(f"[{low:g}, {high:g}]" for low, high in bounds)
+            typer.echo(f"{kind} {field.name} ({field.unit or 'no unit'}): {ranges}")
+    typer.echo(f"{path}: look at it before anything moves")
