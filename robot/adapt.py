@@ -1,94 +1,79 @@
 """Adaptation: a few episodes with rewards, then the task.
 
-Joins the station with a source of rewards. It must not know where rewards come from, nor the
-network. The protocol is Pong et al. 2022's meta-test (ALGORITHM.md).
+Joins an attended robot with a stream of rewards. It must not know where rewards come from, nor the
+network. The protocol is Pong et al. 2022's meta-test (ALGORITHM.md); where only some transitions
+were rewarded, only those are the context.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robot.attended import Attempt, Attended
 from robot.config import RobotConfig, ZHold
 from robot.drivers.driver import Driver
-from robot.episode import EndReason, Mode
-from robot.exploration import Draws, ZSource
+from robot.episode import EndReason
+from robot.known_task import KnownTask, remember
+from robot.policy import Policy
 from robot.posterior import Posterior
-from robot.recorder import Recorder
-from robot.station import Station
+from robot.rewards import NoRewards, RewardStream
+from robot.safety.estop import EStop
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
 
-@runtime_checkable
-class RewardSource(Protocol):
-    """Whoever can say what a transition was worth: a person, a sensor, or the simulator.
-
-    Asked once a transition, before the next action.
-    """
-
-    def reward(self, observation: Array, action: Array, next_observation: Array) -> float: ...
-
-
-class NoRewards(Exception):
-    """Nothing here measures rewards."""
-
-
 @dataclass(frozen=True)
 class AdaptedEpisode:
-    """One episode's return. `acting` is False while the context is being collected."""
+    """One episode's return, over the `rewarded` of its steps. `acting` is False while the context
+    is being collected."""
 
     number: int
     acting: bool
     steps: int
+    rewarded: int
     total_reward: float
     reason: EndReason
 
 
 @dataclass
-class _Ledger:
-    """Adds up rewards, and the context when it is told to."""
+class _Context:
+    """What q(z | context) is made of, and the episodes that it is from."""
 
-    source: RewardSource
-    transitions: list[tuple[Array, Array, float, Array]] = field(default_factory=list)
-
-    def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
-        reward = self.source.reward(observation, action, next_observation)
-        self.transitions.append((observation, action, reward, next_observation))
-
-    @property
-    def total(self) -> float:
-        return sum(reward for _, _, reward, _ in self.transitions)
+    posterior: Posterior
+    transitions: int = 0
+    episodes: list[int] = field(default_factory=list)
 
 
 class Adaptation:
     """K context episodes with z ~ prior, then episodes with the mean action and z ~ q(z | context).
 
     Args:
+        rewards: closed; opened and closed here.
         bundle: what to adapt.
-        rewards: asked once for each transition.
         context_episodes: K.
         episodes: acting episodes; each draws z from the posterior once.
+        save: called with the task once its context is complete, before acting on it.
     """
 
     def __init__(
         self,
         config: RobotConfig,
         driver: Driver,
-        rewards: RewardSource,
+        rewards: RewardStream,
         *,
         bundle: Path,
         context_episodes: int = 2,
         episodes: int = 1,
+        save: Callable[[KnownTask], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.posterior: Posterior | None = None
@@ -96,89 +81,121 @@ class Adaptation:
         self._bundle = bundle
         self._context_episodes = context_episodes
         self._episodes = episodes
-        self._recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
-        self._station = Station(config, driver, self._recorder)
-        self.estop = self._station.estop
-        self._stop_reason = ""
+        self._save = save
+        self._robot = Attended(config, driver, "adapting")
+        self._seen: list[tuple[Array, Array, Array]] = []
 
-    def request_stop(self, reason: str) -> None:
-        """End the running episode safely, then the adaptation. Safe in a signal handler."""
-        self._stop_reason = reason
+    @property
+    def estop(self) -> EStop:
+        return self._robot.estop
 
     @property
     def fault(self) -> str:
         """Why the robot is in fault; empty when it is not."""
-        return self._station.states.fault_reason
+        return self._robot.fault
 
     @property
     def cycles(self) -> dict[str, object]:
         """How the loop has kept time: `CycleReport.summary`."""
-        return self._station.report.summary()
+        return self._robot.cycles
+
+    def request_stop(self, reason: str) -> None:
+        """End the running episode safely, then the adaptation. Safe in a signal handler."""
+        self._robot.request_stop(reason)
 
     def run(self) -> Iterator[AdaptedEpisode]:
         """Yield each episode when it has ended; fewer than asked for after a stop or a fault.
 
         Raises:
             BundleRefused, Latched, DriverFault, LimitFault, JournalError: nothing has moved.
+            NoRewards: nobody can give them, or the context episodes ended without one.
         """
         with ExitStack() as closing:
-            closing.callback(self._recorder.close)
-            closing.callback(self._station.close)
-            self._station.require_unlatched()
-            self._station.check(self._bundle)
-            self._recorder.start()
-            self._station.connect()
-            policy = self._station.take(self._bundle).policy
+            closing.callback(self._rewards.close)
+            policy = closing.enter_context(self._robot.ready(self._bundle))
+            self._rewards.open()
             prior = Posterior.prior(policy.manifest.latent_size)
             self.posterior = prior
-            trial = self._recorder.next_number()
+            context = _Context(prior)
+            trial = self._robot.recorder.next_number()
             for index in range(self._context_episodes + self._episodes):
                 acting = index >= self._context_episodes
-                ledger = _Ledger(self._rewards)
-                z = self.posterior if acting else prior
-                episode = self._one_episode(trial, z, acting, ledger)
-                if episode is None:
-                    return
+                attempt = self._one_episode(trial, self.posterior if acting else prior, acting)
+                if attempt is None:
+                    break
+                rewards = self._gather(attempt)
                 if not acting:
-                    for transition in ledger.transitions:
-                        self.posterior = self.posterior.update(*policy.encode(*transition))
-                yield episode
-                if episode.reason in (EndReason.FAULT, EndReason.STOPPED):
-                    return
+                    self._learn(context, attempt, rewards, policy)
+                    self.posterior = context.posterior
+                yield AdaptedEpisode(
+                    attempt.number,
+                    acting,
+                    attempt.steps,
+                    len(rewards),
+                    sum(rewards.values()),
+                    attempt.reason,
+                )
+                if attempt.broken:
+                    break
+                if index + 1 == self._context_episodes:
+                    self._settle(context, policy)
+            if self._rewards.error and not self.fault:
+                raise NoRewards(f"{self._rewards.error}: see to it and adapt again")
 
-    def _one_episode(
-        self, trial: int, z: Posterior, acting: bool, ledger: _Ledger
-    ) -> AdaptedEpisode | None:
-        number = self._recorder.next_number()
-        draws = Draws(self.config.seed, number)
-        hold = ZHold.EPISODE if acting else self.config.exploration.z_hold
-        outcome = self._station.run(
-            Mode.ADAPT,
-            number,
-            trial,
-            ZSource(z, hold, draws.z),
-            draws,
+    def _one_episode(self, trial: int, z: Posterior, acting: bool) -> Attempt | None:
+        self._seen.clear()
+        self._rewards.begin(self._robot.recorder.next_number())
+        return self._robot.episode(
+            z,
+            trial=trial,
+            hold=ZHold.EPISODE if acting else self.config.exploration.z_hold,
             noise=not acting,
-            follow=ledger.follow,
-            stop=self._why_stop_now,
+            follow=self._follow,
+            stop=lambda: self._rewards.error,
         )
-        if outcome is None:
-            return None
-        return AdaptedEpisode(number, acting, outcome.steps, ledger.total, outcome.reason)
 
-    def _why_stop_now(self) -> str:
-        if self._stop_reason:
-            return self._stop_reason
-        if self._recorder.error:
-            return f"the journal cannot be written: {self._recorder.error}"
-        return ""
+    def _follow(self, observation: Array, action: Array, next_observation: Array) -> None:
+        self._seen.append((observation, action, next_observation))
+        self._rewards.follow(observation, action, next_observation)
 
+    def _gather(self, attempt: Attempt) -> dict[int, float]:
+        """The episode's rewards, in the journal too."""
+        rewards = self._rewards.collect(lambda: not self._robot.may_go_on())
+        self._robot.recorder.reward(attempt.number, rewards, self._rewards.source)
+        log.info(
+            "episode %d: %d of %d steps rewarded by %s, %.2f in all",
+            attempt.number,
+            len(rewards),
+            attempt.steps,
+            self._rewards.source,
+            sum(rewards.values()),
+        )
+        return rewards
 
-def reward_source(driver: Driver) -> RewardSource:
-    """The driver itself, where it can tell rewards. Raises `NoRewards`."""
-    if isinstance(driver, RewardSource):
-        return driver
-    raise NoRewards(
-        f"driver of {driver.robot!r} measures no rewards, and adapting needs them: use a driver "
-        "with a `reward` method, or explore without rewards with `fieldtune-robot run`"
-    )
+    def _learn(
+        self, context: _Context, attempt: Attempt, rewards: dict[int, float], policy: Policy
+    ) -> None:
+        for step, reward in rewards.items():
+            observation, action, following = self._seen[step]
+            factor = policy.encode(observation, action, reward, following)
+            context.posterior = context.posterior.update(*factor)
+        context.transitions += len(rewards)
+        context.episodes.append(attempt.number)
+
+    def _settle(self, context: _Context, policy: Policy) -> None:
+        """The context is complete."""
+        if not context.transitions:
+            raise NoRewards(
+                f"no reward came in {self._context_episodes} episodes, so the task is not known: "
+                "check robot.rewards (docs/adapt.md), and adapt again"
+            )
+        self._save(
+            remember(
+                context.posterior,
+                policy,
+                robot=self.config.name,
+                transitions=context.transitions,
+                episodes=context.episodes,
+                rewards=self._rewards.source,
+            )
+        )

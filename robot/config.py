@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
+from robot.reward_settings import RewardsConfig
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -167,6 +169,7 @@ class RobotConfig(_Section):
     probation_episodes: PositiveInt = 2
     limits: LimitsConfig = LimitsConfig()
     realtime: RealtimeConfig = RealtimeConfig()
+    rewards: RewardsConfig = RewardsConfig()
     seed: NonNegativeInt = 0
 
     @property
@@ -180,6 +183,14 @@ class RobotConfig(_Section):
     @property
     def bundles(self) -> Path:
         return self.state_dir / "bundles"
+
+    @property
+    def tasks(self) -> Path:
+        return self.state_dir / "tasks"
+
+    @property
+    def status(self) -> Path:
+        return self.state_dir / "status.json"
 
     @property
     def bundle_record(self) -> Path:

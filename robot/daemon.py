@@ -23,6 +23,7 @@ from robot.labelling import Labeller
 from robot.recorder import Recorder
 from robot.states import State
 from robot.station import BundleRefused, Station, stored_bundles
+from robot.status import Telling
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Daemon:
         self._bridge = _bridge(config, self._station.boot_session)
         if self._bridge is not None:
             self.estop.ask(self._bridge.emergency)
+        self._telling = Telling(config, "exploring", self._station, self._recorder, self._bridge)
         self._first_bundle = bundle
         self._wanted_episodes = episodes
         self._stop_reason = ""
@@ -105,14 +107,17 @@ class Daemon:
         """
         self._started_s = time.monotonic()
         with ExitStack() as closing:  # the robot first, then the journal, then the uploads
+            closing.callback(self._telling.close)
             closing.callback(self._close_bridge)
             closing.callback(self._recorder.close)
             closing.callback(self._station.close)
+            closing.callback(self._telling.end)
             self._station.require_unlatched()
             self._require_hope()
             if self._first_bundle is not None:
                 self._station.check(self._first_bundle)
             self._recorder.start()
+            self._telling.start()
             if self._bridge is not None:
                 self._bridge.start()
             self._station.connect()
@@ -226,6 +231,7 @@ class Daemon:
 
     def _why_stop_now(self) -> str:
         """Why the running episode must end at once; empty when it need not."""
+        self._telling.beat()
         longest_s = self.config.limits.max_run_s
         if self._stop_reason:
             return self._stop_reason

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
-from robot import content, journal_check, journal_quota
+from robot import content, journal_check, journal_quota, journal_recovery, journal_rewards
 from robot.content import EpisodeError
-from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader, Step
+from robot.episode import Episode, EpisodeFooter, EpisodeHeader, Step
 from robot.journal_entry import DamagedEpisode, Entry, EntryState, read_entry
 from robot.journal_file import JournalError, WriterLock, connect, explained
 from robot.journal_quota import Room
@@ -48,7 +48,7 @@ class Journal:
             undo.callback(lock.release)
             journal = cls(path, connect(path, create=True), lock)
             undo.callback(journal.close)
-            journal._close_interrupted()
+            journal_recovery.close_interrupted(journal, journal._connection)
             undo.pop_all()
         return journal
 
@@ -161,6 +161,13 @@ class Journal:
         )
         return sha256
 
+    def add_rewards(self, number: int, rewards: Mapping[int, float], source: str) -> None:
+        """Note what steps of an episode were worth, and who said so; a step noted before changes.
+
+        They are no part of the episode, nor of its content address. Raises `JournalError`.
+        """
+        journal_rewards.write(self._connection, self.path, number, rewards, source)
+
     def make_room(self, quota_bytes: int) -> Room:
         """Delete acknowledged episodes, and never others, while the journal is above its quota.
 
@@ -232,6 +239,10 @@ class Journal:
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
 
+    def rewards(self, number: int) -> dict[int, float]:
+        """What steps of an episode were worth, by step; empty where nobody said."""
+        return journal_rewards.read(self._connection, number)
+
     def verify(self) -> list[str]:
         """What is wrong with the file, a sentence each with what to do; empty when all is well.
 
@@ -280,21 +291,3 @@ class Journal:
             ).fetchone()
         if not changed and known is None:
             raise JournalError(f"{self.path}: no finished episode has the sha256 {sha256}")
-
-    def _close_interrupted(self) -> None:
-        """End what a dead process began. The state after its last step is unknown: the footer
-        holds the last observation there is, and no clock offset."""
-        with self.transaction():
-            rows = self._connection.execute("SELECT number FROM episodes WHERE sha256 IS NULL")
-            for (number,) in rows.fetchall():
-                records = self._records(number)
-                last = self._unpack(number, records[-1]).observation if records else []
-                self.finish(
-                    number,
-                    EpisodeFooter(
-                        end_reason=EndReason.INTERRUPTED,
-                        steps=len(records),
-                        final_observation=last,
-                        fault="the process died during this episode",
-                    ),
-                )

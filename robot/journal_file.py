@@ -16,11 +16,22 @@ from typing import Self
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2  # 2 added episodes.wall_ns; 1 is read, and upgraded when recorded into
+# 2 added episodes.wall_ns, 3 the table of rewards; older ones are read, and upgraded when recorded
+# into.
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
 BUSY_TIMEOUT_S = 5.0
 
-_SCHEMA = """
+_REWARDS = """
+CREATE TABLE rewards (
+    episode INTEGER NOT NULL REFERENCES episodes (number) ON DELETE CASCADE,
+    step    INTEGER NOT NULL CHECK (step >= 0),
+    reward  REAL NOT NULL,
+    source  TEXT NOT NULL,
+    PRIMARY KEY (episode, step)
+) STRICT, WITHOUT ROWID;
+"""
+_SCHEMA = f"""
 CREATE TABLE episodes (
     number  INTEGER PRIMARY KEY CHECK (number > 0),
     header  BLOB NOT NULL,
@@ -39,7 +50,7 @@ CREATE TABLE steps (
     PRIMARY KEY (episode, step)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pending ON episodes (number) WHERE sha256 IS NOT NULL AND receipt IS NULL;
-"""
+{_REWARDS}"""
 
 
 class JournalError(Exception):
@@ -155,7 +166,7 @@ def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise JournalError(f"{path}: an SQLite file, but no Fieldtune journal: choose another path")
-    if version not in (1, SCHEMA_VERSION):
+    if version not in range(1, SCHEMA_VERSION + 1):
         raise JournalError(
             f"{path}: journal schema version {version} is unknown, expected {SCHEMA_VERSION}: use "
             "the fieldtune that wrote it, or start a new journal"
@@ -163,11 +174,13 @@ def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring a journal of schema 1 to this one; a power cut in between leaves one or the other."""
+    """Bring an older journal to this schema; a power cut in between leaves one or the other."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 1:
+    if version < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ALTER TABLE episodes ADD COLUMN wall_ns INTEGER")
+        if version < 2:
+            connection.execute("ALTER TABLE episodes ADD COLUMN wall_ns INTEGER")
+        connection.execute(_REWARDS)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
         log.info("%s: upgraded to journal schema %d", path, SCHEMA_VERSION)

@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -50,7 +51,14 @@ class _End:
     footer: EpisodeFooter
 
 
-_Event = _Begin | _Put | _End
+@dataclass(frozen=True)
+class _Rewards:
+    number: int
+    rewards: Mapping[int, float]
+    source: str
+
+
+_Event = _Begin | _Put | _End | _Rewards
 
 
 class Recorder:
@@ -182,6 +190,10 @@ class Recorder:
         number, self._number, self._lost = self._number, None, 0
         self._send(_End(number, footer))
 
+    def reward(self, number: int, rewards: Mapping[int, float], source: str) -> None:
+        """Queue what steps of an episode that has begun here were worth, finite numbers by step."""
+        self._send(_Rewards(number, rewards, source))
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was queued is durable. Not for the loop while it runs."""
         deadline = time.monotonic() + timeout_s
@@ -290,5 +302,7 @@ def _write(journal: Journal, event: _Event) -> None:
         journal.add(event.number, event.record)
     elif isinstance(event, _Begin):
         journal.begin(event.header, event.wall_ns)
+    elif isinstance(event, _Rewards):
+        journal.add_rewards(event.number, event.rewards, event.source)
     else:
         journal.finish(event.number, event.footer)

@@ -7,19 +7,22 @@ import math
 import numpy as np
 import pytest
 
-from robot.adapt import Adaptation, NoRewards, reward_source
+from robot.adapt import Adaptation
 from robot.config import ExplorationConfig, ZHold
 from robot.drivers.driver import DriverFault
 from robot.episode import EndReason, Mode
 from robot.exploration import Draws
 from robot.journal import Journal
 from robot.posterior import Posterior
+from robot.reward_settings import RewardsConfig
+from robot.reward_streams import reward_stream
+from robot.rewards import DriverRewards, NoRewards
 
 
 @pytest.fixture
 def adaptation(config, mass, point_bundle):
     def make(**options) -> Adaptation:
-        return Adaptation(config, mass, reward_source(mass), bundle=point_bundle(), **options)
+        return Adaptation(config, mass, DriverRewards(mass), bundle=point_bundle(), **options)
 
     return make
 
@@ -67,7 +70,7 @@ def test_context_episodes_hold_z_as_configured_and_acting_ones_for_the_episode(
     config, mass, point_bundle
 ):
     config = config.model_copy(update={"exploration": ExplorationConfig(z_hold=ZHold.STEP)})
-    list(Adaptation(config, mass, mass, bundle=point_bundle()).run())
+    list(Adaptation(config, mass, DriverRewards(mass), bundle=point_bundle()).run())
     with Journal.read(config.journal) as journal:
         recorded = [journal.episode(entry.number) for entry in journal.entries()]
     distinct = [len({tuple(step.z) for step in episode.steps}) for episode in recorded]
@@ -99,4 +102,4 @@ def test_a_driver_without_rewards_is_told_so():
         robot = "panda"
 
     with pytest.raises(NoRewards, match="'panda' measures no rewards"):
-        reward_source(Silent())
+        reward_stream(RewardsConfig(), Silent())

@@ -129,7 +129,7 @@ def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle):
     assert first.returncode == 3, first.stderr
     assert "running -> fault: observation root_velocity[1] is" in first.stderr
     again = run(*arguments)
-    assert again.returncode == 1
+    assert again.returncode == 3
     assert "look at the robot, then re-arm it" in again.stderr
     assert run("rearm", "--config", config, "--yes").returncode == 0
     assert "not in fault" in run("rearm", "--config", config).stdout

@@ -179,6 +179,7 @@ def as_written_by_schema_1(path):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript(
         "PRAGMA journal_mode = DELETE; ALTER TABLE episodes DROP COLUMN wall_ns;"
+        "DROP TABLE rewards;"
         "PRAGMA user_version = 1; PRAGMA auto_vacuum = NONE; VACUUM;"
     )
     connection.close()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from export.manifest import FieldSpec
-from robot.adapt import RewardSource
 from robot.config import RobotConfig
 from robot.drivers.driver import DriverFault, Observation
 from robot.drivers.faults import FaultOptions, FaultyDriver
 from robot.drivers.lookup import create_driver
+from robot.rewards import RewardSource
 from robot.settings import ConfigError
 
 POSITION = FieldSpec(name="position", unit="m", low=(-9.0,) * 2, high=(9.0,) * 2)

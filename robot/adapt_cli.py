@@ -1,0 +1,170 @@
+"""`fieldtune-robot adapt` and `act`: learn a task from rewards, and do one that is known.
+
+Reads settings, starts the program, shows what came of it. Imports what a command needs when it
+runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robot.command import (
+    FAULT_EXIT,
+    Bundle,
+    Config,
+    Output,
+    Overrides,
+    explained,
+    load_settings,
+    stop_on_signals,
+    write_line,
+)
+from robot.reward_settings import RewardSourceName
+
+if TYPE_CHECKING:
+    from robot.adapt import AdaptedEpisode
+    from robot.config import RobotConfig
+    from robot.known_task import KnownTask
+
+
+def adapt(
+    config: Config,
+    overrides: Overrides = None,
+    bundle: Bundle = None,
+    context_episodes: Annotated[int, typer.Option(min=0, help="Episodes with rewards.")] = 2,
+    episodes: Annotated[int, typer.Option(min=0, help="Episodes on the task, after them.")] = 1,
+    rewards: Annotated[
+        RewardSourceName | None,
+        typer.Option(help="Who gives rewards.  [robot.rewards.source, else the driver]"),
+    ] = None,
+    save: Annotated[
+        str | None, typer.Option("--save", help="Keep the task by this name, for `act --task`.")
+    ] = None,
+    summary: Output = None,
+) -> None:
+    """Adapt to the task from a few episodes with rewards, then do it.
+
+    [bold]Examples[/bold]
+
+      fieldtune-robot adapt --config FILE --save left-shelf
+
+      fieldtune-robot adapt --config FILE --rewards keys 'robot.rewards.keys={s: 0, f: -1}'
+
+      fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=[python, judge.py]'
+    """  # noqa: E501
+    with explained():
+        from robot.adapt import Adaptation
+        from robot.drivers.lookup import create_driver
+        from robot.known_task import KnownTasks
+        from robot.reward_streams import reward_stream
+        from robot.station import newest_bundle
+
+        chosen = [] if rewards is None else [f"robot.rewards.source={rewards}"]
+        settings = load_settings(config, [*(overrides or []), *chosen])
+        tasks = KnownTasks(settings.tasks)
+        if save is not None:  # what is wrong with it is said before anything moves
+            tasks.path(save)
+            if not context_episodes:
+                raise typer.BadParameter("--save needs a context: --context-episodes 1 or more")
+
+        def keep(task: KnownTask) -> None:
+            if save is not None:
+                tasks.write(save, task)
+                typer.echo(f"task {save!r} is kept: {task.transitions} rewarded transitions")
+
+        driver = create_driver(settings, config)
+        adaptation = Adaptation(
+            settings,
+            driver,
+            reward_stream(settings.rewards, driver),
+            bundle=bundle or newest_bundle(settings),
+            context_episodes=context_episodes,
+            episodes=episodes,
+            save=keep,
+        )
+        stop_on_signals(adaptation.request_stop, adaptation.estop)
+        done: list[AdaptedEpisode] = []
+        try:
+            for episode in adaptation.run():
+                done.append(episode)
+        finally:
+            _show(done)
+        if summary is not None:
+            returns = {
+                "context": [one.total_reward for one in done if not one.acting],
+                "adapted": [one.total_reward for one in done if one.acting],
+            }
+            told = {"returns": returns, "fault": adaptation.fault}
+            write_line(summary, told | {"cycles": adaptation.cycles})
+    if adaptation.fault:
+        raise typer.Exit(FAULT_EXIT)
+
+
+def act(
+    config: Config,
+    task: Annotated[str, typer.Option("--task", help="A task that `adapt --save` has kept.")],
+    overrides: Overrides = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", help="Not the one that the task was learned with, if it is here."),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many; else go on until stopped.")
+    ] = None,
+    summary: Output = None,
+) -> None:
+    """Do a task that is known, without exploring."""
+    with explained():
+        from robot.act import Acting
+        from robot.drivers.lookup import create_driver
+        from robot.known_task import KnownTasks
+
+        settings = load_settings(config, overrides)
+        known = KnownTasks(settings.tasks).read(task)
+        acting = Acting(
+            settings,
+            create_driver(settings, config),
+            task,
+            known,
+            bundle=bundle or _its_bundle(settings, known),
+            episodes=episodes,
+        )
+        stop_on_signals(acting.request_stop, acting.estop)
+        done = 0
+        for episode in acting.run():
+            done += 1
+            typer.echo(f"episode {episode.number}: {episode.steps} steps, {episode.reason}")
+        if summary is not None:
+            told = {"episodes": done, "fault": acting.fault, "cycles": acting.cycles}
+            write_line(summary, told)
+    if acting.fault:
+        raise typer.Exit(FAULT_EXIT)
+
+
+def _its_bundle(settings: RobotConfig, task: KnownTask) -> Path:
+    """The bundle that the task was learned with, else the newest here."""
+    from robot.station import newest_bundle
+
+    own = settings.bundles / f"{task.bundle_id}.bundle"
+    return own if own.is_file() else newest_bundle(settings)
+
+
+def _show(done: list[AdaptedEpisode]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("episode", "z from", "steps", "rewarded", "return", "ended")
+    for one in done:
+        table.add_row(
+            str(one.number),
+            "posterior" if one.acting else "prior",
+            str(one.steps),
+            str(one.rewarded),
+            f"{one.total_reward:.2f}",
+            str(one.reason),
+        )
+    if done:
+        Console().print(table)

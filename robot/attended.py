@@ -1,0 +1,138 @@
+"""A robot that does what somebody asked for, one episode after another, and then rests.
+
+Joins station and recorder for `adapt` and `act`. It must not know rewards, nor where z comes from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot.config import RobotConfig, ZHold
+from robot.drivers.driver import Driver
+from robot.episode import EndReason, Mode
+from robot.exploration import Draws, ZSource
+from robot.policy import Policy
+from robot.posterior import Posterior
+from robot.recorder import Recorder
+from robot.safety.estop import EStop
+from robot.states import State
+from robot.station import Station
+from robot.status import Telling
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One episode: its number, its steps and why it ended."""
+
+    number: int
+    steps: int
+    reason: EndReason
+
+    @property
+    def broken(self) -> bool:
+        """Whether no other episode may follow."""
+        return self.reason in (EndReason.FAULT, EndReason.STOPPED)
+
+
+class Attended:
+    """One robot with one bundle. `activity` is what a person watching is told it does."""
+
+    def __init__(self, config: RobotConfig, driver: Driver, activity: str) -> None:
+        self.config = config
+        self.recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
+        self._station = Station(config, driver, self.recorder)
+        self._telling = Telling(config, activity, self._station, self.recorder)
+        self._stop_reason = ""
+        self._started_s = 0.0
+
+    @property
+    def estop(self) -> EStop:
+        return self._station.estop
+
+    @property
+    def fault(self) -> str:
+        """Why the robot is in fault; empty when it is not."""
+        return self._station.states.fault_reason
+
+    @property
+    def cycles(self) -> dict[str, object]:
+        """How the loop has kept time: `CycleReport.summary`."""
+        return self._station.report.summary()
+
+    def request_stop(self, reason: str) -> None:
+        """End the running episode safely, then all. Safe in a signal handler."""
+        self._stop_reason = reason
+
+    def why_stop(self) -> str:
+        """Why to stop now; empty while there is no reason to."""
+        self._telling.beat()
+        longest_s = self.config.limits.max_run_s
+        if self._stop_reason:
+            return self._stop_reason
+        if self.recorder.error:
+            return f"the journal cannot be written: {self.recorder.error}"
+        if longest_s is not None and time.monotonic() - self._started_s > longest_s:
+            return f"robot.limits.max_run_s, {longest_s:g} s, is over"
+        return ""
+
+    @contextmanager
+    def ready(self, bundle: Path) -> Iterator[Policy]:
+        """Everything checked and connected, inside; at rest and recorded afterwards.
+
+        Raises:
+            BundleRefused, Latched, DriverFault, LimitFault, JournalError: nothing has moved.
+        """
+        self._started_s = time.monotonic()
+        station = self._station
+        with ExitStack() as closing:
+            closing.callback(self._telling.close)
+            closing.callback(self.recorder.close)
+            closing.callback(station.close)
+            closing.callback(self._telling.end)
+            station.require_unlatched()
+            station.check(bundle)
+            self.recorder.start()
+            self._telling.start()
+            station.connect()
+            yield station.take(bundle).policy
+
+    def may_go_on(self) -> bool:
+        """Whether another episode may begin; between episodes, an emergency stop takes hold."""
+        self._station.hold_if_stopped()
+        return self._station.states.current is not State.FAULT and not self.why_stop()
+
+    def episode(
+        self,
+        z: Posterior,
+        *,
+        trial: int,
+        hold: ZHold,
+        noise: bool,
+        follow: Callable[[Array, Array, Array], None] = lambda *_: None,
+        stop: Callable[[], str] = lambda: "",
+    ) -> Attempt | None:
+        """Run one. None when the robot faulted before it began, or none may begin."""
+        if not self.may_go_on():
+            return None
+        number = self.recorder.next_number()
+        draws = Draws(self.config.seed, number)
+        outcome = self._station.run(
+            Mode.ADAPT,
+            number,
+            trial,
+            ZSource(z, hold, draws.z),
+            draws,
+            noise=noise,
+            follow=follow,
+            stop=lambda: self.why_stop() or stop(),
+        )
+        return None if outcome is None else Attempt(number, outcome.steps, outcome.reason)

@@ -1,0 +1,108 @@
+"""What the robot's commands share: options, settings, signals, and errors explained at the edge.
+
+Holds no command. Imports what is needed when it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+    from robot.safety.estop import EStop
+
+FAULT_EXIT = 3
+
+Config = Annotated[
+    Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
+]
+Bundle = Annotated[
+    Path | None, typer.Option("--bundle", help="Start with this bundle, not the newest one here.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--summary", help="Write what came of it there, as one JSON line.")
+]
+
+
+def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
+    """The robot's settings, with its log on. Raises `robot.settings.ConfigError`."""
+    from robot.config import RobotConfig
+    from robot.settings import load
+
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("robot").setLevel(logging.INFO)
+    return load(RobotConfig, path, section="robot", overrides=overrides or [])
+
+
+def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
+    """SIGINT, SIGTERM and the terminal's end (SIGHUP, unless it is ignored, as by nohup) end the
+    run safely; the second SIGINT ends it the hard way. SIGUSR1 is an emergency stop.
+    """
+
+    def stop(number: int, frame: Any) -> None:  # noqa: ARG001
+        request_stop(signal.Signals(number).name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
+    estop.listen_to_signal()
+
+
+def write_line(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as one JSON line. Raises `OSError`."""
+    from export.atomic import write_atomically
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(content) + "\n").encode())
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn every error that has a cure into its message and exit status 1; 3 for a robot that is in
+    fault already, so that a supervisor does not try again."""
+    from export.bundle import BundleError
+    from robot.bundle_record import BundleRecordError
+    from robot.drivers.driver import DriverFault
+    from robot.journal_file import JournalError
+    from robot.keys import KeysError
+    from robot.known_task import TaskError
+    from robot.rewards import NoRewards
+    from robot.safety.limits import LimitFault
+    from robot.settings import ConfigError
+    from robot.station import BundleRefused, Latched
+    from robot.wire import WireError
+
+    known = (
+        BundleError,
+        BundleRecordError,
+        BundleRefused,
+        ConfigError,
+        DriverFault,
+        JournalError,
+        KeysError,
+        Latched,
+        LimitFault,
+        NoRewards,
+        TaskError,
+        WireError,
+    )
+    try:
+        yield
+    except known as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(FAULT_EXIT if isinstance(error, Latched) else 1) from None

@@ -1,0 +1,44 @@
+"""The `robot.rewards` section: who says what a transition was worth, when the robot adapts.
+
+Holds the schema and its defaults. It must not know how rewards are gathered.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Key = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+class RewardSourceName(StrEnum):
+    """driver: the robot measures them itself, as the simulated one does. keys: a person at the
+    terminal. command: a program that prints them."""
+
+    DRIVER = "driver"
+    KEYS = "keys"
+    COMMAND = "command"
+
+
+class RewardsConfig(BaseModel):
+    """Where rewards come from, and what happens to those that come late or not at all.
+
+    `keys` says what each key is worth. `command` is a program and its arguments, one text each.
+
+    A key press, or a number without a step, rewards the transition under way `delay_s` before it
+    came. After an episode's end `patience_s` is given for late ones; later ones are dropped. With
+    `sticky` a reward goes on for the transitions after it, until the next one. What then has no
+    reward does not join the context.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: RewardSourceName = RewardSourceName.DRIVER
+    keys: dict[Key, FiniteFloat] = {}
+    command: tuple[str, ...] = ()
+    delay_s: Seconds = 0.0
+    patience_s: Seconds = 2.0
+    sticky: bool = False
