@@ -3,7 +3,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 export PYTHON
 
-.PHONY: demo test check clean
+.PHONY: demo test lerobot check clean
 
 demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 	$(VENV)/bin/fieldtune demo
@@ -11,6 +11,10 @@ demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 # One thread a process, as the launcher sets it: two that spin against each other crawl.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
+
+lerobot: $(READY)  ## the server for LeRobot's robots, against LeRobot itself (about 8 GB, once)
+	sh scripts/lerobot.sh .venv-lerobot
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/robot/drivers/test_lerobot.py
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

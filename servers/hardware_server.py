@@ -109,7 +109,7 @@ class HardwareServer:
         while not self._stopping:
             ready = dict(poller.poll(WATCH_MS))
             self._rules.watch()
-            if zap in ready:
+            if zap is not None and zap in ready:
                 zap.send_multipart(self._judge(zap.recv_multipart()))
             for _ in range(_AT_ONCE if socket in ready else 0):
                 try:

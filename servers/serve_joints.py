@@ -73,7 +73,7 @@ class Joints:
         elapsed_s = (now_ns - self._at_ns) / 1e9
         self._at_ns = now_ns
         if self._goal is not None:
-            self._turn_home(elapsed_s)
+            self._turn_home(self._goal, elapsed_s)
             return
         for joint in range(JOINTS):
             position = self._position[joint] + self._velocity[joint] * elapsed_s
@@ -81,9 +81,9 @@ class Joints:
             if abs(position) >= STOP_RAD and position * self._velocity[joint] > 0:
                 self._velocity[joint] = 0.0
 
-    def _turn_home(self, elapsed_s: float) -> None:
+    def _turn_home(self, goals: list[float], elapsed_s: float) -> None:
         most = HOMING_RAD_S * elapsed_s
-        left = [goal - position for goal, position in zip(self._goal, self._position, strict=True)]
+        left = [goal - position for goal, position in zip(goals, self._position, strict=True)]
         self._velocity = [0.0] * JOINTS
         self._position = [
             position + min(max(way, -most), most)

@@ -149,6 +149,17 @@ def test_a_command_again_in_answer_to_the_same_observation_feeds_nothing(client)
     assert not client.plant.moving
 
 
+def test_looking_feeds_no_command(client):
+    client.home()
+    client.sense()
+    client.command()
+    for _ in range(5):
+        client.wait(10 * MS)
+        client.sense()  # it even says which observation it follows
+    client.wait(10 * MS)
+    assert not client.plant.moving
+
+
 def test_a_refused_command_feeds_nothing(client):
     client.home()
     client.sense()

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from robot.config import RobotConfig
+from robot.drivers.driver import DriverFault
 from robot.drivers.lookup import create_driver
 from robot.drivers.sim import SimDriver
 from robot.settings import ConfigError
@@ -20,6 +21,42 @@ def test_the_configured_driver_gets_its_options():
     driver = create_driver(config(name="sim", time_scale=math.inf, task=[1.0]), "x.yaml")
     assert isinstance(driver, SimDriver)
     assert driver.time_scale == math.inf
+
+
+def test_another_package_brings_a_driver_by_its_entry_point(tmp_path, monkeypatch):
+    """As `pip install` leaves it: a module, and its metadata beside it."""
+    (tmp_path / "their_arm.py").write_text(THEIRS)
+    metadata = tmp_path / "their_arm-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-arm\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[fieldtune.drivers]\ntheirs = their_arm:TheirArm\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    driver = create_driver(config(name="theirs", port="/dev/arm"), "x.yaml")
+    assert (driver.robot, driver.port) == ("cheetah-vel", "/dev/arm")
+    broken = create_driver(config(name="theirs", port="x", faults={"dead": "raise"}), "x.yaml")
+    with pytest.raises(DriverFault, match="the link is dead"):
+        broken.read()
+    with pytest.raises(ConfigError, match=r"missing key 'robot\.driver\.port'"):
+        create_driver(config(name="theirs"), "x.yaml")
+
+
+THEIRS = """
+from pydantic import BaseModel, ConfigDict
+from export.manifest import FieldSpec
+from robot.drivers.faults import FaultOptions
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    port: str
+    faults: FaultOptions | None = None
+
+class TheirArm:
+    Options = Options
+    observation_fields = action_fields = (FieldSpec(name="x", unit="", low=(-1.0,), high=(1.0,)),)
+
+    def __init__(self, family, options):
+        self.robot, self.port = family, options.port
+"""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,222 @@
+"""Serves any LeRobot robot to Fieldtune's `zmq` driver, in LeRobot's own environment.
+
+    python serve_lerobot.py arm.json --address tcp://127.0.0.1:5790
+
+Needs lerobot and pyzmq, and nothing of Fieldtune; docs/drivers.md explains arm.json. Each number
+that the robot declares becomes a field of its name. Cameras are left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import math
+import pkgutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardware_frames import Description, Field, Sensed
+from hardware_server import parser, serve
+
+log = logging.getLogger("hardware")
+
+_KEYS: dict[str, Any] = {
+    "robot": dict,  # LeRobot's own settings for this robot, with its `type`
+    "period_s": (int, float),
+    "max_lease_s": (int, float),
+    "fields": dict,  # by LeRobot's name: unit, low, high; start and rest of an action
+    "start_speed": (int, float),  # units a second, on the way to the start
+    "start_tolerance": (int, float),  # how near every joint has to come to it
+    "plugins": list,  # modules that register further robots
+}
+_OPTIONAL = {"start_speed": 10.0, "start_tolerance": 2.0, "plugins": []}
+_FIELD_KEYS: dict[str, Any] = {"unit", "low", "high", "start", "rest"}
+
+
+class Mistake(Exception):
+    """A setting that cannot be used. The message names it and the cure."""
+
+
+class Arm:
+    """Implements `hardware_rules.Plant` with a connected LeRobot robot.
+
+    Holding sends each joint's position (`NAME.pos`) as its own goal, 0 as each speed (`NAME.vel`),
+    and `rest` for any other number. `home` moves in small steps to each field's `start`.
+    """
+
+    def __init__(self, robot: Any, settings: dict[str, Any]) -> None:
+        self._robot = robot
+        self._fields = settings["fields"]
+        self._period_ns = round(settings["period_s"] * 1e9)
+        self._step = settings["start_speed"] * settings["period_s"]
+        self._tolerance = settings["start_tolerance"]
+        self._seen = numbers(robot.observation_features)
+        self._moved = numbers(robot.action_features)
+        self._starts = {
+            name: self._fields[name]["start"]
+            for name in self._moved
+            if "start" in self._fields[name]
+        }
+        self._goal: dict[str, float] | None = None
+        self._next_ns = 0
+
+    def home(self, seed: int) -> None:  # noqa: ARG002
+        """There is one start, whatever the seed."""
+        self._goal, self._next_ns = self._still(), 0
+
+    def homed(self) -> bool:
+        if self._goal is None:
+            return True
+        if time.monotonic_ns() < self._next_ns:
+            return False
+        self._next_ns = time.monotonic_ns() + self._period_ns
+        seen = self._robot.get_observation()
+        left = {name: start - float(seen[name]) for name, start in self._starts.items()}
+        if all(abs(way) <= self._tolerance for way in left.values()):
+            self._goal = None
+            return True
+        for name, start in self._starts.items():
+            way = start - self._goal[name]
+            self._goal[name] += min(max(way, -self._step), self._step)
+        self._robot.send_action(self._goal)
+        return False
+
+    def sense(self) -> Sensed:
+        before_ns = time.monotonic_ns()
+        seen = self._robot.get_observation()
+        return Sensed([float(seen[name]) for name in self._seen], before_ns)
+
+    def apply(self, action: Sequence[float]) -> list[float]:
+        sent = self._robot.send_action(dict(zip(self._moved, action, strict=True)))
+        return [float(sent[name]) for name in self._moved]
+
+    def hold(self) -> None:
+        self._goal = None
+        self._robot.send_action(self._still())
+
+    def _still(self) -> dict[str, float]:
+        """The action that keeps it where it is now."""
+        seen = self._robot.get_observation()
+        return {name: self._still_one(name, seen) for name in self._moved}
+
+    def _still_one(self, name: str, seen: dict[str, Any]) -> float:
+        if "rest" in self._fields[name]:
+            return float(self._fields[name]["rest"])
+        return 0.0 if name.endswith(".vel") else float(seen[name])
+
+
+def numbers(features: dict[str, Any]) -> list[str]:
+    """The names of what LeRobot declares as one number; pictures are arrays."""
+    return [name for name, kind in features.items() if kind in (float, int)]
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Raises `Mistake`."""
+    try:
+        given = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{path}: {error}") from None
+    if not isinstance(given, dict):
+        raise Mistake(f"{path}: expected an object with the keys {', '.join(_KEYS)}")
+    settings: dict[str, Any] = _OPTIONAL | given
+    for key in settings:
+        if key not in _KEYS:
+            raise Mistake(f"{path}: unknown key {key!r}; known: {', '.join(_KEYS)}")
+    for key, kind in _KEYS.items():
+        if not isinstance(settings.get(key), kind) or isinstance(settings.get(key), bool):
+            raise Mistake(f"{path}: {key!r} is {settings.get(key)!r}, which it cannot be")
+    for key in ("period_s", "max_lease_s", "start_speed", "start_tolerance"):
+        if not (settings[key] > 0 and math.isfinite(settings[key])):
+            raise Mistake(f"{path}: {key!r} is {settings[key]}: expected a number above 0")
+    return settings
+
+
+def check_fields(fields: dict[str, Any], robot: Any) -> None:
+    """Every action has bounds and a way to rest. Raises `Mistake`."""
+    seen, moved = numbers(robot.observation_features), numbers(robot.action_features)
+    for name, field in fields.items():
+        if name not in (*seen, *moved):
+            raise Mistake(f"fields: the robot has no {name!r}; it has {', '.join((*seen, *moved))}")
+        if not isinstance(field, dict) or set(field) - _FIELD_KEYS:
+            raise Mistake(
+                f"fields.{name}: expected an object with {', '.join(sorted(_FIELD_KEYS))}"
+            )
+    for name in moved:
+        field = fields.get(name, {})
+        low, high = field.get("low", math.nan), field.get("high", math.nan)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise Mistake(
+                f"fields.{name}: LeRobot declares no bounds, so a person has to: low and high"
+            )
+        if "rest" not in field and not name.endswith(".vel") and name not in seen:
+            raise Mistake(f"fields.{name}: how does it rest? rest: the number that stops it")
+        if "start" in field and not (name in seen and low <= field["start"] <= high):
+            raise Mistake(f"fields.{name}.start: expected a position that is seen, within bounds")
+
+
+def describe(robot: Any, settings: dict[str, Any]) -> Description:
+    def fields(names: Iterable[str]) -> tuple[Field, ...]:
+        given = settings["fields"]
+        return tuple(
+            Field(
+                name,
+                given.get(name, {}).get("unit", ""),
+                (float(given.get(name, {}).get("low", -math.inf)),),
+                (float(given.get(name, {}).get("high", math.inf)),),
+            )
+            for name in names
+        )
+
+    return Description(
+        robot=robot.name,
+        period_s=float(settings["period_s"]),
+        max_lease_s=float(settings["max_lease_s"]),
+        observation=fields(numbers(robot.observation_features)),
+        action=fields(numbers(robot.action_features)),
+    )
+
+
+def make_robot(settings: dict[str, Any]) -> Any:
+    """LeRobot's robot, disconnected. Raises `Mistake` for one that LeRobot does not know."""
+    import draccus
+    from lerobot import robots
+    from lerobot.robots import RobotConfig, make_robot_from_config
+    from lerobot.utils.import_utils import register_third_party_plugins
+
+    for module in pkgutil.iter_modules(robots.__path__, "lerobot.robots."):
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:  # this robot's own software is not installed
+            log.info("%s is left out: %s", module.name, error)
+    register_third_party_plugins()
+    for plugin in settings["plugins"]:
+        importlib.import_module(plugin)
+    try:
+        return make_robot_from_config(draccus.decode(RobotConfig, settings["robot"]))
+    except Exception as error:  # LeRobot and draccus raise many kinds
+        raise Mistake(f"robot: LeRobot cannot make it: {error}") from error
+
+
+def main() -> None:
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("settings", type=Path, help="arm.json, as docs/drivers.md explains it")
+    given = arguments.parse_args()
+    try:
+        settings = read_settings(given.settings)
+        robot = make_robot(settings)
+        check_fields(settings["fields"], robot)
+    except Mistake as mistake:
+        sys.exit(f"error: {mistake}")
+    robot.connect()
+    try:
+        serve(Arm(robot, settings), describe(robot, settings), given)
+    finally:
+        robot.disconnect()
+
+
+if __name__ == "__main__":
+    main()
