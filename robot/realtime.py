@@ -36,7 +36,7 @@ def realtime(config: RealtimeConfig, time_scale: float) -> Iterator[None]:
     """
     with ExitStack() as undo:
         if time_scale == 1.0:
-            said = [_prioritise(config.priority, undo), _lock_memory(config.lock_memory, undo)]
+            said = [prioritise(config.priority, undo), _lock_memory(config.lock_memory, undo)]
             _sharpen_timers()
             log.info("real time: %s", "; ".join(said))
         else:
@@ -71,7 +71,8 @@ class Collections:
                 gc.enable()
 
 
-def _prioritise(priority: int | None, undo: ExitStack) -> str:
+def prioritise(priority: int | None, undo: ExitStack) -> str:
+    """Give the calling thread its priority, until `undo`; returns what came of it, for people."""
     if priority is None:
         return "priority not asked for (robot.realtime.priority)"
     try:

@@ -100,7 +100,8 @@ class Station:
 
         From here to `close` the caller's thread is the loop's.
         """
-        self.estop.start()
+        hurried = self.driver.time_scale == 1.0
+        self.estop.start(self.config.realtime.priority if hurried else None)
         self.driver.connect()
         self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
         log.info("%s connected: %s", self.config.name, self.driver.robot)

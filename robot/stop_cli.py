@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-WAIT_S = 2.0
 _LOOK_S = 0.01
 
 
@@ -26,6 +25,9 @@ def stop(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
     ] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", min=0.0, help="How long to wait until the robot holds.")
+    ] = 2.0,
     reason: Annotated[
         str, typer.Option("--reason", help="What you saw; kept with the fault.")
     ] = "",
@@ -44,13 +46,13 @@ def stop(
         text = f"emergency stop by {_user()}" + (f": {reason}" if reason else "")
         latch(settings.latch, text.replace("\n", " "))
         told = latched(settings.latch)
-        driving = _wait(settings.latch, settings.journal)
+        driving = _wait(settings.latch, settings.journal, wait_s)
     except (ConfigError, OSError) as error:
         print(f"error: NOT STOPPED: {error}: use the robot's own button", file=sys.stderr)
         raise typer.Exit(1) from None
     if driving:
         print(
-            f"error: process {driving} has not said within {WAIT_S:g} s that the robot "
+            f"error: process {driving} has not said within {wait_s:g} s that the robot "
             f"{settings.name!r} holds: use the robot's own button",
             file=sys.stderr,
         )
@@ -60,12 +62,12 @@ def stop(
     )
 
 
-def _wait(latch_path: Path, journal: Path) -> str:
+def _wait(latch_path: Path, journal: Path, wait_s: float) -> str:
     """Wait until somebody holds the robot, or nobody drives it; else name who still does."""
     from robot.journal_file import writer
     from robot.safety.latch import held_by
 
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + wait_s
     while True:
         driving = writer(journal)
         if driving is None or held_by(latch_path) is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from robot.clock import SECOND_NS
+from robot.realtime import prioritise
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +88,14 @@ class EStop:
         """The loop has ended: nothing is expected of it."""
         self._loop = None
 
-    def start(self) -> None:
-        """Begin to watch."""
+    def start(self, priority: int | None = None) -> None:
+        """Begin to watch, with this priority where it is permitted: a busy machine must not delay
+        it."""
         if self._thread is None:
             self._closing.clear()
-            self._thread = threading.Thread(target=self._watch, name="estop", daemon=True)
+            self._thread = threading.Thread(
+                target=self._watch, args=(priority,), name="estop", daemon=True
+            )
             self._thread.start()
 
     def close(self) -> None:
@@ -107,7 +111,8 @@ class EStop:
             self._interruptible = False  # once is enough
             raise EmergencyStop(self.reason)
 
-    def _watch(self) -> None:
+    def _watch(self, priority: int | None) -> None:
+        prioritise(priority, contextlib.ExitStack())  # the thread's end takes it back
         while not self._closing.wait(LOOK_S):
             if self.reason:
                 continue

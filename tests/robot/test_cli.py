@@ -140,7 +140,7 @@ def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle):
 def test_stop_holds_the_robot_of_another_process_and_latches(config, bundle, tmp_path):
     process = start("run", "--config", config, "--bundle", bundle, "robot.driver.time_scale=1.0")
     wait_for_steps(process, tmp_path / "state" / "journal.sqlite", 3)
-    stopped = run("stop", "--config", config, "--reason", "it hums")
+    stopped = run("stop", "--config", config, "--reason", "it hums", "--wait-s", 60)
     assert stopped.returncode == 0, stopped.stderr
     assert "is stopped, and stays in fault" in stopped.stdout
     _, text = process.communicate()
@@ -161,7 +161,7 @@ def test_stop_says_so_when_the_process_that_drives_does_not_answer(config, bundl
     try:
         wait_for_steps(process, tmp_path / "state" / "journal.sqlite", 3)
         process.send_signal(signal.SIGSTOP)
-        stopped = run("stop", "--config", config)
+        stopped = run("stop", "--config", config, "--wait-s", 0.5)
         assert stopped.returncode == 1
         assert f"process {process.pid} has not said" in stopped.stderr
         assert "use the robot's own button" in stopped.stderr

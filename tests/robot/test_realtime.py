@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from robot.config import RealtimeConfig
 from robot.realtime import Collections, realtime
+from robot.safety.estop import EStop
 
 LOCKED = "VmLck:"
 
@@ -126,3 +128,16 @@ def test_collections_that_were_off_stay_off():
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def test_the_watcher_of_the_emergency_stop_has_priority_too():
+    before, seen = os.sched_getscheduler(0), []
+    estop = EStop(lambda: seen.append(os.sched_getscheduler(0)) or "")
+    with realtime(RealtimeConfig(), 1.0):
+        granted = os.sched_getscheduler(0)
+        estop.start(priority=7)
+        while not seen:
+            time.sleep(0.01)
+        estop.close()
+    assert seen[0] == granted
+    assert os.sched_getscheduler(0) == before
