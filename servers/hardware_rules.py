@@ -112,18 +112,25 @@ class Rules:
         self.watch()
         who = sender(frame)
         if who is None:
-            self._tell("noise", "%d bytes that are no frame", len(frame))
+            self.tell("noise", "%d bytes that are no frame", len(frame))
             return None
         try:
             request = read_request(frame, len(self._low))
             say, body = self._answer(request)
         except Refused as refused:
-            self._tell(refused.code.name, "refused (%s): %s", refused.code.name, refused)
+            self.tell(refused.code.name, "refused (%s): %s", refused.code.name, refused)
             say, body = Say.REFUSED, write_refusal(refused.code, str(refused))
         replied_ns = self._now_ns()
         if say is Say.OBSERVATION:
             self._observed = (who[1], replied_ns)
         return write_reply(say, who, received_ns, replied_ns, body)
+
+    def tell(self, kind: str, message: str, *arguments: object) -> None:
+        """Log, but no more than a line of a kind in ten seconds: strangers must not fill a disk."""
+        now_ns = self._now_ns()
+        if now_ns - self._told.get(kind, -_QUIET_NS) >= _QUIET_NS:
+            self._told[kind] = now_ns
+            log.warning(message, *arguments)
 
     def _answer(self, request: Request) -> tuple[Say, bytes]:
         if request.ask is Ask.HELLO:
@@ -220,10 +227,3 @@ class Rules:
             if found != expected and (kind == "values" or found):
                 raise ValueError(f"the plant senses {found} {kind}, described are {expected}")
         return write_observation(sensed, self.state)
-
-    def _tell(self, kind: str, message: str, *arguments: object) -> None:
-        """Log, but no more than a line of a kind in ten seconds: strangers must not fill a disk."""
-        now_ns = self._now_ns()
-        if now_ns - self._told.get(kind, -_QUIET_NS) >= _QUIET_NS:
-            self._told[kind] = now_ns
-            log.warning(message, *arguments)

@@ -29,7 +29,7 @@ log = logging.getLogger("hardware")
 
 WATCH_MS = 2  # how late a lease can be noticed
 _AT_ONCE = 16  # frames handled before the leases are looked at again
-_LOOPBACK = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)\Z|ipc://.+\Z")
+_LOOPBACK = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+|\*)\Z|ipc://.+\Z")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _ZAP = "inproc://zeromq.zap.01"
 
@@ -147,7 +147,7 @@ class HardwareServer:
             and question[6] in self._curve[1]
         )
         if not allowed:
-            log.warning("somebody without an allowed key was turned away")
+            self._rules.tell("key", "somebody without an allowed key was turned away")
         status = (b"200", b"OK") if allowed else (b"400", b"not allowed")
         return [version, request, *status, b"", b""]
 

@@ -97,6 +97,15 @@ class Rules {
     return write_reply(answer.say, *who, received_ns, replied_ns, answer.body);
   }
 
+  // Log, but no more than a line of a kind in ten seconds: strangers must not fill a disk.
+  void tell(const std::string& kind, const std::string& message) {
+    const std::int64_t now = now_ns();
+    const auto told = told_.find(kind);
+    if (told != told_.end() && now - told->second < 10'000'000'000) return;
+    told_[kind] = now;
+    std::cerr << message << std::endl;
+  }
+
  private:
   struct Answer {
     Say say{};
@@ -214,15 +223,6 @@ class Rules {
          sensed.signals.size() != Description::width(description_.signals)))
       throw std::runtime_error("the plant senses other widths than are described");
     return write_observation(sensed, state_);
-  }
-
-  // Log, but no more than a line of a kind in ten seconds: strangers must not fill a disk.
-  void tell(const std::string& kind, const std::string& message) {
-    const std::int64_t now = now_ns();
-    const auto told = told_.find(kind);
-    if (told != told_.end() && now - told->second < 10'000'000'000) return;
-    told_[kind] = now;
-    std::cerr << message << std::endl;
   }
 
   static const char* name(State state) {

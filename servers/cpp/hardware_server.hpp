@@ -46,7 +46,7 @@ class Server {
   Server(Plant& plant, Description description, std::string address, const Keys& keys)
       : rules_(plant, std::move(description)), address_(std::move(address)) {
     static const std::regex loopback(
-        R"((tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))|(ipc://.+))");
+        R"((tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+|\*))|(ipc://.+))");
     if (!keys.given() && !std::regex_match(address_, loopback))
       throw CannotServe(address_ + " is not on the loopback interface: beyond it keys are "
                         "required, --key FILE and --allow PUBLIC_KEY");
@@ -125,7 +125,7 @@ class Server {
     const std::vector<zmq::message_t> question = receive(gate);
     const bool allowed = question.size() == 7 && question[5].to_string() == "CURVE" &&
                          allowed_.count(question[6].to_string()) == 1;
-    if (!allowed) std::cerr << "somebody without an allowed key was turned away" << std::endl;
+    if (!allowed) rules_.tell("key", "somebody without an allowed key was turned away");
     const std::string request = question.size() > 1 ? question[1].to_string() : "";
     const std::string parts[] = {"1.0", request, allowed ? "200" : "400",
                                  allowed ? "OK" : "not allowed", "", ""};

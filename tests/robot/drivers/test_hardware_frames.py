@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from pathlib import Path
 
 import hardware_frames as served  # servers/, on the path by conftest.py
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot.drivers import hardware_frames as ours
+from robot.drivers.faults import FaultOptions
 from robot.drivers.hardware_description import HardwareDescription
+from robot.drivers.remote import ZmqOptions
 
 INFINITE = float("inf")
 DESCRIPTION = served.Description(
@@ -162,3 +165,23 @@ def test_no_bytes_crash_the_server(frame):
         return
     with contextlib.suppress(served.Refused):
         served.read_request(frame, 2)
+
+
+def test_the_example_in_the_documentation_is_that_frame():
+    page = (Path(__file__).parents[3] / "docs" / "drivers.md").read_text()
+    frame = ours.write_request(
+        ours.Ask.COMMAND, 0x1122334455667788, 42, 41, 60_000_000, ours.write_action([0.5, -1.0])
+    )
+    lines = [frame[at : at + 8].hex(" ") for at in range(0, len(frame), 8)]
+    assert "\n".join(["```", *lines, "```"]) in page
+
+
+def test_the_documentation_has_every_kind_code_state_and_fault():
+    page = (Path(__file__).parents[3] / "docs" / "drivers.md").read_text()
+    for item in (*ours.Ask, *ours.Say):
+        assert f"{item.value} {item.name}" in page
+    for item in (*ours.Code, *ours.State):
+        assert f"{item.value} {item.name.lower()}" in page
+    for options in (FaultOptions, ZmqOptions):
+        for key in options.model_fields:
+            assert f"`{key}`" in page
