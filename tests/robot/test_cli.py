@@ -150,7 +150,7 @@ def test_stop_holds_the_robot_of_another_process_and_latches(config, bundle, tmp
         *_, last = journal.entries()
     assert last.footer.end_reason in (EndReason.FAULT, EndReason.HORIZON)
     again = run("run", "--config", config, "--bundle", bundle, "--episodes", 1)
-    assert (again.returncode, "it hums: look at the robot" in again.stderr) == (1, True)
+    assert (again.returncode, "it hums: look at the robot" in again.stderr) == (3, True)
     assert run("rearm", "--config", config, "--yes").returncode == 0
     assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 0
 
@@ -173,7 +173,7 @@ def test_stop_says_so_when_the_process_that_drives_does_not_answer(config, bundl
 def test_stop_latches_a_robot_that_nobody_drives(config, bundle):
     assert run("stop", "--config", config).returncode == 0
     again = run("run", "--config", config, "--bundle", bundle, "--episodes", 1)
-    assert (again.returncode, "emergency stop by" in again.stderr) == (1, True)
+    assert (again.returncode, "emergency stop by" in again.stderr) == (3, True)
 
 
 def test_sigusr1_is_an_emergency_stop(config, bundle, tmp_path):
