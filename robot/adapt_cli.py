@@ -26,7 +26,6 @@ from robot.reward_settings import RewardSourceName
 
 if TYPE_CHECKING:
     from robot.adapt import AdaptedEpisode
-    from robot.config import RobotConfig
     from robot.known_task import KnownTask
 
 
@@ -70,9 +69,11 @@ def adapt(
             if not context_episodes:
                 raise typer.BadParameter("--save needs a context: --context-episodes 1 or more")
 
+        used = bundle or newest_bundle(settings)
+
         def keep(task: KnownTask) -> None:
             if save is not None:
-                tasks.write(save, task)
+                tasks.write(save, task, used)
                 typer.echo(f"task {save!r} is kept: {task.transitions} rewarded transitions")
 
         driver = create_driver(settings, config)
@@ -80,7 +81,7 @@ def adapt(
             settings,
             driver,
             reward_stream(settings.rewards, driver),
-            bundle=bundle or newest_bundle(settings),
+            bundle=used,
             context_episodes=context_episodes,
             episodes=episodes,
             save=keep,
@@ -109,7 +110,7 @@ def act(
     overrides: Overrides = None,
     bundle: Annotated[
         Path | None,
-        typer.Option("--bundle", help="Not the one that the task was learned with, if it is here."),
+        typer.Option("--bundle", help="Instead of the one that the task was learned with."),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many; else go on until stopped.")
@@ -123,13 +124,14 @@ def act(
         from robot.known_task import KnownTasks
 
         settings = load_settings(config, overrides)
-        known = KnownTasks(settings.tasks).read(task)
+        tasks = KnownTasks(settings.tasks)
+        known = tasks.read(task)
         acting = Acting(
             settings,
             create_driver(settings, config),
             task,
             known,
-            bundle=bundle or _its_bundle(settings, known),
+            bundle=bundle or tasks.bundle(known),
             episodes=episodes,
         )
         stop_on_signals(acting.request_stop, acting.estop)
@@ -142,14 +144,6 @@ def act(
             write_line(summary, told)
     if acting.fault:
         raise typer.Exit(FAULT_EXIT)
-
-
-def _its_bundle(settings: RobotConfig, task: KnownTask) -> Path:
-    """The bundle that the task was learned with, else the newest here."""
-    from robot.station import newest_bundle
-
-    own = settings.bundles / f"{task.bundle_id}.bundle"
-    return own if own.is_file() else newest_bundle(settings)
 
 
 def _show(done: list[AdaptedEpisode]) -> None:

@@ -24,6 +24,7 @@ from robot.command import (
 from robot.describe_cli import describe
 from robot.journal_cli import app as journal_app
 from robot.keys_cli import app as keys_app
+from robot.monitor_cli import monitor
 from robot.stop_cli import stop
 from robot.tasks_cli import app as tasks_app
 
@@ -56,6 +57,7 @@ app = typer.Typer(
 app.command()(adapt)
 app.command()(act)
 app.command()(describe)
+app.command()(monitor)
 app.command()(stop)
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")

@@ -20,6 +20,7 @@ from robot.content import EpisodeError
 from robot.episode import Episode, EpisodeFooter, EpisodeHeader, Step
 from robot.journal_entry import DamagedEpisode, Entry, EntryState, read_entry
 from robot.journal_file import JournalError, WriterLock, connect, explained
+from robot.journal_glance import Glance, glance
 from robot.journal_quota import Room
 
 __all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError", "Room"]
@@ -238,6 +239,11 @@ class Journal:
             return content.unpack_episode(self.blob(number)[1])
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
+
+    def glance(self) -> Glance:
+        """What to show of it while it grows. Raises `sqlite3.Error`, `EpisodeError`."""
+        with self.snapshot():
+            return glance(self._connection)
 
     def rewards(self, number: int) -> dict[int, float]:
         """What steps of an episode were worth, by step; empty where nobody said."""

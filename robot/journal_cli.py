@@ -114,10 +114,12 @@ def show(
                     "has are deleted when robot.journal_quota_mb is reached"
                 )
             summary = summarise(opened.steps(number))
+            rewards = opened.rewards(number)
+        told = facts(entry) | {"rewarded_steps": len(rewards), "return": sum(rewards.values())}
         if as_json:
-            typer.echo(json.dumps(facts(entry) | {"summary": asdict(summary)}, indent=1))
+            typer.echo(json.dumps(told | {"summary": asdict(summary)}, indent=1))
             return
-        for name, value in facts(entry).items():
+        for name, value in told.items():
             typer.echo(f"{name:<22} {'' if value is None else value}")
         print_summary(summary)
 

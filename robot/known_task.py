@@ -1,4 +1,4 @@
-"""Tasks that a robot has adapted to: each one small JSON file, by a name that a person chose.
+"""Tasks that a robot has adapted to: each a small JSON file, by a name that a person chose.
 
 Holds what a posterior is worth keeping with, and the files. It must not know how one is come by,
 nor how the robot acts on it.
@@ -141,7 +141,7 @@ def _gone(why: str) -> TaskError:
 
 @dataclass(frozen=True)
 class KnownTasks:
-    """The tasks in `folder`."""
+    """The tasks in `folder`, and the bundles that they were learned with."""
 
     folder: Path
 
@@ -167,22 +167,40 @@ class KnownTasks:
         _require_gaussian(path, task)
         return task
 
-    def write(self, name: str, task: KnownTask) -> None:
-        """Keep `task`, in place of one with that name. Raises `TaskError`."""
+    def write(self, name: str, task: KnownTask, bundle: Path) -> None:
+        """Keep `task` and its bundle, in place of one with that name. Raises `TaskError`."""
         path = self.path(name)
         text = json.dumps(msgspec.to_builtins(task), indent=1) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.bundle(task).exists():
+                write_atomically(self.bundle(task), bundle.read_bytes())
             write_atomically(path, text.encode())
+            self._tidy()
         except OSError as error:
             raise TaskError(f"{path}: cannot be written: {error}: free disk space") from error
 
     def remove(self, name: str) -> None:
-        """Raises `TaskError`."""
+        """Forget it. Raises `TaskError`."""
         try:
             self.path(name).unlink()
         except FileNotFoundError:
             raise TaskError(f"no task {name!r} in {self.folder}") from None
+        self._tidy()
+
+    def bundle(self, task: KnownTask) -> Path:
+        """Where the bundle lies that `task` was learned with."""
+        return self.folder / f"{task.bundle_id}.bundle"
+
+    def _tidy(self) -> None:
+        """Delete the bundles that no task needs any more; none while a task cannot be read."""
+        try:
+            needed = {self.bundle(self.read(name)) for name in self.names()}
+        except TaskError:
+            return
+        for path in self.folder.glob("*.bundle"):
+            if path not in needed:
+                path.unlink(missing_ok=True)
 
     def path(self, name: str) -> Path:
         """Where a task lies. Raises `TaskError` for a name that is none."""

@@ -6,7 +6,7 @@ docs/journal.md describes the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -120,7 +120,7 @@ def _export(
                 exported.left_out.append(str(error))
                 exported.damaged = True
                 continue
-            target.add(entry, episode, names(episode.header))
+            target.add(entry, episode, names(episode.header), journal.rewards(entry.number))
             exported.episodes.append(entry.number)
         if not exported.episodes:
             raise ExportError(f"none could be read: {'; '.join(exported.left_out)}")
@@ -171,12 +171,13 @@ class _File:
         writer.start(profile="", library="fieldtune")
         writer.add_metadata("fieldtune", {"clock": clock, "clock_meaning": _MEANING[clock]})
 
-    def add(self, entry: Entry, episode: Episode, names: Names) -> None:
+    def add(
+        self, entry: Entry, episode: Episode, names: Names, rewards: Mapping[int, float]
+    ) -> None:
         shift = _shift_ns(entry, self._clock)
         assert shift is not None, "the clock was chosen so that every episode knows it"
-        number = episode.header.number
+        header, number = episode.header, episode.header.number
         self._writer.add_metadata(f"fieldtune.episode.{number}", _describe(entry, episode, names))
-        header = episode.header
         self._log(
             shift + header.started_ns,
             INFO,
@@ -185,6 +186,9 @@ class _File:
         )
         for step in episode.steps:
             self._add_step(number, step, names, shift)
+            if step.index in rewards:
+                time, parts = step.sense_ns + shift, [Part("/reward", 0, 1, "")]
+                self._add_parts(time, time, step.index, parts, [rewards[step.index]])
         self._add_end(episode, shift)
 
     def finish(self) -> None:

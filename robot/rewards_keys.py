@@ -58,7 +58,7 @@ class KeyRewards:
                 "robot.rewards.source is 'keys', and standard input is no terminal: run this in "
                 "one, or take rewards from a program (robot.rewards.command)"
             )
-        if os.tcgetpgrp(self._descriptor) != os.getpgrp():
+        if _in_background(self._descriptor):
             raise NoRewards("keys are read in the foreground only: start this without `&`")
         self._before = termios.tcgetattr(self._descriptor)
         try:
@@ -113,6 +113,14 @@ class KeyRewards:
             for key in pressed.decode(errors="replace"):
                 if key in self._values:
                     self._listener.say(Said(at_ns, self._values[key]))
+
+
+def _in_background(descriptor: int) -> bool:
+    """Whether reading would stop this process."""
+    try:
+        return os.tcgetpgrp(descriptor) != os.getpgrp()
+    except OSError:  # no job control on this terminal
+        return False
 
 
 def _take_over(descriptor: int) -> None:

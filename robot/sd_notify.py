@@ -37,6 +37,8 @@ class Service:
         self._every_s = _every_s(environment)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._seen = progress()
+        self._ready = False
 
     def start(self) -> None:
         if self._address and self._thread is None:
@@ -44,9 +46,10 @@ class Service:
             self._thread.start()
 
     def stopping(self) -> None:
-        """Say that this process is about to end."""
+        """Say that this process is about to end, and that it was ready, if it had begun."""
         if self._thread is not None:
-            self._send("STOPPING=1")
+            begun = not self._ready and self._progress() != self._seen
+            self._send("READY=1\nSTOPPING=1" if begun else "STOPPING=1")
 
     def close(self) -> None:
         """Safe to call twice."""
@@ -56,15 +59,14 @@ class Service:
             self._thread = None
 
     def _run(self) -> None:
-        seen, ready = self._progress(), False
         while not self._closing.wait(self._every_s):
             now = self._progress()
-            if now == seen:
+            if now == self._seen:
                 continue
-            seen = now
-            first = "" if ready else "READY=1\n"
+            self._seen = now
+            first = "" if self._ready else "READY=1\n"
             line = self._line().replace("\n", " ")
-            ready = self._send(f"{first}WATCHDOG=1\nSTATUS={line}") or ready
+            self._ready = self._send(f"{first}WATCHDOG=1\nSTATUS={line}") or self._ready
 
     def _send(self, text: str) -> bool:
         address = self._address

@@ -94,9 +94,10 @@ def recompute(
 
         settings = load_settings(config, overrides)
         tasks = KnownTasks(settings.tasks)
-        policy = Policy(read_bundle(bundle or newest_bundle(settings)))
+        used = bundle or newest_bundle(settings)
+        policy = Policy(read_bundle(used))
         with Journal.read(settings.journal) as journal, journal.snapshot():
-            tasks.write(name, again(tasks.read(name), journal, policy))
+            tasks.write(name, again(tasks.read(name), journal, policy), used)
     typer.echo(f"task {name!r} is now for bundle {policy.bundle_id[:12]}")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from train.fleet_cli import fleet
 from train.keys_cli import app as keys_app
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ app = typer.Typer(
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
 )
+app.command()(fleet)
 app.add_typer(keys_app, name="keys")
 
 Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
@@ -184,6 +186,7 @@ def finetune(
     with _explained():
         from train.console import progress
         from train.finetune import Finetune, FinetuneProgress
+        from train.fleet import telling
         from train.hub import Hub
         from train.keys import open_keys
         from train.run import RunError
@@ -199,7 +202,7 @@ def finetune(
         total = opened.config.self_supervised.updates
         hub = Hub(where, opened.folder / "inbox", open_keys(keys) if keys is not None else None)
         stop_robots_on_signal(hub)
-        with hub, progress("finetuning", "updates") as bar:
+        with hub, telling(opened.folder, hub), progress("finetuning", "updates") as bar:
 
             def show(now: FinetuneProgress) -> None:
                 bar(

@@ -103,3 +103,73 @@ def test_a_driver_without_rewards_is_told_so():
 
     with pytest.raises(NoRewards, match="'panda' measures no rewards"):
         reward_stream(RewardsConfig(), Silent())
+
+
+class Sparse:
+    """Rewards the steps in `worth` of every episode; a person who looks up now and then."""
+
+    source, error = "keys", ""
+
+    def __init__(self, worth):
+        self.worth, self.open_now = worth, False
+
+    def open(self):
+        self.open_now = True
+
+    def begin(self, number): ...
+
+    def follow(self, observation, action, next_observation): ...
+
+    def collect(self, stop):  # noqa: ARG002
+        return self.worth
+
+    def close(self):
+        self.open_now = False
+
+
+def test_only_rewarded_transitions_are_the_context(config, mass, point_bundle):
+    run = Adaptation(config, mass, Sparse({1: 0.5, 4: -2.0}), bundle=point_bundle())
+    assert [episode.rewarded for episode in run.run()] == [2, 2, 2]
+    factors, context = [0.5, -2.0] * 2, Posterior.prior(2)
+    for reward in factors:  # the point mass's encoder reads the reward alone
+        context = context.update(np.array([reward, 0.0]), np.full(2, math.log1p(math.e)))
+    np.testing.assert_allclose(run.posterior.mean, context.mean, rtol=1e-5)
+    np.testing.assert_allclose(run.posterior.variance, context.variance, rtol=1e-5)
+
+
+def test_rewards_are_in_the_journal_by_step_and_acting_ones_too(config, mass, point_bundle):
+    list(Adaptation(config, mass, Sparse({1: 0.5, 4: -2.0}), bundle=point_bundle()).run())
+    with Journal.read(config.journal) as journal:
+        assert [journal.rewards(number) for number in (1, 2, 3)] == [{1: 0.5, 4: -2.0}] * 3
+
+
+def test_without_a_single_reward_it_does_not_pretend_to_know_the_task(config, mass, point_bundle):
+    saved, silent = [], Sparse({})
+    run = Adaptation(config, mass, silent, bundle=point_bundle(), save=saved.append)
+    with pytest.raises(NoRewards, match="no reward came in 2 episodes"):
+        list(run.run())
+    assert len(mass.commands) == 10
+    assert saved == []
+    assert not silent.open_now
+
+
+def test_a_task_is_kept_before_it_is_acted_on(config, mass, point_bundle):
+    saved = []
+
+    def fail(robot):
+        if len(robot.commands) == 10:
+            raise DriverFault("the cable is out")
+
+    mass.trouble = fail
+    run = Adaptation(config, mass, DriverRewards(mass), bundle=point_bundle(), save=saved.append)
+    list(run.run())
+    assert run.fault == "the cable is out"
+    assert [task.transitions for task in saved] == [10]
+
+
+def test_a_broken_context_is_not_kept(config, mass, point_bundle):
+    saved = []
+    run = Adaptation(config, mass, DriverRewards(mass), bundle=point_bundle(), save=saved.append)
+    mass.trouble = lambda robot: run.request_stop("SIGINT") if len(robot.commands) == 7 else None
+    list(run.run())
+    assert saved == []

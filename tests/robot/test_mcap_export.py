@@ -345,3 +345,11 @@ def test_without_the_mcap_package_the_extra_is_named(path, record):
     assert 'pip install "fieldtune[mcap]"' in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not path.with_name(path.name + ".mcap").exists()
+
+
+def test_rewards_are_a_channel_of_their_own(path, out, record, export):
+    with Journal.open(path) as journal:
+        journal.add_rewards(record(journal), {0: -1.0, 2: 0.5}, "keys")
+    export()
+    found = [(index, value["value"]) for _, _, index, value in messages(out, "/reward")]
+    assert found == [(0, [-1.0]), (2, [0.5])]

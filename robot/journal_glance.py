@@ -1,0 +1,48 @@
+"""A look at a journal that stays quick when it is long: how many episodes, and the newest one.
+
+Reads only. It does not know who looks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass
+
+from robot import content
+from robot.episode import Step
+from robot.journal_entry import Entry, EntryState, read_entry
+
+RECENT_STEPS = 1_000
+
+
+@dataclass(frozen=True)
+class Glance:
+    """How many episodes are how far, the newest of them, and its latest steps."""
+
+    episodes: dict[EntryState, int]
+    newest: Entry | None
+    recent: list[Step]
+
+
+def glance(connection: sqlite3.Connection) -> Glance:
+    """Raises `sqlite3.Error`, and `robot.content.EpisodeError` for what is damaged."""
+    counts: Counter[EntryState] = Counter()
+    for finished, receipt, count in connection.execute(
+        "SELECT sha256 IS NOT NULL, receipt, count(*) FROM episodes GROUP BY 1, 2"
+    ):
+        state = EntryState(receipt or EntryState.PENDING) if finished else EntryState.OPEN
+        counts[state] += count
+    row = connection.execute(
+        "SELECT number, header, footer, sha256, receipt, reason, NULL, "
+        "(SELECT count(*) FROM steps WHERE episode = number) "
+        "FROM episodes ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return Glance({}, None, [])
+    records = connection.execute(
+        "SELECT record FROM steps WHERE episode = ? ORDER BY step DESC LIMIT ?",
+        (row[0], RECENT_STEPS),
+    ).fetchall()
+    recent = [content.unpack_step(record) for (record,) in reversed(records)]
+    return Glance(dict(counts), read_entry(*row), recent)

@@ -1,0 +1,65 @@
+"""`fieldtune-robot monitor`: what the robot does, live in the terminal or once for a script.
+
+Reads settings and shows; what is known is robot/monitor.py's. Imports what the command needs when
+it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robot.command import FAULT_EXIT, Config, Overrides, explained
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+
+NOBODY_EXIT = 4
+
+
+def monitor(
+    config: Config,
+    overrides: Overrides = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one look and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One look, as JSON.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+) -> None:
+    """Show what the robot does, and what to do about what is wrong. Changes nothing.
+
+    With --once or --json it ends with 0 when the robot's process is alive and well, 3 when the
+    robot is in fault, 4 when no process drives it or the one that does is silent.
+    """
+    with explained():
+        from robot.config import RobotConfig
+        from robot.monitor import Life, look
+        from robot.monitor_text import facts, lines
+        from robot.settings import load
+
+        settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
+        if not (once or as_json):
+            with contextlib.suppress(KeyboardInterrupt):
+                _live(settings, config, every)
+            return
+        snapshot = look(settings, config)
+        typer.echo(json.dumps(facts(snapshot), indent=1) if as_json else lines(snapshot))
+    if snapshot.fault:
+        raise typer.Exit(FAULT_EXIT)
+    if snapshot.life is not Life.RUNNING:
+        raise typer.Exit(NOBODY_EXIT)
+
+
+def _live(settings: RobotConfig, config: Path, every_s: float) -> None:
+    from rich.live import Live
+
+    from robot.monitor import look
+    from robot.monitor_text import table
+
+    with Live(table(look(settings, config)), auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(every_s)
+            live.update(table(look(settings, config)), refresh=True)

@@ -1,0 +1,175 @@
+"""The trainer's view of its robots: who was heard of, what it does, and what has come from it.
+
+Joins what the hub knows, which the finetuning process leaves in `RUN/fleet.json`, with the inbox.
+Reads only, from any process. It must not know the wire, nor learning, and imports no torch.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from robot.episode import EndReason, EpisodeFooter, EpisodeHeader
+from robot.heartbeat import Beat, Heart, HeartbeatError, read
+from train.hub import Hub
+from train.inbox import SUFFIX
+
+FILE = "fleet.json"
+SILENT_S = 5.0  # robots speak five times a second
+
+
+class Heard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One life of one robot, as the hub knows it. `silent_s` is since its last message."""
+
+    robot: str
+    family: str
+    boot_session: str
+    state: str
+    bundle_id: str
+    pending: int
+    silent_s: float
+
+
+class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All robot sessions of one life of the hub, oldest first."""
+
+    address: str
+    sessions: list[Heard]
+
+
+def telling(run: Path, hub: Hub) -> Heart[Fleet]:
+    """Keeps `RUN/fleet.json` up to date, from `start` to `close`."""
+
+    def tell() -> Fleet:
+        now_ns = time.monotonic_ns()
+        return Fleet(
+            hub.address,
+            [
+                Heard(
+                    view.robot,
+                    view.family,
+                    view.boot_session,
+                    view.state,
+                    view.bundle_id,
+                    view.pending,
+                    round((now_ns - view.seen_ns) / 1e9, 3),
+                )
+                for view in hub.robots()
+            ],
+        )
+
+    return Heart(run / FILE, tell)
+
+
+@dataclass
+class RobotLine:
+    """One robot. What only a running trainer knows is None where none told; `silent_s` counts up to
+    now. `clock_ns` is trainer minus robot with its uncertainty, from its latest episode that has
+    it; `fault` the latest that ended an episode, and how many episodes ago."""
+
+    robot: str
+    state: str | None = None
+    silent_s: float | None = None
+    bundle_id: str = ""
+    pending: int | None = None
+    episodes: int = 0
+    steps: int = 0
+    clock_ns: tuple[int, int] | None = None
+    fault: str = ""
+    faulted_ago: int = 0
+
+    def take(self, footer: EpisodeFooter) -> None:
+        """Count one more episode, the latest to arrive."""
+        self.episodes += 1
+        self.steps += footer.steps
+        self.faulted_ago += 1
+        if footer.clock_offset_ns is not None and footer.clock_uncertainty_ns is not None:
+            self.clock_ns = footer.clock_offset_ns, footer.clock_uncertainty_ns
+        if footer.end_reason is EndReason.FAULT:
+            self.fault, self.faulted_ago = footer.fault, 0
+
+    @property
+    def present(self) -> bool:
+        return self.silent_s is not None and self.silent_s < SILENT_S
+
+
+@dataclass
+class FleetView:
+    """`trainer` says whether one is running and where; `robots` are by name."""
+
+    trainer: str
+    running: bool
+    robots: list[RobotLine] = field(default_factory=list)
+
+
+class Watcher:
+    """Looks at one run again and again; episodes that were counted are not read again."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._counted: set[str] = set()
+        self._ingested: dict[str, RobotLine] = {}
+
+    def look(self) -> FleetView:
+        """Never raises for what the run may hold."""
+        self._count()
+        lines = {name: replace(line) for name, line in self._ingested.items()}
+        try:
+            beat = read(self.run / FILE, Fleet)
+        except HeartbeatError as error:
+            return FleetView(str(error), False, _ordered(lines))
+        if beat is None:
+            return FleetView("no trainer has served robots in this run", False, _ordered(lines))
+        # Of a robot's several lives, the one heard of last is written over the others.
+        for heard in sorted(beat.told.sessions, key=lambda one: -one.silent_s):
+            line = lines.setdefault(heard.robot, RobotLine(heard.robot))
+            line.state, line.bundle_id, line.pending = heard.state, heard.bundle_id, heard.pending
+            line.silent_s = heard.silent_s + beat.age_s
+        return FleetView(_trainer(beat), beat.alive, _ordered(lines))
+
+    def _count(self) -> None:
+        arrived = [
+            path
+            for path in (self.run / "inbox").glob(f"*{SUFFIX}")
+            if path.name not in self._counted
+        ]
+        for path in sorted(arrived, key=_arrival):
+            self._counted.add(path.name)
+            try:
+                episode = _decoder.decode(path.read_bytes())
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+                continue  # finetuning sets it aside, and says so
+            name = episode.header.robot
+            self._ingested.setdefault(name, RobotLine(name)).take(episode.footer)
+
+
+class _Ends(msgspec.Struct):
+    """An episode without its steps, which are skipped and not decoded."""
+
+    header: EpisodeHeader
+    footer: EpisodeFooter
+
+
+_decoder = msgspec.msgpack.Decoder(_Ends)
+
+
+def _arrival(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # set aside since
+        return 0
+
+
+def _trainer(beat: Beat[Fleet]) -> str:
+    if beat.alive:
+        return f"serving {beat.told.address}, process {beat.pid}"
+    if beat.over:
+        return "has ended"
+    return f"process {beat.pid} is gone or hangs"
+
+
+def _ordered(lines: dict[str, RobotLine]) -> list[RobotLine]:
+    return [lines[name] for name in sorted(lines)]
