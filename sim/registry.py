@@ -20,14 +20,20 @@ class UnknownFamily(ValueError):
 _FAMILIES = {
     "ant-dir": ("sim.ant_dir", "AntDirFamily"),
     "cheetah-vel": ("sim.cheetah_vel", "CheetahVelFamily"),
+    "drawer-door": ("sim.drawer_door.family", "DrawerDoorFamily"),
     "hopper-params": ("sim.hopper_params", "HopperParamsFamily"),
     "humanoid-dir": ("sim.humanoid_dir", "HumanoidDirFamily"),
+    "multi": ("sim.multi.family", "MultiFamily"),
+    "pick-place": ("sim.pick_place.family", "PickPlaceFamily"),
     "push": ("sim.push.family", "PushFamily"),
     "reach": ("sim.reach.family", "ReachFamily"),
     "walker-params": ("sim.walker_params", "WalkerParamsFamily"),
 }
 
 _SCRIPTED = {
+    "drawer-door": "sim.manipulation.scripted",
+    "multi": "sim.manipulation.scripted",
+    "pick-place": "sim.manipulation.scripted",
     "push": "sim.manipulation.scripted",
     "reach": "sim.reach.scripted",
 }

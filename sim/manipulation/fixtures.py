@@ -2,7 +2,8 @@
 
 Each is MJCF text and the arithmetic of the point that a hand goes to. No mujoco is imported. A
 fixture is a mocap body, so that one model serves every task: where it stands is part of the state.
-Its frame has the table's top at z = 0 and looks at the robot along −x. Lengths in metres.
+Its frame has the table's top at z = 0 and looks at the robot along −x. Lengths in metres. Masses
+are stated: robosuite's models count no geom that shows (group 1).
 """
 
 from __future__ import annotations
@@ -56,10 +57,11 @@ def _door_grip(angle: Array) -> Array:
 _BUTTON = """
 <body name="{name}" mocap="true">
   <geom group="1" type="box" size="0.035 0.035 0.014" pos="0 0 0.014" rgba="0.3 0.3 0.35 1"/>
-  <body name="{name}_cap" pos="0 0 0.03">
+  <body name="{name}_cap" pos="0 0 0.03" gravcomp="1">
+    <inertial pos="0 0 0.0125" mass="0.05" diaginertia="1e-5 1e-5 1e-5"/>
     <joint name="{name}" type="slide" axis="0 0 -1" range="0 0.02" limited="true"
            damping="5" frictionloss="2"/>
-    <geom group="1" type="cylinder" size="0.022 0.0125" pos="0 0 0.0125" mass="0.05"
+    <geom group="1" type="cylinder" size="0.022 0.0125" pos="0 0 0.0125"
           rgba="0.9 0.15 0.1 1"/>
   </body>
 </body>"""
@@ -71,13 +73,14 @@ _DRAWER = """
         rgba="0.6 0.5 0.4 1"/>
   <geom group="1" type="box" size="0.065 0.072 0.004" pos="0.065 0 0.066" rgba="0.6 0.5 0.4 1"/>
   <body name="{name}_tray">
+    <inertial pos="0.05 0 0.03" mass="0.4" diaginertia="1e-3 1e-3 1e-3"/>
     <joint name="{name}" type="slide" axis="-1 0 0" range="0 0.12" limited="true"
            damping="5" frictionloss="1"/>
-    <geom group="1" type="box" size="0.06 0.06 0.026" pos="0.062 0 0.031" mass="0.3"
+    <geom group="1" type="box" size="0.06 0.06 0.026" pos="0.062 0 0.031"
           rgba="0.8 0.7 0.5 1"/>
-    <geom group="1" type="box" size="0.03 0.045 0.004" pos="-0.03 0 0.01" mass="0.05"
+    <geom group="1" type="box" size="0.03 0.045 0.004" pos="-0.03 0 0.01"
           rgba="0.5 0.5 0.5 1"/>
-    <geom group="1" type="box" size="0.005 0.045 0.025" pos="-0.055 0 0.031" mass="0.05"
+    <geom group="1" type="box" size="0.005 0.045 0.025" pos="-0.055 0 0.031"
           rgba="0.5 0.5 0.5 1"/>
   </body>
 </body>"""
@@ -86,13 +89,14 @@ _DOOR = """
 <body name="{name}" mocap="true">
   <geom group="1" type="box" size="0.05 0.09 0.033" pos="0.062 0 0.033" rgba="0.45 0.5 0.6 1"/>
   <body name="{name}_panel" pos="0 0.08 0">
+    <inertial pos="-0.01 -0.08 0.036" mass="0.25" diaginertia="6e-4 6e-4 6e-4"/>
     <joint name="{name}" type="hinge" axis="0 0 -1" range="0 1.0" limited="true"
            damping="0.2" frictionloss="0.05"/>
-    <geom group="1" type="box" size="0.006 0.08 0.03" pos="-0.008 -0.08 0.036" mass="0.2"
+    <geom group="1" type="box" size="0.006 0.08 0.03" pos="-0.008 -0.08 0.036"
           rgba="0.6 0.7 0.85 1"/>
-    <geom group="1" type="box" size="0.03 0.018 0.004" pos="-0.044 -0.14 0.01" mass="0.03"
+    <geom group="1" type="box" size="0.03 0.018 0.004" pos="-0.044 -0.14 0.01"
           rgba="0.5 0.5 0.5 1"/>
-    <geom group="1" type="box" size="0.005 0.018 0.025" pos="-0.07 -0.14 0.031" mass="0.03"
+    <geom group="1" type="box" size="0.005 0.018 0.025" pos="-0.07 -0.14 0.031"
           rgba="0.5 0.5 0.5 1"/>
   </body>
 </body>"""

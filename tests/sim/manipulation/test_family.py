@@ -8,7 +8,7 @@ from sim.manipulation.arms import ARMS
 from sim.manipulation.family import ManipulationFamily
 from sim.registry import family
 
-NAMES = ("push",)
+NAMES = ("drawer-door", "multi", "pick-place", "push")
 
 
 @pytest.fixture(params=NAMES)

@@ -16,7 +16,7 @@ from sim.manipulation.scripted import (
 from sim.registry import family, scripted
 from sim.success import success_rate
 
-NAMES = ("push",)
+NAMES = ("drawer-door", "multi", "pick-place", "push")
 
 
 def made(name: str) -> ManipulationFamily:

@@ -1,0 +1,140 @@
+"""The `multi` task family: a button, a drawer, a block and a shelf; scene, tasks and reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.family import Array, Field
+from sim.manipulation.family import ManipulationFamily, on_table, turned
+from sim.manipulation.fixtures import BUTTON_TRAVEL, DRAWER_TRAVEL, SHELF_HALF, SHELF_HEIGHT
+from sim.manipulation.scene import Block, Fixture, Marker, Scene, Start
+from sim.manipulation.scripts import Script, Seen
+from sim.manipulation.skills import press, pull, put
+from sim.manipulation.start import start_joints
+
+JOBS = ("press", "open", "place")
+HALF = 0.02  # m, half the block's edge
+LANES = (-0.16, 0.0, 0.16)  # m, y of what stands side by side
+SPREAD = 0.02  # m, about a lane
+BUTTON_X, DRAWER_X, BLOCK_X, SHELF_X = (0.58, 0.64), (0.66, 0.70), (0.44, 0.50), (0.60, 0.66)
+BLOCK_SPREAD, BLOCK_TURN = 0.01, 0.2  # m and rad, by episode
+PRESSED, OPENED = 0.75 * BUTTON_TRAVEL, 0.08  # m that count as pressed and as open
+SCENE = Scene(
+    home="high",
+    blocks=(Block("block", (HALF, HALF, HALF), (0.15, 0.3, 0.85, 1.0)),),
+    fixtures=(
+        Fixture("button", "button"),
+        Fixture("drawer", "drawer"),
+        Fixture("shelf", "shelf"),
+    ),
+    markers=(Marker("goal", 0.012),),
+)
+
+
+@dataclass(frozen=True)
+class MultiFamily(ManipulationFamily):
+    """Press a button, open a drawer, or put a block on a shelf; only the reward says which.
+
+    A task is the job, 0 to 2, and where the button, the drawer, the block and the shelf stand,
+    `(x, y)` each, in metres in the arm's base frame: `(9,)`. Where they stand is seen.
+    """
+
+    @property
+    def name(self) -> str:
+        return "multi"
+
+    @property
+    def scene(self) -> Scene:
+        return SCENE
+
+    @property
+    def task_fields(self) -> tuple[Field, ...]:
+        side = max(LANES) + SPREAD
+        places = (BUTTON_X, DRAWER_X, BLOCK_X, SHELF_X)
+        names = ("button_place", "drawer_place", "block_place", "shelf_place")
+        return (
+            Field("job", "index", (0.0,), (2.0,)),
+            *(
+                Field(name, "m", (x[0], -side), (x[1], side))
+                for name, x in zip(names, places, strict=True)
+            ),
+        )
+
+    @property
+    def horizon(self) -> int:
+        return 80
+
+    def sample_tasks(self, seed: int, n: int) -> Array:
+        """Draw `n` tasks, `(n, 9)`: jobs in turn; drawer, button and shelf each in a lane of its
+        own, the block before the shelf or, where that is next to it, the button."""
+        rng = np.random.default_rng(seed)
+        tasks = np.empty((n, 9))
+        for index in range(n):
+            drawer, button, shelf = rng.permutation(LANES)
+            beside = abs(button - shelf) < 1.5 * LANES[2]  # else the way is too long for an arm
+            block = button if beside and rng.random() < 0.5 else shelf
+            lanes = (button, drawer, block, shelf)
+            tasks[index, 0] = index % len(JOBS)
+            for place, (x, y) in enumerate(
+                zip((BUTTON_X, DRAWER_X, BLOCK_X, SHELF_X), lanes, strict=True)
+            ):
+                tasks[index, 1 + 2 * place] = rng.uniform(*x)
+                tasks[index, 2 + 2 * place] = y + rng.uniform(-SPREAD, SPREAD)
+        return tasks
+
+    def start(self, seed: int, task: Array) -> Start:
+        """Everything where the task says; the block off by up to 0.01 m, and a little turned."""
+        rng = np.random.default_rng([seed, 1])
+        button, drawer, block, shelf = task[1:].reshape(4, 2)
+        x, y = block + rng.uniform(-BLOCK_SPREAD, BLOCK_SPREAD, 2)
+        pose = np.concatenate(
+            [on_table(self.arm, x, y, HALF), turned(rng.uniform(-BLOCK_TURN, BLOCK_TURN))]
+        )
+        places = np.stack(
+            [on_table(self.arm, place[0], place[1], 0.0) for place in (button, drawer, shelf)]
+        )
+        goal = places[round(float(task[0]))] + (0.04, 0.0, 0.12)
+        return Start(
+            joints=start_joints(SCENE.home_joints(self.arm), seed),
+            blocks=pose[None],
+            fixtures=places,
+            marks=goal[None],
+        )
+
+    def success(self, observation: Array, task: Array) -> Array:
+        """Button pressed by 15 mm, drawer open by 80 mm, or block at rest on the shelf."""
+        block, top = (
+            self.part(observation, "block_position"),
+            self.part(observation, "shelf_top"),
+        )
+        rise = block[..., 2] - self.arm.table_height - SHELF_HEIGHT
+        done = np.stack(
+            [
+                self.part(observation, "button_pressed")[..., 0] >= PRESSED,
+                self.part(observation, "drawer_opening")[..., 0] >= OPENED,
+                (np.abs(block - top)[..., :2].max(axis=-1) <= SHELF_HALF)
+                & (rise > 0.5 * HALF)
+                & (rise < 2 * HALF),
+            ]
+        )
+        job = np.asarray(task)[..., 0].round().astype(int)
+        return np.asarray(np.choose(job, done))
+
+    def script(self, seen: Seen, task: Array) -> Script:
+        """See `ManipulationFamily.script`."""
+        table = self.arm.table_height
+        job = JOBS[round(float(task[0]))]
+        if job == "press":
+            return press(seen, "button", table)
+        if job == "open":
+            return pull(seen, "drawer", "drawer", 0.9 * DRAWER_TRAVEL, table)
+        rest = np.array([0.0, 0.0, HALF + 0.005])
+        return put(seen, "block", lambda now: now.fields["shelf_top"] + rest, table)
+
+    def other_task(self, task: Array, rng: np.random.Generator) -> Array:
+        """Another job in the same scene."""
+        other = task.copy()
+        other[0] = (round(float(task[0])) + rng.integers(1, len(JOBS))) % len(JOBS)
+        return other

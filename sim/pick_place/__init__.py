@@ -1,0 +1,1 @@
+"""The `pick-place` family: which block belongs where, no observation shows."""
