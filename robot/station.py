@@ -80,7 +80,9 @@ class Station:
         self.boot_session = uuid.uuid4().hex
         self.states = States()
         self.rig: Rig | None = None
-        self.estop = EStop(lambda: latched(config.latch) or "")
+        self.estop = EStop(
+            lambda: latched(config.latch) or "", on_trip=lambda reason: latch(config.latch, reason)
+        )
         self.report = CycleReport()
         self._collections = Collections()
         self._record: BundleRecord | None = None

@@ -32,12 +32,14 @@ class EmergencyStop(Exception):
 class EStop:
     """Tripped once, for the life of this process; the latch on disk lasts longer.
 
-    `askers` are asked every 20 ms and say why to stop, or nothing.
+    `askers` are asked every 20 ms and say why to stop, or nothing. `on_trip` is told the reason
+    once, from the watching thread: also while the loop cannot hear, in a driver that blocks.
     """
 
-    def __init__(self, *askers: Asker) -> None:
+    def __init__(self, *askers: Asker, on_trip: Callable[[str], None] = lambda _: None) -> None:
         self.reason = ""
         self._askers = [*askers]
+        self._on_trip = on_trip
         self._loop: tuple[int, int] | None = None  # when it last began a cycle, and its patience
         self._interruptible = False
         self._signal_installed = False
@@ -114,15 +116,26 @@ class EStop:
     def _watch(self, priority: int | None) -> None:
         prioritise(priority, contextlib.ExitStack())  # the thread's end takes it back
         while not self._closing.wait(LOOK_S):
+            if not self.reason:
+                self._look()
             if self.reason:
-                continue
-            try:
-                reason = next(filter(None, (ask() for ask in self._askers)), "") or self._stall()
-            except Exception as error:  # who cannot be asked cannot be heard
-                log.exception("the emergency stop cannot be watched")
-                reason = f"the emergency stop cannot be watched: {error!r}"
-            if reason:
-                self.trip(reason)
+                self._tell()
+                return
+
+    def _look(self) -> None:
+        try:
+            reason = next(filter(None, (ask() for ask in self._askers)), "") or self._stall()
+        except Exception as error:  # who cannot be asked cannot be heard
+            log.exception("the emergency stop cannot be watched")
+            reason = f"the emergency stop cannot be watched: {error!r}"
+        if reason:
+            self.trip(reason)
+
+    def _tell(self) -> None:
+        try:
+            self._on_trip(self.reason)
+        except OSError:
+            log.exception("the emergency stop cannot be latched yet; the loop tries again")
 
     def _stall(self) -> str:
         loop = self._loop

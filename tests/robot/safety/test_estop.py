@@ -109,3 +109,18 @@ def test_a_loop_that_stands_still_trips_it_and_one_that_rests_does_not(estop):
     estop.beat(time.monotonic_ns(), 10**7)
     wait_for(lambda: estop.reason)
     assert "the loop has stood still for 0.0" in estop.reason
+
+
+def test_a_stop_is_told_of_while_the_loop_stands_still():
+    told = []
+    estop = EStop(on_trip=told.append)
+    estop.start()
+    try:
+        estop.beat(time.monotonic_ns(), 10_000_000)
+        deadline = time.monotonic() + 20
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        estop.close()
+    assert len(told) == 1
+    assert "has stood still" in told[0]
