@@ -312,7 +312,7 @@ def test_random_and_mutated_frames_neither_crash_a_server_nor_move_its_robot(joi
     assert (rested.state, rested.values.tolist()) == (State.RESTING, [0.0] * 4)
     client.home()
     assert client.command(0.5, 0.5).say is Say.APPLIED
-    assert joints.log.count("\n") < 40
+    assert joints.log.count("\n") < max(40, FUZZED // 1000)  # rationed, whatever is sent
 
 
 def test_a_huge_frame_is_cut_off_and_others_go_on(joints, raw):
