@@ -21,8 +21,15 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# EnvPool's pins are not ours: it gets an environment of its own (1 GB), or is left out.
+bench: $(READY)  ## everything timed side by side, on an idle machine; writes docs/benchmarks.md
+	test -d .venv-envpool || $(VENV)/bin/python -m venv .venv-envpool
+	.venv-envpool/bin/python -c "import envpool" 2>/dev/null \
+		|| .venv-envpool/bin/pip install -q envpool==1.2.5 || true
+	$(VENV)/bin/python -m benchmarks $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-envpool build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt scripts/setup.sh

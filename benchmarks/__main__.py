@@ -1,0 +1,85 @@
+"""`python -m benchmarks [--quick] [NAME ...]`: every benchmark, and docs/benchmarks.md of it.
+
+Each runs in a process of its own, one after the other. One that fails is reported with its reason,
+and the others still run. The page holds what was named, or everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from benchmarks.figures import Report, Table
+from benchmarks.machine import machine, versions
+from benchmarks.page import page
+from export.atomic import write_atomically
+
+ROOT = Path(__file__).parents[1]
+NAMES = (
+    "locomotion",
+    "manipulation",
+    "smac",
+    "cycle",
+    "bridge",
+    "journal",
+    "start",
+    "scaling",
+)
+
+
+def run(name: str, quick: bool) -> list[Table] | str:
+    """The tables of one benchmark, or why there are none."""
+    with TemporaryDirectory() as temporary:
+        found = Path(temporary) / "tables.json"
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(found)]
+        done = subprocess.run(command + ["--quick"] * quick, cwd=ROOT, stderr=subprocess.PIPE)
+        if done.returncode == 0:
+            return msgspec.json.decode(found.read_bytes(), type=list[Table])
+    said = done.stderr.decode(errors="replace").strip()
+    print(said, file=sys.stderr)
+    return said.splitlines()[-1] if said else f"ended with status {done.returncode}"
+
+
+def measure(names: list[str], quick: bool) -> Report:
+    """Every benchmark of `names`."""
+    report = Report(machine(), versions(), quick, [], {})
+    for name in names:
+        print(f"benchmarks.{name}", flush=True)
+        result = run(name, quick)
+        if isinstance(result, str):
+            report.failed[name] = result
+        else:
+            report.tables.extend(result)
+    return report
+
+
+def write(report: Report, folder: Path) -> None:
+    """benchmarks.md and the raw numbers, benchmarks.json, beside it."""
+    numbers = msgspec.json.format(msgspec.json.encode(report), indent=1)
+    write_atomically(folder / "benchmarks.json", numbers + b"\n")
+    write_atomically(folder / "benchmarks.md", page(report).encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all")
+    parser.add_argument("--quick", action="store_true", help="seconds, and numbers of no meaning")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the page's folder")
+    given = parser.parse_args()
+    unknown = sorted(set(given.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(NAMES)}")
+    report = measure(given.names or list(NAMES), given.quick)
+    write(report, given.out)
+    print(f"{given.out / 'benchmarks.md'}: {len(report.tables)} tables")
+    if report.failed:
+        raise SystemExit(f"these failed: {', '.join(report.failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The sides of the comparison of updates, each in a process of its own.
+
+Allocator and thread pools read their settings when a process starts, so whoever wants others needs
+another process: `python -m benchmarks.smac_sides SIDE THREADS DEVICE` answers one line on stdout
+for each on stdin: seconds to measure for, in, and updates a second, out. `ours` is `train.smac` as
+`fieldtune train` runs it; `plain` is `benchmarks.plain_smac`; `products` are the matrix products of
+one update alone, and `peak` says at how many GFLOP/s the best product of this machine runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.plain_smac import PlainSmac
+from benchmarks.products import peak_gflops, products_of, run_products
+from robot import settings
+from train.config import RunConfig
+from train.draws import draw_offline
+from train.launch import environment
+from train.networks import Normalisation
+from train.presets import overrides
+from train.replay import Batch, Replay, Trajectory
+from train.smac import Agent, Shape, Smac
+
+ROOT = Path(__file__).parents[1]
+SIDES = ("ours", "plain", "products", "peak")
+TASKS, EPISODES, STEPS = 100, 6, 200  # the reference's 1,200 transitions a task
+OBSERVATION, ACTION = 20, 6
+
+
+def reference() -> RunConfig:
+    """cheetah-vel with the authors' sizes."""
+    path = ROOT / "configs" / "cheetah-vel.yaml"
+    return settings.load(RunConfig, path, overrides=list(overrides("reference")))
+
+
+class Data:
+    """A replay of the reference's size with random numbers in it, and its draws."""
+
+    def __init__(self, tasks: int = TASKS, episodes: int = EPISODES, device: str = "cpu") -> None:
+        rng = np.random.default_rng(0)
+        self.config = reference()
+        self.replay = Replay(tasks, tasks * episodes * STEPS, OBSERVATION, ACTION)
+        for task in range(tasks):
+            for _ in range(episodes):
+                self.replay.add(
+                    task,
+                    Trajectory(
+                        rng.standard_normal((STEPS + 1, OBSERVATION)).astype(np.float32),
+                        rng.uniform(-1, 1, (STEPS, ACTION)).astype(np.float32),
+                        rng.standard_normal(STEPS).astype(np.float32),
+                        terminated=False,
+                    ),
+                )
+        self._rng = np.random.default_rng(0)
+        self._device = device
+
+    def draw(self) -> tuple[Batch, Batch]:
+        """Context and batch of one update."""
+        drawn = draw_offline(self.replay, self._rng, self.config.algorithm, self.config.offline)
+        if self._device == "cpu":
+            return drawn
+        context, batch = (Batch(*(c.to(self._device) for c in part)) for part in drawn)
+        return context, batch
+
+
+def normalisation() -> Normalisation:
+    zeros, ones = np.zeros, np.ones
+    return Normalisation(
+        zeros(OBSERVATION, np.float32),
+        ones(OBSERVATION, np.float32),
+        zeros(ACTION, np.float32),
+        ones(ACTION, np.float32),
+        reward_mean=-0.5,
+        reward_std=2.0,
+    )
+
+
+def make_ours(config: RunConfig, device: str = "cpu") -> Smac:
+    """The same first weights every time."""
+    torch.manual_seed(0)
+    agent = Agent(Shape(OBSERVATION, ACTION), config.algorithm, normalisation()).to(device)
+    return Smac(agent, config.algorithm, config.algorithm.learning_rate)
+
+
+def make_plain(first: Agent, device: str = "cpu") -> PlainSmac:
+    """With the weights of `first`."""
+    constants = first.normalisation
+    plain = PlainSmac(OBSERVATION, ACTION, constants.reward_mean / constants.reward_std)
+    for name, network in plain.networks().items():
+        weights = getattr(first, name).state_dict().values()
+        network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
+        network.to(device)
+    plain.make_optimisers()
+    return plain
+
+
+def turn_of(side: str, device: str) -> Callable[[float], float]:
+    """What the side does in one turn: seconds to measure for, to updates a second."""
+    data = Data(device=device)
+    if side == "peak":
+        return peak_gflops
+    ours = make_ours(data.config, device)
+    if side == "products":
+        products = products_of(lambda: ours.offline_update(*data.draw()))
+        return lambda seconds: run_products(products, seconds)
+    if side == "ours":
+        return lambda seconds: _updates(lambda: ours.offline_update(*data.draw()), seconds)
+    plain = make_plain(ours.agent, device)
+    return lambda seconds: _updates(lambda: plain.update(*data.draw()), seconds)
+
+
+class Side:
+    """One side's process, which waits for its turn. Closed by `close`."""
+
+    def __init__(self, side: str, threads: int, device: str = "cpu") -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.smac_sides", side, str(threads), device],
+            cwd=ROOT,
+            env=_environment(side, threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def turn(self, seconds: float) -> float:
+        """Updates a second over about `seconds`."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError("a side of the comparison ended: see its message above")
+        return float(answer)
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _environment(side: str, threads: int) -> dict[str, str]:
+    """What `fieldtune` sets; for `plain` what a plain process has, but for its threads."""
+    set_by_launcher = environment({})
+    inherited = {key: v for key, v in os.environ.items() if key not in set_by_launcher}
+    if side == "plain":
+        return inherited | {"OMP_NUM_THREADS": str(threads)}
+    return environment(inherited | {"FIELDTUNE_THREADS": str(threads)})
+
+
+def _updates(update: Callable[[], object], seconds: float) -> float:
+    count, started = 0, time.perf_counter()
+    while True:
+        update()
+        count += 1
+        elapsed = time.perf_counter() - started
+        if elapsed >= seconds:
+            return count / elapsed
+
+
+def _serve(side: str, threads: int, device: str) -> None:
+    torch.set_num_threads(threads)
+    turn = turn_of(side, device)
+    turn(0.0)
+    for line in sys.stdin:
+        print(turn(float(line)), flush=True)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], int(sys.argv[2]), sys.argv[3])
