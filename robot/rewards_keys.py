@@ -3,8 +3,8 @@
 Owns the terminal's settings while it is open. It must not know which transition a press belongs to.
 
 A key press must reach the robot at once, so the terminal neither waits for a line nor echoes.
-Ctrl-C still ends the run. Ctrl-Z and Ctrl-\\ are off: they would stop this process, and with it the
-loop, without bringing the robot to rest.
+Ctrl-C still ends the run. Ctrl-Z, Ctrl-\\ and Ctrl-S are off: they would stop this process, and with
+it the loop, without bringing the robot to rest.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class KeyRewards:
         if self._before is not None and self._descriptor is not None:
             before, self._before = self._before, None
             with contextlib.suppress(termios.error):  # a terminal that is gone needs nothing
-                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+                termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
         if self._wake is not None:
             os.write(self._wake[1], b"x")
             if self._thread is not None:
@@ -128,5 +128,6 @@ def _take_over(descriptor: int) -> None:
     settings[_LOCAL_FLAGS] &= ~(termios.ICANON | termios.ECHO)
     characters = settings[_CONTROL_CHARACTERS]
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    characters[termios.VSUSP] = characters[termios.VQUIT] = _DISABLED
-    termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
+    for stopping in (termios.VSUSP, termios.VQUIT, termios.VSTOP):
+        characters[stopping] = _DISABLED
+    termios.tcsetattr(descriptor, termios.TCSANOW, settings)

@@ -1,0 +1,208 @@
+"""Adapting and acting as a person does it: real processes, a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from export.manifest import FieldSpec
+from robot.cli import app
+from robot.exploration import Draws
+from robot.journal import Journal
+from robot.known_task import KnownTasks
+from sim import registry
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "robot.launch"]
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "x.yaml"
+    robot = {
+        "name": "c1",
+        "family": "cheetah-vel",
+        "driver": {"name": "sim", "time_scale": float("inf"), "task": [1.5]},
+        "state_dir": str(tmp_path / "state"),
+        "rewards": {"keys": {"s": 1.0, "f": -1.0}, "patience_s": 60.0},
+        "limits": {
+            "observation_age_s": 60.0,
+            "loosen": {"observation_age_s": "tests run on machines that are busy"},
+        },
+    }
+    path.write_text(yaml.safe_dump({"robot": robot}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make_cheetah(tmp_path, make_bundle):
+    """Write a bundle for the cheetah, with a horizon of 10 steps; its graphs are from `seed`."""
+    family = registry.family("cheetah-vel")
+
+    def fields(declared) -> tuple[FieldSpec, ...]:
+        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
+
+    def make(seed: int) -> Path:
+        path = tmp_path / f"given-{seed}.bundle"
+        make_bundle(
+            path,
+            seed,
+            family=family.name,
+            robot=family.robot,
+            observation_fields=fields(family.observation_fields),
+            action_fields=fields(family.action_fields),
+            period_s=family.period_s,
+            horizon=10,
+        )
+        return path
+
+    return make
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def tasks(*arguments: object):
+    return CliRunner().invoke(app, ["tasks", *map(str, arguments)])
+
+
+@pytest.mark.slow
+def test_a_robot_restarted_in_the_morning_still_knows_its_task(config, make_cheetah, tmp_path):
+    """One process learns it and ends; another, given nothing but its name, does it."""
+    given, other = make_cheetah(0), make_cheetah(1)
+    evening = run("adapt", "--config", config, "--bundle", given, "--save", "fast")
+    assert evening.returncode == 0, evening.stderr
+    assert "task 'fast' is kept: 20 rewarded transitions" in evening.stdout
+    given.unlink()
+
+    morning = run("act", "--config", config, "--task", "fast", "--episodes", 1)
+    assert morning.returncode == 0, morning.stderr
+    posterior = KnownTasks(tmp_path / "state" / "tasks").read("fast").posterior
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        episode = journal.episode(4)
+        assert [len(journal.rewards(number)) for number in (1, 2, 3, 4)] == [10, 10, 10, 0]
+    assert episode.steps[0].z == posterior.sample(Draws(0, 4).z).tolist()
+
+    refused = run("act", "--config", config, "--task", "fast", "--bundle", other)
+    assert refused.returncode == 1
+    assert "fieldtune-robot tasks recompute fast" in refused.stderr
+
+    assert tasks("recompute", "fast", "--config", config, "--bundle", other).exit_code == 0
+    (told,) = json.loads(tasks("list", "--config", config, "--json").stdout)
+    assert (told["task"], told["rewarded"], told["episodes"]) == ("fast", 20, [1, 2])
+    again = run("act", "--config", config, "--task", "fast", "--episodes", 1)
+    assert again.returncode == 0, again.stderr
+
+    assert tasks("remove", "fast", "--config", config).exit_code == 0
+    assert tasks("show", "fast", "--config", config).exit_code == 1
+
+
+class Terminal:
+    """A process on a terminal of its own: what it prints, its keyboard, and its settings."""
+
+    def __init__(self, *arguments: object) -> None:
+        pid, self.screen = pty.fork()
+        if pid == 0:
+            os.chdir(ROOT)
+            os.execv(sys.executable, [*COMMAND, *map(str, arguments)])
+        self.pid, self.text = pid, ""
+
+    def wait_for(self, text: str) -> None:
+        """Read on until `text` has come; what comes after it is for the next call."""
+        while text not in self.text:
+            self.text += os.read(self.screen, 65536).decode(errors="replace")
+        self.text = self.text.partition(text)[2]
+
+    def press(self, keys: str) -> None:
+        os.write(self.screen, keys.encode())
+
+    def settings(self) -> list:
+        return termios.tcgetattr(self.screen)
+
+    def end(self) -> int:
+        """Read to the end; return the exit status."""
+        while True:
+            try:
+                if not os.read(self.screen, 65536):
+                    break
+            except OSError:  # Linux's word for the end
+                break
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.mark.slow
+def test_a_persons_keys_are_the_rewards_and_the_terminal_comes_back(config, make_cheetah, tmp_path):
+    terminal = Terminal(
+        "adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"
+    )
+    before = terminal.settings()
+    terminal.wait_for("rewards by key: 'f' is -1, 's' is 1")
+    while terminal.settings() == before:
+        time.sleep(0.01)
+    for key in ("s", "xf", "s"):  # x means nothing
+        terminal.wait_for("horizon after 10 steps")
+        after = terminal.settings()
+        terminal.press(key)
+        terminal.wait_for("steps rewarded by keys")
+    assert not after[3] & (termios.ICANON | termios.ECHO)
+    assert after[3] & termios.ISIG
+    stopping = (termios.VSUSP, termios.VQUIT, termios.VSTOP)
+    assert {after[6][place] for place in stopping} == {b"\0"}
+    terminal.wait_for("disarmed")
+    while terminal.settings() != before:
+        time.sleep(0.01)
+    assert terminal.end() == 0
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        rewards = [journal.rewards(number) for number in (1, 2, 3)]
+    assert rewards == [{9: 1.0}, {9: -1.0}, {9: 1.0}]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ctrl-c", "twice", "terminate"])
+def test_the_terminal_comes_back_however_it_ends(config, make_cheetah, how):
+    terminal = Terminal(
+        *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
+        "robot.driver.time_scale=1.0",
+    )
+    before = terminal.settings()
+    terminal.wait_for("episode 1, z from")
+    while terminal.settings() == before:
+        time.sleep(0.01)
+    if how == "terminate":
+        os.kill(terminal.pid, signal.SIGTERM)
+    else:
+        terminal.press("\x03" if how == "ctrl-c" else "\x03\x03")
+    while terminal.settings() != before:
+        time.sleep(0.01)
+    terminal.end()
+
+
+def test_keys_without_a_terminal_are_refused_before_anything_moves(config, make_cheetah, tmp_path):
+    done = run("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys")
+    assert done.returncode == 1
+    assert "standard input is no terminal" in done.stderr
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        assert journal.entries() == []
+
+
+def test_keys_without_a_meaning_are_refused(config, make_cheetah):
+    done = run(
+        *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
+        "robot.rewards.keys={}",
+    )
+    assert done.returncode == 1
+    assert "say what each key is worth" in done.stderr

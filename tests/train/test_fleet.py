@@ -1,0 +1,129 @@
+"""The fleet as another process sees it: what the hub heard, and what the inbox holds."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from robot import content
+from robot.bridge import BridgeClient
+from robot.episode import EndReason
+from robot.journal import Journal
+from train.cli import app
+from train.fleet import FILE, Watcher, telling
+from train.hub import Hub
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("family: reach\n")
+    return folder
+
+
+@pytest.fixture
+def hub(run):
+    with Hub("tcp://127.0.0.1:*", run / "inbox") as hub:
+        yield hub
+
+
+@pytest.fixture
+def robot(tmp_path, hub, make_header, make_step, make_footer):
+    """Start a robot's bridge with as many finished episodes as there are footers."""
+    clients = []
+
+    def start(name, *footers, life="1"):
+        path = tmp_path / f"{name}{life}" / "journal.sqlite"
+        with Journal.open(path) as journal, journal.transaction():
+            for footer in footers:
+                header = make_header(journal.next_number(), robot=name, boot_session=life)
+                journal.begin(header)
+                for index in range(4):
+                    journal.add(header.number, content.pack(make_step(index)))
+                journal.finish(header.number, make_footer(4, **footer))
+        client = BridgeClient(hub.address, name, "reach", life, path, path.parent / "bundles")
+        client.report("running", "b" * 64)
+        clients.append(client.start())
+        return client
+
+    yield start
+    for client in clients:
+        client.close()
+
+
+def wait_for(watcher, done):
+    while not done(view := watcher.look()):
+        time.sleep(0.02)
+    return view
+
+
+MEASURED = {"clock_offset_ns": 2_000_000_000, "clock_uncertainty_ns": 150_000}
+FAULT = {"end_reason": EndReason.FAULT, "fault": "the cable is out"}
+
+
+def test_each_robot_is_shown_with_what_came_from_it(run, hub, robot):
+    robot("a", MEASURED, FAULT, {})
+    robot("b")
+    watcher = Watcher(run)
+    with telling(run, hub):
+        view = wait_for(
+            watcher,
+            lambda view: (
+                [line.episodes for line in view.robots] == [3, 0]
+                and all(line.pending == 0 and line.state for line in view.robots)
+            ),
+        )
+    a, b = view.robots
+    assert view.running
+    assert hub.address in view.trainer
+    assert (a.robot, a.state, a.bundle_id, a.steps) == ("a", "running", "b" * 64, 12)
+    assert a.clock_ns == (2_000_000_000, 150_000)
+    assert (a.fault, a.faulted_ago) == ("the cable is out", 1)
+    assert a.present
+    assert b.present
+    assert (b.clock_ns, b.fault) == (None, "")
+    assert not Watcher(run).look().running
+
+
+def test_a_robot_that_came_back_is_one_line_with_its_newest_life(run, hub, robot):
+    robot("a", life="1").close()
+    robot("a", life="2").report("hold", "c" * 64)
+    with telling(run, hub):
+        view = wait_for(Watcher(run), lambda view: [r.state for r in view.robots] == ["hold"])
+    assert [line.bundle_id for line in view.robots] == ["c" * 64]
+
+
+def test_without_a_trainer_what_came_is_still_known(run, robot):
+    robot("a", {}, {})
+    while len(list((run / "inbox").glob("*.episode"))) < 2:
+        time.sleep(0.02)
+    view = Watcher(run).look()
+    assert (view.running, view.trainer) == (False, "no trainer has served robots in this run")
+    assert [(line.robot, line.episodes, line.state) for line in view.robots] == [("a", 2, None)]
+
+
+def test_a_damaged_episode_or_file_hides_nothing_else(run, robot):
+    robot("a", {})
+    while not list((run / "inbox").glob("*.episode")):
+        time.sleep(0.02)
+    (run / "inbox" / f"{'0' * 64}.episode").write_bytes(b"\x80")
+    (run / FILE).write_bytes(b"{")
+    view = Watcher(run).look()
+    assert [line.episodes for line in view.robots] == [1]
+    assert "cannot be read" in view.trainer
+
+
+def test_the_command_shows_it_to_people_and_programs(run, hub, robot):
+    robot("a", MEASURED)
+    with telling(run, hub):
+        wait_for(Watcher(run), lambda view: [r.episodes for r in view.robots] == [1])
+        shown = CliRunner().invoke(app, ["fleet", "--run", str(run), "--once"])
+        told = CliRunner().invoke(app, ["fleet", "--run", str(run), "--json"])
+    assert "+2.000000 s ± 0.150 ms" in shown.stdout
+    assert json.loads(told.stdout)["robots"][0]["episodes"] == 1
+    nowhere = CliRunner().invoke(app, ["fleet", "--run", str(run / "none"), "--once"])
+    assert nowhere.exit_code == 2
