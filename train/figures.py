@@ -164,7 +164,7 @@ def task_colours(phase: PhaseResult) -> Floats:
 
 def embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
     """One phase's posterior means on their principal plane, a line between a task's centroids."""
-    offline, online, shares = _principal_plane(phase)
+    offline, online, shares = principal_plane(phase)
     for task, colour in enumerate(colours):
         for points, marker in ((offline[task], "o"), (online[task], "^")):
             axes.scatter(
@@ -253,7 +253,7 @@ def _returns_by_task(evaluation: Evaluation) -> dict[str, Floats]:
     return found
 
 
-def _principal_plane(phase: PhaseResult) -> tuple[Floats, Floats, Floats]:
+def principal_plane(phase: PhaseResult) -> tuple[Floats, Floats, Floats]:
     """Both kinds of posterior means on their common first two principal components.
 
     Returns:
@@ -274,5 +274,5 @@ def _principal_plane(phase: PhaseResult) -> tuple[Floats, Floats, Floats]:
 
 def _along_first_component(phase: PhaseResult) -> NDArray[np.int64]:
     """Tasks in the order of their offline centroids on the first component."""
-    offline, _, _ = _principal_plane(phase)
+    offline, _, _ = principal_plane(phase)
     return np.argsort(offline[..., 0].mean(axis=1))

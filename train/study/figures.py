@@ -8,10 +8,13 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from train.conclusions import number, shift
+from train.evaluation import PhaseResult
 from train.figures import (
     AFTER,
     BEFORE,
@@ -20,9 +23,11 @@ from train.figures import (
     OFFLINE,
     ORACLE,
     REFERENCE,
+    SURFACE,
     bare_figure,
     embedding_panel,
     legend_above,
+    principal_plane,
     task_colours,
 )
 from train.study.plan import Method
@@ -34,6 +39,7 @@ PHASE_2 = {
     "oracle": ("oracle: true rewards", ORACLE, "^"),
 }
 DPI = 160
+LINE = 0.05  # share of variance of a second component that there is nothing to see on
 
 
 def returns_by_steps(results: Results, random: float) -> Figure:
@@ -71,14 +77,21 @@ def returns_by_steps(results: Results, random: float) -> Figure:
 
 
 def posterior_shift(results: Results, seed: int = 0) -> Figure:
-    """Posterior means of offline contexts and of own exploration: before, frozen, trained."""
+    """Posterior means of offline contexts and of own exploration: before, frozen, trained.
+
+    On the principal plane; against each other where all tasks lie on a line.
+    """
     shown: tuple[Method, ...] = ("offline", "frozen", "trained")
     titles = ("before phase 2", "after, encoder frozen", "after, encoder trained")
     phases = [results[method][seed].final for method in shown]
     figure, panels = bare_figure(11.4, 4.6, len(shown))
     colours = task_colours(phases[0])
+    on_a_line = principal_plane(phases[0])[2][1] < LINE
     for axes, phase, title in zip(panels, phases, titles, strict=True):
-        embedding_panel(axes, phase, colours)
+        if on_a_line:
+            _line_panel(axes, phase, colours)
+        else:
+            embedding_panel(axes, phase, colours)
         axes.set_title(
             f"{title}: shift {number(shift(phase).relative)} × spread",
             color=INK,
@@ -86,12 +99,38 @@ def posterior_shift(results: Results, seed: int = 0) -> Figure:
             loc="left",
         )
 
+    if on_a_line:
+        same = Line2D([], [], color=MUTED, lw=1.3, ls=(0, (4, 3)), label="no shift")
+        dots = Line2D([], [], color=MUTED, marker="o", ls="", label="a task, and its repeats")
+        legend_above(figure, [dots, same])
+        return figure
+
     def mark(marker: str, label: str) -> Line2D:
         return Line2D([], [], color=MUTED, marker=marker, ls="", markersize=7, label=label)
 
     line = Line2D([], [], color=MUTED, lw=1.3, label="the same task")
     legend_above(figure, [mark("o", "offline context"), mark("^", "own exploration"), line])
     return figure
+
+
+def _line_panel(axes: Axes, phase: PhaseResult, colours: NDArray[np.float64]) -> None:
+    """Where tasks lie on a line in z-space: each task's two kinds of context against each other."""
+    along, across = (points[..., 0] for points in principal_plane(phase)[:2])
+    for task, colour in enumerate(colours):
+        axes.scatter(
+            np.full_like(across[task], along[task].mean()),
+            across[task],
+            s=15,
+            color=colour,
+            alpha=0.4,
+            linewidths=0,
+        )
+        axes.plot(along[task].mean(), across[task].mean(), "o", ms=8, color=colour, mec=SURFACE)
+    ends = [min(along.min(), across.min()), max(along.max(), across.max())]
+    axes.plot(ends, ends, color=MUTED, lw=1.3, ls=(0, (4, 3)), zorder=0)
+    axes.set_aspect("equal", adjustable="box")
+    axes.set_xlabel("posterior mean, offline context")
+    axes.set_ylabel("posterior mean, own exploration")
 
 
 def png(figure: Figure) -> bytes:
