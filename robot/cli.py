@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robot.adapt_cli import act, adapt
+from robot.check_cli import check
 from robot.command import (
     FAULT_EXIT,
     Bundle,
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 app.command()(adapt)
 app.command()(act)
+app.command()(check)
 app.command()(describe)
 app.command()(monitor)
 app.command()(stop)

@@ -199,6 +199,18 @@ def test_keys_without_a_terminal_are_refused_before_anything_moves(config, make_
         assert journal.entries() == []
 
 
+def test_check_prints_limits_and_the_observation_and_moves_nothing(config, make_cheetah, tmp_path):
+    given = make_cheetah(0)
+    dry = CliRunner().invoke(app, ["check", "--config", str(config), "--bundle", str(given)])
+    assert dry.exit_code == 0, dry.output
+    assert "limit action joint_torque[0] in [-1, 1]" in dry.output
+    assert "fits robot 'c1': cheetah-vel, 20 Hz, 10 steps an episode" in dry.output
+    wet = run("check", "--config", config, "--bundle", given, "--connect")
+    assert wet.returncode == 0, wet.stderr
+    assert "observation root_velocity: " in wet.stdout
+    assert not (tmp_path / "state" / "journal.sqlite").exists()
+
+
 def test_keys_without_a_meaning_are_refused(config, make_cheetah):
     done = run(
         *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),

@@ -1,0 +1,78 @@
+"""`fieldtune-robot check`: config, bundle and robot held against each other, before anything moves.
+
+Reads settings and prints. Imports what the command needs when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robot.command import Bundle, Config, Overrides, explained, load_settings
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+    from robot.station import Station
+
+
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    bundle: Bundle = None,
+    connect: Annotated[
+        bool,
+        typer.Option("--connect", help="Also connect, read once and dry-run the policy on it."),
+    ] = False,
+) -> None:
+    """Print the limits that would be in force, and what does not fit. Nothing moves.
+
+    With --connect the observation is printed too, field by field: push the robot by hand, and see
+    that the right number changes in the right direction.
+    """
+    with explained():
+        from robot.drivers.lookup import create_driver
+        from robot.recorder import Recorder
+        from robot.safety.build import describe
+        from robot.safety.latch import latched
+        from robot.station import Station, newest_bundle
+
+        settings = load_settings(config, overrides)
+        path = bundle or newest_bundle(settings)
+        station = Station(settings, create_driver(settings, config), Recorder(settings.journal))
+        found, limits = station.check(path)
+        manifest = found.manifest
+        typer.echo(
+            f"bundle {found.id[:12]} fits robot {settings.name!r}: {manifest.family}, "
+            f"{1 / manifest.period_s:g} Hz, {manifest.horizon} steps an episode"
+        )
+        if not connect:
+            for line in describe(limits, settings.limits.max_run_s):
+                typer.echo(line)
+        reason = latched(settings.latch)
+        if reason is not None:
+            typer.echo(f"the robot is in fault: {reason}")
+        if connect:
+            _require_undriven(settings)
+            try:
+                station.connect()
+                station.take(path)
+                _show_observation(station)
+            finally:
+                station.close()
+
+
+def _require_undriven(settings: RobotConfig) -> None:
+    from robot.drivers.driver import DriverFault
+    from robot.journal_file import writer
+
+    driving = writer(settings.journal)
+    if driving is not None:
+        raise DriverFault(f"process {driving} drives robot {settings.name!r}: stop it first")
+
+
+def _show_observation(station: Station) -> None:
+    values = iter(station.driver.read().values)
+    for field in station.driver.observation_fields:
+        numbers = " ".join(f"{next(values):.4g}" for _ in range(field.width))
+        typer.echo(f"observation {field.name}: {numbers} {field.unit}")
