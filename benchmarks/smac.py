@@ -51,7 +51,7 @@ def same_updates(updates: int = 5) -> str:
     for name, (mine, theirs) in pairs.items():
         if abs(mine - theirs) > TOLERANCE * max(1.0, abs(theirs)):
             raise AssertionError(
-                f"the {name} loss is {mine:g} here and {theirs:g} in plain PyTorch"
+                f"the {name} loss is {mine:.12g} here and {theirs:.12g} in plain PyTorch"
             )
     furthest = 0.0
     for name, network in plain.networks().items():

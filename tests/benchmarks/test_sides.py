@@ -71,11 +71,12 @@ def test_an_environment_without_envpool_is_a_reason_and_no_failure(monkeypatch, 
         EnvPool("Ant-v5", 1, 1, 1, 1.0)
 
 
+@pytest.mark.slow
 def test_plain_pytorch_makes_the_same_updates_and_others_are_noticed(monkeypatch):
-    assert "losses are equal" in smac.same_updates(2)
+    assert "losses are equal" in smac.same_updates(1)
     monkeypatch.setattr("benchmarks.plain_smac.KL_WEIGHT", 0.2)
-    with pytest.raises(AssertionError, match="away after 2 updates"):
-        smac.same_updates(2)
+    with pytest.raises(AssertionError, match=r"in plain PyTorch|away after"):
+        smac.same_updates(1)
 
 
 def test_an_updates_products_are_all_counted():
@@ -106,6 +107,7 @@ def test_every_journal_holds_the_same_rows(tmp_path):
         same_rows(short)
 
 
+@pytest.mark.slow
 def test_bridge_and_bare_socket_carry_the_same_episodes(tmp_path: Path):
     (tmp_path / "recorded").mkdir()
     addresses, blobs = recorded(tmp_path / "recorded", episodes.REACH, 2)
