@@ -65,7 +65,7 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
     Raises:
         DatasetError: there is a dataset already, or this family's cannot be made as configured.
     """
-    family = make_family(config.family)
+    family = make_family(config.family, **config.family_options)
     folder = Path(config.data.path)
     if folder.exists():
         left = unfinished_folder(folder)

@@ -152,6 +152,13 @@ class RunConfig(_Section):
     evaluation: Evaluation = Evaluation()
     robot: RobotConfig
 
+    @property
+    def family_options(self) -> dict[str, str]:
+        """What the family is made with: the simulated robot's `robot.driver.model`, if any."""
+        driver = self.robot.driver
+        model = driver.options.get("model") if driver.name == "sim" else None
+        return {} if model is None else {"robot": str(model)}
+
     @model_validator(mode="after")
     def _one_family(self) -> RunConfig:
         if self.robot.family != self.family:

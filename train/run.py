@@ -92,7 +92,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         DatasetError, ConfigError: nothing was created.
         RunError: the folder holds a run of another configuration.
     """
-    family = make_family(config.family)
+    family = make_family(config.family, **config.family_options)
     if family.dynamics_vary and config.self_supervised.labels > 1:
         raise RunError(
             f"self_supervised.labels is {config.self_supervised.labels}, but tasks of "

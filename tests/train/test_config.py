@@ -25,6 +25,13 @@ def test_each_config_that_is_shipped_loads_and_is_of_a_known_family(path):
     assert settings.load(RunConfig, path, overrides=["seed=3"]).seed == 3
 
 
+def test_the_simulated_robots_model_is_the_one_that_is_trained_for():
+    path = next(path for path in CONFIGS if path.stem == "push")
+    for overrides, robot in (([], "sawyer"), (["robot.driver.model=panda"], "panda")):
+        config = settings.load(RunConfig, path, overrides=overrides)
+        assert registry.family(config.family, **config.family_options).robot == robot
+
+
 def test_resolved_settings_read_back_the_same(make_config, tmp_path):
     config = make_config("robot.driver.time_scale=.inf", "algorithm.learning_rate=3e-4")
     settings.dump(config, tmp_path / "resolved.yaml")
