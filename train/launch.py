@@ -19,6 +19,9 @@ _STARTED = "_FIELDTUNE_STARTED"  # the process that was already started again; s
 
 def main() -> None:
     """Run `fieldtune`: settle the environment, then hand over to the CLI."""
+    if not sys.argv[1:] or "--help" in sys.argv:  # nothing will be computed
+        _hand_over()
+        return
     missing = missing_packages()
     if missing:
         print(
@@ -29,6 +32,10 @@ def main() -> None:
         )
         raise SystemExit(2)
     settle()
+    _hand_over()
+
+
+def _hand_over() -> None:
     from train.cli import app
 
     app()

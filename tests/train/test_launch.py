@@ -108,3 +108,14 @@ def test_a_robot_side_installation_says_how_to_get_the_rest(monkeypatch, capsys)
     told = capsys.readouterr().err
     assert "without no-such-torch." in told
     assert 'pip install "fieldtune[train]"' in told
+
+
+def test_help_is_there_without_starting_again():
+    result = subprocess.run(
+        [sys.executable, "-m", "train.launch", "study", "--help"],
+        env={**CLEAN, "PYTHONPATH": str(ROOT), "FIELDTUNE_THREADS": "not a number"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--preset" in result.stdout
