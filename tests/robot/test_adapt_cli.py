@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from export.manifest import FieldSpec
 from robot.cli import app
+from robot.episode import EndReason
 from robot.exploration import Draws
 from robot.journal import Journal
 from robot.known_task import KnownTasks
@@ -189,6 +190,21 @@ def test_the_terminal_comes_back_however_it_ends(config, make_cheetah, how):
     while terminal.settings() != before:
         time.sleep(0.01)
     terminal.end()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_goes_away_ends_the_episode_safely(config, make_cheetah, tmp_path):
+    """As when an ssh connection is lost: the robot is brought to rest, and that is recorded."""
+    terminal = Terminal(
+        *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
+        "robot.driver.time_scale=1.0",
+    )
+    terminal.wait_for("episode 1, z from")
+    os.close(terminal.screen)
+    os.waitpid(terminal.pid, 0)
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        *_, last = journal.entries()
+    assert last.footer.end_reason in (EndReason.STOPPED, EndReason.HORIZON)
 
 
 def test_keys_without_a_terminal_are_refused_before_anything_moves(config, make_cheetah, tmp_path):
