@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from train.explained import explained
 from train.fleet_cli import fleet
+from train.import_cli import import_
 from train.keys_cli import app as keys_app
+from train.study_cli import study
 
 if TYPE_CHECKING:
     from train.config import RunConfig
@@ -52,7 +53,6 @@ app = typer.Typer(
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
 )
-app.command()(fleet)
 app.add_typer(keys_app, name="keys")
 
 Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
@@ -66,7 +66,7 @@ Overrides = Annotated[
 @app.command()
 def collect(config: Config, overrides: Overrides = None) -> None:
     """Make a family's labelled multi-task dataset (Minari, in `data.path`)."""
-    with _explained():
+    with explained():
         from train.collect import collect as make
         from train.console import progress
 
@@ -79,56 +79,7 @@ def collect(config: Config, overrides: Overrides = None) -> None:
     )
 
 
-@app.command("import")
-def import_(
-    family: Annotated[str, typer.Option(help="The task family that the data are of.")],
-    out: Annotated[Path, typer.Option("--out", help="The dataset's folder, a new one.")],
-    hdf5: Annotated[
-        str | None, typer.Option(help="HDF5 files, one a task; {task} stands for its name.")
-    ] = None,
-    minari: Annotated[
-        str | None,
-        typer.Option(help="Minari datasets, folders or ids; {task} stands for a task's name."),
-    ] = None,
-    task_attribute: Annotated[
-        str | None,
-        typer.Option(help="One Minari dataset: the episodes' attribute that names their task."),
-    ] = None,
-    tasks: Annotated[
-        Path | None,
-        typer.Option(help="The tasks' names, parameters and split.  [the family's own, by number]"),
-    ] = None,
-    stride: Annotated[
-        int | None, typer.Option(min=1, help="Keep every n-th transition.  [HDF5: 7, Minari: 1]")
-    ] = None,
-    last: Annotated[
-        int | None, typer.Option(min=1, help="HDF5: of each file, take only the last n rows.")
-    ] = None,
-) -> None:
-    """Make a dataset of the field's own files (docs/datasets.md).
-
-    [bold]Examples[/bold]
-
-      fieldtune import --family cheetah-vel --tasks tasks.json --out data/macaw --hdf5 'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
-
-      fieldtune import --family cheetah-vel --out data/mine --minari 'datasets/cheetah-{task}'
-    """  # noqa: E501
-    with _explained():
-        from sim.registry import family as make_family
-        from train.console import progress
-        from train.importing import family_tasks, import_dataset, read_tasks, source_of
-
-        of = make_family(family)
-        source = source_of(of, hdf5, minari, task_attribute, stride, last)
-        named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
-        with progress("importing", "tasks") as advance:
-            result = import_dataset(out, of, named, source, advance)
-    typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
-    if result.reward_error is not None:
-        typer.echo(
-            f"rewards differ from the family's own by {result.reward_error:.3f} of their spread"
-            + ("" if result.reward_error < 0.5 else ": are these the right tasks?")
-        )
+app.command("import")(import_)
 
 
 @app.command()
@@ -141,7 +92,7 @@ def train(
     ] = None,
 ) -> None:
     """Phase 1: meta-train on the dataset. Run the same command again to resume."""
-    with _explained():
+    with explained():
         from train.console import progress
         from train.offline import train_offline
         from train.run import open_run
@@ -159,7 +110,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The bundle file to write.")],
 ) -> None:
     """Write the newest policy of a run as a bundle, checked against torch."""
-    with _explained():
+    with explained():
         from train.bundles import Exporter
         from train.phases import newest_agent
 
@@ -183,7 +134,7 @@ def finetune(
     ] = None,
 ) -> None:
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
-    with _explained():
+    with explained():
         from train.console import progress
         from train.finetune import Finetune, FinetuneProgress
         from train.fleet import telling
@@ -220,10 +171,13 @@ def stop_robots_on_signal(hub: Hub) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: hub.request_stop(emergency=True))
 
 
+app.command()(fleet)
+
+
 @app.command()
 def oracle(run: Folder) -> None:
     """Phase 2 with true rewards, in this process: what self-supervision is measured against."""
-    with _explained():
+    with explained():
         from train.console import progress
         from train.in_process import train_in_process
 
@@ -241,7 +195,7 @@ def oracle(run: Folder) -> None:
 @app.command()
 def evaluate(run: Folder) -> None:
     """Measure every phase that was trained on the held-out tasks; write the report."""
-    with _explained():
+    with explained():
         from train.console import print_returns, progress
         from train.evaluation import evaluate_run
         from train.report import write_report
@@ -254,50 +208,7 @@ def evaluate(run: Folder) -> None:
     typer.echo(f"report: {report}")
 
 
-@app.command()
-def study(
-    family: Annotated[str, typer.Argument(help="The task family, e.g. cheetah-vel.")],
-    overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, …")] = 3,
-    preset: Annotated[
-        str, typer.Option(help="lean: as the family's file says. reference: the authors' settings.")
-    ] = "lean",
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="Everything is written there.  [studies/FAMILY]")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The YAML file.  [configs/FAMILY.yaml]")
-    ] = None,
-    runner: Annotated[
-        str, typer.Option(help="local: processes of this machine. ray: a Ray cluster.")
-    ] = "local",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
-) -> None:
-    """Every method on one family, over seeds: one table, one figure. Run again to resume.
-
-    [bold]Examples[/bold]
-
-      fieldtune study cheetah-vel
-
-      fieldtune study cheetah-vel --seeds 1 --preset lean
-
-      fieldtune study ant-dir --runner ray        # joins the cluster of RAY_ADDRESS
-
-      fieldtune study ant-dir --out studies/long self_supervised.steps=200000
-    """
-    with _explained():
-        from train.study.command import run_command_line
-
-        run_command_line(
-            family,
-            overrides or [],
-            seeds=seeds,
-            preset=preset,
-            folder=folder or Path("studies") / family,
-            config=config or Path("configs") / f"{family}.yaml",
-            runner_name=runner,
-            slots=jobs,
-        )
+app.command()(study)
 
 
 @app.command()
@@ -310,7 +221,7 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """The whole loop on a simulated arm: data, training, robot, finetuning, report."""
-    with _explained():
+    with explained():
         from train.console import print_returns
         from train.demo import run_demo
 
@@ -334,47 +245,3 @@ def _open(folder: Path) -> Run:
     if not known.exists():
         raise RunError(f"{folder}: no run here; start one with `fieldtune train --run {folder}`")
     return open_run(_load(known, None), folder)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn the errors that a person can act on into one message and exit code 2."""
-    from export.bundle import BundleError
-    from export.parity import ParityError
-    from robot.drivers.driver import DriverFault
-    from robot.keys import KeysError
-    from robot.settings import ConfigError
-    from robot.wire import WireError
-    from sim.registry import UnknownFamily
-    from train.checkpoint import CheckpointError
-    from train.datasets import DatasetError
-    from train.evaluation import EvaluationError
-    from train.hub import HubError
-    from train.run import RunError
-    from train.study.run import StudyError
-    from train.study.runners import RunnerError
-
-    try:
-        yield
-    except (
-        BundleError,
-        CheckpointError,
-        ConfigError,
-        DatasetError,
-        DriverFault,
-        EvaluationError,
-        HubError,
-        KeysError,
-        OSError,
-        ParityError,
-        RunError,
-        RunnerError,
-        StudyError,
-        UnknownFamily,
-        WireError,
-    ) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; run the same command again to go on", err=True)
-        raise typer.Exit(130) from None

@@ -1,0 +1,61 @@
+"""`fieldtune import`: its options and examples; the work is train/importing.py's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from train.explained import explained
+
+
+def import_(
+    family: Annotated[str, typer.Option(help="The task family that the data are of.")],
+    out: Annotated[Path, typer.Option("--out", help="The dataset's folder, a new one.")],
+    hdf5: Annotated[
+        str | None, typer.Option(help="HDF5 files, one a task; {task} stands for its name.")
+    ] = None,
+    minari: Annotated[
+        str | None,
+        typer.Option(help="Minari datasets, folders or ids; {task} stands for a task's name."),
+    ] = None,
+    task_attribute: Annotated[
+        str | None,
+        typer.Option(help="One Minari dataset: the episodes' attribute that names their task."),
+    ] = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option(help="The tasks' names, parameters and split.  [the family's own, by number]"),
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Keep every n-th transition.  [HDF5: 7, Minari: 1]")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="HDF5: of each file, take only the last n rows.")
+    ] = None,
+) -> None:
+    """Make a dataset of the field's own files (docs/datasets.md).
+
+    [bold]Examples[/bold]
+
+      fieldtune import --family cheetah-vel --tasks tasks.json --out data/macaw --hdf5 'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
+
+      fieldtune import --family cheetah-vel --out data/mine --minari 'datasets/cheetah-{task}'
+    """  # noqa: E501
+    with explained():
+        from sim.registry import family as make_family
+        from train.console import progress
+        from train.importing import family_tasks, import_dataset, read_tasks, source_of
+
+        of = make_family(family)
+        source = source_of(of, hdf5, minari, task_attribute, stride, last)
+        named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
+        with progress("importing", "tasks") as advance:
+            result = import_dataset(out, of, named, source, advance)
+    typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
+    if result.reward_error is not None:
+        typer.echo(
+            f"rewards differ from the family's own by {result.reward_error:.3f} of their spread"
+            + ("" if result.reward_error < 0.5 else ": are these the right tasks?")
+        )

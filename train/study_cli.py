@@ -1,0 +1,60 @@
+"""`fieldtune study`: its options and examples; the work is train/study's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from train.explained import explained
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
+]
+
+
+def study(
+    family: Annotated[str, typer.Argument(help="The task family, e.g. cheetah-vel.")],
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, …")] = 3,
+    preset: Annotated[
+        str, typer.Option(help="lean: as the family's file says. reference: the authors' settings.")
+    ] = "lean",
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Everything is written there.  [studies/FAMILY]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The YAML file.  [configs/FAMILY.yaml]")
+    ] = None,
+    runner: Annotated[
+        str, typer.Option(help="local: processes of this machine. ray: a Ray cluster.")
+    ] = "local",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
+) -> None:
+    """Every method on one family, over seeds: one table, one figure. Run again to resume.
+
+    [bold]Examples[/bold]
+
+      fieldtune study cheetah-vel
+
+      fieldtune study cheetah-vel --seeds 1 --preset lean
+
+      fieldtune study ant-dir --runner ray        # joins the cluster of RAY_ADDRESS
+
+      fieldtune study ant-dir --out studies/long self_supervised.steps=200000
+    """
+    with explained():
+        from train.study.command import run_command_line
+
+        run_command_line(
+            family,
+            overrides or [],
+            seeds=seeds,
+            preset=preset,
+            folder=folder or Path("studies") / family,
+            config=config or Path("configs") / f"{family}.yaml",
+            runner_name=runner,
+            slots=jobs,
+        )
