@@ -185,7 +185,9 @@ class _Report:
         if done < total and time.monotonic() - self._last < REPORT_EVERY_S:
             return
         self._last = time.monotonic()
-        self._path.write_text(f"{done} {total}")
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(f"{done} {total}")
+        fresh.replace(self._path)
 
 
 def end_with_parent() -> None:
