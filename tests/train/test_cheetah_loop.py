@@ -54,7 +54,7 @@ def test_the_dataset_has_the_references_tasks_and_says_how_it_was_made(loop):
     )
     np.testing.assert_allclose(episode.rewards, rewards, atol=1e-12)
     how = read_metadata(loop / "data")["how"]
-    assert how["agent"] == {"rounds": 2, "updates_per_round": 5}
+    assert (how["agent"]["rounds"], how["agent"]["updates_per_round"]) == (2, 5)
     assert len(how["return_by_round"]) == 2
 
 
