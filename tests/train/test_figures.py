@@ -75,7 +75,7 @@ def test_a_panel_keeps_distances_that_lie_in_its_plane(make_evaluation):
         updates=1,
         steps=0,
     )
-    shown_offline, shown_online, shares = figures._principal_plane(phase)
+    shown_offline, shown_online, shares = figures.principal_plane(phase)
     assert np.linalg.norm(shown_online - shown_offline, axis=-1) == pytest.approx(
         np.linalg.norm(online - offline, axis=-1)
     )

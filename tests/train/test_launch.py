@@ -102,6 +102,7 @@ def test_a_robot_side_installation_says_how_to_get_the_rest(monkeypatch, capsys)
         'nor-this; extra == "dev"',
     ]
     monkeypatch.setattr(launch.metadata, "requires", lambda _: requirements)
+    monkeypatch.setattr(sys, "argv", ["fieldtune", "demo"])
     with pytest.raises(SystemExit) as stopped:
         launch.main()
     assert stopped.value.code == 2
