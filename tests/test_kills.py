@@ -185,7 +185,7 @@ def test_a_recorder_killed_while_it_writes_has_every_step_that_it_called_durable
         while durable < wanted:
             number, durable = map(int, process.stdout.readline().split())
         process.send_signal(signal.SIGKILL)
-        # Not `communicate`: it passes over what is buffered here and begins in the middle of a line.
+        # Not `communicate`: it passes over what is buffered here and begins within a line.
         for line in process.stdout.read().splitlines(keepends=True):
             if line.endswith("\n"):
                 durable = int(line.split()[1])
