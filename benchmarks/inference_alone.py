@@ -6,6 +6,7 @@ Knows the graph and the pace; not limits, drivers or journals.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 
 import numpy as np
 import onnxruntime
@@ -26,7 +27,7 @@ def observations(width: int) -> Array:
     return 0.1 * np.random.default_rng(0).standard_normal((KNOWN, width))
 
 
-class Alone:
+class Alone(ABC):
     """The policy's graph and nothing else, at the same pace.
 
     `infer` takes float32 `(1, width)` observation and z, and gives the mean.
@@ -36,8 +37,9 @@ class Alone:
         self._inputs = observations(width).astype(np.float32)[:, None]
         self._z = z.astype(np.float32)[None]
 
+    @abstractmethod
     def infer(self, observation: NDArray[np.float32], z: NDArray[np.float32]) -> Array:
-        raise NotImplementedError
+        """The mean for one observation and one z."""
 
     def run(self, cycles: int) -> list[int]:
         """Nanoseconds of every inference."""

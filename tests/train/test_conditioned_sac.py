@@ -100,6 +100,13 @@ def test_the_data_follow_from_the_seed():
     assert not same(first.train, other.train)
 
 
+@pytest.mark.parametrize("changed", [{"hidden": (16,)}, {"learning_rate": 0.1}])
+def test_the_agents_size_and_pace_change_what_it_does(changed):
+    plain = collect_replay(NudgeFamily(), 0, 3, SMALL)
+    other = collect_replay(NudgeFamily(), 0, 3, SMALL.model_copy(update=changed))
+    assert not same(plain.train, other.train)
+
+
 def test_held_out_tasks_leave_no_trace_in_the_training_tasks_data():
     with_these = collect_replay(NudgeFamily(), 0, 3, SMALL)
     with_others = collect_replay(NudgeFamily(test=(0.1, 0.2, 0.3)), 0, 3, SMALL)

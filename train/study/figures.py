@@ -33,7 +33,7 @@ from train.figures import (
 from train.study.plan import Method
 from train.study.summary import Results, curve, iqm, offline, online
 
-PHASE_2 = {
+DRAWN = {
     "trained": ("self-labelled, encoder trained", AFTER, "s"),
     "frozen": ("self-labelled, encoder frozen (the paper's)", BEFORE, "o"),
     "oracle": ("oracle: true rewards", ORACLE, "^"),
@@ -50,7 +50,7 @@ def returns_by_steps(results: Results, random: float) -> Figure:
     """
     figure, (axes,) = bare_figure(8.4, 4.6)
     furthest = 0.0
-    for method, (label, colour, marker) in PHASE_2.items():
+    for method, (label, colour, marker) in DRAWN.items():
         found = curve(results, method)  # type: ignore[arg-type]
         x, furthest = np.array(found.steps) / 1000, max(furthest, found.steps[-1] / 1000)
         low, high = ([getattr(e, side) for e in found.iqm] for side in ("low", "high"))

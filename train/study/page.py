@@ -97,7 +97,7 @@ def _page(
         "",
         "## By reward-free steps",
         "",
-        "| steps | " + " | ".join(figures.PHASE_2[m][0] for m in PHASE_2) + " |",
+        "| steps | " + " | ".join(figures.DRAWN[m][0] for m in PHASE_2) + " |",
         "|---|" + "---|" * len(PHASE_2),
         *_steps(curves),
         "",
