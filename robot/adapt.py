@@ -24,7 +24,6 @@ from robot.known_task import KnownTask, remember
 from robot.policy import Policy
 from robot.posterior import Posterior
 from robot.rewards import NoRewards, RewardStream
-from robot.safety.estop import EStop
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,8 @@ class _Context:
 class Adaptation:
     """K context episodes with z ~ prior, then episodes with the mean action and z ~ q(z | context).
 
+    `robot` is what is stopped and asked how it went.
+
     Args:
         rewards: closed; opened and closed here.
         bundle: what to adapt.
@@ -82,26 +83,8 @@ class Adaptation:
         self._context_episodes = context_episodes
         self._episodes = episodes
         self._save = save
-        self._robot = Attended(config, driver, "adapting")
+        self.robot = Attended(config, driver, "adapting")
         self._seen: list[tuple[Array, Array, Array]] = []
-
-    @property
-    def estop(self) -> EStop:
-        return self._robot.estop
-
-    @property
-    def fault(self) -> str:
-        """Why the robot is in fault; empty when it is not."""
-        return self._robot.fault
-
-    @property
-    def cycles(self) -> dict[str, object]:
-        """How the loop has kept time: `CycleReport.summary`."""
-        return self._robot.cycles
-
-    def request_stop(self, reason: str) -> None:
-        """End the running episode safely, then the adaptation. Safe in a signal handler."""
-        self._robot.request_stop(reason)
 
     def run(self) -> Iterator[AdaptedEpisode]:
         """Yield each episode when it has ended; fewer than asked for after a stop or a fault.
@@ -112,12 +95,12 @@ class Adaptation:
         """
         with ExitStack() as closing:
             closing.callback(self._rewards.close)
-            policy = closing.enter_context(self._robot.ready(self._bundle))
+            policy = closing.enter_context(self.robot.ready(self._bundle))
             self._rewards.open()
             prior = Posterior.prior(policy.manifest.latent_size)
             self.posterior = prior
             context = _Context(prior)
-            trial = self._robot.recorder.next_number()
+            trial = self.robot.recorder.next_number()
             for index in range(self._context_episodes + self._episodes):
                 acting = index >= self._context_episodes
                 attempt = self._one_episode(trial, self.posterior if acting else prior, acting)
@@ -139,13 +122,13 @@ class Adaptation:
                     break
                 if index + 1 == self._context_episodes:
                     self._settle(context, policy)
-            if self._rewards.error and not self.fault:
+            if self._rewards.error and not self.robot.fault:
                 raise NoRewards(f"{self._rewards.error}: see to it and adapt again")
 
     def _one_episode(self, trial: int, z: Posterior, acting: bool) -> Attempt | None:
         self._seen.clear()
-        self._rewards.begin(self._robot.recorder.next_number())
-        return self._robot.episode(
+        self._rewards.begin(self.robot.recorder.next_number())
+        return self.robot.episode(
             z,
             trial=trial,
             hold=ZHold.EPISODE if acting else self.config.exploration.z_hold,
@@ -160,8 +143,8 @@ class Adaptation:
 
     def _gather(self, attempt: Attempt) -> dict[int, float]:
         """The episode's rewards, in the journal too."""
-        rewards = self._rewards.collect(lambda: not self._robot.may_go_on())
-        self._robot.recorder.reward(attempt.number, rewards, self._rewards.source)
+        rewards = self._rewards.collect(lambda: not self.robot.may_go_on())
+        self.robot.recorder.reward(attempt.number, rewards, self._rewards.source)
         log.info(
             "episode %d: %d of %d steps rewarded by %s, %.2f in all",
             attempt.number,

@@ -86,7 +86,7 @@ def adapt(
             episodes=episodes,
             save=keep,
         )
-        stop_on_signals(adaptation.request_stop, adaptation.estop)
+        stop_on_signals(adaptation.robot.request_stop, adaptation.robot.estop)
         done: list[AdaptedEpisode] = []
         try:
             for episode in adaptation.run():
@@ -98,9 +98,9 @@ def adapt(
                 "context": [one.total_reward for one in done if not one.acting],
                 "adapted": [one.total_reward for one in done if one.acting],
             }
-            told = {"returns": returns, "fault": adaptation.fault}
-            write_line(summary, told | {"cycles": adaptation.cycles})
-    if adaptation.fault:
+            told = {"returns": returns, "fault": adaptation.robot.fault}
+            write_line(summary, told | {"cycles": adaptation.robot.cycles})
+    if adaptation.robot.fault:
         raise typer.Exit(FAULT_EXIT)
 
 
@@ -134,15 +134,15 @@ def act(
             bundle=bundle or tasks.bundle(known),
             episodes=episodes,
         )
-        stop_on_signals(acting.request_stop, acting.estop)
+        stop_on_signals(acting.robot.request_stop, acting.robot.estop)
         done = 0
         for episode in acting.run():
             done += 1
             typer.echo(f"episode {episode.number}: {episode.steps} steps, {episode.reason}")
         if summary is not None:
-            told = {"episodes": done, "fault": acting.fault, "cycles": acting.cycles}
+            told = {"episodes": done, "fault": acting.robot.fault, "cycles": acting.robot.cycles}
             write_line(summary, told)
-    if acting.fault:
+    if acting.robot.fault:
         raise typer.Exit(FAULT_EXIT)
 
 

@@ -86,13 +86,14 @@ def test_a_fault_ends_it_and_latches(adaptation, config, mass):
     run = adaptation()
     results = list(run.run())
     assert [result.reason for result in results] == [EndReason.HORIZON, EndReason.FAULT]
-    assert run.fault == "the cable is out"
+    assert run.robot.fault == "the cable is out"
     assert config.latch.exists()
 
 
 def test_a_stop_ends_it(adaptation, mass):
     run = adaptation()
-    mass.trouble = lambda robot: run.request_stop("SIGINT") if len(robot.commands) == 2 else None
+    stop = run.robot.request_stop
+    mass.trouble = lambda robot: stop("SIGINT") if len(robot.commands) == 2 else None
     (result,) = run.run()
     assert (result.reason, result.steps) == (EndReason.STOPPED, 3)
 
@@ -163,13 +164,14 @@ def test_a_task_is_kept_before_it_is_acted_on(config, mass, point_bundle):
     mass.trouble = fail
     run = Adaptation(config, mass, DriverRewards(mass), bundle=point_bundle(), save=saved.append)
     list(run.run())
-    assert run.fault == "the cable is out"
+    assert run.robot.fault == "the cable is out"
     assert [task.transitions for task in saved] == [10]
 
 
 def test_a_broken_context_is_not_kept(config, mass, point_bundle):
     saved = []
     run = Adaptation(config, mass, DriverRewards(mass), bundle=point_bundle(), save=saved.append)
-    mass.trouble = lambda robot: run.request_stop("SIGINT") if len(robot.commands) == 7 else None
+    stop = run.robot.request_stop
+    mass.trouble = lambda robot: stop("SIGINT") if len(robot.commands) == 7 else None
     list(run.run())
     assert saved == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import yaml
 
 from export.manifest import FieldSpec
 from robot.episode import EndReason, Mode
-from robot.journal import EntryState, Journal
+from robot.journal import EntryState, Journal, JournalError
 from sim import registry
 
 ROOT = Path(__file__).parents[2]
@@ -77,10 +78,10 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def wait_for_steps(process: subprocess.Popen[str], journal: Path, count: int) -> None:
     while process.poll() is None:
-        if journal.exists():
-            with Journal.read(journal) as open_journal:
-                if any(entry.steps >= count for entry in open_journal.entries()):
-                    return
+        # Not there yet, or just being made.
+        with contextlib.suppress(JournalError), Journal.read(journal) as open_journal:
+            if any(entry.steps >= count for entry in open_journal.entries()):
+                return
         time.sleep(0.02)
 
 

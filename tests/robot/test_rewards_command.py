@@ -110,7 +110,7 @@ def test_a_program_that_ends_stops_the_adaptation(config, mass, point_bundle):
     with pytest.raises(NoRewards, match="ended with status 5"):
         list(run.run())
     assert mass.held
-    assert run.fault == ""
+    assert run.robot.fault == ""
 
 
 def test_a_program_that_is_not_there_moves_nothing(config, mass, point_bundle):
