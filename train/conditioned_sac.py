@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sim.family import Array, TaskFamily, bounds, width
 from sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
-from train.config import AgentReplay
+from train.config import AgentReplay, Slice
 from train.experience import Experience, Transitions
 from train.networks import Normalisation
 from train.sac import TaskToldSac, ToldTransitions
@@ -71,9 +71,9 @@ def collect_replay(
     """Train an agent that is told the task; keep episodes of every task from the whole of its run.
 
     A round is `BATCH` episodes of training tasks, then updates on all episodes so far. Of a task's
-    own episodes, `episodes_per_task` are kept, evenly spread from the first round to the last.
-    Held-out tasks are acted for at times spread in the same way; the agent never learns from them,
-    so that the training tasks' data would be the same, bit for bit, without them.
+    own episodes, `episodes_per_task` are kept: `settings.slice` says from when. Held-out tasks are
+    acted for at times chosen in the same way; the agent never learns from them, so that the
+    training tasks' data would be the same, bit for bit, without them.
 
     Args:
         family: what is told is its task.
@@ -92,7 +92,7 @@ def collect_replay(
     rng = seed_everything(seed)
     agent = _Agent(family, split.train, total, settings)
     order = _in_turns(rng, len(split.train), total).reshape(settings.rounds, BATCH)
-    held_out_rounds = spread(episodes_per_task, settings.rounds)
+    held_out_rounds = moments(episodes_per_task, settings.rounds, settings.slice)
     held_out: list[LabelledEpisode] = []
     returns: list[float] = []
 
@@ -126,14 +126,21 @@ def collect_replay(
         if kept is not None:
             kept.save(index, done, agent.learner, rng, agent.units())
     return AgentData(
-        _slice(agent.seen.episodes(), episodes_per_task),
-        _slice(held_out, episodes_per_task),
+        _slice(agent.seen.episodes(), episodes_per_task, settings.slice),
+        _slice(held_out, episodes_per_task, settings.slice),
         returns,
     )
 
 
-def spread(kept: int, total: int) -> NDArray[np.int64]:
-    """Which of `total` moments to keep, `(kept,)`: the middle of each of `kept` equal stretches."""
+def moments(kept: int, total: int, part: Slice) -> NDArray[np.int64]:
+    """Which of `total` moments to keep, `(kept,)`.
+
+    `whole`: the middle of each of `kept` equal stretches. `end`: the last ones; where there are
+    fewer than `kept`, each equally often, give or take one.
+    """
+    if part == "end":
+        total, first = min(kept, total), max(0, total - kept)
+        return first + (np.arange(kept) * total // kept)
     return ((np.arange(kept) + 0.5) * total / kept).astype(np.int64)
 
 
@@ -279,7 +286,7 @@ def _in_turns(rng: np.random.Generator, tasks: int, total: int) -> NDArray[np.in
     return np.concatenate(cycles)[:total]
 
 
-def _slice(acted: Sequence[LabelledEpisode], kept: int) -> list[LabelledEpisode]:
+def _slice(acted: Sequence[LabelledEpisode], kept: int, part: Slice) -> list[LabelledEpisode]:
     """`kept` episodes of each task, task by task, in the order in which they were acted."""
     by_task: dict[int, list[LabelledEpisode]] = {}
     for episode in acted:
@@ -287,5 +294,5 @@ def _slice(acted: Sequence[LabelledEpisode], kept: int) -> list[LabelledEpisode]
     return [
         episodes[moment]
         for _, episodes in sorted(by_task.items())
-        for moment in spread(kept, len(episodes))
+        for moment in moments(kept, len(episodes), part)
     ]

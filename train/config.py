@@ -116,16 +116,22 @@ class Evaluation(_Section):
     repeats: int = Field(4, ge=1)
 
 
+Slice = Literal["whole", "end"]
+
+
 class AgentReplay(_Section):
     """The agent, told the task, whose replay the data is a slice of; a round is 64 episodes.
 
-    Of each task's episodes, `relabelled` were acted for other tasks and carry this one's rewards.
+    `slice` of each task's episodes: `whole`, evenly from the first to the last; `end`, the last
+    ones, as the reference does for ant-dir. Of those kept, `relabelled` were acted for other tasks
+    and carry this one's rewards.
     """
 
     rounds: int = Field(default=14, ge=1)
     updates_per_round: int = Field(default=1_500, ge=1)
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = Field(default=1e-3, gt=0)
+    slice: Slice = "whole"
     relabelled: int = Field(default=0, ge=0)
 
 

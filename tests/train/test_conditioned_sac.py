@@ -9,7 +9,7 @@ import torch
 from sim.family import Field, TaskSplit
 from sim.registry import family as make_family
 from sim.rollout import BATCH, mean_return
-from train.conditioned_sac import TooFewRounds, collect_replay, spread, unwound
+from train.conditioned_sac import TooFewRounds, collect_replay, moments, unwound
 from train.config import AgentReplay
 from train.sac import sample_with_log_prob
 
@@ -129,10 +129,29 @@ def test_held_out_episodes_of_one_task_differ():
 
 
 @pytest.mark.parametrize(
-    ("kept", "total", "expected"), [(3, 9, [1, 4, 7]), (1, 9, [4]), (4, 4, [0, 1, 2, 3])]
+    ("kept", "total", "part", "expected"),
+    [
+        (3, 9, "whole", [1, 4, 7]),
+        (1, 9, "whole", [4]),
+        (4, 4, "whole", [0, 1, 2, 3]),
+        (3, 9, "end", [6, 7, 8]),
+        (4, 4, "end", [0, 1, 2, 3]),
+        (4, 2, "end", [0, 0, 1, 1]),
+    ],
 )
-def test_what_is_kept_is_spread_from_early_to_late(kept, total, expected):
-    assert spread(kept, total).tolist() == expected
+def test_what_is_kept_comes_from_the_whole_run_or_its_end(kept, total, part, expected):
+    assert moments(kept, total, part).tolist() == expected
+
+
+def test_the_end_of_a_run_is_a_slice_of_the_same_run():
+    def data(part):
+        settings = AgentReplay(rounds=3, updates_per_round=1, slice=part)
+        return collect_replay(NudgeFamily(), 0, 2, settings)
+
+    whole, end = data("whole"), data("end")
+    assert whole.return_by_round == end.return_by_round
+    early, late = ({episode.actions.tobytes() for episode in found.train} for found in (whole, end))
+    assert early != late
 
 
 def test_too_few_rounds_are_refused_with_the_number_that_would_do():
