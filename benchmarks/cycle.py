@@ -154,22 +154,25 @@ class Cycle:
         self._recorder.close()
 
 
-def make_bundle(path: Path) -> tuple[Bundle, PolicyGraph]:
-    """cheetah-vel's bundle at the reference's sizes, untrained, and the policy it was made of."""
+def make_bundle(path: Path, **changes: object) -> tuple[Bundle, PolicyGraph]:
+    """cheetah-vel's bundle at the reference's sizes, untrained, and the policy it was made of.
+
+    `changes` to its description are for another robot with as many numbers in and out.
+    """
     one, agent = family("cheetah-vel"), make_ours(reference()).agent
     constants, rng = agent.normalisation, np.random.default_rng(0)
     policy = PolicyGraph(agent.policy, constants).eval()
     latent = agent.latent_size
-    description = Description(
-        family=one.name,
-        robot=one.robot,
-        observation_fields=field_specs(one.observation_fields),
-        action_fields=field_specs(one.action_fields),
-        period_s=one.period_s,
-        horizon=one.horizon,
-        latent_size=latent,
-        task_embeddings=((0.0,) * latent,),
-        provenance=Provenance(
+    described: dict[str, object] = {
+        "family": one.name,
+        "robot": one.robot,
+        "observation_fields": field_specs(one.observation_fields),
+        "action_fields": field_specs(one.action_fields),
+        "period_s": one.period_s,
+        "horizon": one.horizon,
+        "latent_size": latent,
+        "task_embeddings": ((0.0,) * latent,),
+        "provenance": Provenance(
             fieldtune_version="benchmark",
             dataset="none",
             config_sha256="0" * 64,
@@ -177,7 +180,8 @@ def make_bundle(path: Path) -> tuple[Bundle, PolicyGraph]:
             phase="offline",
             updates=0,
         ),
-    )
+    }
+    description = Description.model_validate(described | changes)
     widths = {"observation": agent.shape.observation, "action": agent.shape.action}
     samples = {
         name: rng.standard_normal((64, width)).astype(np.float32)
