@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--phase-2", choices=("trained", "frozen", "oracle"))
     parser.add_argument("overrides", nargs="*")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()  # settings on either side of an option
     torch.set_num_threads(1)
     chosen = list(given.overrides)
     if given.phase_2 == "frozen":

@@ -23,6 +23,7 @@ class Networks(_Section):
     policy: tuple[int, ...] = (128, 128, 128)
     critic: tuple[int, ...] = (128, 128, 128)
     decoder: tuple[int, ...] = (64, 64)
+    dynamics: tuple[int, ...] = (128, 128)
     critic_layer_norm: bool = True
 
 
@@ -71,6 +72,9 @@ class Algorithm(_Section):
     learning_rate: float = Field(1e-3, gt=0)
     reward_scale: float = Field(1.0, gt=0)
     kl_weight: float = Field(0.1, ge=0)
+    dynamics_weight: float = Field(
+        1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
+    )
 
 
 class Offline(_Section):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+UNCHANGED = 1e-12  # variance below which a component is a constant
+
 
 def critic_target(reward: Tensor, done: Tensor, next_value: Tensor, discount: float) -> Tensor:
     """r + γ·(1−d)·min Q_target(s', a', z), eq. 5; `reward` is already scaled."""
@@ -47,3 +49,17 @@ def q_loss(q: Tensor, scale_by_q: bool) -> Tensor:
 def reconstruction_loss(predicted: Tensor, reward: Tensor) -> Tensor:
     """(r(s,a,z) − r)², eq. 7, on the reward the critic's scale never touches."""
     return F.mse_loss(predicted, reward)
+
+
+def dynamics_loss(predicted: Tensor, change: Tensor) -> Tensor:
+    """How much of s' − s is left unexplained, mean over components: squared error / variance.
+
+    Not in the paper, whose reconstruction of r alone says nothing of a body when all bodies are
+    paid by one function; a component that never changes in the batch counts as explained.
+
+    Args:
+        predicted, change: `(row, observation)`, in any unit, since each component has its own.
+    """
+    variance = change.var(dim=0, correction=0)
+    error = (predicted - change).square().mean(dim=0)
+    return torch.where(variance > UNCHANGED, error / variance.clamp(min=UNCHANGED), 0.0).mean()

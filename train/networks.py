@@ -109,6 +109,17 @@ class Decoder(nn.Module):
         return self.body(torch.cat([observation, action, z], dim=-1))
 
 
+class DynamicsDecoder(nn.Module):
+    """s' − s from (s,a,z), `(..., observation)`: what makes z hold the body. Never exported."""
+
+    def __init__(self, observation: int, action: int, latent: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.body = mlp([observation + action + latent, *hidden, observation])
+
+    def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return self.body(torch.cat([observation, action, z], dim=-1))
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """Constants of the change from physical to training units; rows are per component.

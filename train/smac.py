@@ -18,6 +18,7 @@ from train.learner import Metrics, adam, gradient_step, per_row, posterior_metri
 from train.networks import (
     Critic,
     Decoder,
+    DynamicsDecoder,
     Encoder,
     Normalisation,
     Policy,
@@ -26,6 +27,9 @@ from train.networks import (
 )
 from train.posterior import kl_to_prior, product_of_factors, sample
 from train.replay import Batch
+
+
+INFERENCE = ("encoder", "decoder", "dynamics")  # what learns to infer and explain a task
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Agent(nn.Module):
         self.q2_target = copy.deepcopy(self.q2).requires_grad_(False)
         self.encoder = Encoder(*sizes, latent, widths.encoder, shape.next_in_context)
         self.decoder = Decoder(*sizes, latent, widths.decoder)
+        self.dynamics = (
+            DynamicsDecoder(*sizes, latent, widths.dynamics) if shape.next_in_context else None
+        )
 
     def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
         """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`."""
@@ -96,10 +103,12 @@ class Smac:
             "encoder": adam(learning_rate, agent.encoder),
             "decoder": adam(learning_rate, agent.decoder),
         }
+        if agent.dynamics is not None:
+            self.optimisers["dynamics"] = adam(learning_rate, agent.dynamics)
 
     def offline_update(self, context: Batch, batch: Batch) -> Metrics:
         """Phase 1: every network learns, from data with its true rewards (Algorithm 1)."""
-        z, metrics = self._task_inference_step(context, batch, train=("encoder", "decoder"))
+        z, metrics = self._task_inference_step(context, batch, train=INFERENCE)
         metrics |= self._actor_critic_step(batch, z, q_weight=0.0, scale_by_q=False)
         return metrics
 
@@ -112,7 +121,7 @@ class Smac:
         explains them, unless the paper's variant (`encoder: frozen`) is asked for. With
         `true_rewards` (the oracle) nothing is frozen.
         """
-        train: tuple[str, ...] = ("encoder", "decoder") if true_rewards else ("encoder",)
+        train: tuple[str, ...] = INFERENCE if true_rewards else ("encoder",)
         if phase.encoder == "frozen" and not true_rewards:
             train = ()
         z, metrics = self._task_inference_step(context, batch, train=train)
@@ -122,7 +131,10 @@ class Smac:
     def _task_inference_step(
         self, context: Batch, batch: Batch, train: tuple[str, ...]
     ) -> tuple[Tensor, Metrics]:
-        """One step on (r(s,a,z) − r)² + w·KL(q(z|h)‖N(0,I)); gives z `(task, latent)`, detached."""
+        """One step on (r(s,a,z) − r)² + w·KL(q(z|h)‖N(0,I)); gives z `(task, latent)`, detached.
+
+        Where dynamics vary, what (s,a,z) leaves unexplained of s' is added.
+        """
         agent, rows = self.agent, batch.reward.shape[1]
         with torch.set_grad_enabled(bool(train)):
             mean, variance = agent.infer(context)
@@ -131,10 +143,21 @@ class Smac:
             error = losses.reconstruction_loss(predicted.squeeze(-1), batch.reward)
             kl = kl_to_prior(mean, variance).mean()
             loss = error + self.settings.kl_weight * kl
+            metrics = {"decoder/error": error.item()}
+            if agent.dynamics is not None:
+                unexplained = self._unexplained_dynamics(agent.dynamics, batch, z)
+                loss = loss + self.settings.dynamics_weight * unexplained
+                metrics["dynamics/unexplained"] = unexplained.item()
         if train:
-            gradient_step(loss, *(self.optimisers[name] for name in train))
-        metrics = {"decoder/error": error.item()} | posterior_metrics(mean, variance, kl)
-        return z.detach(), metrics
+            known = (self.optimisers[name] for name in train if name in self.optimisers)
+            gradient_step(loss, *known)
+        return z.detach(), metrics | posterior_metrics(mean, variance, kl)
+
+    @staticmethod
+    def _unexplained_dynamics(dynamics: DynamicsDecoder, batch: Batch, z: Tensor) -> Tensor:
+        predicted = dynamics(batch.observation, batch.action, per_row(z, batch.reward.shape[1]))
+        change = batch.next_observation - batch.observation
+        return losses.dynamics_loss(predicted.flatten(0, 1), change.flatten(0, 1))
 
     def _actor_critic_step(
         self, batch: Batch, z: Tensor, q_weight: float, scale_by_q: bool

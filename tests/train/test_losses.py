@@ -79,3 +79,10 @@ def test_the_q_term_is_minus_q_and_its_gradient_is_scaled_by_mean_q_if_asked():
 def test_reconstruction_is_the_mean_squared_error():
     found = losses.reconstruction_loss(rows([1.0, 2.0]), rows([0.0, 4.0]))
     assert found.item() == pytest.approx((1 + 4) / 2)
+
+
+def test_what_is_unexplained_of_a_change_is_its_share_of_the_variance_component_by_component():
+    change = torch.tensor([[1.0, 1000.0, 3.0], [3.0, 3000.0, 3.0]])
+    assert losses.dynamics_loss(change, change) == 0
+    middle = torch.tensor([[2.0, 2000.0, 0.0]]).expand(2, 3)
+    assert losses.dynamics_loss(middle, change) == pytest.approx(2 / 3)  # the third never changes

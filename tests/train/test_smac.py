@@ -52,6 +52,7 @@ def differing(same, one, other):
 
 def test_offline_every_network_learns(update):
     assert update()[3] == ALL
+    assert update(next_in_context=True)[3] == ALL | {"dynamics"}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,8 @@ def test_offline_every_network_learns(update):
 )
 def test_in_phase_two_what_makes_the_labels_stays_as_it_is(update, phase, true_rewards, kept):
     assert update(phase, true_rewards=true_rewards, updates=3)[3] == ALL - kept
+    changed = update(phase, true_rewards=true_rewards, updates=3, next_in_context=True)[3]
+    assert changed == (ALL | {"dynamics"}) - kept - (set() if true_rewards else {"dynamics"})
 
 
 def test_a_frozen_network_has_no_optimiser_state(update):
@@ -227,6 +230,40 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
     assert metrics["encoder/kl"] == pytest.approx(sum(kls) / tasks, rel=1e-4)
     assert metrics["critic/loss"] == pytest.approx(sum(bellman) / n, rel=1e-4)
     assert metrics["actor/loss"] == pytest.approx(actor, rel=1e-3)
+
+
+def test_the_dynamics_weight_acts_on_the_encoder_where_dynamics_vary(update, same):
+    none, some = (update(next_in_context=True, dynamics_weight=weight)[2] for weight in (0.0, 1e3))
+    assert "encoder" in differing(same, none, some)
+    assert not differing(same, none, some) & (CRITICS | {"decoder"})
+    none, some = (update(dynamics_weight=weight)[2] for weight in (0.0, 1e3))
+    assert not differing(same, none, some)
+
+
+def test_bodies_that_are_paid_alike_are_told_apart_by_where_they_get_to(make_learner):
+    """The reward says nothing of the body here; s' does: the encoder must hold it all the same."""
+    drift = torch.tensor([[[-1.0]], [[1.0]]])
+
+    def draw(rows):
+        s, a = torch.randn(2, rows, 3), torch.rand(2, rows, 2) * 2 - 1
+        return Batch(s, a, s[..., 0], s + drift + 0.1 * torch.randn(2, rows, 3), torch.zeros(2, 1))
+
+    def apart(dynamics_weight):
+        torch.manual_seed(0)
+        learner = make_learner(
+            next_in_context=True,
+            kl_weight=0.01,
+            learning_rate=1e-2,
+            dynamics_weight=dynamics_weight,
+        )
+        for _ in range(200):
+            batch = draw(16)
+            metrics = learner.offline_update(draw(8), batch._replace(done=batch.done.expand(2, 16)))
+        return metrics["encoder/mean_spread"], metrics["dynamics/unexplained"]
+
+    (blind, _), (seeing, unexplained) = apart(0.0), apart(1.0)
+    assert seeing > 2 * blind
+    assert unexplained < 0.2
 
 
 def test_updates_explain_rewards_by_the_task(make_learner):
