@@ -28,7 +28,6 @@ from train.networks import (
 from train.posterior import kl_to_prior, product_of_factors, sample
 from train.replay import Batch
 
-
 INFERENCE = ("encoder", "decoder", "dynamics")  # what learns to infer and explain a task
 
 
