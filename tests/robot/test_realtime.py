@@ -47,6 +47,23 @@ def test_what_is_asked_for_is_given_or_explained_and_given_back(caplog):
     assert locked_kb() == 0
 
 
+def test_no_other_thread_of_the_process_is_put_aside_with_the_interpreters_lock():
+    other, interval = os.SCHED_OTHER, sys.getswitchinterval()
+    ending = threading.Event()
+    thread = threading.Thread(target=ending.wait)
+    thread.start()
+    with realtime(RealtimeConfig(priority=7), 1.0):
+        granted = os.sched_getscheduler(0)
+        assert os.sched_getscheduler(thread.native_id) == granted
+        if granted != other:
+            assert os.sched_getparam(thread.native_id).sched_priority == 6
+        assert sys.getswitchinterval() < interval
+    assert os.sched_getscheduler(thread.native_id) == other
+    assert sys.getswitchinterval() == interval
+    ending.set()
+    thread.join()
+
+
 def test_nothing_is_asked_for_where_the_config_says_so_or_time_is_not_real(caplog):
     before = os.sched_getscheduler(0)
     nothing = RealtimeConfig(priority=None, lock_memory=False)
