@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 
 from benchmarks import episodes
 from benchmarks.ledger import Ledger
-from benchmarks.pair import ROBOT, Member, Pair, Unfit, prepare, wait_for
+from benchmarks.pair import ROBOT, Member, Pair, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
 from robot import settings
 from robot.journal import Journal
@@ -32,7 +32,7 @@ from train.run import open_run
 
 WIDE = episodes.Size("cheetah-vel", 50, 2_500, 6)  # 1 MB: it takes several messages to upload
 QUOTA_MB = 20
-LEARNING_SHARE = 0.25
+LEARNING_SHARE = 0.15
 ALIVE_S = 1.5
 UPLOAD_S = 0.03
 _PATIENCE_S = 6.0
@@ -93,13 +93,7 @@ class Proof:
         if self._trainer.name == "learning":
             self._trainer.kill()
             self._trainer = self.pair.storing()
-        self._await(self._trainer)
-        self._await(self._robot)
-        wait_for(self._delivered, self._robot, self._trainer)
-        status = self._robot.end()
-        if status != 0:
-            raise Unfit(f"the robot ended with {status}: {self._robot.said()[-2000:]}")
-        self._trainer.kill()
+        self.pair.end(self._robot, self._trainer)
         self.ledger.settle()
 
     def _draw_victims(self) -> list[Member]:
@@ -150,10 +144,6 @@ class Proof:
         if self._temporary > temporary:
             return "writing a checkpoint or a bundle"
         return "an upload" if self.pair.receives() else "between uploads"
-
-    def _delivered(self) -> bool:
-        with Journal.read(self.pair.journal) as journal:
-            return not journal.pending(1)
 
 
 def leftovers(*folders: Path) -> int:

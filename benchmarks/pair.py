@@ -24,13 +24,14 @@ import yaml
 from export.atomic import write_atomically
 from export.bundle import pack_bundle, read_bundle
 from export.manifest import Manifest
+from robot.journal import Journal
 from train.launch import environment
 
 ROOT = Path(__file__).parents[1]
 FAMILY = "cheetah-vel"
 ROBOT = "proven"
 TIME_SCALE = 20.0
-WAIT_S = 180.0
+WAIT_S = 600.0  # the machine may have other things to do
 _NARROW = {name: [32] for name in ("encoder", "policy", "critic", "decoder")}
 SETTINGS: dict[str, Any] = {
     "family": FAMILY,
@@ -167,6 +168,20 @@ class Pair:
     def receives(self) -> bool:
         """Whether an episode is half received now."""
         return any((self.inbox / "partial").glob("*"))
+
+    def end(self, robot: Member, trainer: Member) -> None:
+        """Let all be uploaded, and end both. Raises `Unfit`."""
+        wait_for(trainer.at_work, trainer)
+        wait_for(robot.at_work, robot)
+        wait_for(self._delivered, robot, trainer)
+        status = robot.end()
+        if status != 0:
+            raise Unfit(f"the robot ended with {status}: {robot.said()[-2000:]}")
+        trainer.kill()
+
+    def _delivered(self) -> bool:
+        with Journal.read(self.journal) as journal:
+            return not journal.pending(1)
 
     def close(self) -> None:
         """Kill what still runs."""
