@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +58,21 @@ class Judge:
         data = filled_replay(agent, [self.run.dataset.train[task] for task in self.tasks])
         found = measure(self.evaluator, agent, data, self.run.config.seed, 0, 0)
         seconds = time.monotonic() - self.began
+        own = _told(found.curve, found.successes)
+        offline = _told(
+            [found.offline_returns], found.offline_successes and [found.offline_successes]
+        )
         print(
-            f"{seconds:6.0f} s  {what:34}  own exploration {np.mean(found.curve[-1]):8.1f}  "
-            f"offline context {np.mean(found.offline_returns):8.1f}  "
+            f"{seconds:6.0f} s  {what:34}  own exploration {own}  offline context {offline}  "
             f"shift / spread {shift(found).relative:5.2f}",
             flush=True,
         )
+
+
+def _told(curve: Sequence, successes: Sequence | None) -> str:
+    """The last mean return of a curve, and how much of it was success."""
+    told = f"{np.mean(curve[-1]):8.1f}"
+    return told if successes is None else f"{told} ({np.mean(successes[-1]):4.0%})"
 
 
 def label_error(run: Run, agent: Agent) -> str:

@@ -75,6 +75,10 @@ class CheetahVelFamily:
         return False
 
     @property
+    def sparse_reward(self) -> bool:
+        return False
+
+    @property
     def horizon(self) -> int:
         return 200
 

@@ -117,6 +117,10 @@ class DynamicsFamily(ABC):
         return True
 
     @property
+    def sparse_reward(self) -> bool:
+        return False
+
+    @property
     def horizon(self) -> int:
         return 200
 

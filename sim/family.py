@@ -185,6 +185,11 @@ class TaskFamily(Protocol):
         ...
 
     @property
+    def sparse_reward(self) -> bool:
+        """Whether every reward is 0, in a state that is success, or −1, in any other."""
+        ...
+
+    @property
     def horizon(self) -> int:
         """Steps in an episode."""
         ...

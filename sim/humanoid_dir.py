@@ -77,6 +77,10 @@ class HumanoidDirFamily:
         return False
 
     @property
+    def sparse_reward(self) -> bool:
+        return False
+
+    @property
     def horizon(self) -> int:
         return 200
 

@@ -1,6 +1,6 @@
-"""What success is, for families whose reward is 0 in a state that is success and −1 elsewhere.
+"""What success is, for families with a `sparse_reward`: 0 in a state that is success, else −1.
 
-Knows rewards only. The state that an episode *ends* in counts: a block pushed past its goal, or a
+The state that an episode *ends* in counts: a block pushed past its goal, or a
 thing dropped again, is no success.
 """
 
@@ -10,13 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sim.family import Array
+from sim.family import TaskFamily
 from sim.rollout import LabelledEpisode
-
-
-def is_sparse(rewards: Array) -> bool:
-    """Whether every reward is −1 or 0, so that success means something."""
-    return bool(np.isin(rewards, (-1.0, 0.0)).all())
 
 
 def succeeded(episode: LabelledEpisode) -> bool:
@@ -24,16 +19,19 @@ def succeeded(episode: LabelledEpisode) -> bool:
     return bool(episode.rewards[-1] == 0.0)
 
 
-def success_rate(episodes: Sequence[LabelledEpisode]) -> float | None:
-    """The share of `episodes` that succeeded; None where their rewards are of another kind."""
-    if not episodes or not all(is_sparse(episode.rewards) for episode in episodes):
+def success_rate(family: TaskFamily, episodes: Sequence[LabelledEpisode]) -> float | None:
+    """The share of `episodes` that succeeded; None where the family's rewards are of another kind,
+    and of no episodes."""
+    if not episodes or not family.sparse_reward:
         return None
     return float(np.mean([succeeded(episode) for episode in episodes]))
 
 
-def success_by_task(episodes: Sequence[LabelledEpisode], tasks: int) -> list[float] | None:
+def success_by_task(
+    family: TaskFamily, episodes: Sequence[LabelledEpisode], tasks: int
+) -> list[float] | None:
     """`success_rate` of each of `tasks`; None as there. A task without episodes has 0."""
-    if success_rate(episodes) is None:
+    if success_rate(family, episodes) is None:
         return None
     done, all_of = np.zeros(tasks), np.zeros(tasks)
     for episode in episodes:

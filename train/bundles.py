@@ -33,7 +33,7 @@ class Exporter:
         self._graphs = {
             "policy": PolicyGraph(agent.policy, constants).eval(),
             "encoder": EncoderGraph(agent.encoder, constants).eval(),
-            "decoder": DecoderGraph(agent.decoder, constants).eval(),
+            "decoder": DecoderGraph(agent.decoder, constants, agent.shape.sparse_reward).eval(),
         }
         self._samples = _samples(run, agent)
 

@@ -204,7 +204,7 @@ def evaluate(run: Folder) -> None:
         with progress("evaluating", "phases") as advance:
             evaluation = evaluate_run(opened, advance)
         report = write_report(opened, evaluation)
-        print_returns(evaluation.returns)
+        print_returns(evaluation.returns, evaluation.success)
     typer.echo(f"report: {report}")
 
 
@@ -226,7 +226,7 @@ def demo(
         from train.demo import run_demo
 
         evaluation = run_demo(config, folder, seed, overrides or [])
-        print_returns(evaluation.returns)
+        print_returns(evaluation.returns, evaluation.success)
     typer.echo(f"report: {folder / 'report.html'}")
     typer.echo(f"metrics: {folder / 'metrics.json'}")
 

@@ -127,12 +127,12 @@ def _scripted(config: RunConfig, family: TaskFamily, on_progress: OnProgress) ->
         )
     )
     how: dict[str, Any] = {"policy": script.POLICY}
-    rate = success_rate(train + test)
+    rate = success_rate(family, train + test)
     if rate is not None:
         how["success"] = round(rate, 3)
         how["success_by_task"] = {
-            "train": success_by_task(train, len(split.train)),
-            "test": success_by_task(test, len(split.test)),
+            "train": success_by_task(family, train, len(split.train)),
+            "test": success_by_task(family, test, len(split.test)),
         }
     yield Made(train, test, how)
 

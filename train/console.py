@@ -80,9 +80,14 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def print_returns(returns: Mapping[str, float | None]) -> None:
-    """The table that every evaluation ends with."""
-    table = Table("held-out tasks", "return")
+def print_returns(
+    returns: Mapping[str, float | None], success: Mapping[str, float] | None = None
+) -> None:
+    """The table that every evaluation ends with; with shares of success, where there are any."""
+    table = Table("held-out tasks", "return", *([] if success is None else ["success"]))
     for name, value in returns.items():
-        table.add_row(name.replace("_", " "), "–" if value is None else f"{value:.2f}")
+        row = [name.replace("_", " "), "–" if value is None else f"{value:.2f}"]
+        if success is not None:
+            row.append(f"{success[name]:.0%}" if name in success else "–")
+        table.add_row(*row)
     Console().print(table)

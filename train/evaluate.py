@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sim.family import Array, TaskFamily
+from sim.success import succeeded
 from train.acting import ZHold, explore, infer, run_episodes
 from train.config import Evaluation
 from train.replay import Replay
@@ -30,11 +31,13 @@ class OnlineResult:
     """Adaptation from self-collected contexts.
 
     `curve[k]` holds the returns after k context episodes, `(K+1, task, repeat)`, or those after K
-    alone; `embeddings` the posterior means after K, `(task, repeat, latent)`.
+    alone; `embeddings` the posterior means after K, `(task, repeat, latent)`. `successes`, as
+    `curve`, are 1 or 0; None where the family has no success.
     """
 
     curve: Floats
     embeddings: Floats
+    successes: Floats | None
 
     @property
     def mean_return(self) -> float:
@@ -43,10 +46,12 @@ class OnlineResult:
 
 @dataclass(frozen=True)
 class OfflineResult:
-    """Adaptation from offline contexts: `returns` `(task, repeat)`, `embeddings` as online."""
+    """Adaptation from offline contexts: `returns` and `successes` `(task, repeat)`, the rest as
+    online."""
 
     returns: Floats
     embeddings: Floats
+    successes: Floats | None
 
     @property
     def mean_return(self) -> float:
@@ -81,9 +86,13 @@ class Evaluator:
             )
             for k in range(0 if curve else episodes, episodes + 1):
                 posterior = infer(agent, [trial[:k] for trial in trials])
-                returns, means = self._act(agent, posterior, rng)
-                found.append(returns)
-        return OnlineResult(np.stack(found), means)
+                found.append(self._act(agent, posterior, rng))
+        successes = [each.successes for each in found if each.successes is not None]
+        return OnlineResult(
+            curve=np.stack([each.returns for each in found]),
+            embeddings=found[-1].embeddings,
+            successes=np.stack(successes) if successes else None,
+        )
 
     def offline(self, agent: Agent, data: Replay, seed: int) -> OfflineResult:
         """As many transitions as K episodes have, drawn from all of each task's offline data."""
@@ -91,11 +100,11 @@ class Evaluator:
         tasks = [task for task in range(self.n_tasks) for _ in range(self.settings.repeats)]
         with _own_randomness(seed) as rng, torch.no_grad():
             posterior = agent.infer(data.context(rng, tasks, length, trajectories=None))
-            return OfflineResult(*self._act(agent, posterior, rng))
+            return self._act(agent, posterior, rng)
 
     def _act(
         self, agent: Agent, posterior: tuple[Tensor, Tensor], rng: np.random.Generator
-    ) -> tuple[Floats, Floats]:
+    ) -> OfflineResult:
         episodes = run_episodes(
             agent,
             self.family,
@@ -107,8 +116,12 @@ class Evaluator:
             mean_action=True,
         )
         shape = (self.n_tasks, self.settings.repeats)
-        returns = np.array([episode.rewards.sum() for episode in episodes]).reshape(shape)
-        return returns, posterior[0].double().numpy().reshape(*shape, -1)
+        done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)
+        return OfflineResult(
+            returns=np.array([episode.rewards.sum() for episode in episodes]).reshape(shape),
+            embeddings=posterior[0].double().numpy().reshape(*shape, -1),
+            successes=done.reshape(shape) if self.family.sparse_reward else None,
+        )
 
     def close(self) -> None:
         self.simulator.close()

@@ -17,6 +17,7 @@ import torch
 from export.atomic import write_atomically
 from sim.registry import scripted
 from sim.rollout import random_return
+from train.calibration import Calibration, calibration
 from train.checkpoint import read_facts
 from train.evaluate import Evaluator
 from train.phases import averaged_agent, offline_agent
@@ -40,6 +41,7 @@ class PhaseResult:
         offline_returns: with offline contexts, `(task, repeat)`.
         online_embeddings, offline_embeddings: posterior means, `(task, repeat, latent)`.
         updates, steps: gradient steps of this phase, reward-free steps it learned from.
+        successes, offline_successes: 1 or 0 for each return; None where the family has no success.
     """
 
     curve: list[list[list[float]]]
@@ -48,17 +50,21 @@ class PhaseResult:
     offline_embeddings: list[list[list[float]]]
     updates: int
     steps: int
+    successes: list[list[list[float]]] | None = None
+    offline_successes: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)
 class DecoderError:
     """The reward decoder on held-out tasks: z from one draw of a task's data, errors on another.
 
-    `explained` is 1 − (mean squared error) / (variance of the rewards).
+    `explained` is 1 − (mean squared error) / (variance of the rewards). `calibration` of success,
+    where rewards are sparse.
     """
 
     root_mean_square: float
     explained: float
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,20 @@ class Evaluation:
             "oracle": online("oracle"),
             "random": self.random,
             "scripted": self.scripted,
+        }
+
+    @property
+    def success(self) -> dict[str, float] | None:
+        """Share of successes by the same names; None where the family has no success."""
+        before = self.phases["before"]
+        if before.offline_successes is None:
+            return None
+        names = {"online_before": "before", "online_after": "after", "oracle": "oracle"}
+        found = {name: self.phases[phase] for name, phase in names.items() if phase in self.phases}
+        return {"offline_context": float(np.mean(before.offline_successes))} | {
+            name: float(np.mean(result.successes[-1]))
+            for name, result in found.items()
+            if result.successes is not None
         }
 
     @property
@@ -149,6 +169,8 @@ def measure(
         offline_embeddings=offline.embeddings.tolist(),
         updates=updates,
         steps=steps,
+        successes=None if online.successes is None else online.successes.tolist(),
+        offline_successes=None if offline.successes is None else offline.successes.tolist(),
     )
 
 
@@ -162,10 +184,17 @@ def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
     batch = held_out.transitions(rng, tasks, transitions)
     rows = z.unsqueeze(1).expand(-1, transitions, -1)
     predicted = agent.decoder(batch.observation, batch.action, rows).squeeze(-1)
+    judged = None
+    if agent.shape.sparse_reward:
+        probability = torch.sigmoid(predicted)
+        happened = agent.success(batch.reward) > 0.5
+        judged = calibration(probability.flatten().double().numpy(), happened.flatten().numpy())
+        predicted = agent.standardised(probability - 1.0)
     squared = float((predicted - batch.reward).square().mean())
     return DecoderError(
         root_mean_square=squared**0.5 * agent.normalisation.reward_std,
         explained=1.0 - squared / float(batch.reward.var()),
+        calibration=judged,
     )
 
 
@@ -188,6 +217,7 @@ def write_metrics(path: Path, evaluation: Evaluation, extra: dict[str, float | i
         "family": evaluation.family,
         "seed": evaluation.seed,
         "return": evaluation.returns,
+        **({} if evaluation.success is None else {"success": evaluation.success}),
         **extra,
     }
     write_atomically(path, (json.dumps(metrics, indent=2) + "\n").encode())

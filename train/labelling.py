@@ -28,12 +28,21 @@ def task_embeddings(
 
 @torch.no_grad()
 def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArray[np.float64]:
-    """r̂ = decoder(s, a, z) for each step, `(T,)`, in the family's own units; z is `(latent,)`."""
+    """r̂ = decoder(s, a, z) for each step, `(T,)`, in the family's own units; z is `(latent,)`.
+
+    Sparse rewards are drawn, −1 or 0, and not expected ones: an encoder that learned from p − 1
+    would read in its digits what no real reward will tell it. One threshold for the whole
+    trajectory gives each step's label its probability, so that critics see the expected reward on
+    average, and what stays as it is keeps its label.
+    """
     scaled = to_training_units(agent, episode)
     predicted = agent.decoder(
         torch.from_numpy(scaled.observations[:-1]),
         torch.from_numpy(scaled.actions),
         z.expand(len(scaled.actions), -1),
     )
+    if agent.shape.sparse_reward:
+        succeeded = torch.sigmoid(predicted.squeeze(-1)) > torch.rand(())
+        return succeeded.double().numpy() - 1.0
     constants = agent.normalisation
     return predicted.squeeze(-1).double().numpy() * constants.reward_std + constants.reward_mean

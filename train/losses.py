@@ -51,6 +51,11 @@ def reconstruction_loss(predicted: Tensor, reward: Tensor) -> Tensor:
     return F.mse_loss(predicted, reward)
 
 
+def success_loss(logit: Tensor, success: Tensor) -> Tensor:
+    """−log p(reward | s, a, z) of rewards that are −1 or 0: eq. 7 with a Bernoulli likelihood."""
+    return F.binary_cross_entropy_with_logits(logit, success)
+
+
 def dynamics_loss(predicted: Tensor, change: Tensor) -> Tensor:
     """How much of s' − s is left unexplained, mean over components: squared error / variance.
 

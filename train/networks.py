@@ -99,7 +99,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """r(s,a,z), standardised, `(..., 1)`."""
+    """r(s,a,z), standardised, `(..., 1)`; the logit of success where rewards are −1 or 0."""
 
     def __init__(self, observation: int, action: int, latent: int, hidden: Sequence[int]) -> None:
         super().__init__()
@@ -211,16 +211,18 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """Physical observation and action, z → reward in the family's own units, `(..., 1)`."""
+    """Physical observation and action, z → reward in the family's own units, `(..., 1)`.
 
-    def __init__(self, decoder: Decoder, constants: Normalisation) -> None:
+    Where rewards are sparse it is the expected one, p − 1.
+    """
+
+    def __init__(self, decoder: Decoder, constants: Normalisation, sparse: bool = False) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder, self.sparse = decoder, sparse
         self.observation = _Scale(constants.observation_mean, constants.observation_std)
         self.action = _Scale(constants.action_centre, constants.action_half_range)
         self.reward = _Scale(constants.reward_mean, constants.reward_std)
 
     def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        return self.reward.inverse(
-            self.decoder(self.observation(observation), self.action(action), z)
-        )
+        decoded = self.decoder(self.observation(observation), self.action(action), z)
+        return torch.sigmoid(decoded) - 1.0 if self.sparse else self.reward.inverse(decoded)

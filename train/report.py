@@ -97,6 +97,7 @@ def page(
         sentences=sentences(evaluation),
         tiles=_tiles(evaluation),
         returns=_returns(evaluation),
+        has_success=evaluation.success is not None,
         phases=_phases(evaluation),
         shifts={name: shift(phase) for name, phase in phases.items()},
         decoder=evaluation.decoder,
@@ -167,8 +168,10 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
         if value is None:
             continue
         between = interval(by_task[name]) if name in by_task else None
+        share = None if evaluation.success is None else evaluation.success.get(name)
         rows.append(
             {
+                "success": NONE if share is None else percent(share),
                 "name": figures.BARS[name][0].replace("\n", " "),
                 "value": number(value),
                 "interval": (

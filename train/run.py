@@ -68,6 +68,7 @@ class Run:
             observation=len(normalisation.observation_mean),
             action=len(low),
             next_in_context=self.family.dynamics_vary,
+            sparse_reward=self.family.sparse_reward,
         )
         return Agent(shape, self.config.algorithm, normalisation)
 

@@ -38,6 +38,7 @@ class Shape:
     observation: int
     action: int
     next_in_context: bool = False
+    sparse_reward: bool = False
 
 
 class Agent(nn.Module):
@@ -83,6 +84,15 @@ class Agent(nn.Module):
         """The critic's reward, physical / reward_std, from the standardised one (`Normalisation`
         says why); any shape."""
         return reward + self.normalisation.reward_mean / self.normalisation.reward_std
+
+    def success(self, reward: Tensor) -> Tensor:
+        """1 where a standardised reward is 0 in the family's units, 0 where it is −1; any shape."""
+        physical = reward * self.normalisation.reward_std + self.normalisation.reward_mean
+        return (physical + 1.0).clamp(0.0, 1.0)
+
+    def standardised(self, reward: Tensor) -> Tensor:
+        """A reward in the family's units as the networks know it; any shape."""
+        return (reward - self.normalisation.reward_mean) / self.normalisation.reward_std
 
     @torch.no_grad()
     def follow_critics(self, rate: float) -> None:
@@ -132,14 +142,18 @@ class Smac:
     ) -> tuple[Tensor, Metrics]:
         """One step on (r(s,a,z) − r)² + w·KL(q(z|h)‖N(0,I)); gives z `(task, latent)`, detached.
 
-        Where dynamics vary, what (s,a,z) leaves unexplained of s' is added.
+        Sparse rewards are classified instead: −log p(r|s,a,z). Where dynamics vary, what (s,a,z)
+        leaves unexplained of s' is added.
         """
         agent, rows = self.agent, batch.reward.shape[1]
         with torch.set_grad_enabled(bool(train)):
             mean, variance = agent.infer(context)
             z = sample(mean, variance)
-            predicted = agent.decoder(batch.observation, batch.action, per_row(z, rows))
-            error = losses.reconstruction_loss(predicted.squeeze(-1), batch.reward)
+            predicted = agent.decoder(batch.observation, batch.action, per_row(z, rows)).squeeze(-1)
+            if agent.shape.sparse_reward:
+                error = losses.success_loss(predicted, agent.success(batch.reward))
+            else:
+                error = losses.reconstruction_loss(predicted, batch.reward)
             kl = kl_to_prior(mean, variance).mean()
             loss = error + self.settings.kl_weight * kl
             metrics = {"decoder/error": error.item()}

@@ -91,6 +91,10 @@ class ManipulationFamily(ABC):
         return False
 
     @property
+    def sparse_reward(self) -> bool:
+        return True
+
+    @property
     def period_s(self) -> float:
         return 0.05
 

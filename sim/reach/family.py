@@ -71,6 +71,10 @@ class ReachFamily:
         return False
 
     @property
+    def sparse_reward(self) -> bool:
+        return False
+
+    @property
     def horizon(self) -> int:
         return 50
 

@@ -1,9 +1,13 @@
-"""Success is the state that an episode ends in, for rewards of −1 and 0 only."""
+"""Success is the state that an episode ends in, in families whose rewards are −1 and 0 only."""
 
 import numpy as np
+import pytest
 
+from sim.registry import family, names
 from sim.rollout import LabelledEpisode
 from sim.success import success_by_task, success_rate
+
+PUSH = family("push")
 
 
 def episode(rewards: list[float], task: int = 0) -> LabelledEpisode:
@@ -14,15 +18,26 @@ def episode(rewards: list[float], task: int = 0) -> LabelledEpisode:
 
 
 def test_an_episode_that_passed_through_its_goal_is_no_success() -> None:
-    assert success_rate([episode([-1, 0, -1]), episode([-1, -1, 0])]) == 0.5
+    assert success_rate(PUSH, [episode([-1, 0, -1]), episode([-1, -1, 0])]) == 0.5
 
 
-def test_rewards_of_another_kind_have_no_success() -> None:
-    assert success_rate([episode([-1, 0]), episode([-0.5, 0.0])]) is None
-    assert success_by_task([episode([-0.5])], 1) is None
-    assert success_rate([]) is None
+def test_a_family_with_other_rewards_has_no_success_whatever_the_rewards_happen_to_be() -> None:
+    assert success_rate(family("reach"), [episode([-1, 0])]) is None
+    assert success_by_task(family("reach"), [episode([0])], 1) is None
+    assert success_rate(PUSH, []) is None
 
 
 def test_success_by_task_is_each_tasks_own_share() -> None:
     data = [episode([0], 0), episode([-1], 0), episode([0], 2)]
-    assert success_by_task(data, 3) == [0.5, 0.0, 1.0]
+    assert success_by_task(PUSH, data, 3) == [0.5, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_family_says_of_its_rewards_what_they_are(name: str) -> None:
+    one = family(name)
+    rng = np.random.default_rng(0)
+    seen, done = (rng.normal(size=(50, sum(f.width for f in one.observation_fields))) for _ in "ab")
+    action = rng.normal(size=(50, sum(f.width for f in one.action_fields)))
+    signals = rng.normal(size=(50, sum(f.width for f in one.signal_fields)))
+    rewards = one.reward(seen, action, done, one.split().train[0], signals)
+    assert np.isin(rewards, (-1.0, 0.0)).all() == one.sparse_reward

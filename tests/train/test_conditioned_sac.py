@@ -51,6 +51,7 @@ class NudgeFamily:
     task_fields: tuple[Field, ...] = (Field("position", "m", (-1.0,), (1.0,)),)
     signal_fields: tuple[Field, ...] = ()
     dynamics_vary: bool = False
+    sparse_reward: bool = False
     asked: list[float] = field(default_factory=list)
 
     def split(self):

@@ -81,6 +81,13 @@ def test_reconstruction_is_the_mean_squared_error():
     assert found.item() == pytest.approx((1 + 4) / 2)
 
 
+def test_what_a_classifier_is_taught_is_the_log_likelihood_of_each_outcome():
+    logit, success = [0.3, -2.0, 4.0], [1.0, 0.0, 0.0]
+    given = [1 / (1 + math.exp(-x)) for x in logit]
+    expected = -(math.log(given[0]) + math.log(1 - given[1]) + math.log(1 - given[2])) / 3
+    assert losses.success_loss(rows(logit), rows(success)).item() == pytest.approx(expected)
+
+
 def test_what_is_unexplained_of_a_change_is_its_share_of_the_variance_component_by_component():
     change = torch.tensor([[1.0, 1000.0, 3.0], [3.0, 3000.0, 3.0]])
     assert losses.dynamics_loss(change, change) == 0

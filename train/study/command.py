@@ -14,7 +14,7 @@ from rich.table import Table
 
 from robot import settings
 from robot.settings import ConfigError
-from train.conclusions import number
+from train.conclusions import number, percent
 from train.config import RunConfig
 from train.console import Advance, progress
 from train.presets import Preset
@@ -67,7 +67,9 @@ def _known(option: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _print(table: Sequence[Row]) -> None:
-    shown = Table("held-out tasks", "return, IQM", "interval", "gap closed")
+    sparse = any(row.success is not None for row in table)
+    columns = ["held-out tasks", "return, IQM", "interval", "gap closed"]
+    shown = Table(*columns, *(["success"] if sparse else []))
     for row in table:
         closed = row.gap_closed
         shown.add_row(
@@ -75,6 +77,7 @@ def _print(table: Sequence[Row]) -> None:
             number(row.iqm.value),
             f"{number(row.iqm.low)} to {number(row.iqm.high)}",
             "" if closed is None else f"{closed.value:.2f} ({closed.low:.2f} to {closed.high:.2f})",
+            *([] if row.success is None else [percent(row.success.value)]),
         )
     Console().print(shown)
 

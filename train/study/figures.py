@@ -1,4 +1,4 @@
-"""A study's figures: return by reward-free steps, and the posterior shift before and after.
+"""A study's figures: return and success by reward-free steps, the decoder, the posterior shift.
 
 Pure functions of results; the look is `train.figures`'.
 """
@@ -6,6 +6,7 @@ Pure functions of results; the look is `train.figures`'.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from train.calibration import Calibration
 from train.conclusions import number, shift
 from train.evaluation import PhaseResult
 from train.figures import (
@@ -31,7 +33,16 @@ from train.figures import (
     task_colours,
 )
 from train.study.plan import Method
-from train.study.summary import Results, curve, iqm, offline, online
+from train.study.summary import (
+    Estimate,
+    Results,
+    curve,
+    iqm,
+    offline,
+    offline_success,
+    online,
+    online_success,
+)
 
 DRAWN = {
     "trained": ("self-labelled, encoder trained", AFTER, "s"),
@@ -52,11 +63,8 @@ def returns_by_steps(results: Results, random: float) -> Figure:
     furthest = 0.0
     for method, (label, colour, marker) in DRAWN.items():
         found = curve(results, method)  # type: ignore[arg-type]
-        x, furthest = np.array(found.steps) / 1000, max(furthest, found.steps[-1] / 1000)
-        low, high = ([getattr(e, side) for e in found.iqm] for side in ("low", "high"))
-        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        values = [estimate.value for estimate in found.iqm]
-        axes.plot(x, values, color=colour, marker=marker, markersize=6, lw=2, label=label)
+        furthest = max(furthest, found.steps[-1] / 1000)
+        _line(axes, found.steps, found.iqm, label, colour, marker)
     levels = {
         "offline context, before phase 2": (
             iqm(offline(results["offline"])).value,
@@ -72,6 +80,55 @@ def returns_by_steps(results: Results, random: float) -> Figure:
     axes.set_xlim(0, furthest * 1.02)
     axes.set_xlabel("reward-free steps, thousands (the oracle's have rewards)")
     axes.set_ylabel("return on held-out tasks, IQM")
+    legend_above(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def success_by_steps(results: Results) -> Figure:
+    """Share of successes by reward-free steps for each method, with bootstrap intervals.
+
+    For families that have success.
+    """
+    figure, (axes,) = bare_figure(8.4, 4.6)
+    for method, (label, colour, marker) in DRAWN.items():
+        found = curve(results, method)  # type: ignore[arg-type]
+        assert found.success is not None
+        _line(axes, found.steps, found.success, label, colour, marker)
+    levels = {
+        "offline context, before phase 2": (offline_success(results["offline"]), OFFLINE, (5, 3)),
+        "meta-behaviour cloning": (online_success(results["meta-bc"]), MUTED, (1, 2)),
+        "PEARL on the static data": (online_success(results["pearl"]), INK, (3, 1, 1, 1)),
+    }
+    for label, (cells, colour, dashes) in levels.items():
+        assert cells is not None
+        axes.axhline(cells.mean(), color=colour, lw=1.5, ls=(0, dashes), label=label)
+    axes.set_ylim(0, 1)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("reward-free steps, thousands (the oracle's have rewards)")
+    axes.set_ylabel("success on held-out tasks")
+    legend_above(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def reliability(judged: Sequence[Calibration]) -> Figure:
+    """How often what a sparse family's decoder expects comes true, a line a seed."""
+    figure, (axes, below) = bare_figure(8.4, 4.2, 2)
+    for seed, one in enumerate(judged):
+        predicted, observed, counts = (
+            [getattr(each, name) for each in one.bins]
+            for name in ("predicted", "observed", "count")
+        )
+        alpha = 1.0 - 0.7 * seed / len(judged)
+        label = f"seed {seed}, expected error {one.expected_error:.3f}"
+        axes.plot(predicted, observed, marker="o", lw=1.6, color=AFTER, alpha=alpha, label=label)
+        below.plot(predicted, counts, marker="o", lw=1.6, color=AFTER, alpha=alpha)
+    axes.plot([0, 1], [0, 1], color=MUTED, lw=1.3, ls=(0, (4, 3)), label="as expected")
+    axes.set_aspect("equal", adjustable="box")
+    axes.set_xlabel("probability of success that the decoder gives")
+    axes.set_ylabel("share that was success")
+    below.set_yscale("log")
+    below.set_xlabel("probability of success that the decoder gives")
+    below.set_ylabel("predictions")
     legend_above(figure, axes.get_legend_handles_labels()[0])
     return figure
 
@@ -111,6 +168,22 @@ def posterior_shift(results: Results, seed: int = 0) -> Figure:
     line = Line2D([], [], color=MUTED, lw=1.3, label="the same task")
     legend_above(figure, [mark("o", "offline context"), mark("^", "own exploration"), line])
     return figure
+
+
+def _line(
+    axes: Axes,
+    steps: Sequence[float],
+    found: Sequence[Estimate],
+    label: str,
+    colour: str,
+    marker: str,
+) -> None:
+    """Estimates by steps, with their intervals."""
+    x = np.array(steps) / 1000
+    low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
+    axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    values = [estimate.value for estimate in found]
+    axes.plot(x, values, color=colour, marker=marker, markersize=6, lw=2, label=label)
 
 
 def _line_panel(axes: Axes, phase: PhaseResult, colours: NDArray[np.float64]) -> None:

@@ -43,11 +43,15 @@ REPORT_EVERY_S = 1.0
 
 
 class Point(msgspec.Struct, frozen=True):
-    """On the way: return after K context episodes, `(task, repeat)`, once `steps` were learned."""
+    """On the way: return after K context episodes, `(task, repeat)`, once `steps` were learned.
+
+    `successes` likewise, 1 or 0, where the family has success.
+    """
 
     steps: int
     updates: int
     returns: list[list[float]]
+    successes: list[list[float]] | None = None
 
 
 class JobResult(msgspec.Struct, frozen=True):
@@ -124,7 +128,10 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
         points: list = now.facts.setdefault("points", [])  # type: ignore[assignment]
         if now.steps >= (len(points) + 1) * phase.steps / POINTS:
             found = evaluator.online(now.average, run.config.seed, curve=False)
-            points.append([now.steps, now.updates, found.curve[-1].tolist()])
+            point = [now.steps, now.updates, found.curve[-1].tolist()]
+            points.append(
+                point if found.successes is None else [*point, found.successes[-1].tolist()]
+            )
             now.save(checkpoint)
 
     try:
@@ -142,7 +149,8 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     agent = averaged_agent(run, checkpoint)
     final = _measured(run, agent, int(facts["updates"]), int(facts["steps"]))
     points = [Point(*point) for point in facts.get("points", [])][: POINTS - 1]
-    last = Point(final.steps, final.updates, final.curve[-1])
+    successes = None if final.successes is None else final.successes[-1]
+    last = Point(final.steps, final.updates, final.curve[-1], successes)
     return JobResult(job.name, run.config.seed, final, [*points, last], time.process_time())
 
 

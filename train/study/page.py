@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from export.atomic import write_atomically
+from train.calibration import Calibration
 from train.conclusions import LEVEL, number, percent
 from train.evaluation import EvaluationError
 from train.study import figures
@@ -29,6 +30,7 @@ from train.study.summary import (
 )
 
 FIGURES = ("returns.png", "shift.png")
+SPARSE_FIGURES = ("success.png", "calibration.png")  # of families that have success
 SHIFT_NAMES: dict[Method, str] = {
     "offline": "before phase 2",
     "frozen": "after, encoder frozen",
@@ -49,8 +51,12 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     random = results["offline"][0].random
     if random is None:
         raise EvaluationError(f"{folder}: seed 0's phase 1 says nothing of random actions")
-    drawn = (figures.returns_by_steps(results, random), figures.posterior_shift(results))
-    for name, figure in zip(FIGURES, drawn, strict=True):
+    drawn = [figures.returns_by_steps(results, random), figures.posterior_shift(results)]
+    judged = _judged(results)
+    names = [*FIGURES, *(SPARSE_FIGURES if judged else ())]
+    if judged:
+        drawn += [figures.success_by_steps(results), figures.reliability(judged)]
+    for name, figure in zip(names, drawn, strict=True):
         write_atomically(folder / name, figures.png(figure))
     write_atomically(folder / "README.md", _page(study, results, table, curves, command).encode())
     metrics = {
@@ -60,6 +66,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
         "curves": {method: asdict(found) for method, found in curves.items()},
         "shift": shifts(results),
         "random": random,
+        "decoder": [None if r.decoder is None else asdict(r.decoder) for r in results["offline"]],
     }
     write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     return table
@@ -73,6 +80,7 @@ def _page(
     episodes = len(first.final.curve) - 1
     random = first.random
     decoders = [r.decoder.explained for r in results["offline"] if r.decoder is not None]
+    judged = _judged(results)
     seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
     lines = [
         f"# Study of {study.config.family}",
@@ -85,16 +93,19 @@ def _page(
         "exploration with true rewards, then the one that counts. Interquartile mean over (seed, "
         f"task) with its {percent(LEVEL)} bootstrap interval.",
         "",
-        "| context and method | return, IQM | mean by seed | gap closed |",
-        "|---|---|---|---|",
+        "| context and method | return, IQM | mean by seed | gap closed |"
+        + (" success | by seed |" if judged else ""),
+        "|---|---|---|---|" + ("---|---|" if judged else ""),
         *(_line(row) for row in table),
-        f"| random actions | {'–' if random is None else number(random)} | | |",
+        f"| random actions | {'–' if random is None else number(random)} | | |"
+        + (" | |" if judged else ""),
         "",
         "*Gap closed* is (after − before) / (oracle − before) of the means. All methods learn from "
         "the same dataset; seeds differ in initial weights, draws and exploration.",
         "",
         f"![Return by reward-free steps]({FIGURES[0]})",
         "",
+        *(_success(curves) if judged else []),
         "## By reward-free steps",
         "",
         "| steps | " + " | ".join(figures.DRAWN[m][0] for m in PHASE_2) + " |",
@@ -116,6 +127,7 @@ def _page(
         + ", ".join(percent(value) for value in decoders)
         + " of the variance of held-out tasks' rewards.",
         "",
+        *(_calibration(judged) if judged else []),
         "## Cost",
         "",
         "| job | updates | CPU minutes of the attempt that finished, mean |",
@@ -135,7 +147,63 @@ def _page(
 def _line(row: Row) -> str:
     by_seed = ", ".join(number(value) for value in row.by_seed)
     closed = "" if row.gap_closed is None else _share(row.gap_closed)
-    return f"| {row.name} | {_estimate(row.iqm)} | {by_seed} | {closed} |"
+    line = f"| {row.name} | {_estimate(row.iqm)} | {by_seed} | {closed} |"
+    if row.success is None or row.success_by_seed is None:
+        return line
+    each = ", ".join(percent(value) for value in row.success_by_seed)
+    return f"{line} {_percent(row.success)} | {each} |"
+
+
+def _percent(found: Estimate) -> str:
+    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+
+
+def _judged(results: Results) -> list[Calibration]:
+    """Each seed's decoder as a classifier; empty where rewards are not sparse."""
+    found = [r.decoder.calibration for r in results["offline"] if r.decoder is not None]
+    return [each for each in found if each is not None]
+
+
+def _success(curves: dict[Method, Curve]) -> list[str]:
+    """Success is the state that an episode ends in; the mean over (seed, task)."""
+    known = {m: c.success for m, c in curves.items() if c.success is not None}
+    steps = max((c.steps for c in curves.values()), key=len)
+    lines = [
+        "*Success*: the state that an episode ends in, mean over (seed, task) with its interval.",
+        "",
+        f"![Success by reward-free steps]({SPARSE_FIGURES[0]})",
+        "",
+        "| steps | " + " | ".join(figures.DRAWN[m][0] for m in known) + " |",
+        "|---|" + "---|" * len(known),
+    ]
+    for index, step in enumerate(steps):
+        cells = [_percent(c[index]) if index < len(c) else "" for c in known.values()]
+        lines.append(f"| {step:,.0f} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _calibration(judged: Sequence[Calibration]) -> list[str]:
+    """The decoder as a classifier of success, on transitions of held-out tasks."""
+    return [
+        "## The decoder as a classifier of success",
+        "",
+        f"![Reliability diagram]({SPARSE_FIGURES[1]})",
+        "",
+        "On transitions of held-out tasks, z from another draw of the same task's data.",
+        "",
+        "| seed | Brier score | expected calibration error | successes found | others ruled out |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {seed} | {one.brier:.4f} | {one.expected_error:.4f} | {_or_none(one.found)} | "
+            f"{_or_none(one.ruled_out)} |"
+            for seed, one in enumerate(judged)
+        ),
+        "",
+    ]
+
+
+def _or_none(share: float | None) -> str:
+    return "–" if share is None else percent(share)
 
 
 def _estimate(found: Estimate) -> str:

@@ -38,21 +38,30 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `gap_closed` where the method is there to close it."""
+    """One line of the table; `gap_closed` where the method is there to close it.
+
+    `success` is the mean share, with each seed's, where the family has success.
+    """
 
     name: str
     iqm: Estimate
     by_seed: list[float]
     gap_closed: Estimate | None = None
+    success: Estimate | None = None
+    success_by_seed: list[float] | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Return by reward-free steps: mean over seeds of what was learned from, IQM of the return."""
+    """Return by reward-free steps: mean over seeds of what was learned from, IQM of the return.
+
+    `success`, the mean share, where the family has success.
+    """
 
     steps: list[float]
     iqm: list[Estimate]
     gap_closed: list[Estimate]
+    success: list[Estimate] | None = None
 
 
 def load_results(folder: Path, seeds: int) -> Results:
@@ -82,24 +91,46 @@ def offline(results: Sequence[JobResult]) -> Floats:
     return np.stack([over_tasks(result.final.offline_returns) for result in results])
 
 
+def online_success(results: Sequence[JobResult]) -> Floats | None:
+    """Share of success after K episodes of own exploration, `(seed, task)`, where there is any."""
+    known = [r.final.successes[-1] for r in results if r.final.successes is not None]
+    return np.stack([over_tasks(each) for each in known]) if known else None
+
+
+def offline_success(results: Sequence[JobResult]) -> Floats | None:
+    """Share of success with contexts from offline data, likewise."""
+    known = [r.final.offline_successes for r in results if r.final.offline_successes is not None]
+    return np.stack([over_tasks(each) for each in known]) if known else None
+
+
 def rows(results: Results) -> list[Row]:
     """The table, best source of context first."""
     before, oracle = online(results["offline"]), online(results["oracle"])
 
-    def row(name: str, cells: Floats, gap: bool = False) -> Row:
-        closed = gap_closed(before, cells, oracle) if gap else None
-        return Row(name, iqm(cells), cells.mean(axis=1).tolist(), closed)
+    def row(name: str, method: Method, source: str = "own", gap: bool = False) -> Row:
+        found = results[method]
+        own = source == "own"
+        cells = online(found) if own else offline(found)
+        success = online_success(found) if own else offline_success(found)
+        return Row(
+            name,
+            iqm(cells),
+            cells.mean(axis=1).tolist(),
+            gap_closed(before, cells, oracle) if gap else None,
+            None if success is None else mean(success),
+            None if success is None else success.mean(axis=1).tolist(),
+        )
 
     return [
-        row("SMAC, offline context: the ceiling that hides the shift", offline(results["offline"])),
-        row("SMAC, own exploration, before phase 2", before),
-        row("after phase 2, self-labelled, encoder trained", online(results["trained"]), gap=True),
-        row("after phase 2, self-labelled, encoder frozen", online(results["frozen"]), gap=True),
-        row("after phase 2 with true rewards: the oracle", oracle),
-        row("meta-behaviour cloning, own exploration", online(results["meta-bc"])),
-        row("meta-behaviour cloning, offline context", offline(results["meta-bc"])),
-        row("PEARL on the static data, own exploration", online(results["pearl"])),
-        row("PEARL on the static data, offline context", offline(results["pearl"])),
+        row("SMAC, offline context: the ceiling that hides the shift", "offline", "offline"),
+        row("SMAC, own exploration, before phase 2", "offline"),
+        row("after phase 2, self-labelled, encoder trained", "trained", gap=True),
+        row("after phase 2, self-labelled, encoder frozen", "frozen", gap=True),
+        row("after phase 2 with true rewards: the oracle", "oracle"),
+        row("meta-behaviour cloning, own exploration", "meta-bc"),
+        row("meta-behaviour cloning, offline context", "meta-bc", "offline"),
+        row("PEARL on the static data, own exploration", "pearl"),
+        row("PEARL on the static data, offline context", "pearl", "offline"),
     ]
 
 
@@ -108,11 +139,19 @@ def curve(results: Results, method: Method) -> Curve:
     before, oracle = online(results["offline"]), online(results["oracle"])
     points = [result.points for result in results[method]]
     steps, returns = [0.0], [before]
+    first = online_success(results["offline"])
+    successes = [] if first is None else [first]
     for column in zip(*points, strict=True):
         steps.append(float(np.mean([point.steps for point in column])))
         returns.append(np.stack([over_tasks(point.returns) for point in column]))
+        known = [over_tasks(point.successes) for point in column if point.successes is not None]
+        if known:
+            successes.append(np.stack(known))
     return Curve(
-        steps, [iqm(cells) for cells in returns], [gap_closed(before, c, oracle) for c in returns]
+        steps,
+        [iqm(cells) for cells in returns],
+        [gap_closed(before, c, oracle) for c in returns],
+        [mean(cells) for cells in successes] or None,
     )
 
 
@@ -131,6 +170,11 @@ def iqm(cells: ArrayLike) -> Estimate:
         return stats.trim_mean(values, 0.25, axis=axis)
 
     return _estimate(statistic, [np.asarray(cells, dtype=np.float64).ravel()])
+
+
+def mean(cells: ArrayLike) -> Estimate:
+    """Mean over all `(seed, task)`: what a share of successes is, which has no outliers to trim."""
+    return _estimate(np.mean, [np.asarray(cells, dtype=np.float64).ravel()])
 
 
 def gap_closed(before: Floats, after: Floats, oracle: Floats) -> Estimate:

@@ -56,7 +56,7 @@ def test_the_noise_of_actions_is_nearly_white() -> None:
 def test_the_script_without_noise_does_nearly_every_task(name: str) -> None:
     one = made(name)
     episodes = scripted_episodes(one, one.split().test, np.arange(1))
-    rate = success_rate(episodes)
+    rate = success_rate(one, episodes)
     assert rate is not None
     assert rate >= 0.8
     assert scripted_return(one, one.split().test[:2], np.arange(1)) > -one.horizon
@@ -77,7 +77,7 @@ def test_about_half_of_the_data_is_successful_and_labelled_for_its_own_task(name
         assert ((episode.actions >= low) & (episode.actions <= high)).all()
         done = one.success(episode.observations[1:], tasks[episode.task_index])
         np.testing.assert_array_equal(episode.rewards, np.where(done, 0.0, -1.0))
-    rate = success_rate(episodes)
+    rate = success_rate(one, episodes)
     assert rate is not None
     assert 0.3 <= rate <= 0.7
 

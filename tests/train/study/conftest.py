@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from train.calibration import calibration
 from train.evaluation import DecoderError, PhaseResult
 from train.study.job import JobResult, Point
 from train.study.plan import METHODS
@@ -15,7 +16,9 @@ from train.study.summary import Results
 TASKS, REPEATS, LATENT = 6, 2, 3
 
 
-def _phase(rng: np.random.Generator, online: float, offline: float, steps: int) -> PhaseResult:
+def _phase(
+    rng: np.random.Generator, online: float, offline: float, steps: int, success: float | None
+) -> PhaseResult:
     def returns(mean: float) -> list[list[float]]:
         return (mean + rng.normal(0, 0.5, (TASKS, REPEATS))).tolist()
 
@@ -23,12 +26,18 @@ def _phase(rng: np.random.Generator, online: float, offline: float, steps: int) 
         return rng.normal(0, 1, (TASKS, REPEATS, LATENT)).tolist()
 
     curve = [returns(online - 5), returns(online - 1), returns(online)]
-    return PhaseResult(curve, returns(offline), embedded(), embedded(), 100, steps)
+    if success is None:
+        return PhaseResult(curve, returns(offline), embedded(), embedded(), 100, steps)
+    ended = np.broadcast_to([[success, 1.0]], (3, TASKS, REPEATS)).tolist()
+    return PhaseResult(curve, returns(offline), embedded(), embedded(), 100, steps, ended, ended[0])
 
 
 @pytest.fixture
 def make_results() -> Callable[..., Results]:
-    """`make_results(before=-180, trained=-80, frozen=-160, oracle=-60, seeds=2)`."""
+    """`make_results(before=-180, trained=-80, frozen=-160, oracle=-60, seeds=2, success=None)`.
+
+    `success` is what every other repeat comes to, and one the rest: for a sparse family.
+    """
 
     def make(
         before: float = -180.0,
@@ -36,21 +45,27 @@ def make_results() -> Callable[..., Results]:
         frozen: float = -160.0,
         oracle: float = -60.0,
         seeds: int = 2,
+        success: float | None = None,
     ) -> Results:
         means = dict(
             zip(METHODS, (before, trained, frozen, oracle, before - 9, before - 20), strict=True)
         )
 
+        judged = (
+            None if success is None else calibration(np.array([0.1, 0.8]), np.array([0, 1]) > 0)
+        )
+
         def result(method: str, seed: int) -> JobResult:
             rng = np.random.default_rng([seed, *method.encode()])
             phase_2 = method in ("trained", "frozen", "oracle")
-            final = _phase(rng, means[method], -50.0, 1000 if phase_2 else 0)  # type: ignore[index]
+            final = _phase(rng, means[method], -50.0, 1000 if phase_2 else 0, success)  # type: ignore[index]
             points = []
             if phase_2:
                 half = (before + means[method]) / 2  # type: ignore[index]
+                ended = None if final.successes is None else final.successes[-1]
                 points = [
-                    Point(500, 50, np.full((TASKS, REPEATS), half).tolist()),
-                    Point(1000, 100, final.curve[-1]),
+                    Point(500, 50, np.full((TASKS, REPEATS), half).tolist(), ended),
+                    Point(1000, 100, final.curve[-1], ended),
                 ]
             return JobResult(
                 name=method,
@@ -58,7 +73,7 @@ def make_results() -> Callable[..., Results]:
                 final=final,
                 points=points,
                 cpu_s=60.0,
-                decoder=DecoderError(0.1, 0.97) if method == "offline" else None,
+                decoder=DecoderError(0.1, 0.97, judged) if method == "offline" else None,
                 random=-330.0 if method == "offline" else None,
             )
 

@@ -9,13 +9,17 @@ from train.study.page import write_page
 from train.study.plan import Job, Study
 
 
-@pytest.fixture
-def folder(make_results, tmp_path):
-    for method, found in make_results().items():
+def keep(folder, results):
+    for method, found in results.items():
         for result in found:
-            path = Job(tmp_path, method, result.seed).result
+            path = Job(folder, method, result.seed).result
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(msgspec.json.encode(result))
+
+
+@pytest.fixture
+def folder(make_results, tmp_path):
+    keep(tmp_path, make_results())
     return tmp_path
 
 
@@ -48,3 +52,31 @@ def test_the_same_results_make_the_same_files(folder, make_config):
         return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
     assert made() == made()
+
+
+def test_a_sparse_familys_page_has_success_and_the_decoders_calibration(
+    make_results, make_config, tmp_path
+):
+    keep(tmp_path, make_results(success=0.0))
+    write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    page = (tmp_path / "README.md").read_text()
+    assert "| success | by seed |" in page
+    (line,) = (
+        each
+        for each in page.splitlines()
+        if each.startswith("| after phase 2, self-l") and "trained" in each
+    )
+    assert line.count("|") == 7
+    assert "50\N{NO-BREAK SPACE}%" in line
+    assert "| seed | Brier score | expected calibration error |" in page
+    for name in ("success.png", "calibration.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["decoder"][0]["calibration"]["brier"] == pytest.approx(0.025)
+    assert metrics["rows"][0]["success"]["value"] == pytest.approx(0.5)
+
+
+def test_a_dense_familys_page_has_neither(folder, make_config):
+    write_page(folder, Study(config=make_config(), seeds=2), "…")
+    assert "success" not in (folder / "README.md").read_text().lower()
+    assert not (folder / "success.png").exists()

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from train.evaluation import EvaluationError
 from train.study.plan import Job
-from train.study.summary import curve, gap_closed, iqm, load_results, rows, shifts
+from train.study.summary import curve, gap_closed, iqm, load_results, mean, rows, shifts
 
 CELLS = arrays.arrays(
     np.float64, (2, 8), elements=st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
@@ -90,3 +90,20 @@ def test_a_missing_or_foreign_result_is_named(make_results, tmp_path):
     path.write_text('{"name": 3}')
     with pytest.raises(EvaluationError, match=r"pearl\.json"):
         load_results(tmp_path, 1)
+
+
+def test_success_has_its_mean_its_interval_and_each_seeds_where_there_is_any(make_results):
+    assert all(row.success is None for row in rows(make_results()))
+    assert curve(make_results(), "trained").success is None
+    found = make_results(success=0.0, seeds=3)
+    for row in rows(found):
+        assert row.success.value == pytest.approx(0.5)
+        assert row.success.low <= 0.5 <= row.success.high
+        assert row.success_by_seed == pytest.approx([0.5] * 3)
+    assert [each.value for each in curve(found, "trained").success] == pytest.approx([0.5] * 3)
+
+
+def test_the_interval_of_success_is_over_tasks_and_seeds():
+    varied = mean([[0.0, 1.0, 0.5, 0.5], [0.0, 1.0, 0.5, 0.5]])
+    assert varied.low < 0.5 < varied.high
+    assert mean([[0.5] * 4]).low == 0.5
