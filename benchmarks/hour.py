@@ -33,7 +33,7 @@ import yaml
 from benchmarks import mass_robot
 from benchmarks.bridge_sides import Child
 from benchmarks.cycle import make_bundle
-from benchmarks.machine import machine, versions
+from benchmarks.machine import facts
 from benchmarks.processes import environment, resident_mb, terminate
 from robot import heartbeat
 from robot.journal import Journal
@@ -309,8 +309,7 @@ def main() -> None:
         options.minutes, options.episode_s = 0.25, 2.0
     folder = options.folder or Path(mkdtemp(prefix="fieldtune-hour-"))
     folder.mkdir(parents=True, exist_ok=True)
-    facts = machine() | {"versions": ", ".join(f"{k} {v}" for k, v in versions().items())}
-    print("\n".join(f"- {name}: {what}" for name, what in facts.items()), flush=True)
+    print("\n".join(facts()), flush=True)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     looked: list[Sample] = []
     with contextlib.suppress(KeyboardInterrupt):

@@ -51,6 +51,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def facts() -> list[str]:
+    """Both, a line each."""
+    said = machine() | {"versions": ", ".join(f"{name} {v}" for name, v in versions().items())}
+    return [f"- {name}: {what}" for name, what in said.items()]
+
+
 def filesystem(path: Path) -> str:
     """The kind that `path` is on, as the kernel calls it."""
     path = path.resolve()
