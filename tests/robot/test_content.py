@@ -10,8 +10,9 @@ from hypothesis import given
 from robot import content
 
 
-def test_packed_parts_join_into_the_episodes_own_encoding(make_episode):
-    episode = make_episode()
+@pytest.mark.parametrize("steps", [0, 3, 16, 2**16])
+def test_packed_parts_join_into_the_episodes_own_encoding(make_episode, steps):
+    episode = make_episode(steps=steps, width=1)
     parts = [content.pack(step) for step in episode.steps]
     joined = content.join(content.pack(episode.header), parts, content.pack(episode.footer))
     assert joined == msgspec.msgpack.encode(episode)
