@@ -82,6 +82,7 @@ class Conversation:
         self._upload: Upload | None = None
         self._download: Download | None = None
         self._unwanted_bundles: set[str] = set()
+        self._room_at = 0.0  # before that, a bundle would find the disk full again
         now = time.monotonic()
         self._heard_at = self._upload_moved_at = self._download_moved_at = now
         self._beat_at = self._look_at = 0.0
@@ -111,8 +112,6 @@ class Conversation:
 
     def _is_idle(self) -> bool:
         return self._upload is None and not self._journal.pending(1)
-
-    # Speaking
 
     def _speak(self) -> None:
         now = time.monotonic()
@@ -175,8 +174,6 @@ class Conversation:
             self._socket.send(payload, zmq.NOBLOCK)
         except zmq.Again as error:
             raise LinkLost("the connection takes no more messages") from error
-
-    # Listening
 
     def _listen(self) -> None:
         while True:
@@ -260,12 +257,9 @@ class Conversation:
         self._journal.reject(sha256, reason)
         self._look_at = 0.0
 
-    # Bundles
-
     def _want_bundle(self, bundle_id: str) -> None:
-        if bundle_id in self._unwanted_bundles:
-            return
-        if self._download is not None and self._download.bundle_id == bundle_id:
+        under_way = self._download is not None and self._download.bundle_id == bundle_id
+        if under_way or bundle_id in self._unwanted_bundles or time.monotonic() < self._room_at:
             return
         path = self._bundle_path(bundle_id)
         if self._board.newest_bundle == path:
@@ -289,9 +283,12 @@ class Conversation:
             parse_bundle(data, source=path.name, expected_id=download.bundle_id)
             self._bundle_dir.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
-        except (BundleError, OSError) as error:
+        except BundleError as error:
             self._unwanted_bundles.add(download.bundle_id)
             log.error("bundle %s is not used: %s", download.bundle_id, error)
+        except OSError as error:
+            self._room_at = time.monotonic() + STALLED_S
+            log.error("bundle %s has to wait: %s", download.bundle_id, error)
         else:
             self._board.newest_bundle = path
             log.info("bundle %s has arrived", download.bundle_id)

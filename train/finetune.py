@@ -2,7 +2,7 @@
 
 Takes reward-free episodes from the hub, labels them, trains while the robots keep running, and
 publishes a new bundle every so many updates. Killed at any moment, it continues from its
-checkpoint and its inbox.
+checkpoint and its inbox; a full disk only delays bundles and checkpoints.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sim.rollout import LabelledEpisode
 from train.bundles import Exporter
 from train.curves import Curves
 from train.hub import Hub, RobotView
+from train.retried import Retried
 from train.run import Run
 from train.self_supervised import SelfSupervisedPhase
 
@@ -64,11 +65,14 @@ class Finetune:
     def work(self, on_progress: OnProgress = lambda _: None) -> SelfSupervisedPhase:
         """Train to the end, then let the robots fetch the last bundle and send them home."""
         settings = self.run.config.self_supervised
-        self._publish()
+        bundle, checkpoint = Retried("a bundle", self._publish), Retried("a checkpoint", self._save)
+        bundle.due()
         with Curves(self.run.curves / "self-supervised") as curves:
             while self.phase.updates < settings.updates:
                 self._ingest()
                 on_progress(self._progress())
+                bundle.look()
+                checkpoint.look()
                 due = min(self.phase.allowed_updates, self.phase.updates + LOOK_EVERY)
                 if self.phase.updates >= due:
                     time.sleep(POLL_S)
@@ -76,9 +80,9 @@ class Finetune:
                     metrics = self.phase.update()
                     curves.add(self.phase.updates, metrics)
                     if self.phase.updates % settings.publish_every == 0:
-                        self._publish()
+                        bundle.due()
                     if self.phase.updates % settings.checkpoint_every == 0:
-                        self._save()
+                        checkpoint.due()
         if settings.updates % settings.publish_every:
             self._publish()
         self._save()

@@ -326,6 +326,20 @@ def test_a_bundle_with_one_flipped_byte_is_not_handed_on_and_the_old_one_stays(
     assert list((tmp_path / "bundles").iterdir()) == [good]
 
 
+def test_a_bundle_that_the_disk_had_no_room_for_is_fetched_again(
+    bridge, hub, make_bundle, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr("robot.conversation.STALLED_S", 0.2)
+    (tmp_path / "bundles").write_text("in the way, as a full disk is")
+    bundle_id = make_bundle(tmp_path / "new.bundle")
+    hub.publish(tmp_path / "new.bundle")
+    client = bridge(hub.address)
+    wait_for(lambda: "has to wait" in caplog.text)
+    assert client.newest_bundle() is None
+    (tmp_path / "bundles").unlink()
+    wait_for(lambda: client.newest_bundle() == tmp_path / f"bundles/{bundle_id}.bundle")
+
+
 def test_a_bundle_cut_off_by_a_restart_arrives_afterwards(bridge, make_bundle, tmp_path, trainer):
     client = bridge(trainer.address)
     trainer.newest_bundle = bundle_id = make_bundle(tmp_path / "a.bundle", padding=1_000_000)

@@ -43,3 +43,15 @@ def test_an_error_inside_still_closes_the_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert scalars(tmp_path)["loss"] == [(EVERY, 2.0)]
+
+
+def test_a_disk_that_refuses_leaves_a_gap_and_no_error(tmp_path, caplog):
+    folder = tmp_path / "curves"
+    folder.write_text("in the way, as a full disk is")
+    with Curves(folder) as curves:
+        for step in range(1, 2 * EVERY + 1):
+            if step == EVERY + 1:
+                folder.unlink()
+            curves.add(step, {"loss": 3.0})
+    assert scalars(folder)["loss"] == [(2 * EVERY, 3.0)]
+    assert f"no curves at update {EVERY}" in caplog.text

@@ -199,6 +199,29 @@ def test_killed_midway_it_goes_on_as_if_never_stopped_and_takes_nothing_twice(ma
 
 
 @pytest.mark.slow
+def test_a_disk_that_refuses_delays_bundles_and_checkpoints_and_learning_goes_on(
+    make_trained, hub, monkeypatch, caplog
+):
+    monkeypatch.setattr("train.retried.RETRY_S", 0.0)
+    run = make_trained(*MORE)
+    finetune = Finetune(run, hub)
+    run.bundles.write_text("in the way, as a full disk is")
+    run.finetune_checkpoint.mkdir()
+
+    def free(now):
+        if now.updates >= 40 and run.bundles.is_file():
+            assert (finetune.bundles, "a checkpoint cannot" in caplog.text) == (0, True)
+            run.bundles.unlink()
+            run.finetune_checkpoint.rmdir()
+
+    assert finetune.work(free).updates == 60
+    assert caplog.text.count("cannot be written") == 2
+    facts = read_facts(run.finetune_checkpoint)
+    assert (facts["updates"], len(facts["episodes"])) == (60, 10)
+    assert read_bundle(run.bundles / "latest.bundle").manifest.provenance.updates == 60
+
+
+@pytest.mark.slow
 def test_killed_before_its_first_checkpoint_it_starts_over_from_the_inbox(make_trained, hub):
     run = make_trained(*MORE, "self_supervised.checkpoint_every=100")
     with pytest.raises(Killed):

@@ -1,0 +1,53 @@
+"""What a full disk refuses is written as soon as it can be, and nobody else stops for it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from train.retried import Retried
+
+
+@pytest.fixture
+def disk():
+    """A write that is refused while `disk.full`; `disk.tried` counts."""
+
+    class Disk:
+        full, tried = True, 0
+
+        def write(self):
+            self.tried += 1
+            if self.full:
+                raise OSError(28, "No space left on device")
+
+    return Disk()
+
+
+def test_it_is_tried_again_until_it_is_there_and_then_no_more(disk, monkeypatch, caplog):
+    monkeypatch.setattr("train.retried.RETRY_S", 0.0)
+    retried = Retried("a bundle", disk.write)
+    with caplog.at_level(logging.INFO, "train.retried"):
+        retried.due()
+        retried.look()
+        disk.full = False
+        retried.look()
+        retried.look()
+    assert disk.tried == 3
+    assert caplog.text.count("a bundle cannot be written, trying again: [Errno 28]") == 1
+    assert caplog.text.count("a bundle is written again") == 1
+
+
+def test_it_is_not_tried_all_the_time(disk):
+    retried = Retried("a bundle", disk.write)
+    retried.due()
+    retried.look()
+    assert disk.tried == 1
+
+
+def test_what_is_no_fault_of_the_disk_is_raised():
+    def wrong():
+        raise ValueError("the bundle is wrong")
+
+    with pytest.raises(ValueError, match="the bundle is wrong"):
+        Retried("a bundle", wrong).due()
