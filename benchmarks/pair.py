@@ -121,6 +121,7 @@ class Pair:
         self.address = f"tcp://127.0.0.1:{_free_port()}"
         if not (self.run / "config.yaml").exists():
             shutil.copytree(template / "run", self.run, dirs_exist_ok=True)
+        self.bundle = template / "published.bundle"  # of a trainer that does not learn
         self.config = folder / "robot.yaml"
         settings = {
             "name": ROBOT,
@@ -144,11 +145,6 @@ class Pair:
     @property
     def inbox(self) -> Path:
         return self.run / "inbox"
-
-    @property
-    def bundle(self) -> Path:
-        """What a trainer that does not learn publishes."""
-        return self.template / "published.bundle"
 
     def robot(self, *arguments: str) -> Member:
         """The robot's daemon, as `fieldtune-robot run`."""
