@@ -29,6 +29,7 @@ from train.launch import settle
 ROBOT_MB, TRAINER_MB, QUOTA_MB = 32, 512, 8
 SIDES = ("robot", "robot", "storing", "learning")  # a quarter each, the robot two
 STARTING_SHARE = 0.2
+FRESH_SHARE = 0.6  # a journal that was just opened has no pages to write over: it needs new ones
 ALIVE_S = 1.5
 FULL_S = (0.2, 6.0)
 LONG_S = 13.0  # longer than the recorder waits for room when a run ends
@@ -64,6 +65,9 @@ class Proof:
             self._owner(side).kill()
         else:
             self._at_work()
+            if side == "robot" and self._rng.random() < FRESH_SHARE:
+                self._robot.end()
+                self._at_work()
             time.sleep(self._rng.uniform(0.0, ALIVE_S))
         disk = self._disks["robot" if side == "robot" else "trainer"]
         self.ledger.look()

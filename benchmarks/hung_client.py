@@ -25,7 +25,7 @@ from statistics import median
 from tempfile import mkdtemp
 from typing import Any
 
-from benchmarks.pair import FAMILY, ROOT, Pair, Unfit, prepare, wait_for
+from benchmarks.pair import FAMILY, ROOT, Member, Pair, Unfit, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
 from robot.drivers.hardware_description import write_description
 from robot.drivers.remote import LEASE_PERIODS, ZmqOptions, served_description
@@ -41,12 +41,14 @@ _REST_S = 5.0
 @dataclass(frozen=True)
 class Stop:
     """One daemon stopped; times in ms, `late_ms` after the lease's end. `status` is how the daemon
-    ended when it went on, `moved` whether the robot was commanded after it had been at rest."""
+    ended when it went on, `moved` whether the robot was commanded after it had been at rest.
+    `before` counts daemons that lost their lease to a busy machine before they were stopped."""
 
     rested_ms: float
     late_ms: float
     status: int
     moved: bool
+    before: int = 0
 
 
 class Server:
@@ -102,9 +104,9 @@ class Proof:
 
     def stop(self) -> Stop:
         """Start a daemon, stop it within an episode, look at the server, and let it go on."""
-        before, wanted = self._steps(), self._rng.randint(FIRST_STEPS, LAST_STEPS)
-        robot = self._pair.robot("--bundle", str(self._pair.bundle))
-        wait_for(lambda: self._steps() >= before + wanted, robot)
+        before = 0
+        while not self._drives(robot := self._pair.robot("--bundle", str(self._pair.bundle))):
+            before += 1
         time.sleep(self._rng.uniform(0.0, self.period_s))
         while not self._server.rests.empty():
             self._server.rests.get()
@@ -120,7 +122,18 @@ class Proof:
         release(self._pair.state_dir / "fault.txt")
         late_ns = rest["held"] - rest["answered"] - round(self.lease_s * 1e9)
         moved = not self._server.rests.empty()
-        return Stop((rest["held"] - stopped_ns) / 1e6, late_ns / 1e6, status, moved)
+        return Stop((rest["held"] - stopped_ns) / 1e6, late_ns / 1e6, status, moved, before)
+
+    def _drives(self, robot: Member) -> bool:
+        """Wait until it is somewhere in an episode; False when it has lost its lease on the way."""
+        wanted = self._steps() + self._rng.randint(FIRST_STEPS, LAST_STEPS)
+        wait_for(lambda: not robot.alive or self._steps() >= wanted)
+        if robot.alive:
+            return True
+        if "the lease ran out" not in robot.said():
+            raise Unfit(f"the robot has ended: {robot.said()[-2000:]}")
+        release(self._pair.state_dir / "fault.txt")
+        return False
 
     def close(self) -> None:
         self._pair.close()
@@ -165,6 +178,7 @@ def report(stops: list[Stop], proof: Proof) -> None:
         ("lease", f"{proof.lease_s * 1e3:.0f} ms, {LEASE_PERIODS} control periods"),
         ("daemons that ended in fault when they went on", in_fault),
         ("robots commanded after that", sum(stop.moved for stop in stops)),
+        ("daemons that lost their lease before, to other programs", sum(s.before for s in stops)),
     ]
     tables = [table(("ms", "least", "median", "most"), rows), table(("", ""), found)]
     conclude(tables, problems_of(stops, proof.lease_s, proof.period_s))

@@ -79,9 +79,9 @@ class Ledger:
     def look(self) -> None:
         """Read both sides, also while they are written, and hold them against what was known."""
         found = self._read_journal()
+        self._read_inbox()  # after the journal, which speaks of files that are there already
         if found is None:
             return
-        self._read_inbox()  # after the journal, which speaks of files that are there already
         of_number = {number: sha256 for sha256, (number, _) in self._stored.items()}
         for number, before in self._known.items():
             if number not in found:
