@@ -214,7 +214,7 @@ def prove(folder: Path, runs: int, seed: int, sides: tuple[str, ...] = SIDES) ->
 if __name__ == "__main__":
     settle()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 runs, no trainer learns")
+    parser.add_argument("--quick", action="store_true", help="2 runs, no trainer learns")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="kept, and gone on with; a fresh one if absent")
@@ -222,7 +222,7 @@ if __name__ == "__main__":
     where = given.folder or Path(mkdtemp(prefix="fieldtune-disk-"))
     try:
         if given.quick:
-            prove(where, 3, given.seed, ("robot", "storing"))
+            prove(where, 2, given.seed, ("robot", "storing"))
         else:
             prove(where, given.runs, given.seed)
     except (NotPermitted, Unfit) as error:

@@ -12,7 +12,7 @@ from benchmarks.bad_network import Harm
 from benchmarks.hung_client import Stop, problems_of
 from benchmarks.kills import Kill
 from benchmarks.network import Turn, jitter_problems
-from benchmarks.pair import prepare
+from benchmarks.pair import FAMILY
 from benchmarks.proof import conclude, remember, remembered, table
 from benchmarks.small_disk import NotPermitted, SmallDisk
 
@@ -84,10 +84,23 @@ def test_a_small_disk_is_full_when_it_is_filled_and_empty_when_it_is_freed(tmp_p
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("proof") / "template"
-    prepare(folder)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, make_bundle) -> Path:
+    """What `benchmarks.pair.prepare` makes, with a bundle that nobody trained."""
+    from sim.registry import family as make_family
+    from train.bundles import field_specs
+
+    folder, family = tmp_path_factory.mktemp("proof") / "template", make_family(FAMILY)
+    (folder / "run").mkdir(parents=True)
+    make_bundle(
+        folder / "published.bundle",
+        family=family.name,
+        robot=family.robot,
+        observation_fields=field_specs(family.observation_fields),
+        action_fields=field_specs(family.action_fields),
+        period_s=family.period_s,
+        horizon=family.horizon,
+    )
     return folder
 
 
