@@ -1,6 +1,6 @@
 """100 episodes over each bad network: is all there, once, and does the loop notice?
 
-`python -m benchmarks.network [--quick] [--episodes N] [--folder FOLDER]`. A robot in real time (20
+`python -m benchmarks.network [--quick] [--episodes N] [--only NAME ...] [--folder FOLDER]`. A robot in real time (20
 Hz) uploads to a trainer directly, and through a proxy that delays, doubles, reorders or cuts, by
 turns in rounds, each condition with a robot of its own. The direct one is there twice, so that the
 noise of the loop's p99 jitter is measured and not guessed. A condition fails when the median of its
@@ -205,6 +205,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few episodes, of two conditions")
     parser.add_argument("--episodes", type=int, default=100, help="of each condition")
+    parser.add_argument("--only", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--folder", type=Path, help="kept, and gone on with; a fresh one if absent")
     given = parser.parse_args()
     where = given.folder or Path(mkdtemp(prefix="fieldtune-network-"))
@@ -212,6 +213,7 @@ if __name__ == "__main__":
         few = {name: CONDITIONS[name] for name in ("direct", "all of it")}
         prove(where, few, 1, 3)
     else:
-        prove(where, CONDITIONS, ROUNDS, given.episodes // ROUNDS)
+        chosen = {name: CONDITIONS[name] for name in given.only}
+        prove(where, chosen, ROUNDS, given.episodes // ROUNDS)
     if given.folder is None:
         shutil.rmtree(where)
