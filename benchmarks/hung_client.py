@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import mkdtemp
@@ -104,26 +104,40 @@ class Proof:
         self._pair = Pair(folder / "pair", folder / "template", **settings)
 
     def stop(self) -> Stop:
-        """Start a daemon, stop it within an episode, look at the server, and let it go on."""
+        """Stop a daemon within an episode, look at the server, and let the daemon go on."""
         before = 0
-        while not self._drives(robot := self._pair.robot("--bundle", str(self._pair.bundle))):
+        while (found := self._try()) is None:
             before += 1
+            release(self._pair.state_dir / "fault.txt")
+        return replace(found, before=before)
+
+    def _try(self) -> Stop | None:
+        """One daemon; None where it was at rest before it could be stopped."""
+        rests = self._server.rests
+        while not rests.empty():
+            rests.get()
+        robot = self._pair.robot("--bundle", str(self._pair.bundle))
+        if not self._drives(robot):
+            return None
         time.sleep(self._rng.uniform(0.0, self.period_s))
-        while not self._server.rests.empty():
-            self._server.rests.get()
         robot.process.send_signal(signal.SIGSTOP)
         stopped_ns = time.monotonic_ns()
         try:
-            rest = self._server.rests.get(timeout=_REST_S)
+            rest = rests.get(timeout=_REST_S)
         except queue.Empty:
             raise Unfit(f"the robot has not come to rest in {_REST_S:g} s") from None
         finally:
             robot.process.send_signal(signal.SIGCONT)
         status = robot.wait()
+        if rest["held"] < stopped_ns:
+            return None
         release(self._pair.state_dir / "fault.txt")
         late_ns = rest["held"] - rest["answered"] - round(self.lease_s * 1e9)
-        moved = not self._server.rests.empty()
-        return Stop((rest["held"] - stopped_ns) / 1e6, late_ns / 1e6, status, moved, before)
+        return Stop((rest["held"] - stopped_ns) / 1e6, late_ns / 1e6, status, not rests.empty())
+
+    def close(self) -> None:
+        self._pair.close()
+        self._server.close()
 
     def _drives(self, robot: Member) -> bool:
         """Wait until it is somewhere in an episode; False when it has lost its lease on the way."""
@@ -133,12 +147,7 @@ class Proof:
             return True
         if not re.search("the lease ran out|no answer to", robot.said()):
             raise Unfit(f"the robot has ended: {robot.said()[-2000:]}")
-        release(self._pair.state_dir / "fault.txt")
         return False
-
-    def close(self) -> None:
-        self._pair.close()
-        self._server.close()
 
     def _steps(self) -> int:
         try:

@@ -1,10 +1,10 @@
 """100 episodes over each bad network: is all there, once, and does the loop notice?
 
-`python -m benchmarks.network [--quick] [--episodes N] [--only NAME ...] [--folder FOLDER]`. A robot in real time (20
-Hz) uploads to a trainer directly, and through a proxy that delays, doubles, reorders or cuts, by
-turns in rounds, each condition with a robot of its own. The direct one is there twice, so that the
-noise of the loop's p99 jitter is measured and not guessed. A condition fails when the median of its
-rounds is above the worst round without a proxy.
+`python -m benchmarks.network [--quick] [--episodes N] [--only NAME ...] [--folder FOLDER]`. A robot
+in real time (20 Hz) uploads to a trainer directly, and through a proxy that delays, doubles,
+reorders or cuts, by turns in rounds, each condition with a robot of its own. The direct one is
+there twice, so that the noise of the loop's p99 jitter is measured and not guessed. A condition
+fails when the median of its rounds is above the worst round without a proxy.
 """
 
 from __future__ import annotations
