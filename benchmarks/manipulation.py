@@ -23,7 +23,7 @@ from sim.family import Array, TaskFamily, bounds
 from sim.registry import family, names
 
 COPIES = 64
-FAMILIES = ("reach", "push")
+FAMILIES = ("reach", "push", "multi", "pick-place", "drawer-door")
 STEPS = 25
 ROBOSUITE = "robosuite, one by one"
 NEAR = 1e-5  # of any observation after the steps compared; they drift apart by rounding

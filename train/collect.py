@@ -23,6 +23,7 @@ from sim.success import success_by_task, success_rate
 from train.config import AgentReplay, RunConfig
 from train.contact_sheet import FILE, contact_sheet
 from train.datasets import DatasetError, write_dataset
+from train.randomised import CannotRandomise, randomised
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -75,8 +76,14 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
         raise DatasetError(
             f"{folder} exists; a dataset is never overwritten: remove it or set data.path{also}"
         )
-    with _maker(family.name)(config, family, on_progress) as made:
+    try:
+        varying = randomised(family, config.randomisation)
+    except CannotRandomise as error:
+        raise DatasetError(str(error)) from error
+    with _maker(family.name)(config, varying, on_progress) as made:
         how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
+        if varying is not family:
+            how["randomisation"] = config.randomisation.model_dump(mode="json")
         name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
     _add_pictures(folder, config, family)
     everything = made.train + made.test

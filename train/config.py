@@ -150,6 +150,21 @@ class Data(_Section):
     agent: AgentReplay | None = None
 
 
+class Randomisation(_Section):
+    """What simulated arms draw anew for every episode of data and of exploration in process.
+
+    Ranges are [smallest, largest]: factors of the masses of what can be moved, of friction and of
+    the motors' torques; control periods from an action to its effect. Noise is by unit. What each
+    does: `sim.manipulation.variation`.
+    """
+
+    mass: tuple[float, float] = (1.0, 1.0)
+    friction: tuple[float, float] = (1.0, 1.0)
+    actuator_gain: tuple[float, float] = (1.0, 1.0)
+    observation_noise: dict[str, float] = {}
+    latency: tuple[int, int] = (0, 0)
+
+
 class RunConfig(_Section):
     """Everything one run is made from."""
 
@@ -160,6 +175,7 @@ class RunConfig(_Section):
     offline: Offline = Offline()
     self_supervised: SelfSupervised = SelfSupervised()
     evaluation: Evaluation = Evaluation()
+    randomisation: Randomisation = Randomisation()
     robot: RobotConfig
 
     @property

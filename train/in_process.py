@@ -44,7 +44,7 @@ def train_in_process(
         phase.restore(checkpoint)
         on_update(phase.updates)
     settings = run.config.self_supervised
-    simulator = run.family.simulator(trials_at_once)
+    simulator = run.exploration_family.simulator(trials_at_once)
     try:
         with Curves(run.curves / checkpoint.stem) as curves:
             while phase.updates < settings.updates:

@@ -22,6 +22,7 @@ from train.acting import to_training_units
 from train.config import RunConfig
 from train.datasets import Dataset, read_dataset
 from train.networks import Normalisation
+from train.randomised import CannotRandomise, randomised
 from train.replay import Replay
 from train.smac import Agent, Shape, Smac, seed_everything
 
@@ -38,6 +39,11 @@ class Run:
     folder: Path
     family: TaskFamily
     dataset: Dataset
+
+    @property
+    def exploration_family(self) -> TaskFamily:
+        """What is explored in process: the family, varying as `randomisation` says."""
+        return randomised(self.family, self.config.randomisation)
 
     @property
     def offline_checkpoint(self) -> Path:
@@ -99,6 +105,10 @@ def open_run(config: RunConfig, folder: Path) -> Run:
             f"self_supervised.labels is {config.self_supervised.labels}, but tasks of "
             f"{family.name!r} differ in their dynamics: a trajectory has only its own label; set 1"
         )
+    try:
+        randomised(family, config.randomisation)
+    except CannotRandomise as error:
+        raise RunError(str(error)) from error
     dataset = read_dataset(Path(config.data.path), family)
     known = folder / "config.yaml"
     if known.exists():

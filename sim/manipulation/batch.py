@@ -26,7 +26,8 @@ class TabletopBatch:
         self._shares = Shares(n_envs, threads)
         self._family = family
         self._of = compiled(family.arm, family.scene)
-        self._data = [mujoco.MjData(self._of.model) for _ in range(n_envs)]
+        self._models = self._make_models(n_envs)
+        self._data = [mujoco.MjData(model) for model in self._models]
         self._addresses = np.array([data_addresses(d) for d in self._data], dtype=np.int64)
         self._qpos = [data.qpos for data in self._data]
         self._rows = list(self._of.addresses.mocaps)
@@ -45,8 +46,8 @@ class TabletopBatch:
         of = self._of
         self._gripper[:] = 0.0
         for env, (data, seed, task) in enumerate(zip(self._data, seeds, tasks, strict=True)):
-            start = self._family.start(int(seed), task)
-            mujoco.mj_resetData(of.model, data)
+            start, model = self._family.start(int(seed), task), self._models[env]
+            mujoco.mj_resetData(model, data)
             self._postures[env] = start.joints
             self._places[env] = of.base + start.fixtures
             data.qpos[:] = of.qpos
@@ -55,21 +56,25 @@ class TabletopBatch:
                 data.qpos[address : address + 3] = of.base + pose[:3]
                 data.qpos[address + 3 : address + 7] = pose[3:]
             data.mocap_pos[self._rows] = self._places[env]
-            mujoco.mj_forward(of.model, data)
+            mujoco.mj_forward(model, data)
         return self._run(np.zeros((self.n_envs, 3)), 0)
 
     def step(self, actions: Array) -> tuple[Array, NDArray[np.bool_]]:
         """See `BatchSimulator.step`. `actions` `(env, 4)`: metres, gripper; never terminal."""
+        actions = self._checked(actions)
+        change = self._of.gripper.stride * np.sign(actions[:, 3:])
+        self._gripper = np.clip(self._gripper + change, -1.0, 1.0)
+        observed = self._run(np.ascontiguousarray(actions[:, :3]), self._of.substeps)
+        return observed, np.zeros(self.n_envs, dtype=np.bool_)
+
+    def _checked(self, actions: Array) -> Array:
         actions = np.ascontiguousarray(actions, dtype=np.float64)
         if actions.shape != (self.n_envs, 4) or not np.isfinite(actions).all():
             raise ValueError(
                 f"step: actions of shape {actions.shape}, finite: "
                 f"{bool(np.isfinite(actions).all())}; expected finite ({self.n_envs}, 4)"
             )
-        change = self._of.gripper.stride * np.sign(actions[:, 3:])
-        self._gripper = np.clip(self._gripper + change, -1.0, 1.0)
-        observed = self._run(np.ascontiguousarray(actions[:, :3]), self._of.substeps)
-        return observed, np.zeros(self.n_envs, dtype=np.bool_)
+        return actions
 
     def signals(self) -> Array:
         """See `BatchSimulator.signals`. No reward needs any."""
@@ -80,6 +85,7 @@ class TabletopBatch:
         self._shares.close()
         self._qpos.clear()
         self._data.clear()
+        self._models.clear()
         self.n_envs = 0
 
     def _run(self, displacements: Array, substeps: int) -> Array:
@@ -87,16 +93,7 @@ class TabletopBatch:
         grips = of.gripper.middle + of.gripper.half * self._gripper
 
         def share(start: int, stop: int) -> None:
-            advance(
-                of.model._address,
-                self._addresses[start:stop],
-                of.controller,
-                displacements[start:stop],
-                grips[start:stop],
-                self._postures[start:stop],
-                substeps,
-                self._moved[start:stop],
-            )
+            self._advance(start, stop, displacements, grips, substeps)
 
         self._shares.run(share)
         return observe(
@@ -107,4 +104,23 @@ class TabletopBatch:
             self._moved,
             np.array(self._qpos),
             self._places,
+        )
+
+    def _make_models(self, n_envs: int) -> list[mujoco.MjModel]:
+        """The model of each arm: one for all."""
+        return [self._of.model] * n_envs
+
+    def _advance(
+        self, start: int, stop: int, displacements: Array, grips: Array, substeps: int
+    ) -> None:
+        """Run the arms from `start` up to `stop`, which have one model."""
+        advance(
+            self._models[start]._address,
+            self._addresses[start:stop],
+            self._of.controller,
+            displacements[start:stop],
+            grips[start:stop],
+            self._postures[start:stop],
+            substeps,
+            self._moved[start:stop],
         )

@@ -16,6 +16,7 @@ from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
 from sim.manipulation.arms import Arm, arm
 from sim.manipulation.scene import Scene, Start, observation_fields
 from sim.manipulation.scripts import Script, Seen
+from sim.manipulation.variation import NOTHING, Variation
 
 TRAIN_TASKS, TEST_TASKS = 50, 10
 SPLIT_SEED = 20220717
@@ -27,9 +28,11 @@ class ManipulationFamily(ABC):
     """An arm over a scene; reward 0 in a state that is success, −1 in every other."""
 
     robot: str = "sawyer"
+    variation: Variation = NOTHING
 
     def __post_init__(self) -> None:
         arm(self.name, self.robot)
+        self.variation.noise(self.observation_fields)
 
     @property
     @abstractmethod
@@ -126,13 +129,20 @@ class ManipulationFamily(ABC):
         raise KeyError(f"{self.name}: no observation field {name!r}; there are: {known}")
 
     def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator:
-        """`n_envs` arms in compiled code. The first call in a process loads robosuite (seconds)."""
+        """`n_envs` arms in compiled code, as `variation` says.
+
+        The first call in a process loads robosuite (seconds).
+        """
+        if self.variation != NOTHING:
+            from sim.manipulation.varied import VariedBatch
+
+            return VariedBatch(self, n_envs, threads)
         from sim.manipulation.batch import TabletopBatch
 
         return TabletopBatch(self, n_envs, threads)
 
     def single_robot(self) -> SingleRobot:
-        """One arm in robosuite's own environment, stepped by its own `step`."""
+        """One arm in robosuite's own environment, stepped by its own `step`; it never varies."""
         from sim.manipulation.robot import TabletopRobot
 
         return TabletopRobot(self)

@@ -1,0 +1,44 @@
+"""A family that varies from episode to episode, as `randomisation` in a run's configuration says.
+
+For the simulated side of training: collecting, and exploring in process. Evaluation and the robot
+keep the family as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sim.family import TaskFamily
+from sim.manipulation.family import ManipulationFamily
+from sim.manipulation.variation import Variation
+from train.config import Randomisation
+
+
+class CannotRandomise(ValueError):
+    """The family cannot vary so. The message names the key, what is wrong with it and the cure."""
+
+
+def randomised(family: TaskFamily, settings: Randomisation) -> TaskFamily:
+    """`family`, varying as `settings` say; the same one where they say nothing.
+
+    Raises:
+        CannotRandomise: no randomisation is known for it, or a value makes no sense there.
+    """
+    if settings == Randomisation():
+        return family
+    if not isinstance(family, ManipulationFamily):
+        raise CannotRandomise(
+            f"randomisation is set, but {family.name!r} has none: it is for drawer-door, multi, "
+            "pick-place and push: remove it"
+        )
+    try:
+        variation = Variation(
+            mass=settings.mass,
+            friction=settings.friction,
+            actuator_gain=settings.actuator_gain,
+            observation_noise=tuple(settings.observation_noise.items()),
+            latency=settings.latency,
+        )
+        return replace(family, variation=variation)
+    except ValueError as error:
+        raise CannotRandomise(f"randomisation.{error}") from error
