@@ -79,7 +79,7 @@ class Proof:
         while time.monotonic() < deadline:
             time.sleep(0.05)
             disk.fill()  # what a checkpoint or a deleted episode gave back
-        self.ledger.look()
+        self.ledger.look(disk_full=True)
         disk.free()
         outcome = self._outcome(self._owner(side))
         self.ledger.look()
@@ -179,6 +179,7 @@ def report(fills: list[Fill], proof: Proof) -> None:
         ("lost", len(ledger.lost)),
         ("duplicated", len(ledger.duplicated)),
         ("unreadable", len(ledger.unreadable)),
+        ("looks that a full disk refused", ledger.refused),
         ("ended otherwise than documented", len(proof.unsafe)),
     ]
     columns = ("whose disk", "full at its", "what it did", "runs", "full for, s")

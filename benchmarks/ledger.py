@@ -36,7 +36,8 @@ class Ledger:
 
     A step counts as acknowledged by the robot once another process can read it, an episode by the
     trainer once its file is in the inbox or the journal says so. Each of `lost`, `duplicated` and
-    `unreadable` is a sentence about what should not be.
+    `unreadable` is a sentence about what should not be. `refused` counts looks in vain while the
+    journal's disk was full: SQLite needs a page there even to read.
     """
 
     def __init__(self, journal: Path, inbox: Path, robot: str) -> None:
@@ -44,6 +45,7 @@ class Ledger:
         self.lost: list[str] = []
         self.duplicated: list[str] = []
         self.unreadable: list[str] = []
+        self.refused = 0
         self._known: dict[int, _Episode] = {}
         self._stored: dict[str, tuple[int, _Steps]] = {}
 
@@ -76,9 +78,9 @@ class Ledger:
         last = self._known.get(max(self._known, default=0))
         return None if last is None or last.address is not None else len(last.steps)
 
-    def look(self) -> None:
+    def look(self, disk_full: bool = False) -> None:
         """Read both sides, also while they are written, and hold them against what was known."""
-        found = self._read_journal()
+        found = self._read_journal(disk_full)
         self._read_inbox()  # after the journal, which speaks of files that are there already
         if found is None:
             return
@@ -127,7 +129,7 @@ class Ledger:
         if what not in self.lost:
             self.lost.append(what)
 
-    def _read_journal(self) -> dict[int, _Episode] | None:
+    def _read_journal(self, disk_full: bool) -> dict[int, _Episode] | None:
         """Every episode there now; None where there is no journal yet, or none that can be read."""
         if not self.journal.exists():
             if self._known:
@@ -141,7 +143,9 @@ class Ledger:
                 opened.execute("BEGIN")
                 return self._episodes(opened)
         except sqlite3.Error as error:
-            if self._known:  # else it was killed while it made the file
+            if disk_full and error.sqlite_errorname.startswith("SQLITE_IOERR_SHM"):
+                self.refused += 1
+            elif self._known:  # else it was killed while it made the file
                 self.unreadable.append(f"{self.journal}: {error}")
             return None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from benchmarks.ledger import Ledger
+from benchmarks.small_disk import NotPermitted, SmallDisk
 from robot import content
 from robot.episode import Episode
 from robot.journal import Journal
@@ -165,6 +168,23 @@ def test_damage_is_unreadable(ledger, journal, inbox):
     ledger.verify()
     assert any(str(inbox) in told for told in ledger.unreadable)
     assert any(str(journal) in told for told in ledger.unreadable)
+
+
+def test_a_journal_that_a_full_disk_keeps_from_readers_is_whole_when_there_is_room(
+    tmp_path, journal, inbox
+):
+    try:
+        with SmallDisk(tmp_path / "disk", 2) as disk:
+            ledger = Ledger(Path(shutil.copy(journal, disk.path)), inbox, ROBOT)
+            ledger.look()
+            disk.fill()
+            ledger.look(disk_full=True)
+            assert (ledger.refused, ledger.problems) == (1, [])
+            disk.free()
+            ledger.settle()
+            assert ledger.problems == []
+    except NotPermitted as error:
+        pytest.skip(str(error))
 
 
 def test_half_an_upload_that_is_left_over_is_a_loss(ledger, inbox):
