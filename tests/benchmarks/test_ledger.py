@@ -176,7 +176,6 @@ def test_a_journal_that_a_full_disk_keeps_from_readers_is_whole_when_there_is_ro
     try:
         with SmallDisk(tmp_path / "disk", 2) as disk:
             ledger = Ledger(Path(shutil.copy(journal, disk.path)), inbox, ROBOT)
-            ledger.look()
             disk.fill()
             ledger.look(disk_full=True)
             assert (ledger.refused, ledger.problems) == (1, [])
