@@ -154,12 +154,13 @@ class Cycle:
         self._recorder.close()
 
 
-def make_bundle(path: Path, **changes: object) -> tuple[Bundle, PolicyGraph]:
+def make_bundle(path: Path, *sizes: str, **changes: object) -> tuple[Bundle, PolicyGraph]:
     """cheetah-vel's bundle at the reference's sizes, untrained, and the policy it was made of.
 
-    `changes` to its description are for another robot with as many numbers in and out.
+    `sizes` are settings with other ones; `changes` to its description are for another robot with as
+    many numbers in and out.
     """
-    one, agent = family("cheetah-vel"), make_ours(reference()).agent
+    one, agent = family("cheetah-vel"), make_ours(reference(*sizes)).agent
     constants, rng = agent.normalisation, np.random.default_rng(0)
     policy = PolicyGraph(agent.policy, constants).eval()
     latent = agent.latent_size

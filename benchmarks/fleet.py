@@ -39,7 +39,7 @@ from train.inbox import Inbox
 from train.keys import make_keys
 
 LOOK_S = 5.0
-START_S = 900.0
+START_S = 1800.0
 FAREWELL_S = 240.0
 FAMILY = "cheetah-vel"
 AGE_S = 10.0

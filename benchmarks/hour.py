@@ -36,7 +36,7 @@ from benchmarks.cycle import make_bundle
 from benchmarks.machine import facts
 from benchmarks.processes import environment, resident_mb, terminate
 from robot import heartbeat
-from robot.journal import Journal
+from robot.journal import EntryState, Journal
 from robot.status import Status
 
 SAMPLE_S = 5.0
@@ -214,7 +214,8 @@ def judge(folder: Path, looked: list[Sample], seconds: float) -> Verdict:
         problems, entries = journal.verify(), journal.entries()
         gaps = between_episodes_s(journal)
     stored = {path.stem for path in (folder / "inbox").glob("*.episode")}
-    pending = [entry.number for entry in entries if entry.sha256 not in stored]
+    pending = [entry.number for entry in entries if entry.state is EntryState.PENDING]
+    lost = [e.number for e in entries if e.number not in pending and e.sha256 not in stored]
     steps = sum(entry.steps for entry in entries)
     rate = (last.cycles - looked[0].cycles) / max(SAMPLE_S, last.at_s - looked[0].at_s)
     lines = [
@@ -239,7 +240,8 @@ def judge(folder: Path, looked: list[Sample], seconds: float) -> Verdict:
         f"most {max(one.rss_mb for one in looked):.1f}; {slope:+.2f} MB an hour after the first "
         f"{WARM_UP_S / 60:.0f} minutes, {early:+.2f} MB an hour in them.",
         f"Journal: {last.journal_mb:,.1f} MB, {len(entries)} episodes, {steps:,} steps, "
-        f"{len(problems)} problems; {len(stored)} episodes with the trainer.",
+        f"{len(problems)} problems; {len(stored)} episodes with the trainer, {len(pending)} still "
+        "to go when the daemon was told to end.",
     ]
     if gaps:
         lines.append(
@@ -253,8 +255,8 @@ def judge(folder: Path, looked: list[Sample], seconds: float) -> Verdict:
         broken.append(f"{100 * (ours - bare):.3f} % more deadlines missed than by the bare loop")
     if slope > GROWTH_MB_AN_HOUR:
         broken.append(f"memory grows by {slope:.1f} MB an hour")
-    if len(pending) > 1:  # the one that was stopped may still have been on its way
-        broken.append(f"episodes {pending} are not with the trainer")
+    if lost:
+        broken.append(f"episodes {lost} are acknowledged and not with the trainer")
     return Verdict(lines, broken)
 
 

@@ -36,10 +36,10 @@ TASKS, EPISODES, STEPS = 100, 6, 200  # the reference's 1,200 transitions a task
 OBSERVATION, ACTION = 20, 6
 
 
-def reference() -> RunConfig:
-    """cheetah-vel with the authors' sizes."""
+def reference(*more: str) -> RunConfig:
+    """cheetah-vel with the authors' sizes; `more` are overrides."""
     path = ROOT / "configs" / "cheetah-vel.yaml"
-    return settings.load(RunConfig, path, overrides=list(overrides("reference")))
+    return settings.load(RunConfig, path, overrides=[*overrides("reference"), *more])
 
 
 class Data:

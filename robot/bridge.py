@@ -25,6 +25,7 @@ from robot import wire
 from robot.conversation import Conversation, LinkLost, Noticeboard, Voice
 from robot.journal import Journal, JournalError
 from robot.keys import BridgeKeys
+from robot.quiet_log import printable
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ class BridgeClient:
                 delay_s = FIRST_DELAY_S
             self._board.connected = False
             if reason != last_reason:
-                log.warning("%s: %s; trying again", self.address, reason)
+                log.warning("%s: %s; trying again", self.address, printable(reason))
             last_reason = reason
             self._pause(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)

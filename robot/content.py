@@ -54,11 +54,16 @@ def join(header: bytes, steps: Sequence[bytes], footer: bytes) -> bytes:
     """The whole episode's bytes from its packed parts: those that `Episode` itself encodes to.
 
     Laid side by side and not encoded: the encoder would keep the interpreter for milliseconds, and
-    the control loop of the next episode out of it.
+    the control loop of the next episode out of it. Raises `EpisodeError` for parts that are no
+    bytes, as a damaged file may give.
     """
     names = [_encoder.encode(name) for name in Episode.__struct_fields__]
     many = _array_of(len(steps))
-    return b"".join((_MAP_OF_3, names[0], header, names[1], many, *steps, names[2], footer))
+    parts = (_MAP_OF_3, names[0], header, names[1], many, *steps, names[2], footer)
+    try:
+        return b"".join(parts)
+    except TypeError as error:
+        raise EpisodeError(f"a part of the episode is not bytes: {error}") from error
 
 
 def address(blob: bytes) -> str:
@@ -110,6 +115,8 @@ def _array_of(count: int) -> bytes:
 
 
 def _unpack(decoder: msgspec.msgpack.Decoder[_T], record: bytes, what: str) -> _T:
+    if not isinstance(record, bytes):
+        raise EpisodeError(f"{type(record).__name__} in the place of bytes is not {what}")
     try:
         return decoder.decode(record)
     except _UNREADABLE as error:

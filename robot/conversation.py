@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
@@ -20,6 +20,7 @@ from export.bundle import BundleError, parse_bundle, read_bundle
 from robot import wire
 from robot.clock_offset import ClockOffset, Echo
 from robot.journal import DamagedEpisode, Journal
+from robot.quiet_log import QuietLog, printable
 from robot.transfer import Download, Upload
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,12 @@ class Noticeboard:
 
 @dataclass(frozen=True)
 class Voice:
-    """How one life of the bridge signs: sequence numbers go on over reconnections."""
+    """How one life of the bridge signs: sequence numbers go on over reconnections. `quiet` logs
+    what a trainer can cause."""
 
     session: str
     sequence: itertools.count[int]
+    quiet: QuietLog = field(default_factory=lambda: QuietLog(log))
 
 
 class Conversation:
@@ -186,7 +189,8 @@ class Conversation:
                     raise wire.WireError(f"{len(frames)} frames, expected 1")
                 message = wire.decode(frames[0])
             except wire.WireError as error:
-                log.warning("dropped a message from the trainer: %s", error)
+                said = f"dropped a message from the trainer: {error}"
+                self._voice.quiet.warn(error.kind, said)
                 continue
             self._hear(message)
 
@@ -245,15 +249,17 @@ class Conversation:
             if refusal.kind is wire.RefusalKind.REJECTED:
                 self._reject(refusal.sha256, refusal.reason)
             else:
-                log.warning("episode %s has to wait: %s", refusal.sha256, refusal.reason)
+                said = f"episode {refusal.sha256} has to wait: {refusal.reason}"
+                self._voice.quiet.warn("wait", said)
                 self._look_at = time.monotonic() + STALLED_S
             self._upload = None
         elif self._download is not None and self._download.bundle_id == refusal.sha256:
-            log.warning("no bundle %s: %s", refusal.sha256, refusal.reason)
+            self._voice.quiet.warn("bundle", f"no bundle {refusal.sha256}: {refusal.reason}")
             self._download = None
 
     def _reject(self, sha256: str, reason: str) -> None:
-        log.error("episode %s stays on the robot and is not offered again: %s", sha256, reason)
+        said = f"episode {sha256} stays on the robot and is not offered again: {reason}"
+        log.error("%s", printable(said))
         self._journal.reject(sha256, reason)
         self._look_at = 0.0
 

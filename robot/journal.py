@@ -197,14 +197,14 @@ class Journal:
     # Reading
 
     def entries(self) -> list[Entry]:
-        """Every episode, oldest first, without its steps."""
+        """Every episode, oldest first, without its steps. Raises `JournalError`."""
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         wall_ns = "wall_ns" if version >= 2 else "NULL"
         rows = self._connection.execute(
             f"SELECT number, header, footer, sha256, receipt, reason, {wall_ns}, "
             "(SELECT count(*) FROM steps WHERE episode = number) FROM episodes ORDER BY number"
         )
-        return [read_entry(*row) for row in rows]
+        return [read_entry(self.path, *row) for row in rows]
 
     def steps(self, number: int) -> list[Step]:
         """The steps so far, also of an open episode. Raises `JournalError`."""
@@ -224,7 +224,10 @@ class Journal:
                 f"{self.path}: episode {number} is {state}: only finished ones travel"
             )
         footer, sha256 = row
-        blob = self._join(number, footer)
+        try:
+            blob = self._join(number, footer)
+        except JournalError as error:
+            raise DamagedEpisode(str(error), sha256) from error
         if content.address(blob) != sha256:
             raise DamagedEpisode(
                 f"{self.path}: episode {number} no longer has the bytes it was closed with (sha256 "
@@ -241,9 +244,9 @@ class Journal:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
 
     def glance(self) -> Glance:
-        """What to show of it while it grows. Raises `sqlite3.Error`, `EpisodeError`."""
+        """What to show of it while it grows. Raises `sqlite3.Error`, `JournalError`."""
         with self.snapshot():
-            return glance(self._connection)
+            return glance(self.path, self._connection)
 
     def rewards(self, number: int) -> dict[int, float]:
         """What steps of an episode were worth, by step; empty where nobody said."""
@@ -261,7 +264,10 @@ class Journal:
         (header,) = self._connection.execute(
             "SELECT header FROM episodes WHERE number = ?", (number,)
         ).fetchone()
-        return content.join(header, self._records(number), footer)
+        try:
+            return content.join(header, self._records(number), footer)
+        except EpisodeError as error:
+            raise JournalError(f"{self.path}: episode {number}: {error}: check the disk") from error
 
     def _records(self, number: int) -> list[bytes]:
         rows = self._connection.execute(

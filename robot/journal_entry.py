@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from robot import content
+from robot.content import EpisodeError
 from robot.episode import EpisodeFooter, EpisodeHeader
 from robot.journal_file import JournalError
 
@@ -46,6 +48,7 @@ class DamagedEpisode(JournalError):
 
 
 def read_entry(
+    path: Path,
     number: int,
     header: bytes,
     footer: bytes | None,
@@ -55,15 +58,20 @@ def read_entry(
     wall_ns: int | None,
     steps: int,
 ) -> Entry:
-    """From one row of the journal's table."""
-    state = EntryState.OPEN if footer is None else EntryState(receipt or EntryState.PENDING)
-    return Entry(
-        number=number,
-        state=state,
-        steps=steps,
-        header=content.unpack_header(header),
-        footer=None if footer is None else content.unpack_footer(footer),
-        sha256=sha256,
-        reason=reason,
-        wall_ns=wall_ns,
-    )
+    """From one row of the table of the journal at `path`. Raises `JournalError`."""
+    try:
+        return Entry(
+            number=number,
+            state=EntryState.OPEN if footer is None else EntryState(receipt or EntryState.PENDING),
+            steps=steps,
+            header=content.unpack_header(header),
+            footer=None if footer is None else content.unpack_footer(footer),
+            sha256=sha256,
+            reason=reason,
+            wall_ns=wall_ns,
+        )
+    except (EpisodeError, ValueError) as error:
+        raise JournalError(
+            f"{path}: episode {number}: {error}: `fieldtune-robot journal verify` says what can be "
+            "done"
+        ) from error

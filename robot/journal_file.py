@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 3
 APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
 BUSY_TIMEOUT_S = 5.0
+_HEADER_BYTES = 100  # of every SQLite file
 
 _REWARDS = """
 CREATE TABLE rewards (
@@ -120,6 +121,7 @@ def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Con
     """
     if not create and not path.is_file():
         raise JournalError(f"{path}: no such journal: a daemon creates it when it first runs")
+    _require_whole(path)
     mode = "ro" if read_only else ("rwc" if create else "rw")
     try:
         connection = sqlite3.connect(
@@ -150,6 +152,21 @@ def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Con
     return connection
 
 
+def _require_whole(path: Path) -> None:
+    """Raise `JournalError` for a file cut to nothing beside a log that is not: SQLite would take it
+    for a new one and delete the log, with what can still be got out of it."""
+    beside = path.with_name(path.name + "-wal")
+    try:
+        cut_off = path.stat().st_size < _HEADER_BYTES and beside.stat().st_size > 0
+    except FileNotFoundError:
+        return
+    if cut_off:
+        raise JournalError(
+            f"{path}: is cut off, and {beside.name} beside it is not: keep a copy of both, check "
+            "the disk, and give the daemon another state_dir"
+        )
+
+
 def _create_if_empty(connection: sqlite3.Connection) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -164,6 +181,8 @@ def _create_if_empty(connection: sqlite3.Connection) -> None:
 def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application == version == 0 and path.stat().st_size == 0:
+        raise JournalError(f"{path}: is only just being made: try again in a moment")
     if application != APPLICATION_ID:
         raise JournalError(f"{path}: an SQLite file, but no Fieldtune journal: choose another path")
     if version not in range(1, SCHEMA_VERSION + 1):

@@ -8,10 +8,13 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from robot import content
+from robot.content import EpisodeError
 from robot.episode import Step
 from robot.journal_entry import Entry, EntryState, read_entry
+from robot.journal_file import JournalError
 
 RECENT_STEPS = 1_000
 
@@ -25,8 +28,17 @@ class Glance:
     recent: list[Step]
 
 
-def glance(connection: sqlite3.Connection) -> Glance:
-    """Raises `sqlite3.Error`, and `robot.content.EpisodeError` for what is damaged."""
+def glance(path: Path, connection: sqlite3.Connection) -> Glance:
+    """At the journal at `path`. Raises `sqlite3.Error`, and `JournalError` for what is damaged."""
+    try:
+        return _glance(path, connection)
+    except (EpisodeError, ValueError) as error:
+        raise JournalError(
+            f"{path}: {error}: `fieldtune-robot journal verify` says more"
+        ) from error
+
+
+def _glance(path: Path, connection: sqlite3.Connection) -> Glance:
     counts: Counter[EntryState] = Counter()
     for finished, receipt, count in connection.execute(
         "SELECT sha256 IS NOT NULL, receipt, count(*) FROM episodes GROUP BY 1, 2"
@@ -45,4 +57,4 @@ def glance(connection: sqlite3.Connection) -> Glance:
         (row[0], RECENT_STEPS),
     ).fetchall()
     recent = [content.unpack_step(record) for (record,) in reversed(records)]
-    return Glance(dict(counts), read_entry(*row), recent)
+    return Glance(dict(counts), read_entry(path, *row), recent)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from robot import heartbeat
 from robot.config import RobotConfig
-from robot.content import EpisodeError
 from robot.heartbeat import Beat, HeartbeatError
 from robot.journal import EntryState, Journal, JournalError
 from robot.journal_file import writer
@@ -89,8 +88,9 @@ def look(config: RobotConfig, config_file: Path) -> Snapshot:
         if config.journal.exists():
             with Journal.read(config.journal) as journal:
                 glance = journal.glance()
-    except (JournalError, sqlite3.Error, EpisodeError) as error:
-        unreadable.append(f"{config.journal}: {error}")
+    except (JournalError, sqlite3.Error) as error:
+        said = str(error)
+        unreadable.append(said if str(config.journal) in said else f"{config.journal}: {said}")
     life, pid = _life(config, beat)
     fault = latched(config.latch) or ""
     status = None if beat is None else beat.told

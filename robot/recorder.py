@@ -23,7 +23,8 @@ import msgspec
 
 from robot import content
 from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
-from robot.journal import Journal
+from robot.journal import Journal, JournalError
+from robot.journal_file import explained
 from robot.journal_quota import Quota
 
 log = logging.getLogger(__name__)
@@ -230,13 +231,12 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            journal = Journal.open(self.journal_path)
+            journal, self._next_number = _open(self.journal_path)
         except Exception as error:  # raised where start() was called
             self._refused = error
             self._opened.set()
             return
         with journal:
-            self._next_number = journal.next_number()
             try:
                 self._quota.make_room(journal)
                 self._opened.set()
@@ -295,6 +295,17 @@ class Recorder:
         self._durable += sum(isinstance(event, _Put) for event in batch)
         self._events_out += len(batch)
         return True
+
+
+def _open(path: Path) -> tuple[Journal, int]:
+    """The journal and its next number. Raises `JournalError`."""
+    journal = Journal.open(path)
+    try:
+        with explained(path):
+            return journal, journal.next_number()
+    except JournalError:
+        journal.close()
+        raise
 
 
 def _write(journal: Journal, event: _Event) -> None:

@@ -42,6 +42,11 @@ class WireError(Exception):
         super().__init__(reason)
         self.session = session
 
+    @property
+    def kind(self) -> str:
+        """The same for all errors of one sort, whatever the message was: for rationed logs."""
+        return re.sub(r"\d+", "N", str(self).partition(":")[0])
+
 
 class RefusalKind(StrEnum):
     """What the robot should do about a refusal."""

@@ -6,7 +6,6 @@ Imports what a command needs when it runs, so that `--help` is there at once.
 from __future__ import annotations
 
 import logging
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,6 @@ from train.study_cli import study
 
 if TYPE_CHECKING:
     from train.config import RunConfig
-    from train.hub import Hub
     from train.run import Run
 
 app = typer.Typer(
@@ -136,6 +134,7 @@ def finetune(
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
     with explained():
         from train.console import progress
+        from train.emergency import stop_robots_on_signal
         from train.finetune import Finetune, FinetuneProgress
         from train.fleet import telling
         from train.hub import Hub
@@ -152,7 +151,7 @@ def finetune(
             raise RunError("robot.keys.trainer is set: give --keys FOLDER, the one with that key")
         total = opened.config.self_supervised.updates
         hub = Hub(where, opened.folder / "inbox", open_keys(keys) if keys is not None else None)
-        stop_robots_on_signal(hub)
+        stop_robots_on_signal(opened.folder, lambda: hub.request_stop(emergency=True))
         with hub, telling(opened.folder, hub), progress("finetuning", "updates") as bar:
 
             def show(now: FinetuneProgress) -> None:
@@ -166,9 +165,16 @@ def finetune(
     typer.echo(f"checkpoint: {opened.finetune_checkpoint}")
 
 
-def stop_robots_on_signal(hub: Hub) -> None:
-    """SIGUSR1 is an emergency stop for every robot, for the rest of this trainer's life."""
-    signal.signal(signal.SIGUSR1, lambda *_: hub.request_stop(emergency=True))
+@app.command("clear-stop")
+def clear_stop(run: Folder) -> None:
+    """Take back an emergency stop (SIGUSR1) that a trainer has kept, for the next one to start.
+
+    Robots stay in fault until each is re-armed by a person who has looked at it.
+    """
+    from train.emergency import clear
+
+    with explained():
+        typer.echo("cleared: start the trainer anew" if clear(run) else "no emergency stop is on")
 
 
 app.command()(fleet)

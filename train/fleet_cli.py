@@ -60,6 +60,8 @@ def table(view: FleetView) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from robot.quiet_log import printable
+
     made = Table(
         *("robot", "state", "heard of", "bundle", "pending", "ingested", "steps", "clock offset"),
         "latest fault",
@@ -70,7 +72,8 @@ def table(view: FleetView) -> Table:
         title_justify="left",
     )
     for line in view.robots:
-        made.add_row(*(Text(text, style) for text, style in _cells(line)))
+        # Names, states and faults are a robot's own words.
+        made.add_row(*(Text(printable(text), style) for text, style in _cells(line)))
     return made
 
 

@@ -8,17 +8,16 @@ trainer's log, everybody else learns nothing.
 from __future__ import annotations
 
 import logging
-import time
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from robot.quiet_log import QuietLog
 from train.keys import TrainerKeys
 
 log = logging.getLogger(__name__)
 
 HANDSHAKE_MS = 10_000
-QUIET_S = 10.0
 _AT_ONCE = 256
 _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = b"fieldtune"
@@ -110,21 +109,3 @@ class Gate:
             )
             return answer
         return [version, number, b"200", b"OK", public.encode(), b""]
-
-
-class QuietLog:
-    """Warnings that others can cause: each kind once in a while, or they would fill the disk."""
-
-    def __init__(self, log: logging.Logger) -> None:
-        self._log = log
-        self._last: dict[str, float] = {}
-        self._skipped: dict[str, int] = {}
-
-    def warn(self, kind: str, text: str) -> None:
-        now = time.monotonic()
-        if now - self._last.get(kind, -QUIET_S) < QUIET_S:
-            self._skipped[kind] = self._skipped.get(kind, 0) + 1
-            return
-        self._last[kind] = now
-        skipped = self._skipped.pop(kind, 0)
-        self._log.warning("%s%s", text, f" (and {skipped} like it before)" if skipped else "")

@@ -22,8 +22,9 @@ import zmq
 
 from robot import wire
 from robot.episode import Episode
+from robot.quiet_log import QuietLog
 from robot.wire import RefusalKind
-from train.gate import Gate, QuietLog
+from train.gate import Gate
 from train.inbox import Inbox, Refused
 from train.keys import TrainerKeys
 from train.shelf import Shelf
@@ -148,7 +149,8 @@ class Hub:
     def request_stop(self, emergency: bool = False) -> None:
         """Tell every robot, now and later, to end its episode and leave.
 
-        In an emergency: to hold at once, and to stay in fault until a person has looked at it.
+        In an emergency: to hold at once, and to stay in fault until a person has looked at it. It
+        lasts as long as this hub; `train.emergency` makes it outlast the process.
         """
         self._emergency |= emergency
         self._stop_requested.set()
@@ -196,7 +198,7 @@ class Hub:
                 raise wire.WireError(f"{len(frames)} frames, expected 1")
             message = wire.decode(frames[0])
         except wire.WireError as error:
-            log.warning("dropped a message: %s", error)
+            self._quiet.warn(error.kind, f"dropped a message: {error}")
             if error.session is not None:
                 refusal = wire.Refusal(RefusalKind.MALFORMED, str(error)[:1000])
                 self._send(socket, identity, refusal)
@@ -245,10 +247,12 @@ class Hub:
             case wire.BundleRequest():
                 yield self._shelf.chunk(body)
             case _:
-                log.warning("dropped a message: a robot does not send %s", type(body).__name__)
+                said = f"dropped a message: a robot does not send {type(body).__name__}"
+                self._quiet.warn(said, said)
 
     def _meet(self, session: _Session, hello: wire.Hello, arrived_ns: int) -> None:
-        log.info("robot %s (%s) has connected", hello.robot, hello.family)
+        said = f"robot {hello.robot} ({hello.family}) has connected"
+        self._quiet.warn(f"hello {session[0]} {hello.robot}", said, logging.INFO)
         view = RobotView(hello.robot, hello.family, hello.boot_session, "", "", 0, arrived_ns)
         with self._lock:
             self._views.setdefault(session, view)
@@ -291,8 +295,10 @@ class Hub:
                 )
             return wire.UploadStatus(sha256, held)
         except Refused as refused:
-            log.error("episode %s is refused: %s", sha256, refused)
+            said = f"episode {sha256} is refused: {refused}"
+            self._quiet.warn("refused", said, logging.ERROR)
             return wire.Refusal(RefusalKind.REJECTED, str(refused)[:1000], sha256)
         except OSError as error:
-            log.error("episode %s cannot be stored now: %s", sha256, error)
+            said = f"episode {sha256} cannot be stored now: {error}"
+            self._quiet.warn("disk", said, logging.ERROR)
             return wire.Refusal(RefusalKind.LATER, f"the trainer's disk: {error}"[:1000], sha256)

@@ -462,3 +462,57 @@ def test_any_history_leaves_a_sound_journal(tmp_path_factory, make_header, make_
     run_state_machine_as_test(
         Machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None)
     )
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("UPDATE steps SET record = NULL WHERE step = 1", "not bytes"),
+        ("UPDATE episodes SET header = 'text'", "not"),
+        ("UPDATE episodes SET footer = x'00'", "not an episode footer"),
+        ("UPDATE episodes SET receipt = 'perhaps'", "perhaps"),
+    ],
+)
+def test_values_that_a_disk_has_made_up_are_explained_and_never_uploaded(
+    path, record, damage, says
+):
+    with Journal.open(path) as journal:
+        number = record(journal)
+        sha256, _ = journal.blob(number)
+    loosened = sqlite3.connect(path)
+    for table in ("episodes", "steps"):  # a copy that holds anything, as damaged pages may
+        loosened.executescript(
+            f"CREATE TABLE loose AS SELECT * FROM {table}; DROP TABLE {table};"
+            f"ALTER TABLE loose RENAME TO {table};"
+        )
+    with loosened:
+        loosened.execute(damage)
+    loosened.close()
+    with Journal.read(path) as journal:
+        with pytest.raises(JournalError, match=says):
+            journal.entries() if "episodes" in damage else journal.blob(number)
+        with pytest.raises(JournalError, match=says):
+            journal.glance() if "episodes" in damage else journal.episode(number)
+        if "steps" in damage or "header" in damage:
+            with pytest.raises(DamagedEpisode) as caught:
+                journal.blob(number)
+            assert caught.value.sha256 == sha256
+
+
+def test_a_file_that_was_cut_keeps_its_log(path, record):
+    with Journal.open(path) as journal:
+        record(journal)
+        log = path.with_name(path.name + "-wal").read_bytes()
+    for left in (b"", b"S"):
+        path.write_bytes(left)
+        path.with_name(path.name + "-wal").write_bytes(log)
+        for opened in (Journal.read, Journal.open):
+            with pytest.raises(JournalError, match="cut off"):
+                opened(path)
+        assert path.with_name(path.name + "-wal").read_bytes() == log
+
+
+def test_a_reader_in_the_moment_of_a_journals_making_is_told_so(path):
+    path.touch()
+    with pytest.raises(JournalError, match="only just being made: try again"):
+        Journal.read(path)

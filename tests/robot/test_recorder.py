@@ -210,3 +210,15 @@ def test_receipts_and_recording_do_not_disturb_each_other(path, run_episode):
             beside.acknowledge(beside.blob(number)[0])
         assert {entry.state for entry in beside.entries()} == {EntryState.ACKNOWLEDGED}
         assert recorder.error is None
+
+
+def test_a_journal_whose_numbers_cannot_be_read_is_refused_and_not_waited_for(path, monkeypatch):
+    def damaged(_):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "next_number", damaged)
+    with pytest.raises(JournalError, match="malformed: check the disk"):
+        Recorder(path).start()
+    monkeypatch.undo()
+    with Recorder(path) as recorder:  # the lock is free again
+        assert recorder.next_number() == 1

@@ -20,7 +20,8 @@ from robot import content, wire
 from robot.bridge import BridgeClient
 from robot.journal import EntryState, Journal
 from robot.keys import BridgeKeys, KeysError, new_pair
-from train.gate import Gate, QuietLog
+from robot.quiet_log import QuietLog
+from train.gate import Gate
 from train.hub import Hub
 from train.keys import make_keys
 
@@ -191,7 +192,7 @@ def test_strangers_do_not_fill_the_log(caplog, monkeypatch):
         quiet.warn("unknown", "a stranger")
         quiet.warn("other", "another reason")
     assert (caplog.text.count("a stranger"), caplog.text.count("another reason")) == (1, 1)
-    monkeypatch.setattr("train.gate.QUIET_S", 0.0)
+    monkeypatch.setattr("robot.quiet_log.QUIET_S", 0.0)
     quiet.warn("unknown", "a stranger")
     assert "a stranger (and 19 like it before)" in caplog.text
 
