@@ -13,15 +13,19 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from export.atomic import write_atomically
 from sim.registry import scripted
 from sim.rollout import random_return
+from train import losses
 from train.calibration import Calibration, calibration
 from train.checkpoint import read_facts
 from train.evaluate import Evaluator
+from train.learner import per_row
+from train.networks import DynamicsDecoder
 from train.phases import averaged_agent, offline_agent
-from train.replay import Replay
+from train.replay import Batch, Replay
 from train.run import Run
 from train.smac import Agent
 
@@ -55,16 +59,28 @@ class PhaseResult:
 
 
 @dataclass(frozen=True)
+class DynamicsExplained:
+    """Share of s' − s that (s,a,z) explains: with the task's own z, and with other tasks'.
+
+    Where both are alike, z says nothing of the body.
+    """
+
+    own: float
+    other: float
+
+
+@dataclass(frozen=True)
 class DecoderError:
     """The reward decoder on held-out tasks: z from one draw of a task's data, errors on another.
 
     `explained` is 1 − (mean squared error) / (variance of the rewards). `calibration` of success,
-    where rewards are sparse.
+    where rewards are sparse; `dynamics` where they vary.
     """
 
     root_mean_square: float
     explained: float
     calibration: Calibration | None = None
+    dynamics: DynamicsExplained | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +211,21 @@ def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
         root_mean_square=squared**0.5 * agent.normalisation.reward_std,
         explained=1.0 - squared / float(batch.reward.var()),
         calibration=judged,
+        dynamics=None if agent.dynamics is None else _dynamics(agent.dynamics, batch, z),
     )
+
+
+def _dynamics(dynamics: DynamicsDecoder, batch: Batch, z: Tensor) -> DynamicsExplained:
+    """`batch` of each task, `(task, transition, ...)`, with z `(task, latent)` from other data."""
+    tasks, transitions = batch.reward.shape
+    change = (batch.next_observation - batch.observation).flatten(0, 1)
+
+    def explained(z: Tensor) -> float:
+        predicted = dynamics(batch.observation, batch.action, per_row(z, transitions))
+        return 1.0 - float(losses.dynamics_loss(predicted.flatten(0, 1), change))
+
+    others = [explained(z.roll(turn, dims=0)) for turn in range(1, tasks)]
+    return DynamicsExplained(explained(z), float(np.mean(others)) if others else explained(z))
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -17,6 +17,7 @@ from train.evaluation import (
 )
 from train.in_process import train_in_process
 from train.phases import newest_agent, offline_agent
+from train.replay import Replay, Trajectory
 
 
 @pytest.fixture
@@ -77,6 +78,26 @@ def test_the_decoders_error_is_in_the_familys_units(make_run):
     assert found.root_mean_square == pytest.approx(off, rel=0.2)
     assert found.explained == pytest.approx(1 - off**2 / rewards.var(), abs=0.5)
     assert decoder_error(agent, run.held_out_replay(agent), seed=0) == found
+
+
+def test_what_z_says_of_a_body_is_what_its_own_z_explains_beyond_anothers(make_learner):
+    rng = np.random.default_rng(0)
+    bodies = Replay(tasks=2, capacity=4000, observation=3, action=2)
+    for task, drift in enumerate((-1.0, 1.0)):
+        seen = rng.normal(size=(2001, 3)).astype(np.float32)
+        led_to = seen[:-1] + np.float32(drift)
+        actions = rng.uniform(-1, 1, (2000, 2)).astype(np.float32)
+        bodies.add(task, Trajectory(seen, actions, seen[:-1, 0], False, led_to))
+    torch.manual_seed(0)
+    learner = make_learner(next_in_context=True, kl_weight=0.001, learning_rate=1e-2)
+    blind = decoder_error(learner.agent, bodies, seed=0).dynamics
+    for _ in range(200):
+        context = bodies.context(rng, [0, 1], 8, trajectories=None)
+        learner.offline_update(context, bodies.transitions(rng, [0, 1], 16))
+    seeing = decoder_error(learner.agent, bodies, seed=0).dynamics
+    assert seeing.own > 0.8 > seeing.other + 0.3
+    assert abs(blind.own - blind.other) < 0.3
+    assert decoder_error(make_learner().agent, bodies, seed=0).dynamics is None
 
 
 def test_an_evaluation_is_saved_and_loaded_whole(make_evaluation, tmp_path):

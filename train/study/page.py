@@ -125,7 +125,8 @@ def _page(
         )
         + ". The decoder explains "
         + ", ".join(percent(value) for value in decoders)
-        + " of the variance of held-out tasks' rewards.",
+        + " of the variance of held-out tasks' rewards."
+        + _dynamics(results),
         "",
         *(_calibration(judged) if judged else []),
         "## Cost",
@@ -180,6 +181,17 @@ def _success(curves: dict[Method, Curve]) -> list[str]:
         cells = [_percent(c[index]) if index < len(c) else "" for c in known.values()]
         lines.append(f"| {step:,.0f} | " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _dynamics(results: Results) -> str:
+    """What z says of the body, a pair a seed; empty where dynamics do not vary."""
+    found = [r.decoder.dynamics for r in results["offline"] if r.decoder is not None]
+    pairs = [f"{percent(one.own)} and {percent(one.other)}" for one in found if one is not None]
+    if not pairs:
+        return ""
+    return (
+        f" Of s' − s, (s, a) explain with the body's own z and with another's: {'; '.join(pairs)}."
+    )
 
 
 def _calibration(judged: Sequence[Calibration]) -> list[str]:

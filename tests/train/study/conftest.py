@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.calibration import calibration
-from train.evaluation import DecoderError, PhaseResult
+from train.evaluation import DecoderError, DynamicsExplained, PhaseResult
 from train.study.job import JobResult, Point
 from train.study.plan import METHODS
 from train.study.summary import Results
@@ -34,9 +34,11 @@ def _phase(
 
 @pytest.fixture
 def make_results() -> Callable[..., Results]:
-    """`make_results(before=-180, trained=-80, frozen=-160, oracle=-60, seeds=2, success=None)`.
+    """`make_results(before=-180, trained=-80, frozen=-160, oracle=-60, seeds=2, success=None,
+    dynamics=None)`.
 
     `success` is what every other repeat comes to, and one the rest: for a sparse family.
+    `dynamics` is what z explains of s', own and other, where bodies differ.
     """
 
     def make(
@@ -46,6 +48,7 @@ def make_results() -> Callable[..., Results]:
         oracle: float = -60.0,
         seeds: int = 2,
         success: float | None = None,
+        dynamics: tuple[float, float] | None = None,
     ) -> Results:
         means = dict(
             zip(METHODS, (before, trained, frozen, oracle, before - 9, before - 20), strict=True)
@@ -54,6 +57,8 @@ def make_results() -> Callable[..., Results]:
         judged = (
             None if success is None else calibration(np.array([0.1, 0.8]), np.array([0, 1]) > 0)
         )
+
+        seen = None if dynamics is None else DynamicsExplained(*dynamics)
 
         def result(method: str, seed: int) -> JobResult:
             rng = np.random.default_rng([seed, *method.encode()])
@@ -73,7 +78,7 @@ def make_results() -> Callable[..., Results]:
                 final=final,
                 points=points,
                 cpu_s=60.0,
-                decoder=DecoderError(0.1, 0.97, judged) if method == "offline" else None,
+                decoder=DecoderError(0.1, 0.97, judged, seen) if method == "offline" else None,
                 random=-330.0 if method == "offline" else None,
             )
 

@@ -76,7 +76,16 @@ def test_a_sparse_familys_page_has_success_and_the_decoders_calibration(
     assert metrics["rows"][0]["success"]["value"] == pytest.approx(0.5)
 
 
+def test_a_page_of_bodies_says_what_z_explains_of_them(make_results, make_config, tmp_path):
+    keep(tmp_path, make_results(dynamics=(0.81, 0.79)))
+    write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    page = (tmp_path / "README.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "with the body's own z and with another's: 81 % and 79 %; 81 % and 79 %." in page
+
+
 def test_a_dense_familys_page_has_neither(folder, make_config):
     write_page(folder, Study(config=make_config(), seeds=2), "…")
-    assert "success" not in (folder / "README.md").read_text().lower()
+    page = (folder / "README.md").read_text().lower()
+    assert "success" not in page
+    assert "body" not in page
     assert not (folder / "success.png").exists()
