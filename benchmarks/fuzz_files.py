@@ -20,10 +20,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.damaged_files import KINDS, Verdict
+from benchmarks.damaged_files import Bundles, Configs, Kind, Verdict
+from benchmarks.damaged_journals import Journals
 from benchmarks.machine import facts
 
 PATIENCE_S = 60.0  # for one file, on a machine that may be busy: after that it hangs
+KINDS: dict[str, type[Kind]] = {"bundles": Bundles, "configs": Configs, "journals": Journals}
 _SPAWN = multiprocessing.get_context("spawn")
 
 

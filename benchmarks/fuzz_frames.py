@@ -14,73 +14,27 @@ import argparse
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import zmq
 
 from benchmarks import episodes
 from benchmarks.bridge_sides import Robot
-from benchmarks.fuzzed_processes import PATIENCE_S, Process, joints_in_cpp
+from benchmarks.fuzz_hardware import fuzz_driver, fuzz_server
+from benchmarks.fuzzed_processes import BATCH, PATIENCE_S, Process, Result, dealer, joints_in_cpp
 from benchmarks.machine import facts
 from benchmarks.mutations import damaged
 from benchmarks.strangers import strangers
 from robot import wire
-from robot.drivers.hardware_frames import (
-    Ask,
-    FrameError,
-    Say,
-    State,
-    read_description,
-    read_observation,
-    read_reply,
-    write_action,
-    write_request,
-    write_seed,
-)
 from robot.journal import EntryState, Journal
 from robot.keys import BridgeKeys, new_pair
 from train.keys import make_keys
 
-LINES = 400  # of a log, for a million frames: as good as none a frame
-_BATCH = 50
 _ID = "ab" * 32
-
-
-@dataclass
-class Result:
-    """`broken` is empty when all promises were kept."""
-
-    sent: int = 0
-    lines: int = 0
-    broken: list[str] = field(default_factory=list)
-
-    def require(self, kept: bool, otherwise: str) -> None:
-        if not kept:
-            self.broken.append(otherwise)
-
-    def require_alive(self, process: Process) -> None:
-        """It runs, and has said why it dropped what it dropped, without filling the disk."""
-        self.require(process.alive, "the process has died")
-        self.lines = process.log.count("\n")
-        self.require(0 < self.lines < LINES, f"its log has {self.lines} lines")
-
-
-@contextmanager
-def dealer(address: str, keys: BridgeKeys | None = None) -> Iterator[zmq.Socket[bytes]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.SNDTIMEO, round(1000 * PATIENCE_S))
-    if keys is not None:
-        keys.secure(socket)
-    socket.connect(address)
-    yield socket
-    context.destroy(linger=0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -115,7 +69,7 @@ def fuzz_hub(folder: Path, count: int, chance: random.Random, curve: bool = Fals
                 continue
             socket.send_multipart([frame] if result.sent % 50 else [frame, b"another part"])
             result.sent += 1
-            while result.sent % _BATCH == 0 and socket.poll(0):
+            while result.sent % BATCH == 0 and socket.poll(0):
                 socket.recv_multipart()
         last = wire.encode("end", 0, wire.Hello("fuzzer", "any", "boot"))
         socket.send(last)
@@ -185,7 +139,7 @@ def fuzz_bridge(folder: Path, count: int, chance: random.Random) -> Result:
         liar = _Liar(socket)
         while result.sent < count:
             liar.listen()
-            for _ in range(_BATCH):
+            for _ in range(BATCH):
                 seeds = [wire.encode("liar", liar.sequence, body) for body in _FROM_A_TRAINER]
                 frame = damaged(chance.choice(seeds), chance, seeds)
                 said = (wire.Stop, wire.UploadDone, wire.Refusal, wire.Welcome)
@@ -246,97 +200,6 @@ class _Liar:
                 return
             time.sleep(0.05)
         raise SystemExit("the robot does not listen any more")
-
-
-def fuzz_server(folder: Path, count: int, chance: random.Random, cpp: bool = False) -> Result:
-    """A hardware server's ROUTER. Its robot must rest where it is, and serve afterwards."""
-    result = Result()
-    with Process.server(folder, cpp) as server, dealer(server.address) as socket:
-        session = nonce = 0
-        while result.sent < count:
-            if result.sent % 250 == 0:  # a mutated hello takes the session over, as it may
-                nonce += 1
-                session, _ = read_description(_ask(socket, Ask.HELLO, 2**32 + nonce, 1).body)
-            never, lease = 2**63 + 1, 10**9
-            good = (
-                write_request(Ask.SENSE, session, 5, 0, 0),
-                write_request(Ask.HOME, session, 5, never, lease, write_seed(255)),
-                write_request(Ask.COMMAND, session, 5, never, lease, write_action(np.ones(2))),
-            )
-            frame = bytearray(damaged(chance.choice(good), chance, good))
-            if result.sent % 2 and len(frame) >= 16:
-                frame[8:16] = session.to_bytes(8, "little")
-            parts = [bytes(frame)] if result.sent % 50 else [bytes(frame), b"another part"]
-            socket.send_multipart(parts)
-            result.sent += 1
-            while result.sent % _BATCH == 0 and socket.poll(0):
-                socket.recv()
-        session, description = read_description(_ask(socket, Ask.HELLO, 1, 1).body)
-        sensed = read_observation(_ask(socket, Ask.SENSE, session, 2).body, description)
-        still = sensed.state is State.RESTING and not sensed.values.any()
-        result.require(still, f"the robot is {sensed.state.name} at {sensed.values}")
-        result.require_alive(server)
-    return result
-
-
-def _ask(socket: zmq.Socket[bytes], ask: Ask, session: int, sequence: int) -> Any:
-    """The answer to a sound request, however many others come before it."""
-    until = time.monotonic() + 10 * PATIENCE_S
-    socket.send(write_request(ask, session, sequence, 0, 0))
-    while time.monotonic() < until:
-        if socket.poll(1000):
-            reply = read_reply(socket.recv())
-            if (reply.session, reply.sequence) == (session, sequence):
-                return reply
-    raise SystemExit(f"the server does not answer {ask.name}")
-
-
-def fuzz_driver(folder: Path, count: int, chance: random.Random) -> Result:
-    """The `zmq` driver's DEALER: a dozen mutated answers before each true one. It must take no
-    other than the true ones."""
-    result = Result()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    front = context.socket(zmq.ROUTER)
-    front.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    front.setsockopt(zmq.SNDTIMEO, round(1000 * PATIENCE_S))
-    address = f"tcp://127.0.0.1:{front.bind_to_random_port('tcp://127.0.0.1')}"
-    with Process.server(folder, cpp=False) as server, dealer(server.address) as back:
-        role = ("benchmarks.fuzzed_processes", "driver", address, server.address)
-        with Process(folder, *role, str(folder)) as driver:
-            past = [b"FTHW"]
-            while result.sent < count:
-                if not front.poll(round(1000 * PATIENCE_S)):
-                    raise SystemExit(f"the driver does not ask any more: {driver.log[-1000:]}")
-                who, request = front.recv_multipart()
-                back.send(request)
-                true = back.recv()
-                for _ in range(12):
-                    frame = damaged(chance.choice((true, true, chance.choice(past))), chance, past)
-                    if not _answers(frame, true):
-                        front.send_multipart([who, frame])
-                        result.sent += 1
-                front.send_multipart([who, true])
-                past = [*past[-20:], true]
-            driver.tell("enough\n")
-            while (told := driver.heard()) is None:
-                if front.poll(50):
-                    who, request = front.recv_multipart()
-                    back.send(request)
-                    front.send_multipart([who, back.recv()])
-            result.require_alive(driver)
-            result.require(told["faults"] == [] and told["moved"] == 0, f"{told}")
-    context.destroy(linger=0)
-    return result
-
-
-def _answers(frame: bytes, true: bytes) -> bool:
-    """Whether a frame can be taken for the answer: what is in it is the server's word then."""
-    try:
-        reply, real = read_reply(frame), read_reply(true)
-    except FrameError:
-        return False
-    same = (reply.session, reply.sequence) == (real.session, real.sequence)
-    return same and reply.say in Say
 
 
 Fuzz = Callable[[Path, int, random.Random], Result]

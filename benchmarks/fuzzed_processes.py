@@ -13,12 +13,20 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import zmq
+
 from benchmarks.processes import ROOT, environment
+from robot.keys import BridgeKeys
 
 PATIENCE_S = 60.0
+BATCH = 50
+LINES = 400  # of a log, for a million frames: as good as none a frame
 SERVERS = ROOT / "servers"
 
 
@@ -79,6 +87,37 @@ class Process:
         """What it says when its input ends."""
         said, _ = self._process.communicate(timeout=PATIENCE_S)
         return json.loads(said.splitlines()[-1])
+
+
+@dataclass
+class Result:
+    """`broken` is empty when all promises were kept."""
+
+    sent: int = 0
+    lines: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def require(self, kept: bool, otherwise: str) -> None:
+        if not kept:
+            self.broken.append(otherwise)
+
+    def require_alive(self, process: Process) -> None:
+        """It runs, and has said why it dropped what it dropped, without filling the disk."""
+        self.require(process.alive, "the process has died")
+        self.lines = process.log.count("\n")
+        self.require(0 < self.lines < LINES, f"its log has {self.lines} lines")
+
+
+@contextmanager
+def dealer(address: str, keys: BridgeKeys | None = None) -> Iterator[zmq.Socket[bytes]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.SNDTIMEO, round(1000 * PATIENCE_S))
+    if keys is not None:
+        keys.secure(socket)
+    socket.connect(address)
+    yield socket
+    context.destroy(linger=0)
 
 
 def joints_in_cpp() -> Path | None:
