@@ -27,7 +27,7 @@ from robot.posterior import Posterior
 from robot.safety.latch import held_by, latch, latched, release
 from robot.safety.limits import LimitFault
 from robot.station import BundleRefused, Latched
-from train.cli import stop_robots_on_signal
+from train.emergency import stop_robots_on_signal
 from train.hub import Hub
 
 
@@ -428,7 +428,9 @@ def test_an_emergency_stop_while_waiting_for_a_bundle_latches(config, mass, hub,
     assert mass.commands == []
 
 
-def test_the_trainers_emergency_stop_holds_at_once_and_latches(config, mass, point_bundle, hub):
+def test_the_trainers_emergency_stop_holds_at_once_and_latches(
+    config, mass, point_bundle, hub, tmp_path
+):
     point_bundle(horizon=10**6)
     config = slowly(config.model_copy(update={"bridge": hub.address}), mass)
     daemon = Daemon(config, mass)
@@ -438,7 +440,7 @@ def test_the_trainers_emergency_stop_holds_at_once_and_latches(config, mass, poi
             os.kill(os.getpid(), signal.SIGUSR1)
 
     mass.trouble, before = ask, signal.getsignal(signal.SIGUSR1)
-    stop_robots_on_signal(hub)
+    stop_robots_on_signal(tmp_path, lambda: hub.request_stop(emergency=True))
     try:
         summary = daemon.run()
     finally:
