@@ -129,7 +129,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
         observation = rig.driver.read()
         marks.read = clock.now_ns()
         age_ns = marks.read - observation.sense_ns
-        _check(observation, age_ns, past, rig)
+        _check(observation, _age_s(observation, marks, rig.clock), past, rig)
         outcome.final, outcome.final_signals = observation.values, _packed(observation.signals)
         marks.checked = clock.now_ns()
         if past.seen is not None:
@@ -200,7 +200,7 @@ class _Past:
         self.seen, self.action = observation, action
 
 
-def _check(observation: Observation, age_ns: int, past: _Past, rig: Rig) -> None:
+def _check(observation: Observation, age_s: float, past: _Past, rig: Rig) -> None:
     clock, period_s, earlier, elapsed_s = rig.clock, rig.driver.period_s, None, 0.0
     if past.seen is not None:
         earlier, elapsed_s = past.seen.values, period_s
@@ -210,7 +210,7 @@ def _check(observation: Observation, age_ns: int, past: _Past, rig: Rig) -> None
             elapsed_s = max(sensed_apart_s, period_s / 2)
     check_observation(
         observation.values,
-        _robot_seconds(age_ns, clock),
+        age_s,
         rig.limits,
         earlier=earlier,
         elapsed_s=elapsed_s,
@@ -250,9 +250,16 @@ def _apply(driver: Driver, action: Array) -> Array:
     return applied
 
 
-def _robot_seconds(age_ns: int, clock: Clock) -> float:
-    """The age that counts. In slow motion the robot itself is slow; a fast one ages as it does."""
-    return age_ns / SECOND_NS * min(1.0, clock.time_scale)
+def _age_s(observation: Observation, marks: Marks, clock: Clock) -> float:
+    """The age that counts. In slow motion the robot itself is slow.
+
+    A simulation that is faster than real time waits for the loop, so that its time stands still
+    from the last command on: what a busy machine does to the process meanwhile ages nothing.
+    """
+    until = marks.read
+    if clock.time_scale > 1.0:
+        until = marks.applied or observation.sense_ns  # before the first command nothing moves
+    return (until - observation.sense_ns) / SECOND_NS * min(1.0, clock.time_scale)
 
 
 def _packed(signals: Array | None) -> list[float] | msgspec.UnsetType:

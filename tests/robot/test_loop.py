@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -157,6 +158,7 @@ def test_an_observation_that_is_no_number_is_a_fault_and_not_an_input(make_rig, 
 
 def test_a_stale_observation_is_a_fault_and_not_an_input(make_rig):
     rig = make_rig()
+    rig.clock = Clock(0.05, 1.0)
     rig.driver.age_ns = 501_000_000
     outcome = run_episode(rig, make_run())
     assert_fault(rig, outcome, "s old, at most 0.500 s are allowed")
@@ -165,7 +167,34 @@ def test_a_stale_observation_is_a_fault_and_not_an_input(make_rig):
 
 def test_a_tighter_age_limit_makes_an_observation_stale_sooner(make_rig):
     rig = make_rig(LimitsConfig(observation_age_s=0.05))
+    rig.clock = Clock(0.05, 1.0)
     rig.driver.age_ns = 51_000_000
+    assert_fault(rig, run_episode(rig, make_run()), "at most 0.050 s")
+
+
+def test_a_fast_simulation_ages_by_its_links_delay_and_not_by_a_busy_machines(make_rig):
+    rig = make_rig(LimitsConfig(observation_age_s=0.05))
+    read, act = rig.driver.read, rig.policy.act
+    last = [read()]
+
+    def stalled(*given):
+        time.sleep(0.06)  # put aside, while nothing moves
+        return act(*given)
+
+    def link():
+        time.sleep(0.06)
+        return last[0]
+
+    def apply(action, into=rig.driver.apply):
+        applied = into(action)
+        last[0] = read()
+        return applied
+
+    rig.policy.act, rig.driver.read, rig.driver.apply = stalled, link, apply
+    assert run_episode(rig, make_run(horizon=3)).reason is EndReason.HORIZON
+
+    rig = make_rig(LimitsConfig(observation_age_s=0.05))
+    rig.driver.age_ns = 60_000_000  # the link's own
     assert_fault(rig, run_episode(rig, make_run()), "at most 0.050 s")
 
 
@@ -338,6 +367,7 @@ def test_whatever_is_wrong_with_an_observation_it_is_held_in_the_same_period(
     make_rig, step, trouble
 ):
     rig, reads = make_rig(), []
+    rig.clock = Clock(0.005, 1.0)
 
     def read(read=rig.driver.read):
         now = read()

@@ -344,7 +344,10 @@ def test_a_baseline_stopped_or_killed_and_resumed_equals_one_never_stopped(
     assert same(one, other)
 
 
-def test_each_method_trains_into_a_checkpoint_and_curves_of_its_own(make_run, make_trained, same):
+def test_each_method_trains_into_a_checkpoint_and_curves_of_its_own(
+    make_run, make_trained, same, monkeypatch
+):
+    monkeypatch.setattr("train.curves.EVERY", 1)
     run, alone = make_run(), make_trained(folder="alone")
     agents = {}
     for method in ("meta-bc", "pearl", "smac"):

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from train.config import Advantage, SelfSupervised
+from train.config import Advantage, Networks, SelfSupervised
 from train.replay import Batch
 
 CRITICS = {"q1", "q2"}
@@ -238,6 +238,11 @@ def test_the_dynamics_weight_acts_on_the_encoder_where_dynamics_vary(update, sam
     assert not differing(same, none, some) & (CRITICS | {"decoder"})
     none, some = (update(dynamics_weight=weight)[2] for weight in (0.0, 1e3))
     assert not differing(same, none, some)
+
+
+def test_what_explains_the_dynamics_is_as_wide_as_asked(make_learner):
+    wide = make_learner(next_in_context=True, networks=Networks(dynamics=(9, 7))).agent.dynamics
+    assert [layer.out_features for layer in wide.body[::2]] == [9, 7, 3]
 
 
 def test_bodies_that_are_paid_alike_are_told_apart_by_where_they_get_to(make_learner):
