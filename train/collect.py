@@ -170,6 +170,7 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
         "data.agent.updates_per_round": settings.updates_per_round,
         "data.agent.hidden": list(settings.hidden),
         "data.agent.learning_rate": settings.learning_rate,
+        "data.agent.discount": settings.discount,
         "data.agent.slice": settings.slice,
     }
     try:

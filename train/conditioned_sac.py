@@ -187,6 +187,7 @@ class _Agent:
             numbers.shape[1],
             settings.hidden,
             settings.learning_rate,
+            settings.discount,
         )
         deviation = numbers.std(axis=0)
         self._task_mean = numbers.mean(axis=0)

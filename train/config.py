@@ -135,6 +135,7 @@ class AgentReplay(_Section):
     updates_per_round: int = Field(default=1_500, ge=1)
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = Field(default=1e-3, gt=0)
+    discount: float = Field(default=0.99, ge=0, lt=1)
     slice: Slice = "whole"
     relabelled: int = Field(default=0, ge=0)
 

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from train import losses
 from train.networks import Critic, Policy, squashed_sample
 
-DISCOUNT = 0.99
 TARGET_RATE = 0.005
 FIRST_TEMPERATURE = 0.1
 
@@ -48,8 +47,10 @@ class TaskToldSac(nn.Module):
         task: int,
         hidden: Sequence[int],
         learning_rate: float,
+        discount: float,
     ) -> None:
         super().__init__()
+        self.discount = discount
         self.policy = Policy(observation, action, task, hidden)
         self.critics = nn.ModuleList(
             Critic(observation, action, task, hidden, layer_norm=True) for _ in range(2)
@@ -79,7 +80,7 @@ class TaskToldSac(nn.Module):
         with torch.no_grad():
             a_next, log_prob_next = sample_with_log_prob(*self.policy(s_next, task))
             value = self._least(self.targets, s_next, a_next, task) - temperature * log_prob_next
-            target = losses.critic_target(r, done, value, DISCOUNT)
+            target = losses.critic_target(r, done, value, self.discount)
         q1, q2 = (critic(s, a, task) for critic in self.critics)
         _step(self.optimisers["critic"], losses.critic_loss(q1, q2, target))
 

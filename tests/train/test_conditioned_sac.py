@@ -101,7 +101,7 @@ def test_the_data_follow_from_the_seed():
     assert not same(first.train, other.train)
 
 
-@pytest.mark.parametrize("changed", [{"hidden": (16,)}, {"learning_rate": 0.1}])
+@pytest.mark.parametrize("changed", [{"hidden": (16,)}, {"learning_rate": 0.1}, {"discount": 0.5}])
 def test_the_agents_size_and_pace_change_what_it_does(changed):
     plain = collect_replay(NudgeFamily(), 0, 3, SMALL)
     other = collect_replay(NudgeFamily(), 0, 3, SMALL.model_copy(update=changed))
