@@ -171,14 +171,8 @@ def report(fills: list[Fill], proof: Proof) -> None:
     learned, problems = ingestion(proof.pair)
     found = [
         ("runs with a full disk", len(fills)),
-        ("episodes recorded", ledger.episodes),
-        ("steps acknowledged by the robot", ledger.steps),
-        ("episodes acknowledged by the trainer", ledger.acknowledged),
-        ("episodes in the inbox", ledger.ingested),
+        *ledger.counts(),
         ("episodes that the last checkpoint has learned from", learned),
-        ("lost", len(ledger.lost)),
-        ("duplicated", len(ledger.duplicated)),
-        ("unreadable", len(ledger.unreadable)),
         ("looks that a full disk refused", ledger.refused),
         ("ended otherwise than documented", len(proof.unsafe)),
     ]

@@ -187,14 +187,8 @@ def report(kills: list[Kill], proof: Proof) -> None:
     learned, problems = ingestion(proof.pair)
     found = [
         ("SIGKILLs", len(kills)),
-        ("episodes recorded", ledger.episodes),
-        ("steps acknowledged by the robot", ledger.steps),
-        ("episodes acknowledged by the trainer", ledger.acknowledged),
-        ("episodes in the inbox", ledger.ingested),
+        *ledger.counts(),
         ("episodes that the last checkpoint has learned from", learned),
-        ("lost", len(ledger.lost)),
-        ("duplicated", len(ledger.duplicated)),
-        ("unreadable", len(ledger.unreadable)),
         ("left-over temporary files", leftovers(proof.pair.state_dir) + leftovers(proof.pair.run)),
     ]
     by_phase = [(who, phase, count) for (who, phase), count in sorted(counts.items())]

@@ -49,6 +49,18 @@ class Ledger:
         self._known: dict[int, _Episode] = {}
         self._stored: dict[str, tuple[int, _Steps]] = {}
 
+    def counts(self) -> list[tuple[str, int]]:
+        """What is there and what is wrong, as rows of a table."""
+        return [
+            ("episodes recorded", self.episodes),
+            ("steps acknowledged by the robot", self.steps),
+            ("episodes acknowledged by the trainer", self.acknowledged),
+            ("episodes in the inbox", self.ingested),
+            ("lost", len(self.lost)),
+            ("duplicated", len(self.duplicated)),
+            ("unreadable", len(self.unreadable)),
+        ]
+
     @property
     def problems(self) -> list[str]:
         return [*self.unreadable, *self.lost, *self.duplicated]
