@@ -25,7 +25,7 @@ class Variation:
         actuator_gain: factor of the torques that the arm's motors give; the controller knows
             nothing of it.
         observation_noise: standard deviations by unit, e.g. `(("m", 0.002),)`, white, in every
-            component that has the unit.
+            component that is measured in the unit.
         latency: control periods from an action to its effect, whole ones; before the first action
             arrives the arm stands still.
     """

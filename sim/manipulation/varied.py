@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sim.family import Array
 from sim.manipulation.batch import TabletopBatch
 from sim.manipulation.family import ManipulationFamily
+from sim.manipulation.scene import reported_fields, with_gaps
 from sim.manipulation.variation import Delay, Drawn, draw
 
 
@@ -22,7 +23,7 @@ class VariedBatch(TabletopBatch):
 
     def __init__(self, family: ManipulationFamily, n_envs: int, threads: int = 1) -> None:
         super().__init__(family, n_envs, threads)
-        self._deviations = family.variation.noise(family.observation_fields)
+        self._deviations = family.variation.noise(reported_fields(family.arm, family.scene))
         joints = [a for a in (*self._of.addresses.blocks, *self._of.addresses.fixtures) if a >= 0]
         nominal = self._of.model
         self._movable = nominal.jnt_bodyid[np.isin(nominal.jnt_qposadr, joints)]
@@ -60,4 +61,5 @@ class VariedBatch(TabletopBatch):
 
     def _noisy(self, observed: Array) -> Array:
         noise = [drawn.noise.standard_normal(len(self._deviations)) for drawn in self._drawn]
-        return observed + self._deviations * np.array(noise)
+        reported = observed[:, : len(self._deviations)] + self._deviations * np.array(noise)
+        return with_gaps(self._family.arm, self._family.scene, reported)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sim.manipulation.scene import reported_fields
 from sim.manipulation.variation import Delay, Variation, draw
 from sim.manipulation.varied import VariedBatch
 from sim.push.family import PushFamily
@@ -78,14 +79,19 @@ def test_latency_is_the_same_motion_later(plain: np.ndarray) -> None:
 
 
 def test_noise_is_in_the_components_of_its_unit_and_has_its_size() -> None:
-    fields = PushFamily().observation_fields
+    family = PushFamily()
+    measured = reported_fields(family.arm, family.scene)
     noisy = Variation(observation_noise=(("m", 0.01),))
-    units = np.concatenate([[field.unit] * field.width for field in fields])
-    off = observed(noisy, seeds=np.arange(40), steps=0) - observed(
-        Variation(), seeds=np.arange(40), steps=0
-    )
+    units = np.concatenate([[field.unit] * field.width for field in measured])
+    seen = observed(noisy, seeds=np.arange(40), steps=0)
+    off = (seen - observed(Variation(), seeds=np.arange(40), steps=0))[..., : len(units)]
     np.testing.assert_array_equal(off[..., units != "m"], 0.0)
     assert off[..., units == "m"].std() == pytest.approx(0.01, rel=0.15)
+    hand, block, gap = (
+        family.part(seen, name)
+        for name in ("end_effector_position", "block_position", "gripper_to_block")
+    )
+    np.testing.assert_array_equal(gap, block - hand)  # noisy as what it follows from
 
 
 def test_an_episodes_draws_follow_from_its_seed_and_not_from_its_batch() -> None:

@@ -10,8 +10,9 @@ FAMILY = PushFamily()
 
 def test_no_observation_field_speaks_of_the_goal() -> None:
     names = [field.name for field in FAMILY.observation_fields]
-    assert names[4:] == ["gripper_opening", "block_position", "block_orientation"]
-    assert width(FAMILY.observation_fields) == 28
+    reported = ["gripper_opening", "block_position", "block_orientation"]
+    assert names[4:] == [*reported, "gripper_to_block"]
+    assert width(FAMILY.observation_fields) == 31
 
 
 def test_goals_lie_on_the_ring() -> None:
@@ -21,7 +22,7 @@ def test_goals_lie_on_the_ring() -> None:
 
 
 def test_success_is_the_blocks_centre_near_the_goal_from_above() -> None:
-    goal, seen = np.array([0.6, 0.1]), np.zeros(28)
+    goal, seen = np.array([0.6, 0.1]), np.zeros(31)
     for offset, expected in ((0.99, True), (1.01, False)):
         seen[21:24] = (0.6, 0.1 + offset * CLOSE_ENOUGH, 0.3)
         assert bool(FAMILY.success(seen, goal)) is expected
