@@ -24,6 +24,7 @@ NAMES = (
     "locomotion",
     "manipulation",
     "smac",
+    "lean",
     "cycle",
     "bridge",
     "journal",

@@ -45,9 +45,15 @@ def reference(*more: str) -> RunConfig:
 class Data:
     """A replay of the reference's size with random numbers in it, and its draws."""
 
-    def __init__(self, tasks: int = TASKS, episodes: int = EPISODES, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        tasks: int = TASKS,
+        episodes: int = EPISODES,
+        device: str = "cpu",
+        config: RunConfig | None = None,
+    ) -> None:
         rng = np.random.default_rng(0)
-        self.config = reference()
+        self.config = config or reference()
         self.replay = Replay(tasks, tasks * episodes * STEPS, OBSERVATION, ACTION)
         for task in range(tasks):
             for _ in range(episodes):
@@ -60,12 +66,12 @@ class Data:
                         terminated=False,
                     ),
                 )
-        self._rng = np.random.default_rng(0)
+        self.rng = np.random.default_rng(0)
         self._device = device
 
     def draw(self) -> tuple[Batch, Batch]:
         """Context and batch of one update."""
-        drawn = draw_offline(self.replay, self._rng, self.config.algorithm, self.config.offline)
+        drawn = draw_offline(self.replay, self.rng, self.config.algorithm, self.config.offline)
         if self._device == "cpu":
             return drawn
         context, batch = (Batch(*(c.to(self._device) for c in part)) for part in drawn)

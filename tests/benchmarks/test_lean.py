@@ -1,0 +1,27 @@
+"""What the lean preset cost is counted from the committed study, and updates are really timed."""
+
+import pytest
+
+from benchmarks.lean import Costs, steps_to
+from benchmarks.smac_sides import ROOT
+from robot import settings
+from train.config import RunConfig
+
+SMALL = ["algorithm.meta_batch=2", "algorithm.batch=4"]
+
+
+def test_the_first_steps_that_closed_the_share_are_counted() -> None:
+    half, of, seeds = steps_to(0.5)
+    most, again, _ = steps_to(0.95)
+    assert 0 < half < most <= of == again
+    assert seeds == 3
+    with pytest.raises(ValueError, match="never closed 200%"):
+        steps_to(2.0)
+
+
+def test_only_the_updates_asked_for_cost_anything() -> None:
+    path = ROOT / "configs" / "cheetah-vel.yaml"
+    costs = Costs(settings.load(RunConfig, path, overrides=SMALL))
+    assert costs.of(0, 0, 1) == 0
+    assert costs.of(1, 0, 1) > 0
+    assert costs.of(0, 1, 1) > 0
