@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from export.atomic import sync
+
 log = logging.getLogger(__name__)
 
 # 2 added episodes.wall_ns, 3 the table of rewards; older ones are read, and upgraded when recorded
@@ -135,7 +137,7 @@ def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Con
     try:
         if create:
             _create_if_empty(connection)
-            _sync_folder(path.parent)
+            sync(path.parent)
         _require_known_schema(connection, path)  # before anything is changed in a file of others
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
@@ -209,11 +211,3 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             connection.executescript("PRAGMA auto_vacuum = INCREMENTAL; VACUUM;")
         except sqlite3.OperationalError as error:  # it needs as much disk again as the journal has
             log.warning("%s: will not shrink, but reuse its own space: %s", path, error)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

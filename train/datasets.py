@@ -7,7 +7,6 @@ the folder's metadata the family. Knows nothing of networks or training units.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
+from export.atomic import sync
 from sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
 from sim.rollout import LabelledEpisode
 
@@ -136,18 +136,10 @@ def write_dataset(
     (temporary / "README.md").write_text(card(data, size), encoding="utf-8")
     (temporary / FIGURE).write_bytes(png(returns_figure(data)))
     for path in (*temporary.rglob("*"), temporary):
-        _sync(path)  # before the name stands for it, which must survive a power cut
+        sync(path)  # before the name stands for it, which must survive a power cut
     temporary.replace(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     return name
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _described(fields: tuple[Field, ...]) -> list[list[Any]]:

@@ -11,12 +11,11 @@ sockets and no learning, and must not import torch.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import NoReturn
 
-from export.atomic import write_atomically
+from export.atomic import sync, write_atomically
 from robot import content
 from robot.content import EpisodeError
 from robot.episode import Episode
@@ -100,10 +99,9 @@ class Inbox:
             self._refuse(sha256, str(error))
         if robot not in (None, recorded_by):
             self._refuse(sha256, f"it is of robot {recorded_by!r}, and robot {robot!r} sent it")
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(partial)
         partial.replace(self._file(sha256))
-        _sync(self.path)
+        sync(self.path)
         self._received_whole.discard(sha256)
         return True
 
@@ -144,11 +142,3 @@ class Inbox:
 
     def _file(self, sha256: str) -> Path:
         return self.path / f"{sha256}{SUFFIX}"
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,8 @@ import logging
 import os
 from pathlib import Path
 
+from export.atomic import sync
+
 log = logging.getLogger(__name__)
 
 _HELD = "\nheld by process "
@@ -51,13 +53,13 @@ def latch(path: Path, reason: str) -> None:
         log.error("%s: latched, but why cannot be written: %s", path, error)
     finally:
         os.close(descriptor)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def release(path: Path) -> None:
     """Forget the fault. Only for code that a person has asked to."""
     path.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _read(path: Path) -> str | None:
@@ -65,11 +67,3 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
