@@ -103,6 +103,7 @@ class Description(_Strict):
     horizon: int = Field(gt=0)
     latent_size: int = Field(gt=0)
     context_has_next_observation: bool = False
+    sparse_reward: bool = False
     task_embeddings: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
     provenance: Provenance
 

@@ -18,7 +18,7 @@ from robot.posterior import Posterior
 Array = NDArray[np.float64]
 
 # Streams of an episode's randomness, apart from its z: never 0, which numpy takes for no entry.
-_NOISE, _START, _LABEL = 1, 2, 3
+_NOISE, _START, _LABEL, _THRESHOLD = 1, 2, 3, 4
 
 
 class Draws:
@@ -34,7 +34,8 @@ class Draws:
 class Plan:
     """One episode to run. `trial` is the number of the trial's first episode.
 
-    `label_z` is the task embedding that labels the trial's context, `label_task` its index.
+    `label_z` is the task embedding that labels the trial's context, `label_task` its index; where
+    rewards are −1 or 0, a step is labelled success when that is likelier than `label_threshold`.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Plan:
     seed: int
     label_task: int
     label_z: Array
+    label_threshold: float
 
 
 class ZSource:
@@ -91,7 +93,8 @@ class Exploration:
             self.posterior = Posterior.prior(self._embeddings.shape[1])
         mode = Mode.PRIOR if self._finished < self._settings.prior_episodes else Mode.POSTERIOR
         label_z = self._embeddings[self._label_task]
-        return Plan(number, self._trial, mode, self._seed, self._label_task, label_z)
+        threshold = float(np.random.default_rng([self._seed, number, _THRESHOLD]).random())
+        return Plan(number, self._trial, mode, self._seed, self._label_task, label_z, threshold)
 
     def z_source(self, plan: Plan, rng: np.random.Generator) -> ZSource:
         """Where the planned episode takes its z from."""

@@ -34,6 +34,12 @@ class Labeller:
         """Tell the exploration what the decoder says the transitions were worth."""
         policy = self._policy
         for observation, action, next_observation in self._transitions:
-            reward = policy.decode(observation, action, self._plan.label_z)
+            reward = self._drawn(policy.decode(observation, action, self._plan.label_z))
             self._exploration.learn(*policy.encode(observation, action, reward, next_observation))
         self._transitions.clear()
+
+    def _drawn(self, expected: float) -> float:
+        """A reward that a task gives: where these are −1 or 0, the encoder knows no other."""
+        if not self._policy.manifest.sparse_reward:
+            return expected
+        return 0.0 if expected + 1.0 > self._plan.label_threshold else -1.0

@@ -61,6 +61,7 @@ class Exporter:
             horizon=family.horizon,
             latent_size=self.agent.latent_size,
             context_has_next_observation=self.agent.shape.next_in_context,
+            sparse_reward=self.agent.shape.sparse_reward,
             task_embeddings=tuple(tuple(row) for row in self._task_embeddings().tolist()),
             provenance=Provenance(
                 fieldtune_version=fieldtune_version(),

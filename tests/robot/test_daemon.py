@@ -79,6 +79,26 @@ def test_the_context_is_labelled_by_the_decoder_and_followed(config, mass, point
         np.testing.assert_allclose(episode.steps[0].z, z, rtol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_sparse_labels_are_drawn_from_the_seed_and_never_lie_between(
+    config, mass, point_bundle, seed
+):
+    point_bundle(reward=-0.3, sparse_reward=True)
+    exploration = ExplorationConfig(prior_episodes=1)
+    Daemon(
+        config.model_copy(update={"exploration": exploration, "seed": seed}), mass, episodes=2
+    ).run()
+    first, second = episodes(config)
+    label = np.random.default_rng([seed, 1, 3]).integers(3)
+    threshold = np.random.default_rng([seed, 1, 4]).random()
+    reward = 0.0 if 1.0 - 0.3 * (1.0, 2.0, -1.0)[label] > threshold else -1.0
+    context = Posterior.prior(2)
+    for _ in first.steps:
+        context = context.update(np.array([reward, 0.0]), np.full(2, math.log1p(math.e)))
+    z = context.sample(Draws(seed, second.header.number).z)
+    np.testing.assert_allclose(second.steps[0].z, z, rtol=1e-5)
+
+
 def test_z_is_held_as_configured(config, mass, point_bundle):
     point_bundle()
     config = config.model_copy(update={"exploration": ExplorationConfig(z_hold=ZHold.STEP)})
