@@ -294,6 +294,7 @@ def test_a_stranger_who_talks_nonsense_to_the_hub_changes_nothing(site):
     daemon = site.daemon()
     wait_for(lambda: len(site.recorded()) >= 2, daemon, trainer)
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)
     stranger = context.socket(zmq.DEALER)
     stranger.connect(site.address)
     rng = random.Random(0)
@@ -318,6 +319,7 @@ def test_a_stranger_who_talks_nonsense_to_the_hub_changes_nothing(site):
 
 def test_a_trainer_that_talks_nonsense_does_not_disturb_the_robot(site):
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)
     trainer = context.socket(zmq.ROUTER)
     port = trainer.bind_to_random_port("tcp://127.0.0.1")
     site.address = f"tcp://127.0.0.1:{port}"

@@ -16,6 +16,7 @@ COUNT = 200
 def line():
     """`line(manners)` gives robot's end, trainer's end and the network between them."""
     context, networks = zmq.Context(), []
+    context.setsockopt(zmq.LINGER, 0)  # a socket that is forgotten waits for nobody
 
     def make(manners):
         trainer = context.socket(zmq.ROUTER)

@@ -122,6 +122,7 @@ class Trainer:
 @pytest.fixture
 def trainer():
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)  # a socket that is forgotten waits for nobody
     yield Trainer(context)
     context.destroy(linger=0)
 

@@ -57,6 +57,7 @@ def hub(keys, folder, caplog):
 @pytest.fixture
 def context():
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)  # a socket that is forgotten waits for nobody
     yield context
     context.destroy(linger=0)
 
