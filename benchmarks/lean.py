@@ -43,7 +43,6 @@ class Costs:
         smac = make_ours(config)
         algorithm, replay, rng = config.algorithm, data.replay, data.rng
         phase_2 = config.self_supervised
-        self.config = config
         self._offline = lambda: smac.offline_update(
             *draw_offline(replay, rng, algorithm, config.offline)
         )
@@ -96,8 +95,8 @@ def measure(effort: Effort) -> Iterator[Table]:
     lean = settings.load(RunConfig, ROOT / "configs" / "cheetah-vel.yaml")
     steps, of, seeds = steps_to(SHARE)
     needed = round(lean.self_supervised.updates * steps / of)
-    ours, theirs = Costs(lean), Costs(reference())
-    full, count = theirs.config, effort.choose(60, 1)
+    full, count = reference(), effort.choose(60, 1)
+    ours, theirs = Costs(lean), Costs(full)
     phase_1, phase_2 = full.offline.updates, full.self_supervised.updates
     first = phase_2 // ITERATIONS
     runs = {

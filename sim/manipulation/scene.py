@@ -7,6 +7,7 @@ which is parallel to the world's; orientations are quaternions (w, x, y, z).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -108,16 +109,19 @@ def reported_fields(arm: Arm, scene: Scene) -> tuple[Field, ...]:
 
 def with_gaps(arm: Arm, scene: Scene, reported: Array) -> Array:
     """Observations `(..., observation)` of what is reported, `(..., reported)`."""
+    hand, points = _gap_columns(arm, scene)
+    gaps = [reported[..., point : point + 3] - reported[..., hand : hand + 3] for point in points]
+    return np.concatenate([reported, *gaps], axis=-1)
+
+
+@cache  # asked in every step of every simulator
+def _gap_columns(arm: Arm, scene: Scene) -> tuple[int, tuple[int, ...]]:
+    """Where in what is reported the end effector's position starts, and each thing's."""
     starts, start = {}, 0
     for one in reported_fields(arm, scene):
         starts[one.name] = start
         start += one.width
-    hand = starts["end_effector_position"]
-    gaps = [
-        reported[..., starts[point] : starts[point] + 3] - reported[..., hand : hand + 3]
-        for point in _points(scene).values()
-    ]
-    return np.concatenate([reported, *gaps], axis=-1)
+    return starts["end_effector_position"], tuple(starts[p] for p in _points(scene).values())
 
 
 def _points(scene: Scene) -> dict[str, str]:

@@ -56,6 +56,8 @@ def test_things_stand_where_the_task_says_and_apart() -> None:
         start = FAMILY.start(seed, task)
         np.testing.assert_allclose(start.fixtures[0, :2], task[1:3], atol=EPISODE_SPREAD)
         assert BUTTON_X[0] <= task[1] <= BUTTON_X[1]
+        another = FAMILY.start(seed + 1, task)
+        assert (start.fixtures[:, :2] != another.fixtures[:, :2]).all()  # nothing to learn by heart
         across = np.sort(start.fixtures[:, 1])
         assert np.diff(across).min() > LANES[2] - 0.05
 
