@@ -17,7 +17,6 @@ from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.products import products_of, total_gflop
 from benchmarks.smac_sides import Data, Side, make_ours, make_plain
 from benchmarks.turns import Effort, cores, in_turns
-from train.replay import Batch
 
 OURS, PLAIN = "Fieldtune", "plain eager PyTorch"
 PRODUCTS = "the same matrix products alone"
@@ -39,7 +38,7 @@ def same_updates(updates: int = 5) -> str:
     for network in plain.networks().values():
         network.double()
     for _ in range(updates):
-        context, batch = (Batch(*(column.double() for column in part)) for part in data.draw())
+        context, batch = (part.each(lambda column: column.double()) for part in data.draw())
         state = torch.get_rng_state()
         metrics = ours.offline_update(context, batch)
         torch.set_rng_state(state)

@@ -74,7 +74,7 @@ class Data:
         drawn = draw_offline(self.replay, self.rng, self.config.algorithm, self.config.offline)
         if self._device == "cpu":
             return drawn
-        context, batch = (Batch(*(c.to(self._device) for c in part)) for part in drawn)
+        context, batch = (part.each(lambda c: c.to(self._device)) for part in drawn)
         return context, batch
 
 

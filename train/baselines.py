@@ -10,7 +10,14 @@ from torch import Tensor
 
 from train import losses
 from train.config import Algorithm
-from train.learner import Metrics, adam, gradient_step, per_row, posterior_metrics
+from train.learner import (
+    Metrics,
+    adam,
+    gradient_step,
+    paid_and_reached,
+    per_row,
+    posterior_metrics,
+)
 from train.networks import squashed_log_prob
 from train.posterior import kl_to_prior, sample
 from train.replay import Batch
@@ -69,7 +76,7 @@ class Pearl:
         mean, variance = self.agent.infer(context)
         kl = kl_to_prior(mean, variance).mean()
         z = per_row(sample(mean, variance), batch.reward.shape[1]).flatten(0, 1)
-        rows = Batch(*(column.flatten(0, 1) for column in batch))
+        rows = batch.each(lambda column: column.flatten(0, 1))
         metrics = self._critic_step(rows, z, kl)
         metrics |= self._actor_step(rows.observation, z.detach())
         self.agent.follow_critics(self.settings.target_rate)
@@ -78,14 +85,12 @@ class Pearl:
     def _critic_step(self, rows: Batch, z: Tensor, kl: Tensor) -> Metrics:
         """Bellman error + w·KL, into the critics and, through z outside the target, the encoder."""
         agent, settings = self.agent, self.settings
+        reward, s_next, done, discount = paid_and_reached(agent, settings, rows)
         with torch.no_grad():
-            a_next, log_prob_next = sample_with_log_prob(*agent.policy(rows.next_observation, z))
-            value = agent.min_q_target(rows.next_observation, a_next, z)
+            a_next, log_prob_next = sample_with_log_prob(*agent.policy(s_next, z))
+            value = agent.min_q_target(s_next, a_next, z)
             target = losses.critic_target(
-                settings.reward_scale * agent.critic_reward(rows.reward),
-                rows.done,
-                value - self.entropy_coefficient * log_prob_next,
-                settings.discount,
+                reward, done, value - self.entropy_coefficient * log_prob_next, discount
             )
         q1, q2 = (q(rows.observation, rows.action, z) for q in (agent.q1, agent.q2))
         loss = losses.critic_loss(q1, q2, target)

@@ -68,6 +68,9 @@ class Algorithm(_Section):
     meta_batch: int = Field(8, ge=1)
     batch: int = Field(64, ge=1)
     discount: float = Field(0.99, ge=0, lt=1)
+    n_step: int = Field(
+        1, ge=1, description="steps of true reward before the critic's own estimate; paper: 1"
+    )
     target_rate: float = Field(0.005, gt=0, le=1)
     learning_rate: float = Field(1e-3, gt=0)
     reward_scale: float = Field(1.0, gt=0)

@@ -42,6 +42,11 @@ class Dataset:
     train: list[list[LabelledEpisode]]
     test: list[list[LabelledEpisode]]
 
+    @property
+    def thinned(self) -> bool:
+        """Whether any episode has steps left out."""
+        return any(e.following is not None for task in (*self.train, *self.test) for e in task)
+
     def observations(self) -> Array:
         """What the training tasks' actions were taken in, `(transition, observation)`."""
         return np.concatenate([e.observations[:-1] for task in self.train for e in task])

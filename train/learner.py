@@ -15,6 +15,7 @@ from torch.optim import Adam
 from train.replay import Batch
 
 if TYPE_CHECKING:
+    from train.config import Algorithm
     from train.smac import Agent
 
 Metrics = dict[str, float]
@@ -49,6 +50,23 @@ def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
         parameter.grad = gradient
     for optimiser in optimisers:
         optimiser.step()
+
+
+def paid_and_reached(
+    agent: Agent, settings: Algorithm, rows: Batch
+) -> tuple[Tensor, Tensor, Tensor, float | Tensor]:
+    """What a critic's target is made of: reward, state reached, whether it is terminal, discount.
+
+    Of the one step of each of `rows`, or of `algorithm.n_step` of them where the rows look ahead
+    (Sutton and Barto, Reinforcement Learning, sec. 7.1, uncorrected for who acted).
+    """
+    ahead, discount = rows.ahead, settings.discount
+    if ahead is None:
+        reward = settings.reward_scale * agent.critic_reward(rows.reward)
+        return reward, rows.next_observation, rows.done, discount
+    steps = (1.0 - ahead.discount) / (1.0 - discount)  # Σ γ^j: each step has the constant once
+    reward = settings.reward_scale * agent.critic_reward(ahead.reward, steps)
+    return reward, ahead.observation, ahead.done, ahead.discount
 
 
 def per_row(z: Tensor, rows: int) -> Tensor:

@@ -13,8 +13,13 @@ from torch.nn import functional as F
 UNCHANGED = 1e-12  # variance below which a component is a constant
 
 
-def critic_target(reward: Tensor, done: Tensor, next_value: Tensor, discount: float) -> Tensor:
-    """r + γ·(1−d)·min Q_target(s', a', z), eq. 5; `reward` is already scaled."""
+def critic_target(
+    reward: Tensor, done: Tensor, next_value: Tensor, discount: float | Tensor
+) -> Tensor:
+    """r + γ·(1−d)·min Q_target(s', a', z), eq. 5; `reward` is already scaled.
+
+    Of k steps at once: their discounted sum, the state that they reached, and γ^k.
+    """
     return reward + discount * (1.0 - done) * next_value
 
 

@@ -5,7 +5,7 @@ Holds numbers in training units only; does not know where they come from or who 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,11 +40,34 @@ class Trajectory:
         """`(T, observation)`."""
         return self.observations[1:] if self.following is None else self.following
 
+    @property
+    def whole(self) -> bool:
+        """Whether each step follows from the one before it."""
+        following = self.next_observations
+        return bool(np.array_equal(following[:-1], self.observations[1:-1]))
+
+
+class Ahead(NamedTuple):
+    """What came of each transition within some steps, or to its episode's end if that is nearer.
+
+    Attributes:
+        reward: Σ γ^j·r of those k steps, of standardised rewards, `(task, transition)`.
+        observation: the state k steps on, `(task, transition, observation)`.
+        done: whether that is terminal, `(task, transition)`.
+        discount: γ^k, `(task, transition)`.
+    """
+
+    reward: Tensor
+    observation: Tensor
+    done: Tensor
+    discount: Tensor
+
 
 class Batch(NamedTuple):
     """Transitions `(task, transition, feature)`; `reward` and `done` are `(task, transition)`.
 
-    `reward` is standardised. `done` is 1 only at terminal states, never at a time limit.
+    `reward` is standardised. `done` is 1 only at terminal states, never at a time limit. `ahead` is
+    None where nothing looks further than one step.
     """
 
     observation: Tensor
@@ -52,24 +75,57 @@ class Batch(NamedTuple):
     reward: Tensor
     next_observation: Tensor
     done: Tensor
+    ahead: Ahead | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every column changed in one way."""
+        ahead = None if self.ahead is None else Ahead(*map(change, self.ahead))
+        return Batch._make((*map(change, self[:5]), ahead))
 
 
 def concatenate(parts: list[Batch]) -> Batch:
-    """Join batches along the transition axis."""
-    return Batch(*(torch.cat(columns, dim=1) for columns in zip(*parts, strict=True)))
+    """Join batches along the transition axis; all of them look ahead, or none."""
+    columns = zip(*(part[:5] for part in parts), strict=True)
+    known = [part.ahead for part in parts if part.ahead is not None]
+    ahead = Ahead(*map(_along_rows, zip(*known, strict=True))) if known else None
+    return Batch._make((*map(_along_rows, columns), ahead))
+
+
+def _along_rows(columns: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat(columns, dim=1)
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """How far transitions look ahead, in steps, and the discount γ on the way."""
+
+    steps: int
+    discount: float
 
 
 class Replay:
-    """Fixed-capacity store; `add` appends whole trajectories and never forgets."""
+    """Fixed-capacity store; `add` appends whole trajectories and never forgets.
 
-    def __init__(self, tasks: int, capacity: int, observation: int, action: int) -> None:
+    With `lookahead`, what `transitions` gives looks that far ahead.
+    """
+
+    def __init__(
+        self,
+        tasks: int,
+        capacity: int,
+        observation: int,
+        action: int,
+        lookahead: Lookahead | None = None,
+    ) -> None:
         self.capacity = capacity
+        self.lookahead = lookahead
         self.size = 0
         self._observation = np.zeros((capacity, observation), np.float32)
         self._action = np.zeros((capacity, action), np.float32)
         self._reward = np.zeros(capacity, np.float32)
         self._next = np.zeros((capacity, observation), np.float32)
         self._done = np.zeros(capacity, np.float32)
+        self._last = np.zeros(capacity, np.int64)  # row of the last step of each one's episode
         self._rows: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in range(tasks)]
         self._trajectories: list[list[tuple[int, int]]] = [[] for _ in range(tasks)]
 
@@ -78,8 +134,14 @@ class Replay:
         return [task for task, rows in enumerate(self._rows) if len(rows)]
 
     def add(self, task: int, trajectory: Trajectory) -> None:
-        """Append one trajectory to `task`'s data. Raises `ValueError` when it does not fit."""
+        """Append one trajectory to `task`'s data.
+
+        Raises:
+            ValueError: it does not fit, or rows shall look ahead where some are missing.
+        """
         length = len(trajectory.actions)
+        if self.lookahead is not None and not trajectory.whole:
+            raise ValueError("an episode that was thinned out has no steps ahead to look at")
         if self.size + length > self.capacity:
             raise ValueError(
                 f"replay holds {self.size} of {self.capacity} transitions; {length} more do not fit"
@@ -90,15 +152,18 @@ class Replay:
         self._reward[rows] = trajectory.rewards
         self._next[rows] = trajectory.next_observations
         self._done[rows[-1]] = trajectory.terminated
+        self._last[rows] = rows[-1]
         self._rows[task] = np.concatenate([self._rows[task], rows])
         self._trajectories[task].append((self.size, length))
         self.size += length
 
     def transitions(self, rng: np.random.Generator, tasks: list[int], n: int) -> Batch:
         """`n` independent transitions of each task, with replacement."""
-        return self._gather(
-            [self._rows[task][rng.integers(len(self._rows[task]), size=n)] for task in tasks]
-        )
+        rows = [self._rows[task][rng.integers(len(self._rows[task]), size=n)] for task in tasks]
+        batch = self._gather(rows)
+        if self.lookahead is None:
+            return batch
+        return batch._replace(ahead=self._look_ahead(np.stack(rows), self.lookahead))
 
     def context(
         self, rng: np.random.Generator, tasks: list[int], n: int, trajectories: int | None
@@ -151,17 +216,21 @@ class Replay:
             )
         return rng.choice(rows, size=n, replace=len(rows) < n)
 
+    def _look_ahead(self, rows: NDArray[np.int64], far: Lookahead) -> Ahead:
+        """Of `rows` `(task, transition)`."""
+        reached = np.minimum(rows + far.steps - 1, self._last[rows])
+        path = rows[..., None] + np.arange(far.steps)
+        share = np.where(path <= reached[..., None], far.discount ** np.arange(far.steps), 0.0)
+        rewards = self._reward[np.minimum(path, reached[..., None])]
+        columns = (
+            (rewards * share).sum(axis=-1).astype(np.float32),
+            self._next[reached],
+            self._done[reached],
+            (far.discount ** (reached - rows + 1)).astype(np.float32),
+        )
+        return Ahead(*map(torch.from_numpy, columns))
+
     def _gather(self, rows: list[NDArray[np.int64]]) -> Batch:
         index = np.stack(rows)
-        return Batch(
-            *(
-                torch.from_numpy(column[index])
-                for column in (
-                    self._observation,
-                    self._action,
-                    self._reward,
-                    self._next,
-                    self._done,
-                )
-            )
-        )
+        columns = self._observation, self._action, self._reward, self._next, self._done
+        return Batch._make((*(torch.from_numpy(column[index]) for column in columns), None))

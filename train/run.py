@@ -19,11 +19,11 @@ from sim.family import TaskFamily, bounds
 from sim.registry import family as make_family
 from sim.rollout import LabelledEpisode
 from train.acting import to_training_units
-from train.config import RunConfig
+from train.config import Algorithm, RunConfig
 from train.datasets import Dataset, read_dataset
 from train.networks import Normalisation
 from train.randomised import CannotRandomise, randomised
-from train.replay import Replay
+from train.replay import Lookahead, Replay
 from train.smac import Agent, Shape, Smac, seed_everything
 
 
@@ -85,11 +85,11 @@ class Run:
 
     def offline_replay(self, agent: Agent) -> Replay:
         """The training tasks' offline data in training units."""
-        return filled_replay(agent, self.dataset.train)
+        return filled_replay(agent, self.config.algorithm, self.dataset.train)
 
     def held_out_replay(self, agent: Agent) -> Replay:
         """The held-out tasks' offline data: contexts to measure with, never trained on."""
-        return filled_replay(agent, self.dataset.test)
+        return filled_replay(agent, self.config.algorithm, self.dataset.test)
 
 
 def open_run(config: RunConfig, folder: Path) -> Run:
@@ -110,6 +110,11 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     except CannotRandomise as error:
         raise RunError(str(error)) from error
     dataset = read_dataset(Path(config.data.path), family)
+    if config.algorithm.n_step > 1 and dataset.thinned:
+        raise RunError(
+            f"algorithm.n_step is {config.algorithm.n_step}, but {config.data.path} has episodes "
+            "with steps left out: nothing is known of what came next; set 1"
+        )
     known = folder / "config.yaml"
     if known.exists():
         before = settings.load(RunConfig, known)
@@ -125,10 +130,17 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     return Run(config, folder, family, dataset)
 
 
-def filled_replay(agent: Agent, data: list[list[LabelledEpisode]]) -> Replay:
+def empty_replay(agent: Agent, settings: Algorithm, tasks: int, steps: int) -> Replay:
+    """Room for `steps` transitions of `tasks`, which look ahead as the critic does."""
+    sizes = agent.shape.observation, agent.shape.action
+    far = Lookahead(settings.n_step, settings.discount) if settings.n_step > 1 else None
+    return Replay(tasks, steps, *sizes, far)
+
+
+def filled_replay(agent: Agent, settings: Algorithm, data: list[list[LabelledEpisode]]) -> Replay:
     """Each task's episodes, `data[task]`, in training units."""
     steps = sum(len(episode.actions) for episodes in data for episode in episodes)
-    replay = Replay(len(data), steps, agent.shape.observation, agent.shape.action)
+    replay = empty_replay(agent, settings, len(data), steps)
     for task, episodes in enumerate(data):
         for episode in episodes:
             replay.add(task, to_training_units(agent, episode))

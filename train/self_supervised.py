@@ -21,7 +21,7 @@ from train.checkpoint import Progress, load_agent, load_checkpoint, save_checkpo
 from train.draws import draw_union
 from train.labelling import decoded_rewards, task_embeddings
 from train.replay import Replay
-from train.run import Run
+from train.run import Run, empty_replay
 from train.smac import Agent, Metrics
 
 
@@ -155,9 +155,9 @@ class SelfSupervisedPhase:
         )
 
     def _empty_replay(self) -> Replay:
-        shape = self.average.shape
         capacity = (self.settings.steps + self.run.family.horizon) * self.settings.labels
-        return Replay(len(self.run.dataset.train), capacity, shape.observation, shape.action)
+        tasks = len(self.run.dataset.train)
+        return empty_replay(self.average, self.run.config.algorithm, tasks, capacity)
 
 
 def _under(prefix: str, arrays: dict[str, NDArray]) -> dict[str, NDArray]:

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from train import losses
 from train.config import Algorithm, SelfSupervised
-from train.learner import Metrics, adam, gradient_step, per_row, posterior_metrics
+from train.learner import (
+    Metrics,
+    adam,
+    gradient_step,
+    paid_and_reached,
+    per_row,
+    posterior_metrics,
+)
 from train.networks import (
     Critic,
     Decoder,
@@ -80,10 +87,10 @@ class Agent(nn.Module):
             self.q1_target(observation, action, z), self.q2_target(observation, action, z)
         )
 
-    def critic_reward(self, reward: Tensor) -> Tensor:
+    def critic_reward(self, reward: Tensor, steps: float | Tensor = 1.0) -> Tensor:
         """The critic's reward, physical / reward_std, from the standardised one (`Normalisation`
-        says why); any shape."""
-        return reward + self.normalisation.reward_mean / self.normalisation.reward_std
+        says why), or from a sum of as many of them; any shape."""
+        return reward + steps * (self.normalisation.reward_mean / self.normalisation.reward_std)
 
     def success(self, reward: Tensor) -> Tensor:
         """1 where a standardised reward is 0 in the family's units, 0 where it is −1; any shape."""
@@ -178,14 +185,14 @@ class Smac:
         agent, settings = self.agent, self.settings
         rows = batch.reward.shape[1]
         z = per_row(z, rows).flatten(0, 1)
-        s, a, r, s_next, done = (column.flatten(0, 1) for column in batch)
-        reward = settings.reward_scale * agent.critic_reward(r)
+        batch = batch.each(lambda column: column.flatten(0, 1))
+        s, a = batch.observation, batch.action
+        reward, s_next, done, discount = paid_and_reached(agent, settings, batch)
 
         with torch.no_grad():
             a_next = squashed_sample(*agent.policy(s_next, z))
-            target = losses.critic_target(
-                reward, done, agent.min_q_target(s_next, a_next, z), settings.discount
-            )
+            value = agent.min_q_target(s_next, a_next, z)
+            target = losses.critic_target(reward, done, value, discount)
         q1, q2 = agent.q1(s, a, z), agent.q2(s, a, z)
         critic_loss = losses.critic_loss(q1, q2, target)
         gradient_step(critic_loss, self.optimisers["critic"])

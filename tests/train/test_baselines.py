@@ -14,7 +14,7 @@ from train.baselines import MetaBehaviourCloning, Pearl
 from train.checkpoint import load_agent, read_facts
 from train.offline import method_checkpoint, train_offline
 from train.posterior import sample
-from train.replay import Batch
+from train.replay import Ahead, Batch
 
 BASELINES = {"meta-bc": MetaBehaviourCloning, "pearl": Pearl}
 CRITICS = {"q1", "q2", "q1_target", "q2_target"}
@@ -102,6 +102,24 @@ def test_beyond_a_terminal_state_nothing_counts_and_beyond_a_time_limit_it_does(
     assert differing(same, *going_on) >= CRITICS
 
 
+def test_pearls_critic_looks_as_far_ahead_as_the_batch(make_baseline, make_batch):
+    """After what ended in terminal states nothing counts but what was paid."""
+    batch = make_batch(20)
+    found = []
+    for paid in (0.0, 50.0):
+        learner = make_baseline(Pearl, discount=0.5)
+        ahead = Ahead(
+            torch.full_like(batch.reward, paid),
+            batch.next_observation,
+            torch.ones_like(batch.done),
+            torch.full_like(batch.reward, 0.5),
+        )
+        torch.manual_seed(1)
+        metrics = learner.offline_update(make_batch(10), batch._replace(ahead=ahead))
+        found.append(metrics["critic/loss"])
+    assert found[1] > 100 * found[0]
+
+
 def test_at_the_releases_reward_scale_pearls_entropy_has_the_releases_coefficient(make_baseline):
     assert make_baseline(Pearl, reward_scale=5.0).entropy_coefficient == pytest.approx(1.0)
 
@@ -162,7 +180,7 @@ def bellman_by_hand(agent, context, batch, noise, before=None):
             mean, precision = posterior(before, context, task)
             z_next = mean + precision.rsqrt() * noise[0][task]
         for row in range(rows):
-            s, a, r, s_next, done = (column[task, row] for column in batch)
+            s, a, r, s_next, done = (column[task, row] for column in batch[:5])
             a_next, log_prob = drawn(agent, s_next, z_next, noise[1][task * rows + row])
             q_next = min(
                 agent.q1_target(s_next, a_next, z_next).item(),
@@ -239,7 +257,7 @@ def test_the_gradient_is_the_slope_of_the_slow_loss(one_update, kind, name):
     before, after, _, batches, noise = one_update(kind)
     before = before.double()
     noise = [part.double() for part in noise]
-    batches = [Batch(*(column.double() for column in part)) for part in batches]
+    batches = [part.each(lambda column: column.double()) for part in batches]
     changed, step = copy.deepcopy(before), 1e-5
 
     def loss():

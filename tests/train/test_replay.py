@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from train.replay import Replay, Trajectory, concatenate
+from train.replay import Lookahead, Replay, Trajectory, concatenate
 
 
 def trajectory(start, length, terminated=False):
@@ -118,3 +120,65 @@ def test_batches_join_along_their_transitions(replay):
     assert joined.observation.shape == (2, 5, 2)
     np.testing.assert_array_equal(joined.reward[:, :3], parts[0].reward)
     np.testing.assert_array_equal(joined.reward[:, 3:], parts[2].reward)
+
+
+FAR = Lookahead(steps=4, discount=0.5)
+
+
+def looking_ahead(*trajectories):
+    replay = Replay(1, 200, 2, 1, FAR)
+    for one in trajectories:
+        replay.add(0, one)
+    return replay
+
+
+def test_rows_look_as_far_ahead_as_asked_and_never_past_their_episode():
+    """Against a loop over the episode that each row is from."""
+    ended, cut = trajectory(0, 6, terminated=True), trajectory(100, 3)
+    replay = looking_ahead(ended, cut)
+    batch = replay.transitions(np.random.default_rng(0), [0], 300)
+    assert batch.ahead is not None
+    seen = set()
+    for row in range(300):
+        first = int(batch.observation[0, row, 0])
+        episode, at = (cut, first - 100) if first >= 100 else (ended, first)
+        rewards = episode.rewards[at : at + FAR.steps]
+        paid = sum(FAR.discount**j * reward for j, reward in enumerate(rewards))
+        assert batch.ahead.reward[0, row] == pytest.approx(paid, rel=1e-6)
+        assert batch.ahead.discount[0, row] == FAR.discount ** len(rewards)
+        assert batch.ahead.observation[0, row, 0] == first + len(rewards)
+        assert batch.ahead.done[0, row] == (first + len(rewards) == 6)
+        seen.add(first)
+    assert seen == {*range(6), *range(100, 103)}
+
+
+def test_joined_batches_keep_what_is_ahead():
+    replay, rng = looking_ahead(trajectory(0, 6)), np.random.default_rng(0)
+    parts = [replay.transitions(rng, [0], n) for n in (3, 2)]
+    joined = concatenate(parts)
+    assert joined.ahead is not None
+    for found, *columns in zip(joined.ahead, *(part.ahead for part in parts), strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(columns, axis=1))
+
+
+def test_a_restored_replay_looks_ahead_as_before():
+    replay, again = looking_ahead(trajectory(0, 6, terminated=True)), looking_ahead()
+    again.restore(replay.arrays())
+    one, other = (held.transitions(np.random.default_rng(1), [0], 50) for held in (replay, again))
+    for found, expected in zip(other.ahead, one.ahead, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_thinned_episode_cannot_be_looked_ahead_in():
+    whole = trajectory(0, 6)
+    kept = replace(
+        whole,
+        observations=whole.observations[[0, 2, 4, 5]],
+        following=whole.observations[[1, 3, 5]],
+        actions=whole.actions[::2],
+        rewards=whole.rewards[::2],
+    )
+    replay = looking_ahead()
+    with pytest.raises(ValueError, match="thinned out"):
+        replay.add(0, kept)
+    assert replay.size == 0

@@ -7,8 +7,10 @@ from robot import settings
 from robot.settings import ConfigError
 from sim.registry import UnknownFamily
 from train.config import RunConfig
-from train.datasets import DatasetError
+from train.datasets import DatasetError, write_dataset
+from train.replay import Lookahead
 from train.run import RunError, filled_replay, open_run
+from train.thinning import thinned
 
 
 def test_a_new_run_keeps_its_resolved_configuration(make_config, tmp_path):
@@ -56,6 +58,28 @@ def test_nothing_is_created_for_a_run_that_cannot_be(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_step_is_looked_ahead_to_that_was_left_out(
+    make_config, random_episodes, short_family, tmp_path
+):
+    data = tmp_path / "thinned"
+    train, test = (
+        [thinned(episode, np.arange(0, episode.steps, 2)) for episode in part]
+        for part in random_episodes
+    )
+    write_dataset(data, short_family, train=train, test=test, how={})
+    overrides = f"data.path={data}", "algorithm.n_step=3"
+    with pytest.raises(RunError, match=r"algorithm.n_step is 3, but .*steps left out.*set 1"):
+        open_run(make_config(*overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert open_run(make_config(overrides[0]), tmp_path / "run").dataset.thinned
+
+
+def test_the_replay_of_a_run_looks_as_far_ahead_as_its_critic(make_run):
+    run = make_run("algorithm.n_step=3", "algorithm.discount=0.5")
+    assert run.offline_replay(run.agent()).lookahead == Lookahead(3, 0.5)
+    assert make_run(folder="other").offline_replay(run.agent()).lookahead is None
+
+
 def test_a_damaged_configuration_is_named(make_config, tmp_path):
     open_run(make_config(), tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text("family: [")
@@ -83,7 +107,7 @@ def test_held_out_data_are_kept_apart_from_what_is_trained_on(make_run):
 def test_a_replay_holds_each_tasks_episodes_in_training_units(make_run):
     run = make_run()
     agent = run.agent()
-    replay = filled_replay(agent, run.dataset.train)
+    replay = filled_replay(agent, run.config.algorithm, run.dataset.train)
     assert replay.size == replay.capacity == 6 * 2 * 20
     held = replay.arrays()
     np.testing.assert_allclose(held["observation"].mean(axis=0), 0, atol=1e-4)

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from train.config import Advantage, Networks, SelfSupervised
-from train.replay import Batch
+from train.networks import squashed_sample
+from train.posterior import sample
+from train.replay import Ahead, Batch
 
 CRITICS = {"q1", "q2"}
 TARGETS = {"q1_target", "q2_target"}
@@ -106,6 +108,53 @@ def test_beyond_a_terminal_state_nothing_counts_and_beyond_a_time_limit_it_does(
     assert differing(same, *going_on) >= CRITICS
 
 
+def one_step_ahead(batch, discount):
+    """What a batch knows anyway, written as a look ahead of one step."""
+    far = torch.full_like(batch.reward, discount)
+    return batch._replace(ahead=Ahead(batch.reward, batch.next_observation, batch.done, far))
+
+
+def test_to_look_one_step_ahead_is_not_to_look_ahead(make_learner, make_batch):
+    found = []
+    for change in (lambda batch: batch, lambda batch: one_step_ahead(batch, 0.75)):
+        learner = make_learner(discount=0.75)
+        torch.manual_seed(1)
+        found.append(learner.offline_update(make_batch(10), change(make_batch(20))))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_critics_learn_what_several_steps_paid_and_the_value_reached(make_learner, make_batch):
+    """Two steps that ended in terminal states: the target is what they paid, in the critic's unit;
+    where they did not, the value there counts with γ²."""
+    context, batch = make_batch(10), make_batch(20)
+    paid = torch.linspace(-2, 1, batch.reward.numel()).view_as(batch.reward)
+
+    def critic_loss(done, discount=0.75**2):
+        learner = make_learner(discount=0.75, reward_scale=2.0)
+        agent = copy.deepcopy(learner.agent)
+        ended = torch.full_like(paid, done)
+        far = torch.full_like(paid, discount)
+        ahead = Ahead(paid, batch.next_observation + 1.0, ended, far)
+        torch.manual_seed(1)
+        found = learner.offline_update(context, batch._replace(ahead=ahead))["critic/loss"]
+        torch.manual_seed(1)
+        z = sample(*agent.infer(context)).unsqueeze(1).expand(-1, paid.shape[1], -1)
+        s_next = ahead.observation.flatten(0, 1)
+        mean, log_std = agent.policy(s_next, z.flatten(0, 1))
+        a_next = squashed_sample(mean, log_std)
+        value = agent.min_q_target(s_next, a_next, z.flatten(0, 1)).view_as(paid)
+        physical = paid * 1.5 - 3.0 * (1 + 0.75)  # of both steps
+        target = 2.0 * physical / 1.5 + discount * (1 - ended) * value
+        by_hand = sum(
+            (q(batch.observation, batch.action, z).view_as(paid) - target).square().mean()
+            for q in (agent.q1, agent.q2)
+        )
+        assert found == pytest.approx(by_hand.item(), rel=1e-5)
+        return found
+
+    assert critic_loss(done=1.0) != pytest.approx(critic_loss(done=0.0), rel=1e-3)
+
+
 def test_targets_follow_at_their_rate(update, make_learner):
     start = make_learner().agent
     learner, *_ = update(target_rate=0.25)
@@ -189,7 +238,7 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
             z = mean + precision.rsqrt() * noise[0][task]
             kls.append(0.5 * (1 / precision + mean**2 - 1 + precision.log()).sum().item())
             for row in range(rows):
-                s, a, r, s_next, done = (column[task, row] for column in batch)
+                s, a, r, s_next, done = (column[task, row] for column in batch[:5])
                 first, second = (part[task * rows + row] for part in noise[1:])
                 errors.append((before.decoder(s, a, z) - r).item() ** 2)
 
