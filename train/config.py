@@ -52,9 +52,12 @@ class Advantage(_Section):
 
     `standardised`: exp(A / (temperature · std A)), clipped; scale set by the data.
     `softmax`: softmax(A / temperature) over the flattened batch times its size (reference: 100).
+    `over` is what an action's value is compared with: that of an action `sampled` from the policy,
+    as in the reference, or of the policy's `mean` action, which does not add a draw's noise to A.
     """
 
     weights: Literal["standardised", "softmax"] = "standardised"
+    over: Literal["sampled", "mean"] = "sampled"
     temperature: float = Field(0.5, gt=0)
     clip: float = Field(20.0, gt=0)
 

@@ -202,7 +202,11 @@ class Smac:
         with torch.set_grad_enabled(q_weight > 0):
             q_policy = agent.min_q(s, a_policy, z)
         with torch.no_grad():
-            advantage = torch.min(q1, q2) - q_policy
+            if settings.advantage.over == "mean":
+                value = agent.min_q(s, torch.tanh(mean), z)
+            else:
+                value = q_policy
+            advantage = torch.min(q1, q2) - value
             weights = self._weights(advantage)
         actor_loss = losses.awac_loss(squashed_log_prob(mean, log_std, a), weights)
         if q_weight > 0:

@@ -193,7 +193,7 @@ def test_a_heavy_kl_weight_keeps_the_posterior_near_the_prior(update):
 
 @pytest.mark.parametrize(
     "advantage",
-    [{"temperature": 2.0}, {"clip": 1.1}, {"weights": "softmax"}],
+    [{"temperature": 2.0}, {"clip": 1.1}, {"weights": "softmax"}, {"over": "mean"}],
     ids=lambda changes: next(iter(changes)),
 )
 def test_how_advantages_weigh_acts_on_the_policy_alone(update, same, advantage):
@@ -210,7 +210,10 @@ def test_scaling_by_q_divides_the_q_term(update, same):
     assert differing(same, scaled, plain) == {"policy"}
 
 
-@pytest.mark.parametrize("advantage", [Advantage(), Advantage(weights="softmax", temperature=2.0)])
+@pytest.mark.parametrize(
+    "advantage",
+    [Advantage(), Advantage(weights="softmax", temperature=2.0), Advantage(over="mean")],
+)
 @pytest.mark.parametrize("q_weight", [0.0, 0.7])
 def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
     """Row by row, from the same noise in the same order."""
@@ -257,6 +260,9 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
                 a_now = torch.tanh(mean_now + log_std.exp() * second)
                 value = min(after.q1(s, a_now, z).item(), after.q2(s, a_now, z).item())
                 values.append(value)
+                if advantage.over == "mean":
+                    a_mean = torch.tanh(mean_now)
+                    value = min(after.q1(s, a_mean, z).item(), after.q2(s, a_mean, z).item())
                 advantages.append(min(q1, q2) - value)
                 plain = torch.distributions.TransformedDistribution(
                     torch.distributions.Normal(mean_now, log_std.exp()),
