@@ -82,11 +82,13 @@ OFFLINE = {
     "algorithm.networks.decoder": "[9]",
     "algorithm.networks.critic_layer_norm": "false",
     "algorithm.advantage.weights": "softmax",
+    "algorithm.advantage.over": "mean",
     "algorithm.advantage.temperature": "2.0",
     "algorithm.advantage.clip": "1.01",
     "algorithm.meta_batch": "2",
     "algorithm.batch": "9",
     "algorithm.discount": "0.5",
+    "algorithm.n_step": "3",
     "algorithm.target_rate": "0.5",
     "algorithm.learning_rate": "0.01",
     "algorithm.reward_scale": "5.0",
@@ -95,6 +97,7 @@ OFFLINE = {
     "offline.context.trajectories": "1",
     "offline.context.size": "[9, 12]",
     "offline.updates": "4",
+    "offline.schedule": "cosine",
 }
 PHASE_TWO = {
     "self_supervised.encoder": "frozen",

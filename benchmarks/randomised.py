@@ -1,0 +1,74 @@
+"""What randomisation in training is worth on an arm that varies, and what it costs on one as it is.
+
+    fieldtune study multi --seeds 1 --out studies/multi
+    fieldtune study multi --seeds 1 --out studies/varied 'randomisation.latency=[1, 3]' ...
+    OMP_NUM_THREADS=1 python -m benchmarks.randomised studies/multi/seed-0 studies/varied/seed-0
+
+Every run named is measured on its held-out tasks, on the arm as it is and on one that varies as the
+last run's `randomisation` says, anew in every episode: after phase 1 and after phase 2, the context
+two episodes of own exploration on that same arm. The seeds are the same for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robot import settings
+from sim.family import TaskFamily
+from train.config import RunConfig
+from train.evaluate import Evaluator
+from train.phases import averaged_agent, offline_agent
+from train.run import Run, open_run
+from train.smac import Agent
+
+REPEATS = 12
+
+
+def opened(folder: Path) -> Run:
+    """A run that is there; its data are where its configuration says."""
+    config = settings.load(RunConfig, folder / "config.yaml")
+    return open_run(config, folder)
+
+
+def agents(run: Run) -> dict[str, Agent]:
+    """What each phase of a study's run left."""
+    trained = run.folder / "checkpoints" / "trained.safetensors"
+    return {"before phase 2": offline_agent(run), "after phase 2": averaged_agent(run, trained)}
+
+
+def told(family: TaskFamily, run: Run, agent: Agent) -> str:
+    """Success and return, with the standard error over tasks."""
+    protocol = run.config.evaluation.model_copy(update={"repeats": REPEATS})
+    z_hold = run.config.robot.exploration.z_hold.value
+    evaluator = Evaluator(family, run.dataset.test_tasks, protocol, z_hold)
+    found = evaluator.online(agent, run.config.seed, curve=False)
+    evaluator.close()
+    returns = f"return {found.mean_return:6.1f}"
+    if found.successes is None:
+        return returns
+    share = found.successes[-1].mean(axis=1)
+    error = share.std(ddof=1) / np.sqrt(len(share))
+    return f"success {share.mean():4.0%} ± {error:.0%}, {returns}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    runs = [opened(folder) for folder in given.runs]
+    arms = {"as it is": runs[-1].family, "varied": runs[-1].exploration_family}
+    for run in runs:
+        for phase, agent in agents(run).items():
+            for arm, family in arms.items():
+                print(
+                    f"{run.folder}  {phase:14}  arm {arm:8}  {told(family, run, agent)}", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()
