@@ -91,7 +91,7 @@ def here(run: Run, agent: Agent, task: int, episodes: list[Acted]) -> list[NDArr
             np.repeat(run.dataset.test_tasks[task : task + 1], len(episodes), axis=0),
             (z, torch.zeros_like(z)),
             z_hold="episode",
-            mean_action=True,
+            noise=0.0,
         )
     finally:
         simulator.close()

@@ -43,8 +43,8 @@ def agents(run: Run) -> dict[str, Agent]:
 def told(family: TaskFamily, run: Run, agent: Agent) -> str:
     """Success and return, with the standard error over tasks."""
     protocol = run.config.evaluation.model_copy(update={"repeats": REPEATS})
-    z_hold = run.config.robot.exploration.z_hold.value
-    evaluator = Evaluator(family, run.dataset.test_tasks, protocol, z_hold)
+    config = run.config.model_copy(update={"evaluation": protocol})
+    evaluator = Evaluator.of(config, family, run.dataset.test_tasks)
     found = evaluator.online(agent, run.config.seed, curve=False)
     evaluator.close()
     returns = f"return {found.mean_return:6.1f}"

@@ -61,12 +61,7 @@ class Judge:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.evaluator = Evaluator(
-            run.family,
-            run.dataset.test_tasks,
-            run.config.evaluation,
-            run.config.robot.exploration.z_hold.value,
-        )
+        self.evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
         self.began = time.monotonic()
 
     def look(self, agent: Agent, what: str) -> None:
@@ -115,6 +110,7 @@ def label_error(run: Run, agent: Agent) -> str:
             prior_episodes=run.config.robot.exploration.prior_episodes,
             posterior_episodes=run.config.robot.exploration.posterior_episodes,
             z_hold=run.config.robot.exploration.z_hold.value,
+            noise=run.config.robot.exploration.action_noise,
             relabel=label,
         )
         simulator.close()

@@ -60,9 +60,10 @@ class Rig:
 class Run:
     """One episode to run.
 
-    `noise` draws the policy's noise; None acts with its mean. `follow` is told each transition
-    (observation, applied action, next observation) as soon as it is complete. `stop` says why to
-    stop, asked every period; empty means go on. `clock_offset` is trainer minus robot.
+    `noise` draws the policy's noise, `noise_scale` of it; None acts with its mean. `follow` is told
+    each transition (observation, applied action, next observation) as soon as it is complete.
+    `stop` says why to stop, asked every period; empty means go on. `clock_offset` is trainer minus
+    robot.
     """
 
     header: EpisodeHeader
@@ -72,6 +73,7 @@ class Run:
     follow: Callable[[Array, Array, Array], None]
     stop: Callable[[], str]
     clock_offset: Callable[[], tuple[int, int] | None] = lambda: None
+    noise_scale: float = 1.0
 
 
 @dataclass
@@ -140,7 +142,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
 
         z = run.z.next()
         marks.ready = clock.now_ns()
-        requested = rig.policy.act(observation.values, z, run.noise)
+        requested = rig.policy.act(observation.values, z, run.noise, run.noise_scale)
         marks.inferred = clock.now_ns()
         allowed, reason = allow(
             requested,

@@ -38,14 +38,20 @@ class Policy:
         self._encoder = _Graph(bundle, "encoder.onnx")
         self._decoder = _Graph(bundle, "decoder.onnx")
 
-    def act(self, observation: Array, z: Array, rng: np.random.Generator | None = None) -> Array:
+    def act(
+        self,
+        observation: Array,
+        z: Array,
+        rng: np.random.Generator | None = None,
+        noise: float = 1.0,
+    ) -> Array:
         """The action `(action,)` for `observation` and `z`; its mean unless `rng` is given.
 
-        action = centre + half_range · tanh(mean + exp(log_std) · ε)
+        action = centre + half_range · tanh(mean + noise · exp(log_std) · ε)
         """
         mean, log_std = self._policy(observation, z)
         if rng is not None:
-            mean = mean + np.exp(log_std) * rng.standard_normal(len(mean))
+            mean = mean + noise * np.exp(log_std) * rng.standard_normal(len(mean))
         action = self._centre + self._half_range * np.tanh(mean)
         clipped: Array = np.clip(action, self.low, self.high)  # for the last bit; keeps NaN
         return clipped

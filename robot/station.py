@@ -209,6 +209,7 @@ class Station:
                 follow=follow,
                 stop=stop,
                 clock_offset=clock_offset,
+                noise_scale=self.config.exploration.action_noise,
             ),
         )
         if outcome.fault:

@@ -88,9 +88,12 @@ def run_episodes(
     posterior: tuple[Tensor, Tensor],
     *,
     z_hold: ZHold,
-    mean_action: bool,
+    noise: float,
 ) -> list[LabelledEpisode]:
-    """One episode in each copy, z drawn from `posterior` `(env, latent)` once or at each step."""
+    """One episode in each copy, z drawn from `posterior` `(env, latent)` once or at each step.
+
+    Actions are drawn with `noise` times the policy's own spread: 0 acts with its mean.
+    """
     constants = agent.normalisation
     held = sample(*posterior)
 
@@ -98,7 +101,7 @@ def run_episodes(
         z = held if z_hold == "episode" else sample(*posterior)
         scaled = (observations - constants.observation_mean) / constants.observation_std
         mean, log_std = agent.policy(torch.from_numpy(scaled.astype(np.float32)), z)
-        squashed = torch.tanh(mean) if mean_action else squashed_sample(mean, log_std)
+        squashed = squashed_sample(mean, log_std, noise) if noise > 0 else torch.tanh(mean)
         return constants.action_centre + constants.action_half_range * squashed.double().numpy()
 
     return rollout(simulator, family, act, seeds, tasks)
@@ -114,12 +117,14 @@ def explore(
     prior_episodes: int,
     posterior_episodes: int,
     z_hold: ZHold,
+    noise: float = 1.0,
     relabel: Relabel | None = None,
 ) -> list[list[LabelledEpisode]]:
     """One trial in each copy: z ~ prior, then z ~ q(z|context of this trial).
 
     Args:
         tasks: `(env, parameter)`, the tasks whose true rewards label the episodes.
+        noise: of the actions, in the policy's own spread.
         relabel: `(episode, env)` → rewards `(T,)` to use instead of the true ones.
 
     Returns:
@@ -136,7 +141,7 @@ def explore(
             tasks,
             infer(agent, context),
             z_hold=z_hold,
-            mean_action=False,
+            noise=noise,
         )
         for env, episode in enumerate(episodes):
             if relabel is not None:

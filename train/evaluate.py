@@ -19,7 +19,7 @@ from torch import Tensor
 from sim.family import Array, TaskFamily
 from sim.success import succeeded
 from train.acting import ZHold, explore, infer, run_episodes
-from train.config import Evaluation
+from train.config import Evaluation, RunConfig
 from train.replay import Replay
 from train.smac import Agent
 
@@ -62,12 +62,26 @@ class Evaluator:
     """Owns one batch of simulated robots, a copy for each (task, repeat), and reuses it."""
 
     def __init__(
-        self, family: TaskFamily, tasks: Array, settings: Evaluation, z_hold: ZHold
+        self,
+        family: TaskFamily,
+        tasks: Array,
+        settings: Evaluation,
+        z_hold: ZHold,
+        noise: float = 1.0,
     ) -> None:
-        self.family, self.settings, self.z_hold = family, settings, z_hold
+        self.family, self.settings = family, settings
+        self.z_hold, self.noise = z_hold, noise
         self.n_tasks = len(tasks)
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
         self.simulator = family.simulator(len(self.tasks))
+
+    @classmethod
+    def of(cls, config: RunConfig, family: TaskFamily, tasks: Array) -> Evaluator:
+        """By the protocol of a run, exploring as its robot does."""
+        exploring = config.robot.exploration
+        return cls(
+            family, tasks, config.evaluation, exploring.z_hold.value, exploring.action_noise
+        )
 
     def online(self, agent: Agent, seed: int, *, curve: bool = True) -> OnlineResult:
         """Adaptation from 0 to K context episodes with true rewards; without `curve`, K's alone."""
@@ -83,6 +97,7 @@ class Evaluator:
                 prior_episodes=episodes,
                 posterior_episodes=0,
                 z_hold=self.z_hold,
+                noise=self.noise,
             )
             for k in range(0 if curve else episodes, episodes + 1):
                 posterior = infer(agent, [trial[:k] for trial in trials])
@@ -113,7 +128,7 @@ class Evaluator:
             self.tasks,
             posterior,
             z_hold="episode",
-            mean_action=True,
+            noise=0.0,
         )
         shape = (self.n_tasks, self.settings.repeats)
         done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)

@@ -146,10 +146,7 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
     agents = _trained(run)
     if not agents:
         raise EvaluationError(f"{run.folder}: nothing trained yet; run `fieldtune train` first")
-    exploration = run.config.robot.exploration
-    evaluator = Evaluator(
-        run.family, run.dataset.test_tasks, run.config.evaluation, exploration.z_hold.value
-    )
+    evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     held_out = run.held_out_replay(agents["before"][0])
     phases: dict[str, PhaseResult] = {}
     try:

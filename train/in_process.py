@@ -80,6 +80,7 @@ def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) ->
         prior_episodes=exploration.prior_episodes,
         posterior_episodes=exploration.posterior_episodes,
         z_hold=exploration.z_hold.value,
+        noise=exploration.action_noise,
         relabel=None if phase.true_rewards else relabel,
     )
     for task, trial in zip(tasks, trials, strict=True):

@@ -58,9 +58,9 @@ def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     return (gaussian - torch.log1p(-action.square())).sum(dim=-1)
 
 
-def squashed_sample(mean: Tensor, log_std: Tensor) -> Tensor:
-    """Reparameterised action in [−1, 1]."""
-    return torch.tanh(mean + log_std.exp() * torch.randn_like(mean))
+def squashed_sample(mean: Tensor, log_std: Tensor, noise: float = 1.0) -> Tensor:
+    """Reparameterised action in [−1, 1], with `noise` times the deviation."""
+    return torch.tanh(mean + noise * log_std.exp() * torch.randn_like(mean))
 
 
 class Critic(nn.Module):

@@ -64,6 +64,7 @@ def film(
     *,
     exploration_episodes: int,
     z_hold: ZHold,
+    noise: float = 1.0,
     seed: int,
     size: int = 240,
 ) -> Adaptation:
@@ -93,6 +94,7 @@ def film(
                 prior_episodes=exploration_episodes,
                 posterior_episodes=0,
                 z_hold=z_hold,
+                noise=noise,
             )[0]
             (episode,) = run_episodes(
                 agent,
@@ -102,7 +104,7 @@ def film(
                 task,
                 infer(agent, [trial]),
                 z_hold="episode",
-                mean_action=True,
+                noise=0.0,
             )
     finally:
         robot.close()

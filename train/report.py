@@ -135,6 +135,7 @@ def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
         run.dataset.test_tasks[typical],
         exploration_episodes=run.config.evaluation.context_episodes,
         z_hold=run.config.robot.exploration.z_hold.value,
+        noise=run.config.robot.exploration.action_noise,
         seed=run.config.seed,
     )
     return FilmedTask(typical[trial.task], trial.exploration, trial.adapted)

@@ -107,6 +107,26 @@ def test_z_is_held_as_configured(config, mass, point_bundle):
         assert len({tuple(step.z) for step in episode.steps}) == len(episode.steps)
 
 
+def test_exploration_is_as_noisy_as_configured(config, mass, point_bundle, tmp_path):
+    """A policy whose mean is 0: with half the noise its actions lie half as far from that."""
+    path = point_bundle(tmp_path / "given.bundle", push=0.0, log_std=-2.0)
+    spread = []
+    for noise in (0.0, 0.5, 1.0):
+        own = config.model_copy(
+            update={
+                "exploration": ExplorationConfig(action_noise=noise),
+                "state_dir": config.state_dir / str(noise),
+            }
+        )
+        robot = dataclasses.replace(mass, commands=[], starts=[])
+        Daemon(own, robot, bundle=path, episodes=1).run()
+        (episode,) = episodes(own)
+        spread.append(np.arctanh(np.array([step.requested for step in episode.steps]) / 2.0))
+    assert not spread[0].any()
+    np.testing.assert_allclose(spread[1], 0.5 * spread[2], rtol=1e-5)
+    assert spread[2].any()
+
+
 def test_the_seed_decides_and_another_seed_differs(config, mass, point_bundle, tmp_path):
     path = point_bundle(tmp_path / "given.bundle")
 

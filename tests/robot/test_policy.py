@@ -30,6 +30,19 @@ def test_noise_has_the_spread_of_log_std(make_policy):
     assert np.std(np.arctanh(np.array(drawn) / 2.0)) == pytest.approx(math.exp(-2.0), rel=0.05)
 
 
+def test_noise_is_as_much_of_that_as_asked(make_policy):
+    """0.25 of it, and with none the mean."""
+    policy = make_policy(push=0.0, log_std=-2.0)
+
+    def drawn(noise):
+        rng = np.random.default_rng(0)
+        actions = [policy.act(OBSERVATION, np.zeros(2), rng, noise)[0] for _ in range(200)]
+        return np.arctanh(np.array(actions) / 2.0)
+
+    np.testing.assert_allclose(drawn(0.25), 0.25 * drawn(1.0), rtol=1e-5)
+    assert not drawn(0.0).any()
+
+
 def test_saturated_actions_stay_inside_the_bounds(make_policy):
     policy = make_policy(push=1e6)
     assert policy.act(OBSERVATION, np.array([1.0, 0.0])).tolist() == [2.0]

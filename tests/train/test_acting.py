@@ -31,7 +31,7 @@ def run_three(agent, short_family, simulator):
     def run(posterior=None, seed=0, **how):
         torch.manual_seed(seed)
         prior = torch.zeros(3, 3), torch.ones(3, 3)
-        how = {"z_hold": "episode", "mean_action": True} | how
+        how = {"z_hold": "episode", "noise": 0.0} | how
         return run_episodes(
             agent, short_family, simulator, np.arange(3), TASKS, posterior or prior, **how
         )
@@ -83,7 +83,18 @@ def test_the_mean_action_depends_on_z_alone(run_three):
     assert not same_actions(run_three(seed=0), run_three(seed=1))
     for one, other in zip(run_three(certain, 0), run_three(certain, 1), strict=True):
         np.testing.assert_allclose(one.actions, other.actions, atol=1e-3)
-    assert not same_actions(run_three(certain, 0), run_three(certain, 0, mean_action=False))
+    assert not same_actions(run_three(certain, 0), run_three(certain, 0, noise=1.0))
+
+
+def test_actions_are_as_noisy_as_asked(run_three):
+    """In the first step, whose observation is the same: half the noise is half the way in atanh."""
+    certain = torch.ones(3, 3), torch.full((3, 3), 1e-12)
+    mean, half, full = (
+        np.arctanh([episode.actions[0] for episode in run_three(certain, 0, noise=noise)])
+        for noise in (0.0, 0.5, 1.0)
+    )
+    np.testing.assert_allclose(half - mean, 0.5 * (full - mean), atol=1e-4)
+    assert np.abs(full - mean).max() > 0.1
 
 
 def test_z_is_held_for_an_episode_or_drawn_at_each_step(run_three):
@@ -92,7 +103,7 @@ def test_z_is_held_for_an_episode_or_drawn_at_each_step(run_three):
 
 
 def test_actions_stay_within_the_familys_bounds(run_three):
-    assert all(np.abs(episode.actions).max() <= 1 for episode in run_three(mean_action=False))
+    assert all(np.abs(episode.actions).max() <= 1 for episode in run_three(noise=1.0))
 
 
 def test_rewards_are_those_of_each_copys_task(run_three, short_family):

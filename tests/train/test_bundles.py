@@ -55,7 +55,7 @@ def test_the_robot_acts_as_the_agent_does(shared, policy):
         np.array([[1.0]]),
         certain,
         z_hold="episode",
-        mean_action=True,
+        noise=0.0,
     )
     simulator.close()
     found = [policy.act(s, Z.double().numpy()) for s in episode.observations[:-1]]

@@ -84,3 +84,18 @@ def test_what_is_inferred_follows_from_the_rewards(evaluator, agent, run):
     there = other.online(agent, 0)
     other.close()
     assert not np.allclose(here.embeddings, there.embeddings)
+
+
+def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
+    run = make_run("robot.exploration.action_noise=0.25", "robot.exploration.z_hold=step")
+    evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
+    assert (evaluator.noise, evaluator.z_hold) == (0.25, "step")
+    evaluator.close()
+    torch.manual_seed(0)
+    agent = run.agent()
+    contexts = []
+    for noise in (0.0, 0.25):
+        one = Evaluator(short_family, run.dataset.test_tasks, Evaluation(), "episode", noise)
+        contexts.append(one.online(agent, 0, curve=False).embeddings)
+        one.close()
+    assert not np.allclose(*contexts)

@@ -91,3 +91,15 @@ def test_phase_two_stops_collecting_at_its_steps(make_trained):
     phase = train_in_process(run, run.finetune_checkpoint, true_rewards=False)
     assert phase.full
     assert phase.steps == 260  # a whole number of episodes of twenty steps
+
+
+def test_exploration_is_as_noisy_as_the_robots(make_trained):
+    found = []
+    for noise in (0.0, 1.0):
+        run = make_trained(
+            *MANY, f"robot.exploration.action_noise={noise}", folder=f"noise {noise}"
+        )
+        phase = train_in_process(run, run.oracle_checkpoint, true_rewards=True)
+        found.append(phase.labelled.arrays()["action"])
+    assert found[0].shape == found[1].shape
+    assert not np.allclose(*found)

@@ -165,12 +165,7 @@ def _measured(run: Run, agent: Agent, updates: int, steps: int) -> PhaseResult:
 
 
 def _evaluator(run: Run) -> Evaluator:
-    return Evaluator(
-        run.family,
-        run.dataset.test_tasks,
-        run.config.evaluation,
-        run.config.robot.exploration.z_hold.value,
-    )
+    return Evaluator.of(run.config, run.family, run.dataset.test_tasks)
 
 
 def _decoder_error(run: Run, agent: Agent) -> DecoderError:
