@@ -84,11 +84,10 @@ class Algorithm(_Section):
 
 
 class Offline(_Section):
-    """Phase 1. `schedule` of the learning rate: `cosine` lets it fall to nothing at the end."""
+    """Phase 1."""
 
     context: Context = Context(source="transitions")
     updates: int = Field(12_000, ge=1)
-    schedule: Literal["constant", "cosine"] = "constant"
     checkpoint_every: int = Field(2_000, ge=1)
 
 

@@ -39,13 +39,6 @@ def adam(learning_rate: float, *modules: nn.Module) -> Adam:
     return Adam(parameters, lr=learning_rate, fused=True)
 
 
-def set_learning_rate(learner: Learner, rate: float) -> None:
-    """Of all of its optimisers, from their next step on."""
-    for optimiser in learner.optimisers.values():
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-
-
 def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
     """Gradient step on these optimisers' own parameters only.
 

@@ -5,7 +5,6 @@ SMAC's, or one of the baselines' that have no other phase; each has a checkpoint
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import Algorithm
 from train.curves import Curves
 from train.draws import draw_offline
-from train.learner import Learner, set_learning_rate
+from train.learner import Learner
 from train.run import Run
 from train.smac import Agent, Smac, seed_everything
 
@@ -65,8 +64,6 @@ def train_offline(
     replay = run.offline_replay(learner.agent)
     with Curves(run.curves / checkpoint.stem) as curves:
         while done < last:
-            if phase.schedule == "cosine":
-                set_learning_rate(learner, settings.learning_rate * _cosine(done / phase.updates))
             draw = draw_offline(replay, rng, settings, phase)
             metrics = learner.offline_update(*draw)
             done += 1
@@ -76,8 +73,3 @@ def train_offline(
                 facts = {"updates": done, "phase": checkpoint.stem}
                 save_checkpoint(checkpoint, learner, rng, Progress(facts))
     return learner
-
-
-def _cosine(share: float) -> float:
-    """From 1 at the start down to 0 at the end (Loshchilov and Hutter 2017, eq. 5, one cycle)."""
-    return 0.5 * (1.0 + math.cos(math.pi * share))

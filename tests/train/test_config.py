@@ -97,7 +97,6 @@ OFFLINE = {
     "offline.context.trajectories": "1",
     "offline.context.size": "[9, 12]",
     "offline.updates": "4",
-    "offline.schedule": "cosine",
 }
 PHASE_TWO = {
     "self_supervised.encoder": "frozen",

@@ -110,29 +110,3 @@ def test_the_seed_decides_everything(make_run, end_of, never_stopped, same):
         train_offline(run)
     assert same(end_of(again), never_stopped)
     assert not same(end_of(other)["networks"], never_stopped["networks"])
-
-
-def rates(learner):
-    return {group["lr"] for one in learner.optimisers.values() for group in one.param_groups}
-
-
-def test_a_cosine_schedule_lets_the_learning_rate_fall_to_nothing(make_run):
-    """Of the update after half of them it is half; of the last one next to nothing."""
-    run = make_run("offline.schedule=cosine", "offline.updates=100", folder="falling")
-    rate = run.config.algorithm.learning_rate
-    first, middle, last = (rates(train_offline(run, until=done)) for done in (1, 51, 100))
-    assert first == {rate}
-    assert list(middle) == pytest.approx([0.5 * rate])
-    assert max(last) < 0.001 * rate
-    flat = make_run("offline.updates=100", folder="flat")
-    assert rates(train_offline(flat, until=51)) == {rate}
-
-
-def test_a_cosine_schedule_goes_on_where_it_stood(make_run, end_of, same):
-    ends = []
-    for folder, stops in (("whole", [None]), ("stopped", [2, None])):
-        run = make_run("offline.schedule=cosine", folder=folder)
-        for until in stops:
-            train_offline(run, until=until)
-        ends.append(end_of(run))
-    assert same(*ends)
