@@ -79,9 +79,7 @@ class Evaluator:
     def of(cls, config: RunConfig, family: TaskFamily, tasks: Array) -> Evaluator:
         """By the protocol of a run, exploring as its robot does."""
         exploring = config.robot.exploration
-        return cls(
-            family, tasks, config.evaluation, exploring.z_hold.value, exploring.action_noise
-        )
+        return cls(family, tasks, config.evaluation, exploring.z_hold.value, exploring.action_noise)
 
     def online(self, agent: Agent, seed: int, *, curve: bool = True) -> OnlineResult:
         """Adaptation from 0 to K context episodes with true rewards; without `curve`, K's alone."""
