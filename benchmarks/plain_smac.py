@@ -64,7 +64,7 @@ class PlainSmac:
 
     def update(self, context: tuple[Tensor, ...], batch: tuple[Tensor, ...]) -> dict[str, float]:
         """`context` and `batch` are (s, a, r, s', done), each `(task, transition, ...)`."""
-        s, a, r, s_next, done = batch
+        s, a, r, s_next, done = batch[:5]
         mean, raw = self.encoder(
             torch.cat([context[0], context[1], context[2].unsqueeze(-1)], dim=-1)
         ).chunk(2, dim=-1)
