@@ -9,36 +9,22 @@ uncoupled); Khatib 1987.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import llvmlite.binding  # type: ignore[import-untyped]
 import mujoco
 import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit
 from numpy.typing import NDArray
 
-# Resolved by name at link time: unlike ctypes' addresses, numba can cache that on disk.
-llvmlite.binding.load_library_permanently(
-    str(next(Path(mujoco.__file__).parent.glob("libmujoco*")))
-)
-_int = types.intp
+from sim import libmujoco
+from sim.libmujoco import ADDRESS, INT, pointer
 
-
-def _mujoco(name: str, *arguments: Any) -> Callable[..., None]:
-    """A function of libmujoco that compiled code can call; pointers are integers."""
-    symbol: Callable[..., None] = types.ExternalFunction(name, types.void(*arguments))
-    return symbol
-
-
-_mj_step1 = _mujoco("mj_step1", _int, _int)
-_mj_step2 = _mujoco("mj_step2", _int, _int)
-_mj_kinematics = _mujoco("mj_kinematics", _int, _int)
-_mj_com_pos = _mujoco("mj_comPos", _int, _int)
-_mj_jac_site = _mujoco("mj_jacSite", _int, _int, _int, _int, types.int32)
-_mj_full_m = _mujoco("mj_fullM", _int, _int, _int)
+_mj_step1 = libmujoco.function("mj_step1", ADDRESS, ADDRESS)
+_mj_step2 = libmujoco.function("mj_step2", ADDRESS, ADDRESS)
+_mj_kinematics = libmujoco.function("mj_kinematics", ADDRESS, ADDRESS)
+_mj_com_pos = libmujoco.function("mj_comPos", ADDRESS, ADDRESS)
+_mj_jac_site = libmujoco.function("mj_jacSite", ADDRESS, ADDRESS, ADDRESS, ADDRESS, INT)
+_mj_full_m = libmujoco.function("mj_fullM", ADDRESS, ADDRESS, ADDRESS)
 
 NULLSPACE_GAIN = 10.0  # robosuite.utils.control_utils.nullspace_torques
 DATA_FIELDS = ("qpos", "qvel", "qfrc_bias", "ctrl", "site_xpos", "site_xmat", "qM")
@@ -73,18 +59,6 @@ class Controller(NamedTuple):
 def data_addresses(data: mujoco.MjData) -> list[int]:
     """Addresses of one `MjData` and of its `DATA_FIELDS`. Valid while `data` lives."""
     return [data._address, *(getattr(data, name).ctypes.data for name in DATA_FIELDS)]
-
-
-def _inttoptr(typing_context, address):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """An integer address as a pointer to float64."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.float64)(types.int64), codegen
-
-
-_pointer: Callable[..., Any] = intrinsic(_inttoptr)
 
 
 @njit(nogil=True, cache=True)
@@ -237,12 +211,12 @@ def advance(model, addresses, c, displacements, grips, postures, substeps, out):
     goal_rotation = np.empty((3, 3))
     for env in range(addresses.shape[0]):
         data = addresses[env, 0]
-        qpos = carray(_pointer(addresses[env, 1]), (c.nq,))
-        qvel = carray(_pointer(addresses[env, 2]), (c.nv,))
-        bias = carray(_pointer(addresses[env, 3]), (c.nv,))
-        ctrl = carray(_pointer(addresses[env, 4]), (c.nu,))
-        positions = carray(_pointer(addresses[env, 5]), (c.nsite, 3))
-        rotations = carray(_pointer(addresses[env, 6]), (c.nsite, 3, 3))
+        qpos = carray(pointer(addresses[env, 1]), (c.nq,))
+        qvel = carray(pointer(addresses[env, 2]), (c.nv,))
+        bias = carray(pointer(addresses[env, 3]), (c.nv,))
+        ctrl = carray(pointer(addresses[env, 4]), (c.nu,))
+        positions = carray(pointer(addresses[env, 5]), (c.nsite, 3))
+        rotations = carray(pointer(addresses[env, 6]), (c.nsite, 3, 3))
         for substep in range(substeps):
             _mj_step1(model, data)
             rotation = rotations[c.site]
