@@ -22,7 +22,7 @@ check: $(READY)
 	$(VENV)/bin/mypy
 
 # EnvPool's pins are not ours: it gets an environment of its own (1 GB), or is left out.
-bench: $(READY)  ## everything timed side by side, on an idle machine; writes docs/benchmarks.md
+bench: $(READY)  ## everything timed side by side, on an idle machine; ARGS=--resume goes on after a cut
 	test -d .venv-envpool || $(VENV)/bin/python -m venv .venv-envpool
 	.venv-envpool/bin/python -c "import envpool" 2>/dev/null \
 		|| .venv-envpool/bin/pip install -q envpool==1.2.5 || true

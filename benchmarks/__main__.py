@@ -1,7 +1,9 @@
-"""`python -m benchmarks [--quick] [NAME ...]`: every benchmark, and docs/benchmarks.md of it.
+"""`python -m benchmarks [--quick] [--resume] [NAME ...]`: every benchmark, and docs/benchmarks.md.
 
-Each runs in a process of its own, one after the other. One that fails is reported with its reason,
-and the others still run. The page holds what was named, or everything.
+Each runs in a process of its own, one after the other, and the page is written after each. One that
+fails is reported with its reason, and the others still run. The page holds what was named, or
+everything; with `--resume` also what an earlier run of the same versions has left, which is not
+measured again.
 """
 
 from __future__ import annotations
@@ -46,17 +48,30 @@ def run(name: str, quick: bool) -> list[Table] | str:
     return said.splitlines()[-1] if said else f"ended with status {done.returncode}"
 
 
-def measure(names: list[str], quick: bool) -> Report:
-    """Every benchmark of `names`."""
-    report = Report(machine(), versions(), quick, [], {})
+def begun(folder: Path, found: dict[str, str], quick: bool) -> Report | None:
+    """What a run of the same versions left in `folder`, but for what failed; None for none."""
+    try:
+        report = msgspec.json.decode((folder / "benchmarks.json").read_bytes(), type=Report)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    if report.versions != found or report.quick != quick:
+        return None
+    return msgspec.structs.replace(report, failed={})
+
+
+def measure(names: list[str], report: Report, folder: Path) -> None:
+    """Every benchmark of `names` that `report` does not have yet, and the page after each."""
     for name in names:
+        if name in report.results:
+            print(f"benchmarks.{name}: there already", flush=True)
+            continue
         print(f"benchmarks.{name}", flush=True)
-        result = run(name, quick)
+        result = run(name, report.quick)
         if isinstance(result, str):
             report.failed[name] = result
         else:
-            report.tables.extend(result)
-    return report
+            report.results[name] = result
+        write(report, folder)
 
 
 def write(report: Report, folder: Path) -> None:
@@ -70,13 +85,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all")
     parser.add_argument("--quick", action="store_true", help="seconds, and numbers of no meaning")
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier run has left")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the page's folder")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(NAMES)}")
-    report = measure(given.names or list(NAMES), given.quick)
-    write(report, given.out)
+    found = versions()
+    report = begun(given.out, found, given.quick) if given.resume else None
+    report = report or Report(machine(), found, given.quick, {}, {})
+    measure(given.names or list(NAMES), report, given.out)
     print(f"{given.out / 'benchmarks.md'}: {len(report.tables)} tables")
     if report.failed:
         raise SystemExit(f"these failed: {', '.join(report.failed)}")

@@ -93,13 +93,21 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything of one run of `make bench`. `failed` says why a whole benchmark is not here."""
+    """Everything of one run of `make bench`: each benchmark's tables, by its name.
+
+    `failed` says why a whole benchmark is not here.
+    """
 
     machine: dict[str, str]
     versions: dict[str, str]
     quick: bool
-    tables: list[Table]
+    results: dict[str, list[Table]]
     failed: dict[str, str] = {}
+
+    @property
+    def tables(self) -> list[Table]:
+        """Of all of them."""
+        return [table for tables in self.results.values() for table in tables]
 
 
 def spread(values: list[float]) -> Ratio:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from benchmarks.__main__ import run, write
+from benchmarks.__main__ import begun, run, write
 from benchmarks.figures import Report, Table
 from benchmarks.page import number, page, plain
 
@@ -13,7 +13,11 @@ from benchmarks.page import number, page, plain
 @pytest.fixture
 def report(make_table) -> Report:
     return Report(
-        {"processor": "a fast one"}, {"torch": "2.13.0"}, False, [make_table()], {"smac": "a | b"}
+        {"processor": "a fast one"},
+        {"torch": "2.13.0"},
+        False,
+        {"cycle": [make_table()]},
+        {"smac": "a | b"},
     )
 
 
@@ -54,6 +58,18 @@ def test_the_raw_numbers_are_beside_the_page(report, tmp_path):
     assert (tmp_path / "benchmarks.md").read_text() == page(report)
     read = msgspec.json.decode((tmp_path / "benchmarks.json").read_bytes(), type=Report)
     assert read == report
+
+
+def test_a_run_that_was_cut_goes_on_where_the_same_versions_wrote_it(report, tmp_path):
+    same = {"torch": "2.13.0"}
+    write(report, tmp_path)
+    kept = begun(tmp_path, same, quick=False)
+    assert kept is not None
+    assert kept.results == report.results
+    assert kept.failed == {}, "what failed is tried again"
+    assert begun(tmp_path, same, quick=True) is None
+    assert begun(tmp_path, {"torch": "2.14.0"}, quick=False) is None
+    assert begun(tmp_path / "nowhere", same, quick=False) is None
 
 
 def test_a_terminal_shows_the_same(make_table):
