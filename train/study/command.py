@@ -19,7 +19,7 @@ from train.config import RunConfig
 from train.console import Advance, progress
 from train.presets import Preset
 from train.presets import overrides as preset_overrides
-from train.study.page import write_page
+from train.study.page import closed, write_page
 from train.study.plan import Job, Study
 from train.study.run import OnLook, open_study, run_study
 from train.study.runners import RunnerName, make_runner
@@ -71,12 +71,11 @@ def _print(table: Sequence[Row]) -> None:
     columns = ["held-out tasks", "return, IQM", "interval", "gap closed"]
     shown = Table(*columns, *(["success"] if sparse else []))
     for row in table:
-        closed = row.gap_closed
         shown.add_row(
             row.name,
             number(row.iqm.value),
             f"{number(row.iqm.low)} to {number(row.iqm.high)}",
-            "" if closed is None else f"{closed.value:.2f} ({closed.low:.2f} to {closed.high:.2f})",
+            closed(row),
             *([] if row.success is None else [percent(row.success.value)]),
         )
     Console().print(shown)

@@ -68,7 +68,9 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
         "random": random,
         "decoder": [None if r.decoder is None else asdict(r.decoder) for r in results["offline"]],
     }
-    write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    write_atomically(
+        folder / "metrics.json", (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
+    )
     return table
 
 
@@ -100,8 +102,9 @@ def _page(
         f"| random actions | {'–' if random is None else number(random)} | | |"
         + (" | |" if judged else ""),
         "",
-        "*Gap closed* is (after − before) / (oracle − before) of the means. All methods learn from "
-        "the same dataset; seeds differ in initial weights, draws and exploration.",
+        "*Gap closed* is (after − before) / (oracle − before) of the means, where true "
+        "rewards gain anything. All methods learn from the same dataset; seeds differ in initial "
+        "weights, draws and exploration.",
         "",
         f"![Return by reward-free steps]({FIGURES[0]})",
         "",
@@ -145,10 +148,17 @@ def _page(
     return "\n".join(lines)
 
 
+def closed(row: Row) -> str:
+    """The share of the gap that a method closed, with its interval; empty for the others."""
+    found = row.gap_closed
+    if found is None:
+        return "no gap" if row.closes else ""
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+
+
 def _line(row: Row) -> str:
     by_seed = ", ".join(number(value) for value in row.by_seed)
-    closed = "" if row.gap_closed is None else _share(row.gap_closed)
-    line = f"| {row.name} | {_estimate(row.iqm)} | {by_seed} | {closed} |"
+    line = f"| {row.name} | {_estimate(row.iqm)} | {by_seed} | {closed(row)} |"
     if row.success is None or row.success_by_seed is None:
         return line
     each = ", ".join(percent(value) for value in row.success_by_seed)
@@ -222,23 +232,23 @@ def _estimate(found: Estimate) -> str:
     return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
 
 
-def _share(found: Estimate) -> str:
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
-
-
 def _steps(curves: dict[Method, Curve]) -> list[str]:
     longest = max(len(found.steps) for found in curves.values())
     lines = []
     for index in range(longest):
         known = [c for c in curves.values() if index < len(c.steps)]
         cells = [
-            f"{number(c.iqm[index].value)} ({c.gap_closed[index].value:.2f})".replace("-", "−")
+            f"{number(c.iqm[index].value)} ({_bare_share(c.gap_closed[index])})"
             if index < len(c.steps)
             else ""
             for c in curves.values()
         ]
         lines.append(f"| {known[0].steps[index]:,.0f} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _bare_share(found: Estimate | None) -> str:
+    return "no gap" if found is None else f"{found.value:.2f}".replace("-", "−")
 
 
 def _cost(method: Method, results: Results) -> str:

@@ -7,6 +7,7 @@ interquartile mean, ALGORITHM.md for the gap.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +39,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `gap_closed` where the method is there to close it.
+    """One line of the table; `gap_closed` where the method is there to close it and there is one.
 
-    `success` is the mean share, with each seed's, where the family has success.
+    `closes`: whether the method is there for that. `success` is the mean share, with each seed's,
+    where the family has success.
     """
 
     name: str
     iqm: Estimate
     by_seed: list[float]
+    closes: bool = False
     gap_closed: Estimate | None = None
     success: Estimate | None = None
     success_by_seed: list[float] | None = None
@@ -55,12 +58,12 @@ class Row:
 class Curve:
     """Return by reward-free steps: mean over seeds of what was learned from, IQM of the return.
 
-    `success`, the mean share, where the family has success.
+    `gap_closed` is None where there is no gap; `success`, the mean share, where the family has it.
     """
 
     steps: list[float]
     iqm: list[Estimate]
-    gap_closed: list[Estimate]
+    gap_closed: list[Estimate | None]
     success: list[Estimate] | None = None
 
 
@@ -116,6 +119,7 @@ def rows(results: Results) -> list[Row]:
             name,
             iqm(cells),
             cells.mean(axis=1).tolist(),
+            gap,
             gap_closed(before, cells, oracle) if gap else None,
             None if success is None else mean(success),
             None if success is None else success.mean(axis=1).tolist(),
@@ -177,13 +181,19 @@ def mean(cells: ArrayLike) -> Estimate:
     return _estimate(np.mean, [np.asarray(cells, dtype=np.float64).ravel()])
 
 
-def gap_closed(before: Floats, after: Floats, oracle: Floats) -> Estimate:
-    """(after − before) / (oracle − before) of the means over `(seed, task)`, paired by cell."""
+def gap_closed(before: Floats, after: Floats, oracle: Floats) -> Estimate | None:
+    """(after − before) / (oracle − before) of the means over `(seed, task)`, paired by cell.
+
+    None where true rewards gain nothing, and so leave no gap. Resamples without one are left out of
+    the interval.
+    """
+    if oracle.mean() <= before.mean():
+        return None
 
     def statistic(b: Floats, a: Floats, o: Floats, axis: int = -1) -> Floats:
         low = b.mean(axis=axis)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return (a.mean(axis=axis) - low) / (o.mean(axis=axis) - low)
+        gap = o.mean(axis=axis) - low
+        return (a.mean(axis=axis) - low) / np.where(gap == 0.0, np.nan, gap)
 
     return _estimate(statistic, [before.ravel(), after.ravel(), oracle.ravel()])
 
@@ -193,14 +203,18 @@ def _estimate(statistic: Callable[..., Floats], samples: list[Floats]) -> Estima
     value = float(statistic(*samples))
     if len(samples[0]) < 2:
         return Estimate(value, value, value)
-    found = stats.bootstrap(
-        samples,
-        statistic,
-        paired=len(samples) > 1,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return Estimate(value, float(found.low), float(found.high))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # one value, and no spread
+        resampled = stats.bootstrap(
+            samples,
+            statistic,
+            paired=len(samples) > 1,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).bootstrap_distribution
+    outside = 50.0 * (1.0 - LEVEL)
+    known = resampled[np.isfinite(resampled)]
+    low, high = np.percentile(known, [outside, 100.0 - outside])
+    return Estimate(value, float(low), float(high))

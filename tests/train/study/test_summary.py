@@ -8,8 +8,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from train.evaluation import EvaluationError
+from train.study.page import closed
 from train.study.plan import Job
-from train.study.summary import curve, gap_closed, iqm, load_results, mean, rows, shifts
+from train.study.summary import (
+    Estimate,
+    Row,
+    curve,
+    gap_closed,
+    iqm,
+    load_results,
+    mean,
+    rows,
+    shifts,
+)
 
 CELLS = arrays.arrays(
     np.float64, (2, 8), elements=st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
@@ -51,14 +62,27 @@ def test_cells_are_compared_pairwise_so_that_hard_tasks_do_not_widen_the_gaps_in
     assert found.high - found.low < 1e-9
 
 
+def test_there_is_no_gap_where_true_rewards_gain_nothing_and_every_interval_is_a_number():
+    same = np.full((1, 10), -80.0)
+    assert gap_closed(same, same + 1.0, same) is None
+    assert gap_closed(same, same, same - 1.0) is None
+    assert iqm(same) == Estimate(-80.0, -80.0, -80.0)
+    seldom = same.copy()
+    seldom[0, 0] = -70.0  # some resamples miss the only cell that has a gap
+    found = gap_closed(same, seldom, seldom)
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert closed(Row("a method", iqm(same), [-80.0], closes=True)) == "no gap"
+    assert closed(Row("a baseline", iqm(same), [-80.0])) == ""
+
+
 def test_the_same_results_give_the_same_intervals(make_results):
     assert rows(make_results()) == rows(make_results())
 
 
 def test_the_table_has_every_method_and_gaps_where_there_is_one_to_close(make_results):
     table = {row.name: row for row in rows(make_results())}
-    closed = {name: row.gap_closed.value for name, row in table.items() if row.gap_closed}
-    assert closed == {
+    values = {name: row.gap_closed.value for name, row in table.items() if row.gap_closed}
+    assert values == {
         "after phase 2, self-labelled, encoder trained": pytest.approx(100 / 120, abs=0.02),
         "after phase 2, self-labelled, encoder frozen": pytest.approx(20 / 120, abs=0.02),
     }
