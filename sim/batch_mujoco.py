@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim import libmujoco
 from sim.family import Array
-from sim.libmujoco import ADDRESS, pointer
+from sim.libmujoco import ADDRESS, gather, pointer
 from sim.threads import Shares
 
 _mj_step = libmujoco.function("mj_step", ADDRESS, ADDRESS)
@@ -61,7 +61,7 @@ class MujocoBatch:
             ],
             dtype=np.int64,
         )
-        self._views: dict[str, list[Array]] = {}
+        self._places: dict[str, tuple[NDArray[np.int64], tuple[int, ...]]] = {}
 
     def set(self, qpos: Array, qvel: Array) -> None:
         """Put every copy in a state, `(env, nq)` and `(env, nv)`, as if nothing had been before."""
@@ -102,18 +102,25 @@ class MujocoBatch:
 
     def state(self) -> tuple[Array, Array]:
         """Copies of `qpos` `(env, nq)` and `qvel` `(env, nv)`."""
-        return np.array(self._qpos), np.array(self._qvel)
+        return self.read("qpos"), self.read("qvel")
 
     def read(self, name: str) -> Array:
-        """A copy of the array of every `MjData` that is called `name`, `(env, ...)`."""
-        if name not in self._views:
-            self._views[name] = [getattr(data, name) for data in self.data]
-        return np.array(self._views[name])
+        """A copy of the float64 array of every `MjData` that is called `name`, `(env, ...)`."""
+        if name not in self._places:
+            arrays = [getattr(data, name) for data in self.data]
+            if arrays[0].dtype != np.float64:
+                raise TypeError(f"{name} holds {arrays[0].dtype}, expected float64")
+            addresses = np.array([array.ctypes.data for array in arrays], dtype=np.int64)
+            self._places[name] = addresses, arrays[0].shape
+        addresses, shape = self._places[name]
+        found = np.empty((len(addresses), *shape))
+        gather(addresses, found.reshape(len(addresses), -1))
+        return found
 
     def close(self) -> None:
         """Stop the threads and free the states."""
         self._shares.close()
-        self._views.clear()
+        self._places.clear()
         for views in (self._qpos, self._qvel, self.data):
             views.clear()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]
 import mujoco
-from numba import types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
 # Resolved by name at link time: unlike ctypes' addresses, numba can cache that on disk.
@@ -40,3 +40,10 @@ def _inttoptr(typing_context, address):  # type: ignore[no-untyped-def]  # noqa:
 
 
 pointer: Callable[..., Any] = intrinsic(_inttoptr)
+
+
+@njit(nogil=True, cache=True)
+def gather(addresses, out):  # type: ignore[no-untyped-def]
+    """Copy the float64 arrays at `addresses` `(row,)` into the rows of `out` `(row, number)`."""
+    for row in range(out.shape[0]):
+        out[row] = carray(pointer(addresses[row]), (out.shape[1],))
