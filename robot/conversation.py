@@ -1,7 +1,7 @@
 """One connection to the trainer, from the robot's hello until the line goes silent.
 
 Runs on the bridge's thread and owns what lasts as long as a connection: the trainer's session, the
-upload and the download under way, the echoes. The next connection starts from the journal again.
+uploads and the download under way, the echoes. The next connection starts from the journal again.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from export.atomic import write_atomically
 from export.bundle import BundleError, parse_bundle, read_bundle
 from robot import wire
 from robot.clock_offset import ClockOffset, Echo
-from robot.journal import DamagedEpisode, Journal
-from robot.quiet_log import QuietLog, printable
-from robot.transfer import Download, Upload
+from robot.journal import Journal
+from robot.quiet_log import QuietLog
+from robot.transfer import Download
+from robot.uploads import STALLED_S, Uploads
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.2
 SILENCE_S = 5.0
-STALLED_S = 2.0
-LOOK_S = 0.05
 _POLL_MS = 20
 
 
@@ -82,20 +81,20 @@ class Conversation:
         self._said_hello = False
         self._trainer: str | None = None
         self._last_sequence = -1
-        self._upload: Upload | None = None
+        self._uploads = Uploads(journal, voice.quiet)
         self._download: Download | None = None
         self._unwanted_bundles: set[str] = set()
         self._room_at = 0.0  # before that, a bundle would find the disk full again
         now = time.monotonic()
-        self._heard_at = self._upload_moved_at = self._download_moved_at = now
-        self._beat_at = self._look_at = 0.0
+        self._heard_at = self._download_moved_at = now
+        self._beat_at = 0.0
 
     def run(self, ended: Callable[[bool], bool]) -> None:
         """Talk until `ended(idle)` says so; `idle` is true while nothing is left to upload.
 
         Raises `LinkLost`, and what journal and socket raise.
         """
-        while not ended(self._is_idle()):
+        while not ended(self._uploads.is_idle()):
             self._speak()
             if self._socket.poll(_POLL_MS):
                 self._listen()
@@ -113,9 +112,6 @@ class Conversation:
             "ends do not match; then its log says why (docs/security.md)"
         )
 
-    def _is_idle(self) -> bool:
-        return self._upload is None and not self._journal.pending(1)
-
     def _speak(self) -> None:
         now = time.monotonic()
         if self._trainer is None:
@@ -124,7 +120,8 @@ class Conversation:
         if now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_S
             self._send(self._heartbeat())
-        self._speak_of_upload(now)
+        for body in self._uploads.speak(now):
+            self._send(body)
         self._speak_of_download(now)
 
     def _introduce(self) -> None:
@@ -137,30 +134,6 @@ class Conversation:
         pending = len(self._journal.pending())
         board = self._board
         return wire.Heartbeat(time.monotonic_ns(), board.state, board.bundle_id, pending)
-
-    def _speak_of_upload(self, now: float) -> None:
-        if self._upload is None and now >= self._look_at:
-            self._look_at = now + LOOK_S
-            self._start_upload(now)
-        elif self._upload is not None and now - self._upload_moved_at > STALLED_S:
-            self._upload_moved_at = now
-            self._send(self._upload.offer())
-        if self._upload is not None:
-            for chunk in self._upload.chunks():
-                self._send(chunk)
-
-    def _start_upload(self, now: float) -> None:
-        for number in self._journal.pending(1):
-            try:
-                sha256, blob = self._journal.blob(number)
-            except DamagedEpisode as error:
-                self._reject(error.sha256, str(error))
-                return
-            if len(blob) > wire.MAX_TRANSFER_BYTES:
-                self._reject(sha256, f"{len(blob)} bytes, at most {wire.MAX_TRANSFER_BYTES} travel")
-                return
-            self._upload, self._upload_moved_at = Upload(sha256, blob), now
-            self._send(self._upload.offer())
 
     def _speak_of_download(self, now: float) -> None:
         if self._download is None:
@@ -216,12 +189,10 @@ class Conversation:
         match body:
             case wire.HeartbeatReply():
                 self._take_echo(body)
-            case wire.UploadStatus() if self._is_upload(body.sha256) and self._upload:
-                self._upload_moved_at = time.monotonic()
-                self._upload.take(body)
-            case wire.UploadDone() if self._is_upload(body.sha256):
-                self._journal.acknowledge(body.sha256)
-                self._upload, self._look_at = None, 0.0
+            case wire.UploadStatus():
+                self._uploads.take_status(body, time.monotonic())
+            case wire.UploadDone():
+                self._uploads.take_done(body)
             case wire.BundleChunk() if self._download is not None:
                 self._take_bundle_chunk(self._download, body)
             case wire.Stop():
@@ -230,9 +201,6 @@ class Conversation:
                 self._take_refusal(body)
             case _:
                 log.debug("nothing to do about %s", type(body).__name__)
-
-    def _is_upload(self, sha256: str | None) -> bool:
-        return self._upload is not None and self._upload.sha256 == sha256
 
     def _take_echo(self, reply: wire.HeartbeatReply) -> None:
         self._clock.add(
@@ -245,23 +213,11 @@ class Conversation:
     def _take_refusal(self, refusal: wire.Refusal) -> None:
         if refusal.kind in (wire.RefusalKind.HELLO, wire.RefusalKind.MALFORMED):
             raise LinkLost(f"the trainer refused: {refusal.reason}")
-        if self._is_upload(refusal.sha256) and refusal.sha256 is not None:
-            if refusal.kind is wire.RefusalKind.REJECTED:
-                self._reject(refusal.sha256, refusal.reason)
-            else:
-                said = f"episode {refusal.sha256} has to wait: {refusal.reason}"
-                self._voice.quiet.warn("wait", said)
-                self._look_at = time.monotonic() + STALLED_S
-            self._upload = None
-        elif self._download is not None and self._download.bundle_id == refusal.sha256:
+        if self._uploads.take_refusal(refusal, time.monotonic()):
+            return
+        if self._download is not None and self._download.bundle_id == refusal.sha256:
             self._voice.quiet.warn("bundle", f"no bundle {refusal.sha256}: {refusal.reason}")
             self._download = None
-
-    def _reject(self, sha256: str, reason: str) -> None:
-        said = f"episode {sha256} stays on the robot and is not offered again: {reason}"
-        log.error("%s", printable(said))
-        self._journal.reject(sha256, reason)
-        self._look_at = 0.0
 
     def _want_bundle(self, bundle_id: str) -> None:
         under_way = self._download is not None and self._download.bundle_id == bundle_id

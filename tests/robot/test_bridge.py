@@ -16,6 +16,7 @@ from robot import content, wire
 from robot.bridge import BridgeClient
 from robot.conversation import Conversation
 from robot.journal import EntryState, Journal
+from robot.uploads import AT_ONCE
 from train.hub import Hub
 
 WAIT_S = 60
@@ -184,6 +185,30 @@ def test_an_upload_goes_on_at_the_byte_the_trainer_says(bridge, trainer, record,
     wait_for(lambda: states() == [EntryState.ACKNOWLEDGED])
 
 
+def test_a_few_episodes_are_under_way_at_once_and_receipts_may_come_in_any_order(
+    bridge, trainer, record, states
+):
+    recorded = [record() for _ in range(AT_ONCE + 2)]
+    bridge(trainer.address)
+    offered = [trainer.until(wire.UploadOffer).sha256 for _ in range(AT_ONCE)]
+    assert offered == recorded[:AT_ONCE]
+    trainer.say(wire.UploadDone(offered[-1]))
+    assert trainer.until(wire.UploadOffer).sha256 == recorded[AT_ONCE]
+    rest = [sha256 for sha256 in recorded if sha256 != offered[-1]]
+    for sha256 in reversed(rest[:-1]):
+        trainer.say(wire.UploadDone(sha256))
+    trainer.until(wire.UploadOffer)
+    trainer.say(wire.UploadDone(rest[-1]))
+    wait_for(lambda: states() == [EntryState.ACKNOWLEDGED] * len(recorded))
+
+
+def test_a_large_episode_waits_for_the_one_before(bridge, trainer, record):
+    large = [record(steps=500, width=300) for _ in range(2)]
+    bridge(trainer.address)
+    assert trainer.until(wire.UploadOffer).sha256 == large[0]
+    assert trainer.until(wire.UploadOffer).sha256 == large[0], "nothing else, and that again"
+
+
 def test_a_trainer_that_does_not_answer_is_asked_again(bridge, trainer, record, states):
     sha256 = record()
     bridge(trainer.address)
@@ -212,7 +237,7 @@ def test_a_refused_episode_is_kept_and_the_next_one_travels(
     assert trainer.until(wire.UploadOffer).sha256 == first
     trainer.say(wire.Refusal(wire.RefusalKind.REJECTED, "its robot is unknown", first))
     assert trainer.until(wire.UploadOffer).sha256 == second
-    assert states() == [EntryState.REJECTED, EntryState.PENDING]
+    wait_for(lambda: states() == [EntryState.REJECTED, EntryState.PENDING])
     with Journal.read(journal_path) as journal:
         assert journal.entries()[0].reason == "its robot is unknown"
 

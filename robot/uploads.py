@@ -1,0 +1,113 @@
+"""Finished episodes on their way to the trainer: oldest first, and a few at a time.
+
+While the trainer syncs one to its disk the next is read and under way, so that neither end waits
+for the other's disk. Knows the journal and what is said of episodes; no sockets. Belongs to one
+connection: the next one starts from the journal again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from robot import wire
+from robot.journal import DamagedEpisode, Journal
+from robot.quiet_log import QuietLog, printable
+from robot.transfer import WINDOW, Upload
+
+log = logging.getLogger(__name__)
+
+STALLED_S = 2.0
+LOOK_S = 0.05
+AT_ONCE = 4  # episodes
+_BYTES_AT_ONCE = WINDOW * wire.CHUNK_BYTES  # another is only begun under that: memory is small here
+
+
+@dataclass
+class _UnderWay:
+    number: int
+    upload: Upload
+    size: int
+    moved_at: float
+
+
+class Uploads:
+    """Says what to send, and notes in the journal what the trainer answers. Times are monotonic
+    seconds; `quiet` logs what a trainer can cause."""
+
+    def __init__(self, journal: Journal, quiet: QuietLog) -> None:
+        self._journal = journal
+        self._quiet = quiet
+        self._under_way: dict[str, _UnderWay] = {}
+        self._look_at = 0.0
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left to upload."""
+        return not self._under_way and not self._journal.pending(1)
+
+    def speak(self, now: float) -> Iterator[wire.Body]:
+        """What is to be sent now."""
+        for each in self._under_way.values():
+            if now - each.moved_at > STALLED_S:
+                each.moved_at = now
+                yield each.upload.offer()
+        if now >= self._look_at and self._has_room():
+            self._look_at = now + LOOK_S
+            yield from self._begin(now)
+        for each in self._under_way.values():
+            yield from each.upload.chunks()
+
+    def take_status(self, status: wire.UploadStatus, now: float) -> None:
+        """The trainer holds that much of an episode."""
+        known = self._under_way.get(status.sha256)
+        if known is not None:
+            known.moved_at = now
+            known.upload.take(status)
+
+    def take_done(self, done: wire.UploadDone) -> None:
+        """The trainer has stored an episode."""
+        if done.sha256 in self._under_way:
+            self._journal.acknowledge(done.sha256)
+            del self._under_way[done.sha256]
+            self._look_at = 0.0
+
+    def take_refusal(self, refusal: wire.Refusal, now: float) -> bool:
+        """The trainer will not take an episode, now or ever; False where it is about another."""
+        sha256 = refusal.sha256
+        if sha256 is None or sha256 not in self._under_way:
+            return False
+        del self._under_way[sha256]
+        if refusal.kind is wire.RefusalKind.REJECTED:
+            self._reject(sha256, refusal.reason)
+        else:
+            self._quiet.warn("wait", f"episode {sha256} has to wait: {refusal.reason}")
+            self._look_at = now + STALLED_S
+        return True
+
+    def _has_room(self) -> bool:
+        size = sum(each.size for each in self._under_way.values())
+        return len(self._under_way) < AT_ONCE and size < _BYTES_AT_ONCE
+
+    def _begin(self, now: float) -> Iterator[wire.Body]:
+        known = {each.number for each in self._under_way.values()}
+        for number in self._journal.pending(AT_ONCE):
+            if number in known or not self._has_room():
+                continue
+            try:
+                sha256, blob = self._journal.blob(number)
+            except DamagedEpisode as error:
+                self._reject(error.sha256, str(error))
+                continue
+            if len(blob) > wire.MAX_TRANSFER_BYTES:
+                self._reject(sha256, f"{len(blob)} bytes, at most {wire.MAX_TRANSFER_BYTES} travel")
+                continue
+            upload = Upload(sha256, blob)
+            self._under_way[sha256] = _UnderWay(number, upload, len(blob), now)
+            yield upload.offer()
+
+    def _reject(self, sha256: str, reason: str) -> None:
+        said = f"episode {sha256} stays on the robot and is not offered again: {reason}"
+        log.error("%s", printable(said))
+        self._journal.reject(sha256, reason)
+        self._look_at = 0.0
