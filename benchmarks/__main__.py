@@ -75,7 +75,10 @@ def measure(names: list[str], report: Report, folder: Path) -> None:
 
 
 def write(report: Report, folder: Path) -> None:
-    """benchmarks.md and the raw numbers, benchmarks.json, beside it."""
+    """benchmarks.md and the raw numbers, benchmarks.json, beside it; always in the same order."""
+    found = report.results
+    in_order = {name: found[name] for name in NAMES if name in found}
+    report = msgspec.structs.replace(report, results=in_order)
     numbers = msgspec.json.format(msgspec.json.encode(report), indent=1)
     write_atomically(folder / "benchmarks.json", numbers + b"\n")
     write_atomically(folder / "benchmarks.md", page(report).encode())
