@@ -96,7 +96,11 @@ def main() -> None:
         parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(NAMES)}")
     found = versions()
     report = begun(given.out, found, given.quick) if given.resume else None
-    report = report or Report(machine(), found, given.quick, {}, {})
+    here = machine()
+    if report is None:
+        report = Report(here, found, given.quick, {}, {})
+    elif here["commit"] not in report.machine["commit"]:
+        report.machine["commit"] += f", resumed at {here['commit']}"
     measure(given.names or list(NAMES), report, given.out)
     print(f"{given.out / 'benchmarks.md'}: {len(report.tables)} tables")
     if report.failed:

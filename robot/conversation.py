@@ -21,8 +21,8 @@ from robot import wire
 from robot.clock_offset import ClockOffset, Echo
 from robot.journal import Journal
 from robot.quiet_log import QuietLog
-from robot.transfer import Download
-from robot.uploads import STALLED_S, Uploads
+from robot.transfer import STALLED_S, Download
+from robot.uploads import Uploads
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from robot.wire import (
 )
 
 WINDOW = 4  # chunks under way at most
+STALLED_S = 2.0  # of silence about a file, before it is spoken of again
 
 
 class Upload:

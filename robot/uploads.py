@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from robot import wire
 from robot.journal import DamagedEpisode, Journal
 from robot.quiet_log import QuietLog, printable
-from robot.transfer import WINDOW, Upload
+from robot.transfer import STALLED_S, WINDOW, Upload
 
 log = logging.getLogger(__name__)
 
-STALLED_S = 2.0
 LOOK_S = 0.05
 AT_ONCE = 4  # episodes
 _BYTES_AT_ONCE = WINDOW * wire.CHUNK_BYTES  # another is only begun under that: memory is small here
@@ -41,6 +40,7 @@ class Uploads:
         self._quiet = quiet
         self._under_way: dict[str, _UnderWay] = {}
         self._look_at = 0.0
+        self._wait_until = 0.0  # the trainer's disk is full: a receipt for another is no reason
 
     def is_idle(self) -> bool:
         """Whether nothing is left to upload."""
@@ -52,7 +52,7 @@ class Uploads:
             if now - each.moved_at > STALLED_S:
                 each.moved_at = now
                 yield each.upload.offer()
-        if now >= self._look_at and self._has_room():
+        if now >= max(self._look_at, self._wait_until) and self._has_room():
             self._look_at = now + LOOK_S
             yield from self._begin(now)
         for each in self._under_way.values():
@@ -82,7 +82,7 @@ class Uploads:
             self._reject(sha256, refusal.reason)
         else:
             self._quiet.warn("wait", f"episode {sha256} has to wait: {refusal.reason}")
-            self._look_at = now + STALLED_S
+            self._wait_until = now + STALLED_S
         return True
 
     def _has_room(self) -> bool:

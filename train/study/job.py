@@ -122,7 +122,7 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     phase = run.config.self_supervised.model_copy(update={"encoder": encoder})
     run = replace(run, config=run.config.model_copy(update={"self_supervised": phase}))
     checkpoint = run.folder / "checkpoints" / f"{job.name}.safetensors"
-    evaluator = _evaluator(run)
+    evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
 
     def look(now: SelfSupervisedPhase) -> None:
         points: list = now.facts.setdefault("points", [])  # type: ignore[assignment]
@@ -155,17 +155,13 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
 
 
 def _measured(run: Run, agent: Agent, updates: int, steps: int) -> PhaseResult:
-    evaluator = _evaluator(run)
+    evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     try:
         return measure(
             evaluator, agent, run.held_out_replay(agent), run.config.seed, updates, steps
         )
     finally:
         evaluator.close()
-
-
-def _evaluator(run: Run) -> Evaluator:
-    return Evaluator.of(run.config, run.family, run.dataset.test_tasks)
 
 
 def _decoder_error(run: Run, agent: Agent) -> DecoderError:

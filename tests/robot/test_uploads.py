@@ -1,0 +1,43 @@
+"""Which episodes are spoken of when, without a connection: a real journal, and time as given."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from robot import content, wire
+from robot.journal import Journal
+from robot.quiet_log import QuietLog
+from robot.transfer import STALLED_S
+from robot.uploads import Uploads
+
+
+@pytest.fixture
+def journal(tmp_path, make_header, make_step, make_footer):
+    """Two finished episodes."""
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        for _ in range(2):
+            with journal.transaction():
+                number = journal.begin(make_header(journal.next_number()))
+                for index in range(4):
+                    journal.add(number, content.pack(make_step(index, 3)))
+                journal.finish(number, make_footer(4))
+        yield journal
+
+
+def offered(uploads: Uploads, now: float) -> list[str]:
+    return [body.sha256 for body in uploads.speak(now) if isinstance(body, wire.UploadOffer)]
+
+
+def test_a_receipt_for_another_does_not_shorten_the_wait_for_the_trainers_disk(journal):
+    uploads = Uploads(journal, QuietLog(logging.getLogger("test")))
+    first, second = offered(uploads, 10.0)
+    full = wire.Refusal(wire.RefusalKind.LATER, "disk full", first)
+    assert uploads.take_refusal(full, 10.0)
+    uploads.take_done(wire.UploadDone(second))
+    assert offered(uploads, 10.0 + 0.9 * STALLED_S) == []
+    assert offered(uploads, 10.0 + STALLED_S) == [first]
+    assert not uploads.is_idle()
+    uploads.take_done(wire.UploadDone(first))
+    assert uploads.is_idle()
