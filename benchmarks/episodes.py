@@ -94,7 +94,6 @@ def fill(journal: Journal, size: Size, count: int, robot: str = "benchmark") -> 
         first = journal.next_number()
         for number in range(first, first + count):
             journal.begin(header(size, number, robot))
-            for record in packed:
-                journal.add(number, record)
+            journal.add(number, *packed)
             found.append(journal.finish(number, footer(size)))
     return found

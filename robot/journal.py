@@ -126,21 +126,23 @@ class Journal:
             ) from error
         return header.number
 
-    def add(self, number: int, record: bytes) -> None:
-        """Append one step, packed by `content.pack`, to the open episode `number`.
+    def add(self, number: int, *records: bytes) -> None:
+        """Append steps, each packed by `content.pack`, to the open episode `number`.
 
         Raises `JournalError` for an episode that is not open, bytes that are no step, or an index
-        that is not the next one.
+        that is not the next one; none of these steps is added then.
         """
-        step = self._unpack(number, record)
         expected = self._open_length(number)
-        if step.index != expected:
-            raise JournalError(
-                f"{self.path}: episode {number} got the step with index {step.index}, expected "
-                f"{expected}: add every step once, in order"
-            )
-        self._connection.execute(
-            "INSERT INTO steps (episode, step, record) VALUES (?, ?, ?)", (number, expected, record)
+        for index, record in enumerate(records, expected):
+            step = self._unpack(number, record)
+            if step.index != index:
+                raise JournalError(
+                    f"{self.path}: episode {number} got the step with index {step.index}, expected "
+                    f"{index}: add every step once, in order"
+                )
+        self._connection.executemany(
+            "INSERT INTO steps (episode, step, record) VALUES (?, ?, ?)",
+            [(number, index, record) for index, record in enumerate(records, expected)],
         )
 
     def finish(self, number: int, footer: EpisodeFooter) -> str:

@@ -156,7 +156,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
         marks.limited = clock.now_ns()
         applied = _apply(rig.driver, allowed)
         marks.applied = clock.now_ns()
-        if not np.array_equal(applied, allowed):
+        if applied is not allowed and (applied != allowed).any():
             reason = f"{reason}; driver".removeprefix("; ")
         overrun = deadline.overrun(marks.applied)
         rig.recorder.put(
@@ -206,7 +206,8 @@ def _check(observation: Observation, age_s: float, past: _Past, rig: Rig) -> Non
     clock, period_s, earlier, elapsed_s = rig.clock, rig.driver.period_s, None, 0.0
     if past.seen is not None:
         earlier, elapsed_s = past.seen.values, period_s
-        past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
+        same = earlier.tobytes() == observation.values.tobytes()
+        past.repeats = past.repeats + 1 if same else 0
         if clock.time_scale == 1.0:  # elsewhere the wall clock does not tell the robot's time
             sensed_apart_s = (observation.sense_ns - past.seen.sense_ns) / SECOND_NS
             elapsed_s = max(sensed_apart_s, period_s / 2)

@@ -53,7 +53,8 @@ class Policy:
         if rng is not None:
             mean = mean + noise * np.exp(log_std) * rng.standard_normal(len(mean))
         action = self._centre + self._half_range * np.tanh(mean)
-        clipped: Array = np.clip(action, self.low, self.high)  # for the last bit; keeps NaN
+        # For the last bit; keeps NaN. np.clip takes three times as long for a handful of numbers.
+        clipped: Array = np.minimum(np.maximum(action, self.low), self.high)
         return clipped
 
     def encode(

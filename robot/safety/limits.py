@@ -6,6 +6,7 @@ Holds the rules; `robot.safety.build` makes the numbers. Keeps no state and touc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ class Limits:
     """Everything that is allowed: `(action,)` and `(observation,)` arrays in physical units.
 
     `range_low/high` is what the policy was made for: a command outside is a fault. `low/high` is
-    the allowed part of it: a command outside is clamped. `rate` is the largest change a second.
-    An observation outside `fault_low/high` is a fault. Where an observation is at or beyond
+    the allowed part of it, never more: a command outside is clamped. `rate` is the largest change a
+    second. An observation outside `fault_low/high` is a fault. Where an observation is at or beyond
     `box_low/high`, action component `box_action` may only move it back (-1: no box there).
     `frozen_periods` is how long it may stay the same to the last bit; None means for ever.
     `loosened` says what a person allows beyond the robot's own limits.
@@ -47,6 +48,23 @@ class Limits:
     joints: tuple[JointLimits, ...]
     loosened: tuple[str, ...]
 
+    @cached_property
+    def finite_faults(self) -> tuple[Array, Array]:
+        """`fault_low/high`, the largest numbers there are in the place of infinity."""
+        most = np.finfo(np.float64).max
+        return np.maximum(self.fault_low, -most), np.minimum(self.fault_high, most)
+
+    @cached_property
+    def rated(self) -> bool:
+        """Whether any rate is limited."""
+        return bool(np.isfinite(self.rate).any())
+
+    @cached_property
+    def boxes(self) -> tuple[tuple[int, int], ...]:
+        """Every component of an observation that has a box, and the action's that it holds."""
+        held = self.box_action.tolist()
+        return tuple((index, action) for index, action in enumerate(held) if action >= 0)
+
 
 def check_observation(
     observation: Array,
@@ -67,16 +85,9 @@ def check_observation(
         raise LimitFault(
             f"the observation has shape {observation.shape}, expected {limits.fault_low.shape}"
         )
-    broken = ~np.isfinite(observation)
-    if broken.any():
-        raise LimitFault(f"observation {_first(limits.observation_names, broken, observation)}")
-    outside = (observation < limits.fault_low) | (observation > limits.fault_high)
-    if outside.any():
-        index = int(np.argmax(outside))
-        raise LimitFault(
-            f"observation {_first(limits.observation_names, outside, observation)}, outside "
-            f"[{limits.fault_low[index]:g}, {limits.fault_high[index]:g}]"
-        )
+    low, high = limits.finite_faults
+    if not ((observation >= low) & (observation <= high)).all():  # false for what is no number too
+        raise LimitFault(f"observation {_unsound(observation, limits)}")
     if age_s > limits.observation_age_s:
         raise LimitFault(
             f"the observation is {age_s:.3f} s old, at most {limits.observation_age_s:.3f} s are "
@@ -118,11 +129,14 @@ def allow(
     Raises:
         LimitFault: not numbers, or outside the range that the policy was made for.
     """
-    _require_sound(command, limits)
+    if command.shape != limits.low.shape:
+        raise LimitFault(f"the policy's action has shape {command.shape}, not {limits.low.shape}")
     reasons = []
     action = _clip(command, limits.low, limits.high)
-    reasons += _changes("range", limits.action_names, command, action)
-    if previous is not None:
+    if not (action == command).all():  # nor is it where the command is no number
+        _require_sound(command, limits)
+        reasons += _changes("range", limits.action_names, command, action)
+    if previous is not None and limits.rated:
         step = limits.rate * period_s
         slower = _clip(action, previous - step, previous + step)
         reasons += _changes("rate", limits.action_names, action, slower)
@@ -130,10 +144,12 @@ def allow(
     for joints in limits.joints:
         action, changed = allow_joints(action, previous, before, observation, joints, period_s)
         reasons += changed
-    inward = _keep_inside(action, observation, limits)
-    reasons += _changes("box", limits.action_names, action, inward)
-    final = _clip(inward, limits.low, limits.high)  # what another rule asks for is no excuse
-    reasons += _changes("range", limits.action_names, inward, final)
+    if limits.boxes:
+        inward = _keep_inside(action, observation, limits)
+        reasons += _changes("box", limits.action_names, action, inward)
+        action = inward
+    final = _clip(action, limits.low, limits.high)  # what another rule asks for is no excuse
+    reasons += _changes("range", limits.action_names, action, final)
     return final, "; ".join(reasons)
 
 
@@ -146,8 +162,6 @@ def staying(observation: Array, limits: Limits) -> Array:
 
 
 def _require_sound(command: Array, limits: Limits) -> None:
-    if command.shape != limits.low.shape:
-        raise LimitFault(f"the policy's action has shape {command.shape}, not {limits.low.shape}")
     broken = ~np.isfinite(command)
     if broken.any():
         raise LimitFault(f"the policy's action {_first(limits.action_names, broken, command)}")
@@ -163,8 +177,7 @@ def _require_sound(command: Array, limits: Limits) -> None:
 
 def _keep_inside(action: Array, observation: Array, limits: Limits) -> Array:
     low, high = np.full(len(action), -np.inf), np.full(len(action), np.inf)
-    for index in np.flatnonzero(limits.box_action >= 0):
-        component = limits.box_action[index]
+    for index, component in limits.boxes:
         if observation[index] >= limits.box_high[index]:
             high[component] = 0.0
         if observation[index] <= limits.box_low[index]:
@@ -182,6 +195,18 @@ def _changes(rule: str, names: tuple[str, ...], before: Array, after: Array) -> 
 def _clip(values: Array, low: Array, high: Array) -> Array:
     """`np.clip`, in a third of its time for a handful of numbers. Keeps NaN."""
     return np.minimum(np.maximum(values, low), high)
+
+
+def _unsound(observation: Array, limits: Limits) -> str:
+    """What is wrong with an observation in which something is."""
+    broken = ~np.isfinite(observation)
+    if broken.any():
+        return _first(limits.observation_names, broken, observation)
+    low, high = limits.fault_low, limits.fault_high
+    outside = (observation < low) | (observation > high)
+    index = int(np.argmax(outside))
+    said = _first(limits.observation_names, outside, observation)
+    return f"{said}, outside [{low[index]:g}, {high[index]:g}]"
 
 
 def _first(names: tuple[str, ...], wrong: NDArray[np.bool_], values: Array) -> str:

@@ -171,6 +171,18 @@ def test_bytes_that_are_no_step_are_never_stored(path, record):
         assert journal.verify() == []
 
 
+def test_of_steps_that_come_together_none_is_added_where_one_is_wrong(path, record, make_step):
+    good = [content.pack(make_step(index)) for index in range(3)]
+    with Journal.open(path) as journal:
+        number = record(journal, steps=0, end=False)
+        for wrong in ([*good, b"\x80"], [*good, good[0]], [good[1]]):
+            with pytest.raises(JournalError):
+                journal.add(number, *wrong)
+            assert journal.steps(number) == []
+        journal.add(number, *good)
+        assert [step.index for step in journal.steps(number)] == [0, 1, 2]
+
+
 def test_a_transaction_that_fails_leaves_nothing(path, make_header, make_step):
     with Journal.open(path) as journal:
         with pytest.raises(JournalError), journal.transaction():  # noqa: PT012

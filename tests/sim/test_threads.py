@@ -24,14 +24,35 @@ def test_every_row_is_run_exactly_once(n: int, threads: int) -> None:
     assert counts == [1] * n
 
 
+def test_a_thread_that_is_held_up_leaves_its_pieces_to_others() -> None:
+    others_done = threading.Event()
+    ran: dict[int, list[int]] = {}
+
+    def hold_up_the_first(start: int, stop: int) -> None:
+        mine = ran.setdefault(threading.get_ident(), [])
+        mine += range(start, stop)
+        if 0 in mine:
+            assert others_done.wait(10.0)
+        elif sum(map(len, ran.values())) == 64:
+            others_done.set()
+
+    shares = Shares(64, 2)
+    shares.run(hold_up_the_first)
+    shares.close()
+    held_up, other = sorted(ran.values(), key=len)
+    assert sorted(held_up + other) == list(range(64))
+    assert len(held_up) < len(other) / 2
+
+
 def test_an_error_in_another_thread_is_raised_here() -> None:
-    main = threading.get_ident()
+    main, both = threading.get_ident(), threading.Barrier(2, timeout=10.0)
 
     def fail_elsewhere(start: int, stop: int) -> None:
+        both.wait()  # two pieces are under way, so one of them elsewhere
         if threading.get_ident() != main:
             raise ArithmeticError(f"rows {start} to {stop}")
 
-    shares = Shares(4, 2)
-    with pytest.raises(ArithmeticError, match="rows 2 to 4"):
+    shares = Shares(2, 2)
+    with pytest.raises(ArithmeticError, match=r"rows \d to \d"):
         shares.run(fail_elsewhere)
     shares.close()
