@@ -10,6 +10,7 @@ which reads and notes receipts) and `Journal.read` (anybody, while the others ru
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -132,17 +133,20 @@ class Journal:
         Raises `JournalError` for an episode that is not open, bytes that are no step, or an index
         that is not the next one; none of these steps is added then.
         """
-        expected = self._open_length(number)
-        for index, record in enumerate(records, expected):
-            step = self._unpack(number, record)
-            if step.index != index:
+        first = self._open_length(number)
+        try:
+            found = content.step_indices(records)
+        except EpisodeError as error:
+            raise JournalError(f"{self.path}: episode {number}: {error}") from error
+        for expected, index in enumerate(found, first):
+            if index != expected:
                 raise JournalError(
-                    f"{self.path}: episode {number} got the step with index {step.index}, expected "
-                    f"{index}: add every step once, in order"
+                    f"{self.path}: episode {number} got the step with index {index}, expected "
+                    f"{expected}: add every step once, in order"
                 )
         self._connection.executemany(
             "INSERT INTO steps (episode, step, record) VALUES (?, ?, ?)",
-            [(number, index, record) for index, record in enumerate(records, expected)],
+            zip(itertools.repeat(number), itertools.count(first), records, strict=False),
         )
 
     def finish(self, number: int, footer: EpisodeFooter) -> str:
