@@ -22,7 +22,7 @@ from robot.command import (
     stop_on_signals,
     write_line,
 )
-from robot.reward_settings import RewardSourceName
+from robot.reward_source import RewardSourceName
 
 if TYPE_CHECKING:
     from robot.adapt import AdaptedEpisode

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from robot.bridge import BridgeClient
+from robot.bundle_store import forget_bundles, stored_bundles
 from robot.config import RobotConfig
 from robot.drivers.driver import Driver
 from robot.episode import EndReason
 from robot.exploration import Draws, Exploration
+from robot.journal import Journal, JournalError
 from robot.keys import bridge_keys
 from robot.labelling import Labeller
 from robot.recorder import Recorder
 from robot.states import State
-from robot.station import BundleRefused, Station, stored_bundles
+from robot.station import BundleRefused, Station
 from robot.status import Telling
 
 log = logging.getLogger(__name__)
@@ -164,8 +166,19 @@ class Daemon:
                 )
             self.summary.bundles_swapped += 1
             exploration.restart(policy.task_embeddings)
+            self._forget_bundles()
             break
         return exploration
+
+    def _forget_bundles(self) -> None:
+        """Keep the folder from growing for ever; what episodes ran stays, to name their numbers."""
+        try:
+            with Journal.read(self.config.journal) as journal:
+                needed = journal.bundles()
+        except JournalError as error:
+            log.warning("old bundles stay: %s", error)
+            return
+        forget_bundles(self.config.bundles, needed | {self.summary.bundle})
 
     def _candidates(self, starting: bool) -> list[Path]:
         """Bundles to try now, newest first. Only at the start are older files worth a try."""
@@ -174,7 +187,7 @@ class Daemon:
         if starting and self._first_bundle is not None:
             paths = [self._first_bundle]
         elif starting or self._bridge is None:
-            paths += stored_bundles(self.config)
+            paths += stored_bundles(self.config.bundles)
         paths = [path for path in paths if path not in self._refused]
         if starting:
             return paths

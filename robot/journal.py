@@ -212,6 +212,17 @@ class Journal:
         )
         return [read_entry(self.path, *row) for row in rows]
 
+    def bundles(self) -> set[str]:
+        """Ids of the bundles that its episodes ran. Raises `JournalError`."""
+        with explained(self.path):
+            headers = self._connection.execute("SELECT header FROM episodes").fetchall()
+            try:
+                return {content.unpack_header(header).bundle_id for (header,) in headers}
+            except EpisodeError as error:
+                raise JournalError(
+                    f"{self.path}: {error}: run `fieldtune-robot journal verify`"
+                ) from error
+
     def steps(self, number: int) -> list[Step]:
         """The steps so far, also of an open episode. Raises `JournalError`."""
         return [self._unpack(number, record) for record in self._records(number)]

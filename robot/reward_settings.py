@@ -5,22 +5,14 @@ Holds the schema and its defaults. It must not know how rewards are gathered.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from robot.reward_source import RewardSourceName
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Key = Annotated[str, Field(min_length=1, max_length=1)]
-
-
-class RewardSourceName(StrEnum):
-    """driver: the robot measures them itself, as the simulated one does. keys: a person at the
-    terminal. command: a program that prints them."""
-
-    DRIVER = "driver"
-    KEYS = "keys"
-    COMMAND = "command"
 
 
 class RewardsConfig(BaseModel):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robot.drivers.driver import Driver
-from robot.reward_settings import RewardsConfig, RewardSourceName
+from robot.reward_settings import RewardsConfig
+from robot.reward_source import RewardSourceName
 from robot.rewards import DriverRewards, NoRewards, RewardSource, RewardStream
 from robot.rewards_command import CommandRewards
 from robot.rewards_keys import KeyRewards

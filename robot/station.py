@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from export.bundle import Bundle, BundleError, BundleMismatch, check_compatible, read_bundle
 from export.manifest import Manifest
 from robot.bundle_record import BundleRecord
+from robot.bundle_store import stored_bundles
 from robot.clock import Clock
 from robot.config import RobotConfig
 from robot.cycle_report import CycleReport
@@ -46,18 +47,9 @@ class Latched(Exception):
     """The robot is in a fault that a person has not looked at yet."""
 
 
-def stored_bundles(config: RobotConfig) -> list[Path]:
-    """The bundle files in the state folder, newest first; none of them is checked yet."""
-    return sorted(
-        config.bundles.glob("*.bundle"),
-        key=lambda path: (path.stat().st_mtime_ns, path.name),
-        reverse=True,
-    )
-
-
 def newest_bundle(config: RobotConfig) -> Path:
     """The newest bundle file in the state folder. Raises `BundleRefused` when there is none."""
-    found = stored_bundles(config)
+    found = stored_bundles(config.bundles)
     if not found:
         raise BundleRefused(
             f"no bundle to run in {config.bundles}: put one there, give --bundle, or set "

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 
 THREADS = "FIELDTUNE_THREADS"
 _STARTED = "_FIELDTUNE_STARTED"  # the process that was already started again; survives exec
@@ -87,6 +86,8 @@ def missing_packages() -> list[str]:
 
     Empty in a checkout that was never installed: there is no list to compare with.
     """
+    from importlib import metadata  # 20 ms that --help does without
+
     try:
         requirements = metadata.requires("fieldtune") or []
     except metadata.PackageNotFoundError:

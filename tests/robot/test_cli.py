@@ -250,6 +250,19 @@ def test_without_a_driver_no_simulator_and_no_torch_is_imported():
     assert done.stdout.strip() == "[]"
 
 
+def test_help_does_not_wait_for_what_checks_settings():
+    code = (
+        "import sys; sys.argv = ['fieldtune-robot', '--help']\n"
+        "from robot.launch import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'pydantic', 'numpy', 'zmq'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
+
+
 def test_the_launcher_sets_one_thread_whatever_was_inherited():
     code = (
         "import os, sys; sys.argv = ['fieldtune-robot', '--help']\n"

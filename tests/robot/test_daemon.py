@@ -17,6 +17,7 @@ import pytest
 
 from export.bundle import bundle_id
 from export.manifest import FieldSpec
+from robot.bundle_store import KEPT
 from robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
 from robot.daemon import Daemon
 from robot.drivers.driver import DriverFault
@@ -316,6 +317,29 @@ def test_a_new_bundle_in_the_folder_is_taken_between_episodes(config, mass, poin
     assert [episode.header.trial for episode in recorded] == [1, 1, 1, 4, 4]
     assert recorded[3].header.mode is Mode.PRIOR
     assert (summary.bundles_swapped, summary.bundle) == (1, new)
+
+
+def test_with_a_new_bundle_old_ones_go_but_for_what_episodes_ran(
+    config, mass, point_bundle, tmp_path
+):
+    first = point_bundle()
+    ran = first.rename(first.with_name(f"{bundle_id(first)}.bundle"))
+    Daemon(config, mass, episodes=1).run()
+    old = [config.bundles / f"{number:064x}.bundle" for number in range(KEPT)]
+    for age, path in enumerate((ran, *old)):
+        path.touch()
+        os.utime(path, ns=(age, age))
+    own = point_bundle(push=0.2).rename(tmp_path / "own.bundle")
+
+    def deliver(robot):
+        if len(robot.commands) == 7:  # in the middle of its first episode here
+            point_bundle(push=0.5)
+
+    mass.trouble = deliver
+    summary = Daemon(config, mass, bundle=own, episodes=2).run()
+    assert summary.bundles_swapped == 1
+    assert ran.exists()
+    assert [path.exists() for path in old] == [False] + [True] * (KEPT - 1)
 
 
 def test_a_bad_new_bundle_is_refused_and_the_old_one_stays(config, mass, point_bundle, caplog):

@@ -101,7 +101,7 @@ def test_a_robot_side_installation_says_how_to_get_the_rest(monkeypatch, capsys)
         'no-such-torch>=2.6; extra == "train"',
         'nor-this; extra == "dev"',
     ]
-    monkeypatch.setattr(launch.metadata, "requires", lambda _: requirements)
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: requirements)
     monkeypatch.setattr(sys, "argv", ["fieldtune", "demo"])
     with pytest.raises(SystemExit) as stopped:
         launch.main()

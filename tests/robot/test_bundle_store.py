@@ -1,0 +1,59 @@
+"""Old bundles go, but for those that somebody may still need."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from robot.bundle_store import KEPT, forget_bundles, stored_bundles
+from robot.journal import Journal, JournalError
+
+
+def store(folder, count):
+    """Files as fetched from a trainer, oldest first; `0…0` is the oldest."""
+    folder.mkdir(exist_ok=True)
+    made = [folder / f"{number:064x}.bundle" for number in range(count)]
+    for age, path in enumerate(made, 1):
+        path.write_bytes(b"x")
+        os.utime(path, ns=(age, age))
+    return made
+
+
+def test_the_newest_and_the_needed_stay(tmp_path):
+    made = store(tmp_path, KEPT + 5)
+    forgotten = forget_bundles(tmp_path, {made[1].stem})
+    assert sorted(forgotten) == [made[0], *made[2:5]]
+    assert stored_bundles(tmp_path) == [*reversed(made[5:]), made[1]]
+    assert forget_bundles(tmp_path, {made[1].stem}) == []
+
+
+def test_what_a_person_has_put_there_stays(tmp_path):
+    store(tmp_path, KEPT)
+    own = [tmp_path / "walk.bundle", tmp_path / "notes.txt", tmp_path / f"{'A' * 64}.bundle"]
+    for path in own:
+        path.write_bytes(b"mine")
+        os.utime(path, ns=(0, 0))
+    assert forget_bundles(tmp_path, set()) == []
+    assert all(path.exists() for path in own)
+
+
+def test_a_folder_that_refuses_or_is_not_there_is_no_error(tmp_path):
+    assert forget_bundles(tmp_path / "none", set()) == []
+    made = store(tmp_path, KEPT)
+    in_the_way = tmp_path / f"{'e' * 64}.bundle"
+    in_the_way.mkdir()
+    os.utime(in_the_way, ns=(0, 0))
+    assert forget_bundles(tmp_path, set()) == []
+    assert len(stored_bundles(tmp_path)) == len(made) + 1
+
+
+def test_a_journal_knows_which_bundles_its_episodes_ran(tmp_path, make_header):
+    path = tmp_path / "journal.sqlite"
+    with Journal.open(path) as journal:
+        assert journal.bundles() == set()
+        ran = {journal.begin(make_header(number)): make_header(number) for number in (1, 2)}
+        assert journal.bundles() == {header.bundle_id for header in ran.values()}
+        journal._connection.execute("UPDATE episodes SET header = x'80' WHERE number = 1")
+        with pytest.raises(JournalError, match="journal verify"):
+            journal.bundles()
