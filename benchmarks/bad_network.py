@@ -112,7 +112,7 @@ class BadNetwork:
     def _carry(self, *, lost: bool) -> None:
         """Wait for a moment, take what has come, hand on what is due; or lose all of it."""
         first = self._parcels[0].due - time.monotonic() if self._parcels else 1.0
-        ready = dict(self._poller.poll(min(_LOOK_MS, max(0.0, first * 1e3))))
+        ready = dict(self._poller.poll(int(min(_LOOK_MS, max(0.0, first * 1e3)))))
         if self._front in ready:
             for robot, *frames in _all(self._front):
                 self._take(robot, True, frames, lost)

@@ -108,7 +108,9 @@ def trials(count: int, period_s: float, age_s: float, seed: int) -> Iterator[tup
         robot = BreakingRobot(period_s, kind, int(rng.integers(1, 8)))
         states = States()
         states.to(State.ARMED)
-        kept = {} if rig is None else {"report": rig.report, "collections": rig.collections}
+        kept: dict[str, Any] = (
+            {} if rig is None else {"report": rig.report, "collections": rig.collections}
+        )
         clock: Any = Clock(period_s)
         rig = Rig(robot, nothing, limits, nothing, clock, states, **kept)  # type: ignore[arg-type]
         header = EpisodeHeader(

@@ -124,11 +124,11 @@ def main() -> None:
             changed += sum(each.changed for each in episodes)
             last = slice(-given.episodes, None)
             print(f"task {task}: robot {robots[last]}, in process {batch[last]}", flush=True)
-    robot, ours = np.mean(robots), np.mean(batch)
+    robot, inside = float(np.mean(robots)), float(np.mean(batch))
     print(
-        f"{len(robots)} episodes: return {robot:.3f} on robosuite through the daemon, {ours:.3f} "
-        f"in process: {100 * abs(robot - ours) / max(abs(ours), 1e-9):.2f} % apart; the same to "
-        f"1e-6 in {int(np.isclose(robots, batch, atol=1e-6).sum())}"
+        f"{len(robots)} episodes: return {robot:.3f} on robosuite through the daemon, {inside:.3f} "
+        f"in process: {100 * abs(robot - inside) / max(abs(inside), 1e-9):.2f} % apart; "
+        f"the same to 1e-6 in {int(np.isclose(robots, batch, atol=1e-6).sum())}"
     )
     if run.family.sparse_reward:
         there, in_process = np.mean(successes, axis=0)

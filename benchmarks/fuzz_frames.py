@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -205,10 +206,10 @@ class _Liar:
 Fuzz = Callable[[Path, int, random.Random], Result]
 SOCKETS: dict[str, Fuzz] = {
     "hub": fuzz_hub,
-    "hub-curve": lambda *given: fuzz_hub(*given, curve=True),
+    "hub-curve": partial(fuzz_hub, curve=True),
     "bridge": fuzz_bridge,
     "server": fuzz_server,
-    "server-cpp": lambda *given: fuzz_server(*given, cpp=True),
+    "server-cpp": partial(fuzz_server, cpp=True),
     "driver": fuzz_driver,
 }
 

@@ -48,7 +48,7 @@ def fuzz_server(folder: Path, count: int, chance: random.Random, cpp: bool = Fal
             frame = bytearray(damaged(chance.choice(good), chance, good))
             if result.sent % 2 and len(frame) >= 16:
                 frame[8:16] = session.to_bytes(8, "little")
-            if _may_move(frame, never):
+            if _may_move(bytes(frame), never):
                 continue
             parts = [bytes(frame)] if result.sent % 50 else [bytes(frame), b"another part"]
             socket.send_multipart(parts)

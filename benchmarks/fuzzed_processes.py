@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +159,12 @@ def _driver(address: str, server: str, folder: str) -> None:
     driver = ZmqDriver("any", options(address))
     print("ready", flush=True)
     enough = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), enough.set()), daemon=True).start()
+
+    def until_told() -> None:
+        sys.stdin.readline()
+        enough.set()
+
+    threading.Thread(target=until_told, daemon=True).start()
     faults: list[str] = []
     reads = moved = 0
     driver.connect()
@@ -176,4 +181,5 @@ def _driver(address: str, server: str, folder: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    {"bridge": _bridge, "driver": _driver}[sys.argv[1]](*sys.argv[2:])
+    roles: dict[str, Callable[..., None]] = {"bridge": _bridge, "driver": _driver}
+    roles[sys.argv[1]](*sys.argv[2:])

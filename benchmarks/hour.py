@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import mkdtemp
@@ -120,7 +120,6 @@ def _look(
     folder: Path, pid: int, hub: int, robot: Status, bare: dict[str, Any], at_s: float
 ) -> Sample:
     journal = sum(path.stat().st_size for path in (folder / "robot").glob("journal.sqlite*"))
-    quantiles = ("p50", "p99", "p99.9", "max")
     return Sample(
         round(at_s, 1),
         resident_mb(pid),
@@ -129,14 +128,20 @@ def _look(
         robot.cycles,
         robot.overruns,
         robot.skipped,
-        *(robot.jitter_us[name] for name in quantiles),
-        *(robot.cycle_us[name] for name in ("p50", "p99", "max")),
+        *_quantiles(robot.jitter_us),
+        robot.cycle_us["p50"],
+        robot.cycle_us["p99"],
+        robot.cycle_us["max"],
         bare["cycles"],
         bare["overruns"],
         bare["skipped"],
-        *(bare["jitter_us"][name] for name in quantiles),
+        *_quantiles(bare["jitter_us"]),
         os.getloadavg()[0],
     )
+
+
+def _quantiles(of: Mapping[str, float]) -> tuple[float, float, float, float]:
+    return of["p50"], of["p99"], of["p99.9"], of["max"]
 
 
 def run(folder: Path, options: argparse.Namespace, looked: list[Sample]) -> None:

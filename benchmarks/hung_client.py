@@ -91,7 +91,7 @@ class Proof:
         self._server = Server(folder / "server.log")
         description = folder / "description.json"
         driver = {"address": self._server.address, "description": str(description)}
-        served = served_description(ZmqOptions(**driver))  # type: ignore[arg-type]
+        served = served_description(ZmqOptions(**driver))
         write_description(description, served)
         self.period_s, self.robot = served.period_s, served.robot
         self.lease_s = LEASE_PERIODS * served.period_s

@@ -8,6 +8,7 @@ be compared number by number.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class PlainSmac:
         log_std = log_std.clamp(-5.0, 1.0)
         return mean, log_std, torch.tanh(mean + log_std.exp() * torch.randn_like(mean))
 
-    def update(self, context: tuple[Tensor, ...], batch: tuple[Tensor, ...]) -> dict[str, float]:
+    def update(self, context: tuple[Any, ...], batch: tuple[Any, ...]) -> dict[str, float]:
         """`context` and `batch` are (s, a, r, s', done), each `(task, transition, ...)`."""
         s, a, r, s_next, done = batch[:5]
         mean, raw = self.encoder(

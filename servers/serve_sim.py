@@ -15,7 +15,7 @@ from hardware_server import parser, serve
 
 from export.manifest import FieldSpec
 from robot.drivers.sim import SimDriver, SimOptions
-from sim import registry
+from sim import family, registry
 
 
 class Simulated:
@@ -42,7 +42,7 @@ class Simulated:
         self._driver.hold()
 
 
-def describe(driver: SimDriver, signals: Sequence[Field]) -> Description:
+def describe(driver: SimDriver, signals: Sequence[family.Field]) -> Description:
     return Description(
         robot=driver.robot,
         period_s=driver.period_s,
@@ -53,7 +53,7 @@ def describe(driver: SimDriver, signals: Sequence[Field]) -> Description:
     )
 
 
-def _fields(fields: Sequence[FieldSpec | Field]) -> tuple[Field, ...]:
+def _fields(fields: Sequence[FieldSpec | family.Field]) -> tuple[Field, ...]:
     return tuple(Field(item.name, item.unit, item.low, item.high) for item in fields)
 
 
