@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import resource
 import signal
 
@@ -101,6 +102,17 @@ def test_an_observation_far_outside_the_robots_own_bounds_is_a_fault():
     check_observation(np.array([1.05, 0.0, 0.0, 0.0]), 0.0, limits())
     with pytest.raises(LimitFault, match=r"observation eef_pos\[0\] is 1.2, outside"):
         check_observation(np.array([1.2, 0.0, 0.0, 0.0]), 0.0, limits())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_observation_that_is_no_number_is_a_fault_where_nothing_bounds_it_too(bad):
+    for index, name in enumerate(("eef_pos[0]", "eef_pos[1]", "eef_vel[0]", "eef_vel[1]")):
+        observed = REST.copy()
+        observed[index] = bad
+        with pytest.raises(LimitFault, match=re.escape(f"observation {name} is {bad:g}") + "$"):
+            check_observation(observed, 0.0, limits())
+    most = np.finfo(np.float64).max
+    check_observation(np.array([0.0, 0.0, most, -most]), 0.0, limits())
 
 
 def test_an_old_observation_is_a_fault():
