@@ -5,6 +5,7 @@ Knows names and times of files; not what is in them, nor which a robot may run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Set
@@ -18,11 +19,11 @@ _FETCHED = re.compile(r"[0-9a-f]{64}\.bundle")
 
 def stored_bundles(folder: Path) -> list[Path]:
     """The bundle files in `folder`, newest first; none of them is checked yet."""
-    return sorted(
-        folder.glob("*.bundle"),
-        key=lambda path: (path.stat().st_mtime_ns, path.name),
-        reverse=True,
-    )
+    found = []
+    for path in folder.glob("*.bundle"):
+        with contextlib.suppress(FileNotFoundError):  # the daemon has just deleted it
+            found.append((path.stat().st_mtime_ns, path.name, path))
+    return [path for *_, path in sorted(found, reverse=True)]
 
 
 def forget_bundles(folder: Path, needed: Set[str]) -> list[Path]:

@@ -38,6 +38,12 @@ def test_what_a_person_has_put_there_stays(tmp_path):
     assert all(path.exists() for path in own)
 
 
+def test_a_file_that_has_just_gone_is_not_listed(tmp_path):
+    made = store(tmp_path, 2)
+    (tmp_path / "gone.bundle").symlink_to(tmp_path / "nowhere")
+    assert stored_bundles(tmp_path) == made[::-1]
+
+
 def test_a_folder_that_refuses_or_is_not_there_is_no_error(tmp_path):
     assert forget_bundles(tmp_path / "none", set()) == []
     made = store(tmp_path, KEPT)
