@@ -53,6 +53,11 @@ class BundleRecord:
             f"this one again, delete it from `bad` in {self.path}"
         )
 
+    @property
+    def newest_proven(self) -> str | None:
+        """The bundle to go back to, if there is one yet."""
+        return self._record.proven[-1] if self._record.proven else None
+
     def passed(self, bundle_id: str) -> None:
         """It ran an episode to its end, without a fault."""
         if bundle_id in self._record.proven:

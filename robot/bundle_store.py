@@ -13,7 +13,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-KEPT = 20  # newest ones, whoever needs them: what a robot can go back to
+KEPT = 20  # newest ones, whoever needs them
 _FETCHED = re.compile(r"[0-9a-f]{64}\.bundle")
 
 

@@ -171,14 +171,19 @@ class Daemon:
         return exploration
 
     def _forget_bundles(self) -> None:
-        """Keep the folder from growing for ever; what episodes ran stays, to name their numbers."""
+        """Keep the folder from growing for ever.
+
+        What episodes ran stays, to name their numbers, and the proven one, to go back to.
+        """
         try:
             with Journal.read(self.config.journal) as journal:
                 needed = journal.bundles()
         except JournalError as error:
             log.warning("old bundles stay: %s", error)
             return
-        forget_bundles(self.config.bundles, needed | {self.summary.bundle})
+        proven = self._station.bundle_record.newest_proven
+        needed |= {self.summary.bundle} if proven is None else {self.summary.bundle, proven}
+        forget_bundles(self.config.bundles, needed)
 
     def _candidates(self, starting: bool) -> list[Path]:
         """Bundles to try now, newest first. Only at the start are older files worth a try."""

@@ -206,8 +206,7 @@ def _check(observation: Observation, age_s: float, past: _Past, rig: Rig) -> Non
     clock, period_s, earlier, elapsed_s = rig.clock, rig.driver.period_s, None, 0.0
     if past.seen is not None:
         earlier, elapsed_s = past.seen.values, period_s
-        same = earlier.tobytes() == observation.values.tobytes()
-        past.repeats = past.repeats + 1 if same else 0
+        past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
         if clock.time_scale == 1.0:  # elsewhere the wall clock does not tell the robot's time
             sensed_apart_s = (observation.sense_ns - past.seen.sense_ns) / SECOND_NS
             elapsed_s = max(sensed_apart_s, period_s / 2)

@@ -108,7 +108,7 @@ class Station:
         """
         try:
             bundle = read_bundle(path)
-            bad = self._bundles().why_bad(bundle.id)
+            bad = self.bundle_record.why_bad(bundle.id)
             if bad is not None:
                 raise BundleRefused(f"bundle {path.name} refused: {bad}")
             return bundle, self._fit(bundle.manifest)
@@ -206,9 +206,9 @@ class Station:
         )
         if outcome.fault:
             self._fault(outcome.fault)
-            self._bundles().faulted(header.bundle_id, outcome.fault)
+            self.bundle_record.faulted(header.bundle_id, outcome.fault)
         elif outcome.reason is not EndReason.STOPPED:
-            self._bundles().passed(header.bundle_id)
+            self.bundle_record.passed(header.bundle_id)
         return outcome
 
     def hold_if_stopped(self) -> None:
@@ -225,7 +225,9 @@ class Station:
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
 
-    def _bundles(self) -> BundleRecord:
+    @property
+    def bundle_record(self) -> BundleRecord:
+        """What this robot has seen of bundles. Raises `robot.bundle_record.BundleRecordError`."""
         if self._record is None:
             self._record = BundleRecord(self.config.bundle_record, self.config.probation_episodes)
         return self._record

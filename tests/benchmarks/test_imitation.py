@@ -22,12 +22,12 @@ def test_a_clone_acts_as_it_was_shown_for_each_task():
     reach, rng = family("reach"), np.random.default_rng(0)
     _, high = bounds(reach.action_fields)  # as far on either side
     tasks = reach.sample_tasks(0, 8)
-
-    away = tasks - tasks.mean(axis=0)
+    middle = tasks.mean(axis=0)
+    furthest = np.abs(tasks - middle).max(axis=0)
 
     def shown(task):
         """From 80 % of the way to one bound to as near the other, in step with the task."""
-        return 0.8 * (task - tasks.mean(axis=0)) / np.abs(away).max(axis=0) * high
+        return 0.8 * (task - middle) / furthest * high
 
     episodes = [
         LabelledEpisode(

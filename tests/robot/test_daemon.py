@@ -17,6 +17,7 @@ import pytest
 
 from export.bundle import bundle_id
 from export.manifest import FieldSpec
+from robot.bundle_record import BundleRecord
 from robot.bundle_store import KEPT
 from robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
 from robot.daemon import Daemon
@@ -319,16 +320,17 @@ def test_a_new_bundle_in_the_folder_is_taken_between_episodes(config, mass, poin
     assert (summary.bundles_swapped, summary.bundle) == (1, new)
 
 
-def test_with_a_new_bundle_old_ones_go_but_for_what_episodes_ran(
+def test_with_a_new_bundle_old_ones_go_but_for_what_episodes_ran_and_the_proven_one(
     config, mass, point_bundle, tmp_path
 ):
     first = point_bundle()
     ran = first.rename(first.with_name(f"{bundle_id(first)}.bundle"))
     Daemon(config, mass, episodes=1).run()
-    old = [config.bundles / f"{number:064x}.bundle" for number in range(KEPT)]
+    old = [config.bundles / f"{number:064x}.bundle" for number in range(KEPT + 1)]
     for age, path in enumerate((ran, *old)):
         path.touch()
         os.utime(path, ns=(age, age))
+    BundleRecord(config.bundle_record, 1).passed(old[0].stem)
     own = point_bundle(push=0.2).rename(tmp_path / "own.bundle")
 
     def deliver(robot):
@@ -339,7 +341,7 @@ def test_with_a_new_bundle_old_ones_go_but_for_what_episodes_ran(
     summary = Daemon(config, mass, bundle=own, episodes=2).run()
     assert summary.bundles_swapped == 1
     assert ran.exists()
-    assert [path.exists() for path in old] == [False] + [True] * (KEPT - 1)
+    assert [path.exists() for path in old] == [True, False] + [True] * (KEPT - 1)
 
 
 def test_a_bad_new_bundle_is_refused_and_the_old_one_stays(config, mass, point_bundle, caplog):
