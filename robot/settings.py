@@ -131,14 +131,14 @@ for _kind in (_Loader, _Dumper):
     )
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     # The loader descends from SafeLoader: it builds plain data only.
     return yaml.load(text, Loader=_Loader)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        parsed = _parse(path.read_text(encoding="utf-8"))
+        parsed = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a YAML file of settings") from None
     except OSError as error:
@@ -172,7 +172,7 @@ def _apply_override(settings: dict[str, Any], override: str, section: str | None
             f"did you mean '{section}.{key.strip()}'? keys start with '{section}.' here"
         )
     try:
-        value = _parse(text)
+        value = parse(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(
             f"override {override!r}: value is not valid YAML: {_problem(error)}"
