@@ -91,7 +91,9 @@ class Description(_Strict):
 
     `task_embeddings` holds z of training tasks' offline contexts, `(n, latent_size)`: a robot
     labels its own context with one of them, since the decoder is only right there, and never
-    with z from the prior.
+    with z from the prior. `observation_seen` is the observation fields again, with the lowest and
+    highest value in the training data in the place of bounds: a robot holds what no driver bounds
+    against it. None where the exporter does not say.
     """
 
     schema_version: Literal[1] = 1
@@ -105,6 +107,7 @@ class Description(_Strict):
     context_has_next_observation: bool = False
     sparse_reward: bool = False
     task_embeddings: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
+    observation_seen: tuple[FieldSpec, ...] | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -129,6 +132,25 @@ class Description(_Strict):
                 raise ValueError(
                     f"task_embeddings[{index}] is {len(embedding)} wide, "
                     f"latent_size is {self.latent_size}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_seen(self) -> Self:
+        if self.observation_seen is None:
+            return self
+        for what in ("name", "width", "unit"):
+            found = [getattr(field, what) for field in self.observation_seen]
+            expected = [getattr(field, what) for field in self.observation_fields]
+            if found != expected:
+                raise ValueError(
+                    f"observation_seen has the {what}s {found}, observation_fields {expected}"
+                )
+        for field in self.observation_seen:
+            if not all(map(math.isfinite, field.low + field.high)):
+                raise ValueError(
+                    f"observation_seen, field {field.name!r}: [{field.low}, {field.high}] must be "
+                    "finite, as data are"
                 )
         return self
 

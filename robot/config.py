@@ -80,7 +80,9 @@ class JointsConfig(_Section):
     """A group of joints, and the fields whose components they are, in the order of `names`.
 
     `position`, `velocity` and `effort` are observation fields, `command` an action field, which is
-    a `command_kind`. Fields are in rad, deg, m, mm, these a second, N m or N.
+    a `command_kind`. Fields are in rad, deg, m, mm, these a second, N m or N. `wraps` says of which
+    joints an angle and the same a whole turn on are one place: true for all, false for none, or
+    names; where not given, those that the model lets turn without end.
     """
 
     names: tuple[str, ...] = Field(min_length=1)
@@ -89,6 +91,7 @@ class JointsConfig(_Section):
     effort: str | None = None
     command: str | None = None
     command_kind: CommandKind | None = None
+    wraps: bool | tuple[str, ...] | None = None
 
 
 class Loosenable(StrEnum):

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from robot.clock import SECOND_NS, Clock
 from robot.cycle_report import CycleReport, Marks
-from robot.drivers.driver import Driver, DriverFault, Observation
+from robot.drivers.driver import Driver, Observation
 from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from robot.exploration import ZSource
 from robot.policy import Policy
 from robot.realtime import Collections
 from robot.safety.estop import EStop
-from robot.safety.limits import Limits, allow, check_observation, staying
+from robot.safety.limits import Limits, allow, check_applied, check_observation, staying
 from robot.states import State, States
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
         )
         rig.estop.check()
         marks.limited = clock.now_ns()
-        applied = _apply(rig.driver, allowed)
+        applied = _apply(rig.driver, allowed, rig.limits)
         marks.applied = clock.now_ns()
         if applied is not allowed and (applied != allowed).any():
             reason = f"{reason}; driver".removeprefix("; ")
@@ -242,13 +242,9 @@ def _ending(run: Run, steps: int, observation: Observation) -> EndReason | None:
     return None
 
 
-def _apply(driver: Driver, action: Array) -> Array:
+def _apply(driver: Driver, action: Array, limits: Limits) -> Array:
     applied = np.asarray(driver.apply(action), dtype=np.float64)
-    if applied.shape != action.shape or not np.isfinite(applied).all():
-        raise DriverFault(
-            f"the driver says that it applied {applied}, expected {len(action)} numbers: "
-            "check the actuators and their link"
-        )
+    check_applied(applied, action, limits)
     return applied
 
 

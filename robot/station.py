@@ -30,6 +30,7 @@ from robot.realtime import Collections, realtime
 from robot.recorder import Recorder
 from robot.safety.build import LimitsError, build_limits, describe
 from robot.safety.estop import EStop
+from robot.safety.fault import Implausible
 from robot.safety.latch import confirm, latch, latched
 from robot.safety.limits import Limits, check_observation
 from robot.states import State, States
@@ -124,11 +125,11 @@ class Station:
         """
         bundle, limits = self.check(path)
         observation = self.driver.read().values
-        check_observation(observation, 0.0, limits)
         try:
+            check_observation(observation, 0.0, limits)
             policy = Policy(bundle)
             policy.dry_run(observation)
-        except PolicyError as error:
+        except (Implausible, PolicyError) as error:
             raise BundleRefused(f"bundle {path.name} refused: {error}") from error
         clock = Clock(self.driver.period_s, self.driver.time_scale)
         rig = Rig(
@@ -253,6 +254,7 @@ class Station:
             robot_action_fields=driver.action_fields,
             policy_action_fields=manifest.action_fields,
             period_s=driver.period_s,
+            observation_seen=manifest.observation_seen,
         )
 
     def _fault(self, reason: str) -> None:

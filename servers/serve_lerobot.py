@@ -28,13 +28,14 @@ _KEYS: dict[str, Any] = {
     "robot": dict,  # LeRobot's own settings for this robot, with its `type`
     "period_s": (int, float),
     "max_lease_s": (int, float),
-    "fields": dict,  # by LeRobot's name: unit, low, high; start and rest of an action
+    "fields": dict,  # by LeRobot's name: unit, low, high; start, rest and wraps of an action
     "start_speed": (int, float),  # units a second, on the way to the start
     "start_tolerance": (int, float),  # how near every joint has to come to it
     "plugins": list,  # modules that register further robots
 }
 _OPTIONAL = {"start_speed": 10.0, "start_tolerance": 2.0, "plugins": []}
-_FIELD_KEYS: dict[str, Any] = {"unit", "low", "high", "start", "rest"}
+_FIELD_KEYS: dict[str, Any] = {"unit", "low", "high", "start", "rest", "wraps"}
+_TURNS = {"deg": 360.0, "degrees": 360.0, "rad": 2 * math.pi}
 
 
 class Mistake(Exception):
@@ -45,7 +46,8 @@ class Arm:
     """Implements `hardware_rules.Plant` with a connected LeRobot robot.
 
     Holding sends each joint's position (`NAME.pos`) as its own goal, 0 as each speed (`NAME.vel`),
-    and `rest` for any other number. `home` moves in small steps to each field's `start`.
+    and `rest` for any other number. `home` moves in small steps to each field's `start`, the short
+    way round where the field `wraps`.
     """
 
     def __init__(self, robot: Any, settings: dict[str, Any]) -> None:
@@ -75,13 +77,16 @@ class Arm:
             return False
         self._next_ns = time.monotonic_ns() + self._period_ns
         seen = self._robot.get_observation()
-        left = {name: start - float(seen[name]) for name, start in self._starts.items()}
+        left = {
+            name: self._way(name, start, float(seen[name])) for name, start in self._starts.items()
+        }
         if all(abs(way) <= self._tolerance for way in left.values()):
             self._goal = None
             return True
         for name, start in self._starts.items():
-            way = start - self._goal[name]
-            self._goal[name] += min(max(way, -self._step), self._step)
+            way = self._way(name, start, self._goal[name])
+            goal = self._goal[name] + min(max(way, -self._step), self._step)
+            self._goal[name] = self._told(name, goal)
         self._robot.send_action(self._goal)
         return False
 
@@ -97,6 +102,22 @@ class Arm:
     def hold(self) -> None:
         self._goal = None
         self._robot.send_action(self._still())
+
+    def _way(self, name: str, there: float, here: float) -> float:
+        turn = self._turn(name)
+        return there - here - (turn * round((there - here) / turn) if turn else 0.0)
+
+    def _told(self, name: str, goal: float) -> float:
+        """A goal across the bounds of a whole turn, told within them."""
+        field, turn = self._fields[name], self._turn(name)
+        if not turn or field["low"] <= goal <= field["high"]:
+            return goal
+        return goal - turn * round((goal - (field["low"] + field["high"]) / 2) / turn)
+
+    def _turn(self, name: str) -> float:
+        """A whole turn in the field's unit; 0 where it does not wrap."""
+        field = self._fields[name]
+        return _TURNS[field["unit"]] if field.get("wraps") else 0.0
 
     def _still(self) -> dict[str, float]:
         """The action that keeps it where it is now."""
@@ -154,6 +175,14 @@ def check_fields(fields: dict[str, Any], robot: Any) -> None:
             )
         if "rest" not in field and not name.endswith(".vel") and name not in seen:
             raise Mistake(f"fields.{name}: how does it rest? rest: the number that stops it")
+        if field.get("wraps", False) not in (True, False):
+            raise Mistake(f"fields.{name}.wraps: {field['wraps']!r}: expected true or false")
+        turn = _TURNS.get(str(field.get("unit")), math.nan)
+        if field.get("wraps") and not abs(high - low - turn) <= turn / 1000:
+            raise Mistake(
+                f"fields.{name}.wraps: from {low} to {high} {field.get('unit', '')!r} is no whole "
+                "turn: expected the unit deg or rad, and bounds such as -180 and 180"
+            )
         if "start" in field and not (name in seen and low <= field["start"] <= high):
             raise Mistake(f"fields.{name}.start: expected a position that is seen, within bounds")
 

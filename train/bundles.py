@@ -36,6 +36,7 @@ class Exporter:
             "decoder": DecoderGraph(agent.decoder, constants, agent.shape.sparse_reward).eval(),
         }
         self._samples = _samples(run, agent)
+        self._seen = observation_seen(run)
 
     def write(
         self,
@@ -63,6 +64,7 @@ class Exporter:
             context_has_next_observation=self.agent.shape.next_in_context,
             sparse_reward=self.agent.shape.sparse_reward,
             task_embeddings=tuple(tuple(row) for row in self._task_embeddings().tolist()),
+            observation_seen=self._seen,
             provenance=Provenance(
                 fieldtune_version=fieldtune_version(),
                 dataset=self.run.dataset.id,
@@ -89,6 +91,19 @@ class Exporter:
 def field_specs(fields: tuple[Field, ...]) -> tuple[FieldSpec, ...]:
     """A family's fields as a manifest spells them."""
     return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in fields)
+
+
+def observation_seen(run: Run) -> tuple[FieldSpec, ...]:
+    """The observation fields with the range of the training tasks' data in the place of bounds."""
+    episodes = [episode.observations for task in run.dataset.train for episode in task]
+    low = np.min([rows.min(axis=0) for rows in episodes], axis=0).tolist()
+    high = np.max([rows.max(axis=0) for rows in episodes], axis=0).tolist()
+    seen, start = [], 0
+    for field in run.family.observation_fields:
+        part = slice(start, start + field.width)
+        seen.append(FieldSpec(name=field.name, unit=field.unit, low=low[part], high=high[part]))
+        start = part.stop
+    return tuple(seen)
 
 
 def fieldtune_version() -> str:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from export.manifest import FieldSpec
 from robot.config import BoxConfig, LimitsConfig, Loosenable
-from robot.safety.build_joints import build_joints, describe_joints
+from robot.safety.build_joints import build_joints, describe_joints, held_by_joints
 from robot.safety.joints import FAULT_MARGIN
 from robot.safety.layout import Layout, LimitsError, bounds
 from robot.safety.limits import Limits
 from robot.safety.permits import Permits
+from robot.safety.plausible import FARTHEST, plausible
 
 Array = NDArray[np.float64]
 
@@ -30,8 +31,13 @@ def build_limits(
     robot_action_fields: Sequence[FieldSpec],
     policy_action_fields: Sequence[FieldSpec],
     period_s: float,
+    observation_seen: Sequence[FieldSpec] | None = None,
 ) -> Limits:
     """The limits for one bundle on one robot, whose fields are the same by name, order and width.
+
+    Args:
+        observation_seen: the range of the bundle's training data by observation field; None where
+            the bundle does not say.
 
     Raises:
         LimitsError: an unknown field or joint, a wrong width or unit, a bad model, or a limit
@@ -65,11 +71,25 @@ def build_limits(
     for name, wanted in config.box.items():
         box.add(name, wanted, actions, low, high)
     permits = Permits(config.loosen)
-    joints = build_joints(config, observations, actions, permits)
+    joints = build_joints(
+        config,
+        observations,
+        actions,
+        permits,
+        action_low=low,
+        action_high=high,
+        period_s=period_s,
+    )
     age_s = _age(config.observation_age_s, period_s, permits)
     permits.require_all_used()
     span = observations.high - observations.low
     margin = np.where(np.isfinite(span), FAULT_MARGIN * span, 0.0)
+    own_low = np.maximum(observations.low - margin, box.fault_low)
+    own_high = np.minimum(observations.high + margin, box.fault_high)
+    likely_low, likely_high = plausible(observation_fields, observation_seen)
+    # The data's range is for what neither the robot nor a person bounds.
+    likely_low = np.where(np.isfinite(own_low), own_low, likely_low)
+    likely_high = np.where(np.isfinite(own_high), own_high, likely_high)
     return Limits(
         action_names=actions.names,
         range_low=policy_low,
@@ -78,8 +98,10 @@ def build_limits(
         high=high,
         rate=rate,
         observation_names=observations.names,
-        fault_low=np.maximum(observations.low - margin, box.fault_low),
-        fault_high=np.minimum(observations.high + margin, box.fault_high),
+        fault_low=np.maximum(likely_low, -FARTHEST),
+        fault_high=np.minimum(likely_high, FARTHEST),
+        own_low=np.maximum(own_low, -FARTHEST),
+        own_high=np.minimum(own_high, FARTHEST),
         box_low=box.low,
         box_high=box.high,
         box_action=box.action,
@@ -100,13 +122,14 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
         )
     ]
     for index, name in enumerate(limits.observation_names):
-        if np.isfinite([limits.fault_low[index], limits.fault_high[index]]).any():
-            low, high = limits.fault_low[index], limits.fault_high[index]
+        low, high = limits.own_low[index], limits.own_high[index]
+        if low > -FARTHEST or high < FARTHEST:
             lines.append(f"limit observation {name} in [{low:g}, {high:g}], else fault")
         if limits.box_action[index] >= 0:
             pushed = limits.action_names[limits.box_action[index]]
             low, high = limits.box_low[index], limits.box_high[index]
             lines.append(f"limit observation {name} in [{low:g}, {high:g}], held by {pushed}")
+    lines += _describe_plausible(limits)
     lines += describe_joints(limits.joints)
     lines.append(f"limit observation age {limits.observation_age_s:g} s, else fault")
     frozen = limits.frozen_periods
@@ -116,6 +139,26 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
     )
     lines.append("limit run " + (f"{max_run_s:g} s" if max_run_s else "none (limits.max_run_s)"))
     return [*lines, *limits.loosened]
+
+
+def _describe_plausible(limits: Limits) -> list[str]:
+    """Where training alone bounds observations, and where nothing does: one line for each run of
+    components of one field."""
+    bounded = held_by_joints(limits.joints, len(limits.observation_names))
+    runs: dict[tuple[str, str], list[str]] = {}
+    for index, name in enumerate(limits.observation_names):
+        low, high = limits.fault_low[index], limits.fault_high[index]
+        if low > limits.own_low[index] or high < limits.own_high[index]:
+            said = f"in [{low:g}, {high:g}], else fault: ten times what training saw"
+        elif (low == -FARTHEST or high == FARTHEST) and not bounded[index]:
+            said = "NOT CHECKED: bounded by no driver, model, bundle or robot.limits.box"
+        else:
+            continue
+        runs.setdefault((name.partition("[")[0], said), []).append(name)
+    return [
+        f"limit observation {' to '.join(dict.fromkeys((names[0], names[-1])))} {said}"
+        for (_, said), names in runs.items()
+    ]
 
 
 class _Box:

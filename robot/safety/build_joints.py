@@ -10,49 +10,38 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot.config import CommandKind, JointsConfig, LimitsConfig, Loosenable
-from robot.safety.joints import JointLimits, Reading
+from robot.safety.build_wrapping import describe_wrapping, targets_of, wrapping_of
+from robot.safety.joints import FAULT_MARGIN, JointLimits, Reading
 from robot.safety.layout import Layout, LimitsError, unknown
 from robot.safety.model import JointModel, read_model
 from robot.safety.permits import Permits
+from robot.safety.units import UNITS
 from robot.safety.xml_tree import ModelError
 
-_DEGREE = math.pi / 180
-# By quantity: unit -> (for a joint that rotates, factor to rad, m, seconds, N m, N)
-_UNITS: dict[str, dict[str, tuple[bool, float]]] = {
-    "position": {
-        "rad": (True, 1.0),
-        "deg": (True, _DEGREE),
-        "degrees": (True, _DEGREE),
-        "m": (False, 1.0),
-        "mm": (False, 1e-3),
-    },
-    "velocity": {
-        "rad/s": (True, 1.0),
-        "deg/s": (True, _DEGREE),
-        "degrees/s": (True, _DEGREE),
-        "m/s": (False, 1.0),
-        "mm/s": (False, 1e-3),
-    },
-    "effort": {
-        "N m": (True, 1.0),
-        "N·m": (True, 1.0),
-        "N*m": (True, 1.0),
-        "Nm": (True, 1.0),
-        "N": (False, 1.0),
-    },
-}
+Array = NDArray[np.float64]
 
 
 def build_joints(
-    config: LimitsConfig, observations: Layout, actions: Layout, permits: Permits
+    config: LimitsConfig,
+    observations: Layout,
+    actions: Layout,
+    permits: Permits,
+    *,
+    action_low: Array,
+    action_high: Array,
+    period_s: float,
 ) -> tuple[JointLimits, ...]:
     """One `JointLimits` for each group of `config.joints`.
 
+    Args:
+        action_low: with `action_high`, what is left of the actions' ranges: `(action,)`.
+
     Raises:
-        LimitsError: a bad model, an unknown joint or field, a wrong width or unit, or a limit
-            looser than the model's that is not permitted.
+        LimitsError: a bad model, an unknown joint or field, a wrong width or unit, a limit looser
+            than the model's that is not permitted, or joints that may turn the wrong way round.
     """
     key = "robot.limits"
     known = [name for group in config.joints for name in group.names]
@@ -74,10 +63,22 @@ def build_joints(
             model = read_model(config.model)
         except ModelError as error:
             raise LimitsError(f"{key}.model: {error}") from error
-    return tuple(
-        _group(f"{key}.joints[{index}]", group, config, permits, model, observations, actions)
-        for index, group in enumerate(config.joints)
-    )
+    groups = []
+    for index, group in enumerate(config.joints):
+        each = f"{key}.joints[{index}]"
+        built = _group(each, group, config, permits, model, observations, actions)
+        wrapping = wrapping_of(each, group, built, observations, model is not None)
+        if wrapping is not None:
+            built = replace(
+                built,
+                wrapping=wrapping,
+                targets=targets_of(
+                    each, group, built, wrapping, observations, action_low, action_high
+                ),
+                fastest_seen=math.pi / period_s,
+            )
+        groups.append(built)
+    return tuple(groups)
 
 
 def describe_joints(groups: Iterable[JointLimits]) -> list[str]:
@@ -91,6 +92,7 @@ def describe_joints(groups: Iterable[JointLimits]) -> list[str]:
                 ("acceleration at most", group.max_acceleration[index]),
                 ("effort in", group.effort_low[index], group.effort_high[index]),
             )
+            said = [*said, *filter(None, [describe_wrapping(index, group)])]
             lines.append(f"limit joint {name}: {', '.join(said) or 'none'}")
         lines += [
             f"limit joint {what} of {group.names[0]}, ... NOT CHECKED: no field shows it "
@@ -98,6 +100,17 @@ def describe_joints(groups: Iterable[JointLimits]) -> list[str]:
             for what in _unchecked(group)
         ]
     return lines
+
+
+def held_by_joints(groups: Iterable[JointLimits], size: int) -> NDArray[np.bool_]:
+    """Which of an observation's `size` components a joint's limits bound on both sides."""
+    held = np.zeros(size, dtype=bool)
+    for group in groups:
+        for what in ("position", "velocity", "effort"):
+            reading = getattr(group, what)
+            if reading is not None:
+                held[reading.part] |= np.isfinite(group.faults[what]).all(axis=0)
+    return held
 
 
 def _finite(*rules: tuple[str, float] | tuple[str, float, float]) -> Iterable[str]:
@@ -109,9 +122,14 @@ def _finite(*rules: tuple[str, float] | tuple[str, float, float]) -> Iterable[st
 
 def _unchecked(group: JointLimits) -> Iterable[str]:
     pushed = group.kind is CommandKind.EFFORT
+    most = group.max_velocity[np.isfinite(group.max_velocity)]
+    # In a period a joint must not get so far that the short way is the other one.
+    told = ((1 + FAULT_MARGIN) * most < group.fastest_seen).all()
     seen = {
         "position": group.position is not None,
-        "velocity": group.moves or group.velocity is not None or group.position is not None,
+        "velocity": group.moves
+        or group.velocity is not None
+        or (group.position is not None and told),
         "acceleration": group.moves or group.velocity is not None,
         "effort": pushed or group.effort is not None,
     }
@@ -210,7 +228,7 @@ def _reading(
         raise LimitsError(
             f"{key}: {name!r} is {width} wide, the group has {len(group.names)} joints"
         )
-    unit, known = layout.units[name], _UNITS[quantity]
+    unit, known = layout.units[name], UNITS[quantity]
     if unit not in known:
         raise LimitsError(
             f"{key}: {name!r} is in {unit!r}: expected one of {', '.join(map(repr, known))}"

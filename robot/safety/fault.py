@@ -5,3 +5,10 @@ from __future__ import annotations
 
 class LimitFault(Exception):
     """A command or an observation that nothing may be done with, but to hold."""
+
+
+class Implausible(LimitFault):
+    """An observation that the robot's own limits allow, and nothing in the bundle's data is like.
+
+    Before anything moves it speaks against the bundle as much as against the sensor.
+    """

@@ -10,6 +10,7 @@ library of pure functions is ros2_control's (joint_limits).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from robot.config import CommandKind
 from robot.safety.fault import LimitFault
+from robot.safety.wrapping import TURN, Targets, Wrapping
 
 Array = NDArray[np.float64]
 
@@ -41,7 +43,9 @@ class JointLimits:
     """One group of joints: `(joint,)` arrays, infinite where nothing is limited.
 
     `position`, `velocity` and `effort` say where they are observed, `command` where they are
-    commanded; None where they are not.
+    commanded; None where they are not. `wrapping` says which joints wrap, None where none does, and
+    `targets` what those may be told, None unless positions are commanded. `fastest_seen` is the
+    velocity up to which positions tell velocities.
     """
 
     names: tuple[str, ...]
@@ -56,6 +60,9 @@ class JointLimits:
     effort: Reading | None = None
     command: Reading | None = None
     kind: CommandKind | None = None
+    wrapping: Wrapping | None = None
+    targets: Targets | None = None
+    fastest_seen: float = math.inf
 
     @cached_property
     def faults(self) -> dict[str, tuple[Array, Array]]:
@@ -74,6 +81,14 @@ class JointLimits:
         """Whether a command says how the joints move, rather than what pushes them."""
         return self.command is not None and self.kind is not CommandKind.EFFORT
 
+    def placed(self, position: Array) -> Array:
+        """Positions as the ends tell them, by whole turns, where joints wrap."""
+        return position if self.wrapping is None else self.wrapping.placed(position)
+
+    def way(self, there: Array, here: Array) -> Array:
+        """How far it is from one position to another, the short way round where joints wrap."""
+        return there - here if self.wrapping is None else self.wrapping.way(there, here)
+
 
 def check_joints(
     observation: Array, earlier: Array | None, elapsed_s: float, joints: JointLimits
@@ -87,7 +102,7 @@ def check_joints(
         earlier: the observation before, `elapsed_s` ago; None at an episode's start.
     """
     if joints.position is not None:
-        _require("position", joints.position.of(observation), joints)
+        _require("position", joints.placed(joints.position.of(observation)), joints)
     if joints.effort is not None:
         _require("effort", joints.effort.of(observation), joints)
     velocity = _velocity(observation, earlier, elapsed_s, joints)
@@ -130,6 +145,45 @@ def allow_joints(
     return action, reasons
 
 
+def the_way_round(
+    action: Array, previous: Array | None, observation: Array, joints: JointLimits
+) -> tuple[Array, list[str]]:
+    """The same targets of joints that wrap, by whole turns where the way to them is to lead.
+
+    What is compared with the action before, or with where a joint stands, is right only there;
+    `told_again` leads back. `previous` as for `allow_joints`. A target where other turns are
+    counted is changed for good, and is said.
+    """
+    command, targets = joints.command, joints.targets
+    if command is None or targets is None:
+        return action, []
+    turns = targets.turns(command.of(action), _start(previous, observation, joints))
+    if not turns.any():
+        return action, []
+    action = action.copy()
+    action[command.part] += turns * (TURN / command.factor)
+    counted = np.flatnonzero((turns != 0) & ~targets.crosses)
+    return action, [f"joint turn {joints.names[index]}" for index in counted]
+
+
+def told_again(action: Array, wanted: Array, asked: Array, joints: JointLimits) -> Array:
+    """Targets across the bounds of a whole turn, told within them.
+
+    Args:
+        action: what is allowed of `wanted`.
+        wanted: what `the_way_round` made of `asked`.
+    """
+    command, targets = joints.command, joints.targets
+    if command is None or targets is None:
+        return action
+    part, allowed = command.part, action[command.part]
+    within = targets.folded(command.of(action)) / command.factor
+    within = np.where(allowed == wanted[part], asked[part], within)  # to the last bit
+    action = action.copy()
+    action[part] = np.where(targets.crosses, within, allowed)
+    return action
+
+
 def stay_there(action: Array, observation: Array, joints: JointLimits) -> None:
     """Write the observed positions into `action`, where positions are commanded."""
     if joints.kind is CommandKind.POSITION and joints.command and joints.position:
@@ -151,10 +205,10 @@ def _motion(
     here = None if joints.position is None else joints.position.of(observation)
     if joints.kind is CommandKind.POSITION:
         assert here is not None  # build_joints requires it
-        start = here if previous is None else command.of(previous)
+        start = _start(previous, observation, joints)
         last = np.zeros(len(start))
         if previous is not None and before is not None:
-            last = (start - command.of(before)) / period_s
+            last = joints.way(start, command.of(before)) / period_s
         here, scale, offset = start, period_s, start
     else:
         scale = period_s if joints.kind is CommandKind.DISPLACEMENT else 1.0
@@ -166,6 +220,7 @@ def _motion(
         ("velocity", -joints.max_velocity, joints.max_velocity),
     ]
     if here is not None:
+        here = joints.placed(here)
         down = _approach(here - joints.low, joints.max_acceleration, period_s)
         up = _approach(joints.high - here, joints.max_acceleration, period_s)
         speeds.append(("position", -down, up))
@@ -191,6 +246,7 @@ def _pushes(observation: Array, joints: JointLimits) -> list[_Window]:
     ):
         if reading is not None:
             now = reading.of(observation)
+            now = joints.placed(now) if rule == "position" else now
             least = np.where(now <= low, 0.0, -np.inf)
             windows.append((rule, least, np.where(now >= high, 0.0, np.inf)))
     return windows
@@ -203,7 +259,18 @@ def _velocity(
         return joints.velocity.of(observation)
     if joints.position is None or earlier is None:
         return None
-    return (joints.position.of(observation) - joints.position.of(earlier)) / elapsed_s
+    there, here = joints.position.of(observation), joints.position.of(earlier)
+    return joints.way(there, here) / elapsed_s
+
+
+def _start(previous: Array | None, observation: Array, joints: JointLimits) -> Array:
+    """Where commanded positions start from: the command before, else where the joints stand."""
+    assert joints.command is not None
+    assert joints.position is not None  # build_joints requires it
+    if previous is not None:
+        return joints.command.of(previous)
+    here = joints.position.of(observation)
+    return here if joints.targets is None else joints.targets.start(here)
 
 
 def _require(what: str, values: Array, joints: JointLimits) -> None:

@@ -11,8 +11,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.safety.fault import LimitFault
-from robot.safety.joints import JointLimits, allow_joints, check_joints, stay_there
+from robot.safety.fault import Implausible, LimitFault
+from robot.safety.joints import (
+    FAULT_MARGIN,
+    JointLimits,
+    allow_joints,
+    check_joints,
+    stay_there,
+    the_way_round,
+    told_again,
+)
+from robot.safety.plausible import FARTHEST
 
 Array = NDArray[np.float64]
 
@@ -25,8 +34,9 @@ class Limits:
 
     `range_low/high` is what the policy was made for: a command outside is a fault. `low/high` is
     the allowed part of it, never more: a command outside is clamped. `rate` is the largest change a
-    second. An observation outside `fault_low/high` is a fault. Where an observation is at or beyond
-    `box_low/high`, action component `box_action` may only move it back (-1: no box there).
+    second. An observation outside `fault_low/high` is a fault: these are finite, and the narrower
+    of the robot's own, `own_low/high`, and of what training saw. Where an observation is at or
+    beyond `box_low/high`, action component `box_action` may only move it back (-1: no box there).
     `frozen_periods` is how long it may stay the same to the last bit; None means for ever.
     `loosened` says what a person allows beyond the robot's own limits.
     """
@@ -40,6 +50,8 @@ class Limits:
     observation_names: tuple[str, ...]
     fault_low: Array
     fault_high: Array
+    own_low: Array
+    own_high: Array
     box_low: Array
     box_high: Array
     box_action: NDArray[np.int64]
@@ -49,15 +61,20 @@ class Limits:
     loosened: tuple[str, ...]
 
     @cached_property
-    def finite_faults(self) -> tuple[Array, Array]:
-        """`fault_low/high`, the largest numbers there are in the place of infinity."""
-        most = np.finfo(np.float64).max
-        return np.maximum(self.fault_low, -most), np.minimum(self.fault_high, most)
-
-    @cached_property
     def rated(self) -> bool:
         """Whether any rate is limited."""
         return bool(np.isfinite(self.rate).any())
+
+    @cached_property
+    def applicable(self) -> tuple[Array, Array]:
+        """The range of what hardware may say that it was sent: the policy's, by a margin."""
+        margin = FAULT_MARGIN * (self.range_high - self.range_low)
+        return self.range_low - margin, self.range_high + margin
+
+    @cached_property
+    def turning(self) -> tuple[JointLimits, ...]:
+        """Groups of joints of which some wrap and are told where to be."""
+        return tuple(group for group in self.joints if group.targets is not None)
 
     @cached_property
     def boxes(self) -> tuple[tuple[int, int], ...]:
@@ -85,9 +102,9 @@ def check_observation(
         raise LimitFault(
             f"the observation has shape {observation.shape}, expected {limits.fault_low.shape}"
         )
-    low, high = limits.finite_faults
+    low, high = limits.fault_low, limits.fault_high
     if not ((observation >= low) & (observation <= high)).all():  # false for what is no number too
-        raise LimitFault(f"observation {_unsound(observation, limits)}")
+        raise _unsound(observation, limits)
     if age_s > limits.observation_age_s:
         raise LimitFault(
             f"the observation is {age_s:.3f} s old, at most {limits.observation_age_s:.3f} s are "
@@ -136,6 +153,11 @@ def allow(
     if not (action == command).all():  # nor is it where the command is no number
         _require_sound(command, limits)
         reasons += _changes("range", limits.action_names, command, action)
+    asked = action
+    for joints in limits.turning:
+        action, changed = the_way_round(action, previous, observation, joints)
+        reasons += changed
+    wanted = action
     if previous is not None and limits.rated:
         step = limits.rate * period_s
         slower = _clip(action, previous - step, previous + step)
@@ -148,9 +170,29 @@ def allow(
         inward = _keep_inside(action, observation, limits)
         reasons += _changes("box", limits.action_names, action, inward)
         action = inward
+    for joints in limits.turning:
+        action = told_again(action, wanted, asked, joints)
     final = _clip(action, limits.low, limits.high)  # what another rule asks for is no excuse
     reasons += _changes("range", limits.action_names, action, final)
     return final, "; ".join(reasons)
+
+
+def check_applied(applied: Array, allowed: Array, limits: Limits) -> None:
+    """Raise `LimitFault` unless what the hardware says that it was sent can be true.
+
+    It may be another action than was allowed, but one of the policy's range, by a margin.
+    """
+    if applied.shape == allowed.shape:
+        if (applied == allowed).all():
+            return
+        low, high = limits.applicable
+        if ((applied >= low) & (applied <= high)).all():
+            return
+    raise LimitFault(
+        f"the driver says that it applied {applied}, expected {len(allowed)} numbers in the "
+        f"action's range, {limits.range_low} to {limits.range_high}: check the actuators, their "
+        "link and the driver's unit"
+    )
 
 
 def staying(observation: Array, limits: Limits) -> Array:
@@ -197,16 +239,26 @@ def _clip(values: Array, low: Array, high: Array) -> Array:
     return np.minimum(np.maximum(values, low), high)
 
 
-def _unsound(observation: Array, limits: Limits) -> str:
-    """What is wrong with an observation in which something is."""
+def _unsound(observation: Array, limits: Limits) -> LimitFault:
+    """What is wrong with an observation in which something is: its own limits come first."""
+    names = limits.observation_names
     broken = ~np.isfinite(observation)
     if broken.any():
-        return _first(limits.observation_names, broken, observation)
-    low, high = limits.fault_low, limits.fault_high
-    outside = (observation < low) | (observation > high)
+        return LimitFault(f"observation {_first(names, broken, observation)}")
+    for low, high in ((limits.own_low, limits.own_high), (limits.fault_low, limits.fault_high)):
+        outside = (observation < low) | (observation > high)
+        if outside.any():
+            break
     index = int(np.argmax(outside))
-    said = _first(limits.observation_names, outside, observation)
-    return f"{said}, outside [{low[index]:g}, {high[index]:g}]"
+    said = f"observation {_first(names, outside, observation)}"
+    said += f", outside [{low[index]:g}, {high[index]:g}]"
+    if low is limits.own_low:
+        absurd = abs(observation[index]) > FARTHEST
+        return LimitFault(said + ": nothing measures so much, check the sensor" * absurd)
+    return Implausible(
+        f"{said}, ten times what training saw: check the sensor and its unit; where it is right, "
+        f"give robot.limits.box.{names[index].partition('[')[0]} bounds of its own"
+    )
 
 
 def _first(names: tuple[str, ...], wrong: NDArray[np.bool_], values: Array) -> str:

@@ -29,6 +29,11 @@ class JointModel:
     effort_low: float = -math.inf
     effort_high: float = math.inf
 
+    @property
+    def endless(self) -> bool:
+        """Whether it turns as far as one likes: URDF's `continuous`, MJCF's hinge without range."""
+        return self.rotates and self.low == -math.inf and self.high == math.inf
+
 
 def read_model(place: str) -> dict[str, JointModel]:
     """Every named hinge and slide of a model, by name.

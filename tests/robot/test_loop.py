@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from export.bundle import read_bundle
+from export.manifest import FieldSpec
 from robot.clock import Clock
 from robot.config import BoxConfig, CommandKind, JointsConfig, LimitsConfig, ZHold
 from robot.drivers.driver import DriverFault
@@ -20,6 +21,11 @@ from robot.posterior import Posterior
 from robot.safety.build import build_limits
 from robot.safety.estop import EStop
 from robot.states import State, States
+
+SEEN = (
+    FieldSpec(name="position", unit="m", low=(-1.0,), high=(2.0,)),
+    FieldSpec(name="velocity", unit="m/s", low=(-3.0,), high=(0.5,)),
+)
 
 
 class Kept:
@@ -52,6 +58,7 @@ def make_rig(mass, point_bundle):
             robot_action_fields=mass.action_fields,
             policy_action_fields=policy.manifest.action_fields,
             period_s=mass.period_s,
+            observation_seen=policy.manifest.observation_seen,
         )
         return Rig(mass, policy, built, Kept(), Clock(mass.period_s, math.inf), states)
 
@@ -239,6 +246,29 @@ def test_a_driver_that_reports_nonsense_is_held(make_rig):
     rig = make_rig()
     rig.driver.apply = lambda action: action * math.nan
     assert_fault(rig, run_episode(rig, make_run()), "the driver says that it applied")
+
+
+def test_a_glitch_in_an_unbounded_field_is_a_fault_before_it_is_acted_on_or_kept(make_rig):
+    rig, followed = make_rig(observation_seen=SEEN), []
+
+    def glitch(mass):
+        if len(mass.commands) == 2:
+            mass.state[1] = 1e3
+
+    rig.driver.trouble = glitch
+    outcome = run_episode(rig, make_run(follow=lambda *_: followed.append(_)))
+    assert_fault(rig, outcome, "observation velocity is 1000, outside [-30, 30], ten times what")
+    assert len(rig.driver.commands) == 3
+    assert len(followed) == 2
+    assert rig.recorder.footer.final_observation == []
+    assert max(step.observation[1] for step in rig.recorder.steps) < 1
+
+
+def test_a_driver_that_reports_an_absurd_number_is_held(make_rig):
+    rig = make_rig()
+    rig.driver.apply = lambda action: action + 1e30
+    assert_fault(rig, run_episode(rig, make_run()), "the driver says that it applied")
+    assert rig.recorder.steps == []
 
 
 def test_an_interrupt_from_the_keyboard_still_holds(make_rig):

@@ -18,7 +18,7 @@ from export.manifest import FieldSpec
 from robot.config import BoxConfig, LimitsConfig
 from robot.safety.build import LimitsError, build_limits, describe
 from robot.safety.latch import confirm, held_by, latch, latched, release
-from robot.safety.limits import LimitFault, allow, check_observation
+from robot.safety.limits import LimitFault, allow, check_applied, check_observation
 
 INF = float("inf")
 OBSERVATION = (
@@ -111,8 +111,18 @@ def test_an_observation_that_is_no_number_is_a_fault_where_nothing_bounds_it_too
         observed[index] = bad
         with pytest.raises(LimitFault, match=re.escape(f"observation {name} is {bad:g}") + "$"):
             check_observation(observed, 0.0, limits())
-    most = np.finfo(np.float64).max
-    check_observation(np.array([0.0, 0.0, most, -most]), 0.0, limits())
+
+
+@pytest.mark.parametrize("bad", [1e10, -1e30, np.finfo(np.float64).max])
+def test_no_observation_is_beyond_what_networks_compute_with(bad):
+    check_observation(np.array([0.0, 0.0, 1e9, -1e9]), 0.0, limits())
+    for index in (2, 3):
+        observed = REST.copy()
+        observed[index] = bad
+        with pytest.raises(
+            LimitFault, match=r"is [-+.e\d]+, outside \[-1e\+09, 1e\+09\]: .* check the sensor"
+        ):
+            check_observation(observed, 0.0, limits())
 
 
 def test_an_old_observation_is_a_fault():
@@ -165,6 +175,21 @@ def test_what_is_allowed_keeps_every_limit_and_differs_only_with_a_reason(unit, 
             assert action[index] >= 0
     if previous is not None and "box" not in reason:
         assert (np.abs(action - previous) <= _FULL.rate * PERIOD_S + 1e-12).all()
+
+
+def test_hardware_may_apply_another_action_but_none_outside_the_policys_range():
+    allowed, tight = np.array([0.1, 0.2, 0.5]), limits(action_range={"move": (-0.2, 0.2)})
+    for applied in ([0.1, 0.2, 0.5], [0.0, 0.0, 1.0], [0.5, -0.5, 0.0], [0.54, 0.2, 1.04]):
+        check_applied(np.array(applied), allowed, tight)
+    for applied in (
+        [1e30, 0.2, 0.5],
+        [0.1, 0.2, 1.1],
+        [0.1, np.nan, 0.5],
+        [0.1, 0.2],
+        [np.inf] * 3,
+    ):
+        with pytest.raises(LimitFault, match="the driver says that it applied"):
+            check_applied(np.array(applied), allowed, tight)
 
 
 def test_limits_are_pure():

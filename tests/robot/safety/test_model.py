@@ -40,6 +40,7 @@ def assert_same_as_mujoco(path: Path) -> int:
         ours = read.pop(joint.name)
         assert ours.rotates == (joint.type[0] == mujoco.mjtJoint.mjJNT_HINGE)
         expected = joint.range if model.jnt_limited[index] else (-math.inf, math.inf)
+        assert ours.endless == (ours.rotates and not model.jnt_limited[index])
         np.testing.assert_allclose((ours.low, ours.high), expected, rtol=1e-12, err_msg=joint.name)
         effort = mujoco_effort(model, index)
         np.testing.assert_allclose((ours.effort_low, ours.effort_high), effort, rtol=1e-12)
