@@ -100,4 +100,4 @@ class Targets:
         fewest = np.ceil((self.low - wanted) / TURN)
         most = np.floor((self.high - wanted) / TURN)
         held = np.minimum(np.maximum(turns, fewest), most)
-        return np.where(self.crosses, turns, held) * wrapping.wraps
+        return np.where(wrapping.wraps, np.where(self.crosses, turns, held), 0.0)

@@ -88,6 +88,19 @@ def test_an_oversized_bundle_is_refused_without_reading_all_of_it(tmp_path):
         read_bundle(path)
 
 
+def seen(name, width, unit, high=1.0):
+    return {"name": name, "unit": unit, "low": [0] * width, "high": [high] * width}
+
+
+def test_a_bundle_need_not_say_what_its_data_were_like(reseal):
+    def without(text):
+        content = json.loads(text)
+        del content["observation_seen"]
+        return json.dumps(content).encode()
+
+    assert parse_bundle(reseal(manifest=without), source="old").manifest.observation_seen is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -99,6 +112,20 @@ def test_an_oversized_bundle_is_refused_without_reading_all_of_it(tmp_path):
         ({"period_s": "Infinity"}, "field 'period_s'"),
         ({"latent_size": 4}, r"task_embeddings\[0\] is 3 wide, latent_size is 4"),
         ({"task_embeddings": []}, "field 'task_embeddings'"),
+        ({"observation_seen": []}, r"observation_seen has the names \[\], observation_fields"),
+        (
+            {
+                "observation_seen": [
+                    seen("hand_pos", 3, "m", "Infinity"),
+                    seen("hand_vel", 2, "m/s"),
+                ]
+            },
+            "observation_seen, field 'hand_pos': .* must be finite",
+        ),
+        (
+            {"observation_seen": [seen("hand_pos", 2, "m"), seen("hand_vel", 2, "m/s")]},
+            r"observation_seen has the widths \[2, 2\], observation_fields \[3, 2\]",
+        ),
         ({"files": {}}, r"files lists \[\]"),
         ({"parity": {}}, "parity lists"),
         ({"observation_fields": []}, "field 'observation_fields'"),

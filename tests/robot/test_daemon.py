@@ -359,6 +359,28 @@ def test_a_bad_new_bundle_is_refused_and_the_old_one_stays(config, mass, point_b
     assert "the old one stays" in caplog.text
 
 
+def test_a_bundle_whose_data_were_never_like_this_is_refused_and_ends_no_robot(
+    config, mass, point_bundle, caplog
+):
+    first = point_bundle()
+    seen = tuple(
+        field.model_copy(update={"low": (0.0,), "high": (0.1,)})
+        for field in mass.observation_fields
+    )
+
+    def deliver(robot):
+        if len(robot.commands) == 4:  # the last but one of its episode
+            point_bundle(observation_seen=seen)
+            robot.state[1] = 40.0
+
+    mass.trouble = deliver
+    summary = Daemon(config, mass, episodes=3).run()
+    assert {episode.header.bundle_id for episode in episodes(config)} == {bundle_id(first)}
+    assert (summary.bundles_swapped, summary.complete, summary.fault) == (0, True, "")
+    assert "refused: observation velocity is 40" in caplog.text
+    assert latched(config.latch) is None
+
+
 @pytest.fixture
 def hub(tmp_path):
     with Hub("tcp://127.0.0.1:*", tmp_path / "inbox") as hub:

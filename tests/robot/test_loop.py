@@ -257,7 +257,7 @@ def test_a_glitch_in_an_unbounded_field_is_a_fault_before_it_is_acted_on_or_kept
 
     rig.driver.trouble = glitch
     outcome = run_episode(rig, make_run(follow=lambda *_: followed.append(_)))
-    assert_fault(rig, outcome, "observation velocity is 1000, outside [-30, 30], ten times what")
+    assert_fault(rig, outcome, "observation velocity is 1000.01, outside [-30, 30], ten times")
     assert len(rig.driver.commands) == 3
     assert len(followed) == 2
     assert rig.recorder.footer.final_observation == []
@@ -312,6 +312,30 @@ def test_the_action_rate_is_kept_from_step_to_step(make_rig):
 def test_leaving_a_box_without_an_actuator_is_a_fault(make_rig):
     rig = make_rig(LimitsConfig(box={"velocity": BoxConfig(low=(-0.2,), high=(0.2,))}), push=100.0)
     assert_fault(rig, run_episode(rig, make_run(horizon=100)), "observation velocity is")
+
+
+@pytest.mark.parametrize(("wraps", "ends"), [(True, "horizon"), (False, "fault")])
+def test_a_joint_turns_across_the_seam_of_its_angle(mass, make_rig, wraps, ends):
+    mass.observation_fields = (
+        FieldSpec(name="position", unit="rad", low=(-math.pi,), high=(math.pi,)),
+        mass.observation_fields[1].model_copy(update={"unit": "rad/s"}),
+    )
+    group = JointsConfig(names=("j",), position="position", wraps=wraps)
+    rig = make_rig(LimitsConfig(joints=(group,), joint_velocity={"j": 2.0}), push=0.0)
+    mass.state = np.array([3.0, 0.8])
+
+    def wrap(mass):
+        mass.state[0] = (mass.state[0] + math.pi) % (2 * math.pi) - math.pi
+
+    mass.trouble = wrap
+    outcome = run_episode(rig, make_run(horizon=10))
+    assert outcome.reason == ends
+    positions = [step.observation[0] for step in rig.recorder.steps]
+    assert max(positions) > 3.1
+    if wraps:
+        assert min(positions) < -3.0
+    else:
+        assert_fault(rig, outcome, "joint j: velocity -124.")
 
 
 def test_timings_and_ages_are_recorded(make_rig):

@@ -119,9 +119,7 @@ def test_no_observation_is_beyond_what_networks_compute_with(bad):
     for index in (2, 3):
         observed = REST.copy()
         observed[index] = bad
-        with pytest.raises(
-            LimitFault, match=r"is [-+.e\d]+, outside \[-1e\+09, 1e\+09\]: .* check the sensor"
-        ):
+        with pytest.raises(LimitFault, match=r"outside \[-1e\+09, 1e\+09\]: .* check the sensor"):
             check_observation(observed, 0.0, limits())
 
 

@@ -7,6 +7,7 @@ import torch
 from export.bundle import read_bundle
 from export.parity import ParityError
 from robot.policy import Policy
+from robot.safety.layout import bounds
 from train.acting import context_of, run_episodes
 from train.bundles import Exporter
 from train.labelling import decoded_rewards
@@ -99,6 +100,14 @@ def test_the_manifest_says_where_the_weights_come_from(shared):
     assert (provenance.dataset, provenance.seed) == ("fieldtune/cheetah-vel-v0", 0)
     assert (provenance.phase, provenance.updates) == ("offline", 6)
     assert provenance.parent_bundle is None
+
+
+def test_the_manifest_says_what_the_training_data_were_like(shared):
+    run, _, path, *_ = shared
+    rows = np.concatenate([e.observations for task in run.dataset.train for e in task])
+    low, high = bounds(read_bundle(path).manifest.observation_seen)
+    np.testing.assert_array_equal(low, rows.min(axis=0))
+    np.testing.assert_array_equal(high, rows.max(axis=0))
 
 
 def test_exporting_leaves_the_trainings_random_state_alone(shared):

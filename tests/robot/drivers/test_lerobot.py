@@ -125,6 +125,14 @@ def test_nothing_of_fieldtune_is_in_its_environment():
         ({"fields": {"a.pos": {"low": 1, "high": 0}}}, "fields.a.pos: LeRobot declares no bounds"),
         ({"fields": ONE | {"a.pos": {"low": 0, "high": 1, "start": 2}}}, "a.pos.start: expected"),
         ({"fields": ONE | {"grip": {"low": 0, "high": 1}}}, "fields.grip: how does it rest?"),
+        (
+            {"fields": ONE | {"a.pos": {"unit": "deg", "low": -90, "high": 90, "wraps": True}}},
+            "fields.a.pos.wraps: from -90 to 90 'deg' is no whole turn",
+        ),
+        (
+            {"fields": ONE | {"a.pos": {"low": 0, "high": 1, "wraps": 3}}},
+            "a.pos.wraps: 3: expected",
+        ),
         ({"period_s": 0}, "'period_s' is 0: expected a number above 0"),
         ({"period_s": True}, "'period_s' is True"),
         ({"speed": 1}, "unknown key 'speed'; known: robot, period_s"),
@@ -152,6 +160,38 @@ def test_holding_keeps_positions_stops_speeds_and_rests_the_others(settings):
     serve_lerobot.check_fields(read["fields"], robot)
     serve_lerobot.Arm(robot, read).hold()
     assert robot.sent == [{"a.pos": 0.25, "a.vel": 0.0, "grip": 0.5}]
+
+
+class Turntable(Mixed):
+    """One joint that goes where it is sent at once."""
+
+    observation_features = {"a.pos": float}  # noqa: RUF012
+    action_features = {"a.pos": float}  # noqa: RUF012
+    position = 170.0
+
+    def get_observation(self) -> dict[str, float]:
+        return {"a.pos": self.position}
+
+    def send_action(self, action: dict[str, float]) -> dict[str, float]:
+        self.position = action["a.pos"]
+        return super().send_action(action)
+
+
+@pytest.mark.parametrize(("wraps", "within"), [(True, (170, 190)), (False, (-170, 170))])
+def test_homing_takes_the_short_way_round_where_a_joint_wraps(settings, wraps, within):
+    field = {"unit": "deg", "low": -180, "high": 180, "start": -170, "wraps": wraps}
+    robot = Turntable()
+    read = serve_lerobot.read_settings(settings(fields={"a.pos": field}, start_speed=500.0))
+    serve_lerobot.check_fields(read["fields"], robot)
+    arm = serve_lerobot.Arm(robot, read)
+    arm.home(0)
+    while not arm.homed():
+        time.sleep(0.005)
+    sent = [action["a.pos"] for action in robot.sent]
+    assert sent[-1] == pytest.approx(-170)
+    assert all(-180 <= each <= 180 for each in sent)
+    turned = [each % 360 if wraps else each for each in sent]
+    assert all(within[0] <= each <= within[1] for each in turned)
 
 
 def test_pictures_are_no_fields():

@@ -195,6 +195,12 @@ def test_velocity_from_positions_knows_the_seam(continuous, direction):
         )
 
 
+@pytest.mark.parametrize("wraps", [True, False, ("j",), None])
+def test_the_config_says_what_wraps_as_yaml_does(wraps):
+    given = {"names": ["j"], "position": "q", "wraps": list(wraps) if wraps == ("j",) else wraps}
+    assert JointsConfig.model_validate(given).wraps == wraps
+
+
 def test_a_seam_that_the_config_denies_is_a_jump():
     limits = build(wraps=False, joint_velocity={"j": FASTEST})
     with pytest.raises(LimitFault, match=r"joint j: velocity -124\.8"):
