@@ -34,7 +34,10 @@ class NoRewards(Exception):
 
 @runtime_checkable
 class RewardSource(Protocol):
-    """A driver that measures what a transition was worth. Asked before the next `apply`."""
+    """A driver that measures what a transition was worth. Asked before the next `apply`.
+
+    What is not finite is no reward, as where a sensor saw nothing.
+    """
 
     def reward(self, observation: Array, action: Array, next_observation: Array) -> float: ...
 
@@ -72,23 +75,26 @@ class RewardStream(Protocol):
 
 
 class DriverRewards:
-    """What the driver itself measures, at once."""
+    """What the driver itself measures, at once. A reward that is no number is none."""
 
     source = "driver"
     error = ""
 
     def __init__(self, driver: RewardSource) -> None:
         self._driver = driver
+        self._transitions = 0
         self._rewards: dict[int, float] = {}
 
     def open(self) -> None: ...
 
     def begin(self, number: int) -> None:  # noqa: ARG002
-        self._rewards = {}
+        self._transitions, self._rewards = 0, {}
 
     def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
-        reward = self._driver.reward(observation, action, next_observation)
-        self._rewards[len(self._rewards)] = float(reward)
+        reward = float(self._driver.reward(observation, action, next_observation))
+        if math.isfinite(reward):
+            self._rewards[self._transitions] = reward
+        self._transitions += 1
 
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:  # noqa: ARG002
         return self._rewards

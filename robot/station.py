@@ -21,6 +21,7 @@ from robot.bundle_store import stored_bundles
 from robot.clock import Clock
 from robot.config import RobotConfig
 from robot.cycle_report import CycleReport
+from robot.drivers.checked import checked
 from robot.drivers.driver import Driver
 from robot.episode import EndReason, EpisodeHeader, Mode
 from robot.exploration import Draws, ZSource
@@ -68,7 +69,7 @@ class Station:
 
     def __init__(self, config: RobotConfig, driver: Driver, recorder: Recorder) -> None:
         self.config = config
-        self.driver = driver
+        self.driver = checked(driver, config.driver.name)
         self.recorder = recorder
         self.boot_session = uuid.uuid4().hex
         self.states = States()
@@ -76,6 +77,7 @@ class Station:
         self.estop = EStop(
             lambda: latched(config.latch) or "", on_trip=lambda reason: latch(config.latch, reason)
         )
+        self.driver.on_unheld = self.estop.trip
         self.report = CycleReport()
         self._collections = Collections()
         self._record: BundleRecord | None = None
@@ -210,6 +212,7 @@ class Station:
             self.bundle_record.faulted(header.bundle_id, outcome.fault)
         elif outcome.reason is not EndReason.STOPPED:
             self.bundle_record.passed(header.bundle_id)
+        self.hold_if_stopped()
         return outcome
 
     def hold_if_stopped(self) -> None:
@@ -223,6 +226,7 @@ class Station:
         self._undo.close()
         self.estop.close()
         self.driver.close()
+        self.hold_if_stopped()
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
 

@@ -33,9 +33,12 @@ class DriverFault(Exception):
 
 
 class Driver(Protocol):
-    """What a robot must offer. Fields are readable while disconnected.
+    """What a robot must offer. Fields are readable while disconnected, and stay as they are.
 
-    Only `home` and `apply` move it.
+    Only `home` and `apply` move it. Arrays are copied on their way in and out
+    (`robot.drivers.checked`): a driver may hand out its own buffer, keep what it was given, and
+    change either. What it raises is a fault; a `DriverFault` says in its own words what to do.
+    Before `connect`, and after `close`, only properties are read.
     """
 
     @property
@@ -71,18 +74,18 @@ class Driver(Protocol):
     def read(self) -> Observation:
         """The latest observation, with the time it was *sensed*, not the time it was asked for.
 
-        In an array of its own, and without waiting: the last one again where there is none newer.
-        The loop looks at its age. A driver that may block belongs behind a server that stops the
-        robot by itself.
+        `values` is a numpy array of one number for each component of `observation_fields`.
+        Without waiting: the last one again where there is none newer. The loop looks at its age. A
+        driver that may block belongs behind a server that stops the robot by itself.
         """
         ...
 
     def apply(self, action: Array) -> Array:
-        """Command one action; return what the hardware really got."""
+        """Command one action; return what the hardware really got, an array of the same length."""
         ...
 
     def hold(self) -> None:
-        """Enter the safe state: stop where it is. Must not raise."""
+        """Enter the safe state: stop where it is. Must not raise: that is a fault of its own."""
         ...
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
 Any package offers drivers through the entry-point group `fieldtune.drivers`: a class with a
 pydantic model `Options`, called as `cls(family, options)`, which implements
-`robot.drivers.driver.Driver`. One whose options have `faults` is a simulator, and gets them
-injected. This module must not know any driver itself.
+`robot.drivers.driver.Driver`; `robot.drivers.checked` holds it to that. One whose options have
+`faults` is a simulator, and gets them injected. This module must not know any driver itself.
 """
 
 from __future__ import annotations
@@ -13,25 +13,55 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from robot.config import RobotConfig
-from robot.drivers.driver import Driver
+from robot.drivers.checked import CheckedDriver, checked
+from robot.drivers.driver import Driver, DriverFault
 from robot.drivers.faults import FaultOptions, FaultyDriver
 from robot.settings import ConfigError, check
 
 GROUP = "fieldtune.drivers"
 
 
-def create_driver(config: RobotConfig, source: Path | str) -> Driver:
-    """The configured driver, disconnected. `source` is where the config came from, for errors.
+def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
+    """The configured driver, disconnected, behind its boundary (`robot.drivers.checked`).
+
+    Args:
+        source: where the config came from, for errors.
 
     Raises:
-        ConfigError: no such driver, a driver that cannot be imported, or an option it refuses.
+        ConfigError: no such driver, one that cannot be imported, or an option that it refuses.
+        DriverFault: it cannot be made, or is no driver.
     """
-    kind = _driver_class(config.driver.name, source)
+    name = config.driver.name
+    kind = _driver_class(name, source)
     options = check(kind.Options, config.driver.options, source=str(source), key="robot.driver")
-    driver: Driver = kind(config.family, options)
+    whole = checked(_make(kind, name, config.family, options), name)
     faults: FaultOptions | None = getattr(options, "faults", None)
-    return driver if faults is None else FaultyDriver(driver, faults)
+    if faults is None:
+        return whole
+    faulty = CheckedDriver(FaultyDriver(whole, faults), whole.label)
+    whole.on_unheld = lambda reason: faulty.on_unheld(reason)
+    return faulty
+
+
+def is_simulated(config: RobotConfig, source: Path | str) -> bool:
+    """Whether the configured driver moves no hardware: only simulators get faults injected."""
+    return "faults" in _driver_class(config.driver.name, source).Options.model_fields
+
+
+def _make(kind: Any, name: str, family: str, options: BaseModel) -> Driver:
+    try:
+        driver: Driver = kind(family, options)
+    except DriverFault:
+        raise
+    except Exception as error:
+        raise DriverFault(
+            f"driver {name!r} ({kind.__module__}.{kind.__qualname__}) cannot be made: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return driver
 
 
 def _driver_class(name: str, source: Path | str) -> Any:
@@ -43,9 +73,16 @@ def _driver_class(name: str, source: Path | str) -> Any:
             hint += "; from a source checkout, `pip install -e .` registers the built-in ones"
         raise ConfigError(f"{source}: 'robot.driver.name' is {name!r}: no such driver; {hint}")
     try:
-        return known[name].load()
-    except (ImportError, AttributeError) as error:
+        kind = known[name].load()
+    except Exception as error:  # whatever their module does when it is imported
         raise ConfigError(
             f"{source}: 'robot.driver.name' is {name!r}: it cannot be loaded: {error}: "
             "install what it needs"
         ) from error
+    options = getattr(kind, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, BaseModel)):
+        raise ConfigError(
+            f"{source}: 'robot.driver.name' is {name!r}: {known[name].value} has no `Options`, a "
+            "pydantic model of its keys (docs/drivers.md)"
+        )
+    return kind

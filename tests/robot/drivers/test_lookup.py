@@ -19,7 +19,7 @@ def config(**driver) -> RobotConfig:
 
 def test_the_configured_driver_gets_its_options():
     driver = create_driver(config(name="sim", time_scale=math.inf, task=[1.0]), "x.yaml")
-    assert isinstance(driver, SimDriver)
+    assert isinstance(driver.driver, SimDriver)
     assert driver.time_scale == math.inf
 
 
@@ -34,6 +34,7 @@ def test_another_package_brings_a_driver_by_its_entry_point(tmp_path, monkeypatc
     driver = create_driver(config(name="theirs", port="/dev/arm"), "x.yaml")
     assert (driver.robot, driver.port) == ("cheetah-vel", "/dev/arm")
     broken = create_driver(config(name="theirs", port="x", faults={"dead": "raise"}), "x.yaml")
+    broken.connect()
     with pytest.raises(DriverFault, match="the link is dead"):
         broken.read()
     with pytest.raises(ConfigError, match=r"missing key 'robot\.driver\.port'"):
@@ -53,9 +54,17 @@ class Options(BaseModel):
 class TheirArm:
     Options = Options
     observation_fields = action_fields = (FieldSpec(name="x", unit="", low=(-1.0,), high=(1.0,)),)
+    period_s, time_scale = 0.02, 1.0
 
     def __init__(self, family, options):
         self.robot, self.port = family, options.port
+
+    def connect(self): ...
+    def home(self, seed): ...
+    def read(self): ...
+    def apply(self, action): ...
+    def hold(self): ...
+    def close(self): ...
 """
 
 

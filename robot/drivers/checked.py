@@ -1,0 +1,224 @@
+"""The boundary to a driver: what crosses it is checked, and is an array of one's own on each side.
+
+Wraps any driver, once, where it is looked up or a robot is made ready. A driver's mistakes end here
+as sentences that name it and its method. It must not know the loop, nor what is done about a fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import numbers
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot.drivers.driver import Array, Driver, DriverFault, Observation
+from robot.drivers.offered import offered
+from robot.safety.estop import EmergencyStop
+
+log = logging.getLogger(__name__)
+
+_FLOAT = np.dtype(np.float64)
+_OWN_WORDS = (DriverFault, EmergencyStop)  # say what is meant already
+_KEPT = 8
+
+
+def checked(driver: Driver, name: str) -> CheckedDriver:
+    """The driver behind its boundary; itself where it is behind one already.
+
+    Args:
+        name: `robot.driver.name`, for messages.
+
+    Raises `DriverFault` where it is no driver.
+    """
+    if isinstance(driver, CheckedDriver):
+        return driver
+    return CheckedDriver(driver, described(driver, name))
+
+
+def described(driver: object, name: str) -> str:
+    """How messages name a driver: `driver 'arm' (my_arm.ArmDriver)`."""
+    kind = type(driver)
+    return f"driver {name!r} ({kind.__module__}.{kind.__qualname__})"
+
+
+class CheckedDriver:
+    """Implements `robot.drivers.driver.Driver` around a driver that may be wrong.
+
+    Fields, period and model are read once, when it is made. What `read` and `apply` give is copied
+    and frozen; what `apply` and `reward` are given is a copy too, the driver's to change. What is
+    raised or given that should not be is a `DriverFault`; only an emergency stop passes as it is.
+    Before `connect` nothing reaches the driver.
+
+    `hold` and `close` do not raise: where the driver's own does, the robot may still move, and
+    `on_unheld` is told why.
+    """
+
+    def __init__(self, driver: Driver, label: str) -> None:
+        """Raises `DriverFault` for what a driver must have and this one has not."""
+        found = offered(driver, label)
+        self.driver = driver
+        self.label = label
+        self.robot, self.period_s, self.time_scale = found.robot, found.period_s, found.time_scale
+        self.observation_fields = found.observation_fields
+        self.action_fields = found.action_fields
+        self.on_unheld: Callable[[str], None] = lambda _: None
+        self._observation_shape = (sum(field.width for field in found.observation_fields),)
+        self._action_shape = (sum(field.width for field in found.action_fields),)
+        self._connected = False
+        self._raised: list[tuple[str, Exception]] = []
+        if hasattr(driver, "reward"):  # an attribute, so that `RewardSource` is found by it
+            self.reward = self._reward
+
+    def __getattr__(self, name: str) -> Any:
+        """What this driver offers beyond the protocol."""
+        if name == "driver":  # asked for by copy and pickle before there is one
+            raise AttributeError(name)
+        return getattr(self.driver, name)
+
+    def connect(self) -> None:
+        self._connected = True  # from here on something may be open
+        try:
+            self._call("connect", self.driver.connect)
+        except BaseException:
+            self._connected = False
+            self._close_half_open()
+            raise
+
+    def home(self, seed: int) -> None:
+        self._call("home", self.driver.home, seed)
+
+    def read(self) -> Observation:
+        seen = self._call("read", self.driver.read)
+        if not isinstance(seen, Observation):
+            raise self._gave("read", seen, "an Observation (robot.drivers.driver)")
+        signals = seen.signals
+        return Observation(
+            self._own("read", "values", seen.values, self._observation_shape),
+            self._time(seen.sense_ns),
+            self._truth(seen.terminated),
+            None if signals is None else self._own("read", "signals", signals, None),
+        )
+
+    def apply(self, action: Array) -> Array:
+        applied = self._call("apply", self.driver.apply, action.copy())
+        return self._own("apply", "what was applied", applied, self._action_shape)
+
+    def hold(self) -> None:
+        if not self._connected:
+            return
+        try:
+            self.driver.hold()
+        except Exception as error:
+            self._tell_unheld("hold", error)
+
+    def close(self) -> None:
+        if not self._connected:
+            return
+        try:
+            self.driver.close()
+        except Exception as error:
+            self.hold()
+            self._tell_unheld("close", error)
+        self._connected = False
+        self._log_raised()
+
+    def _reward(self, observation: Array, action: Array, next_observation: Array) -> float:
+        copies = (observation.copy(), action.copy(), next_observation.copy())
+        reward = self._call("reward", self.driver.reward, *copies)  # type: ignore[attr-defined]
+        if not isinstance(reward, numbers.Real):
+            raise self._gave("reward", reward, "a number")
+        return float(reward)
+
+    def _call(self, method: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        if not self._connected:
+            raise DriverFault(f"{self.label}.{method} is not connected: call connect() first")
+        try:
+            return call(*arguments)
+        except _OWN_WORDS:
+            raise
+        except Exception as error:
+            raise DriverFault(self._kept(method, error)) from error
+
+    def _own(self, method: str, what: str, given: Any, shape: tuple[int, ...] | None) -> Array:
+        """A frozen copy of what a driver gave; of any length where `shape` is None."""
+        if type(given) is np.ndarray and given.dtype is _FLOAT and given.shape == shape:
+            own = given.copy()
+        else:
+            own = self._converted(method, what, given, shape)
+        own.flags.writeable = False
+        return own
+
+    def _converted(
+        self, method: str, what: str, given: Any, shape: tuple[int, ...] | None
+    ) -> Array:
+        wanted = "numbers" if shape is None else f"{shape[0]} numbers"
+        if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray):
+            raise self._gave(
+                method, given, f"a numpy array of {wanted}: numpy.array(..., dtype=float)", what
+            )
+        if given.dtype.kind not in "fiu":
+            raise DriverFault(
+                f"{self.label}.{method} gave {what} of type {given.dtype}, expected {wanted}"
+            )
+        if given.shape != shape and (shape is not None or given.ndim != 1):
+            fields = "observation_fields" if method == "read" else "action_fields"
+            raise DriverFault(
+                f"{self.label}.{method} gave {what} of shape {given.shape}, expected "
+                f"{shape or '(n,)'}: one number for each component of its {fields}"
+            )
+        return np.array(given, dtype=np.float64)
+
+    def _time(self, sense_ns: Any) -> int:
+        if type(sense_ns) is int:
+            return sense_ns
+        if isinstance(sense_ns, np.integer):
+            return int(sense_ns)
+        raise self._gave("read", sense_ns, "whole nanoseconds: time.monotonic_ns()", "sense_ns")
+
+    def _truth(self, terminated: Any) -> bool:
+        if terminated is False or terminated is True:
+            return terminated
+        if isinstance(terminated, np.bool_):
+            return bool(terminated)
+        raise self._gave("read", terminated, "True or False", "terminated")
+
+    def _gave(self, method: str, given: Any, expected: str, what: str = "") -> DriverFault:
+        kind = "nothing (None)" if given is None else f"a {type(given).__name__}"
+        given_as = f"{what} as {kind}" if what else kind
+        return DriverFault(f"{self.label}.{method} gave {given_as}, expected {expected}")
+
+    def _tell_unheld(self, method: str, error: Exception) -> None:
+        self.on_unheld(f"{self._kept(method, error)}: the robot may still move: use its own button")
+
+    def _kept(self, method: str, error: Exception) -> str:
+        """What went wrong in a sentence. Its traceback is logged at `close`: not before a hold."""
+        text = f"{self.label}.{method} raised {type(error).__name__}: {error} ({_place(error)})"
+        if len(self._raised) < _KEPT:
+            self._raised.append((text, error))
+        return text
+
+    def _log_raised(self) -> None:
+        for text, error in self._raised:
+            log.error("%s", text, exc_info=error)
+        self._raised.clear()
+
+    def _close_half_open(self) -> None:
+        """After a `connect` that failed, which should leave nothing open."""
+        try:
+            self.driver.close()
+        except Exception as error:
+            log.debug("%s.close after a connect that failed: %s", self.label, error)
+        self._log_raised()
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised. Reads no source file: the robot does not hold yet."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return "nobody knows where"
+    return f"{Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno}"
