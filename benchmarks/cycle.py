@@ -27,6 +27,7 @@ from export.writer import write_bundle
 from robot.clock import Clock, Deadline
 from robot.config import LimitsConfig, ZHold
 from robot.cycle_report import CycleReport, Marks
+from robot.drivers.checked import checked
 from robot.drivers.driver import Observation
 from robot.episode import EpisodeHeader, Mode
 from robot.exploration import ZSource
@@ -96,6 +97,8 @@ class Cycle:
     def __init__(self, bundle: Bundle, folder: Path) -> None:
         manifest = bundle.manifest
         self._driver = Memory(manifest.observation_fields, manifest.action_fields)
+        self._boundary = checked(self._driver, "memory")  # as a robot's loop has it
+        self._boundary.connect()
         self._policy = Policy(bundle)
         self._limits = build_limits(
             LimitsConfig(),
@@ -112,7 +115,7 @@ class Cycle:
         driver.applied.clear()
         states.to(State.ARMED)
         rig = Rig(
-            driver,
+            self._boundary,
             self._policy,
             self._limits,
             self._recorder,

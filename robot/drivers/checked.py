@@ -47,7 +47,7 @@ def described(driver: object, name: str) -> str:
 class CheckedDriver:
     """Implements `robot.drivers.driver.Driver` around a driver that may be wrong.
 
-    Fields, period and model are read once, when it is made. What `read` and `apply` give is copied
+    Fields, period and model are read once, when it is made. What `read` and `apply` give is copied,
     and frozen; what `apply` and `reward` are given is a copy too, the driver's to change. What is
     raised or given that should not be is a `DriverFault`; only an emergency stop passes as it is.
     Before `connect` nothing reaches the driver.
@@ -103,7 +103,10 @@ class CheckedDriver:
         )
 
     def apply(self, action: Array) -> Array:
+        """What was applied; `action` itself where that is the same."""
         applied = self._call("apply", self.driver.apply, action.copy())
+        if type(applied) is np.ndarray and _same(applied, action):
+            return action
         return self._own("apply", "what was applied", applied, self._action_shape)
 
     def hold(self) -> None:
@@ -148,7 +151,7 @@ class CheckedDriver:
             own = given.copy()
         else:
             own = self._converted(method, what, given, shape)
-        own.flags.writeable = False
+        own.setflags(write=False)
         return own
 
     def _converted(
@@ -212,6 +215,13 @@ class CheckedDriver:
         except Exception as error:
             log.debug("%s.close after a connect that failed: %s", self.label, error)
         self._log_raised()
+
+
+def _same(one: Array, other: Array) -> bool:
+    """Whether two arrays are the same to the bit: in a fraction of the time that `==` takes."""
+    return (
+        one.dtype is other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
 
 
 def _place(error: Exception) -> str:

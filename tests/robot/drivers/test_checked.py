@@ -81,9 +81,15 @@ def test_a_driver_that_reuses_its_buffer_does_not_change_what_was_seen():
     assert first.tolist() == [2.0]
 
 
+def test_what_was_applied_as_asked_is_no_driver_change():
+    driver, asked = ours(OwnBuffer()), np.ones(1)
+    assert driver.apply(asked) is asked
+
+
 def test_what_was_seen_and_applied_cannot_be_changed_by_anyone():
     driver = ours(OwnBuffer())
-    for array in (driver.read().values, driver.read().signals, driver.apply(np.ones(1))):
+    driver.driver._applied = np.ones(1, np.float32)
+    for array in (driver.read().values, driver.read().signals, driver.apply(np.full(1, 0.1))):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 9.0
 
