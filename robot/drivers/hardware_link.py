@@ -9,7 +9,9 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import zmq
 
@@ -36,6 +38,19 @@ log = logging.getLogger(__name__)
 
 _QUEUED = 16
 _TOLD_EVERY_NS = 10 * SECOND_NS
+_Said = TypeVar("_Said")
+
+
+class NoAnswer(DriverFault):
+    """Nothing came back in time; whether the request was heard is not known."""
+
+
+class Refusal(DriverFault):
+    """The server has heard the request, and has not carried it out. `code` says why."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -134,7 +149,7 @@ class HardwareLink:
             answers: the sequence of the SENSE whose observation this follows from.
             lease_ns: for how long after that observation left the server this may act.
 
-        Raises `DriverFault` when it is refused, or not there in time.
+        Raises `Refusal`, `NoAnswer` when it is not there in time, and `DriverFault`.
         """
         with self._lock:
             if self._socket is None:
@@ -145,7 +160,7 @@ class HardwareLink:
             try:
                 self._socket.send(frame, zmq.NOBLOCK)
             except zmq.ZMQError as error:
-                raise DriverFault(f"{self.address}: the link is down ({error})") from error
+                raise NoAnswer(f"{self.address}: the link is down ({error})") from error
             reply = self._await(sent_ns + round(timeout_s * SECOND_NS), ask, timeout_s)
             returned_ns = time.monotonic_ns()
             self.clock.add(sent_ns, reply.received_ns, reply.replied_ns, returned_ns)
@@ -159,7 +174,7 @@ class HardwareLink:
         while True:
             left_ms = -(-(deadline_ns - time.monotonic_ns()) // 1_000_000)
             if left_ms <= 0 or not self._socket.poll(left_ms):
-                raise DriverFault(
+                raise NoAnswer(
                     f"{self.address}: no answer to {ask.name} within {timeout_s:g} s: look at the "
                     "hardware server and the network"
                 )
@@ -175,10 +190,35 @@ class HardwareLink:
                 self._tell(str(error))
                 continue
             if code != Code.SEQUENCE:  # else the network has sent our request twice
-                raise DriverFault(f"{self.address} refuses {ask.name}: {reason}")
+                raise Refusal(f"{self.address} refuses {ask.name}: {reason}", code)
 
     def _tell(self, what: str) -> None:
         now_ns = time.monotonic_ns()
         if now_ns - self._told_ns >= _TOLD_EVERY_NS:
             self._told_ns = now_ns
             log.warning("%s: %s", self.address, what)
+
+
+def patiently(
+    ask: Callable[[float], _Said], wait_s: float, patience_s: float
+) -> tuple[_Said, bool]:
+    """Ask until it is answered, ever more slowly; what is said, and whether an answer was missed.
+
+    Args:
+        ask: what may be asked twice; given for how long to wait.
+        wait_s: for the first answer.
+
+    Raises `NoAnswer` when `patience_s` are over.
+    """
+    missed, began = False, time.monotonic()
+    while True:
+        asked = time.monotonic()
+        wait_s = max(0.0, min(wait_s, began + patience_s - asked))
+        try:
+            return ask(wait_s), missed
+        except NoAnswer as error:
+            now = time.monotonic()
+            if now >= began + patience_s:
+                raise NoAnswer(f"{error}; nothing came for {patience_s:g} s") from error
+            time.sleep(max(0.0, asked + wait_s - now))  # where the link itself is down
+        missed, wait_s = True, 2 * wait_s

@@ -23,6 +23,7 @@ from robot.drivers.hardware_description import (
 )
 from robot.drivers.hardware_frames import (
     Ask,
+    Code,
     FrameError,
     Say,
     Sensed,
@@ -32,7 +33,7 @@ from robot.drivers.hardware_frames import (
     write_action,
     write_seed,
 )
-from robot.drivers.hardware_link import Answer, HardwareLink
+from robot.drivers.hardware_link import Answer, HardwareLink, NoAnswer, Refusal, patiently
 from robot.keys import BridgeKeys, KeysError, check_public, read_secret
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LEASE_PERIODS = 3  # a command outlives one missed period, and not two
 _CURE = "`fieldtune-robot describe`"
 _ECHOES = 8
+_TRIES = 4  # to be heard within a lease of homing, at least
 
 
 class ZmqOptions(BaseModel):
@@ -48,9 +50,10 @@ class ZmqOptions(BaseModel):
 
     `description` is the file that `fieldtune-robot describe` writes. `lease_s` is for how long one
     command may act, counted from the observation that it answers: three control periods where not
-    given. `timeout_s`, the lease where not given, is how long an answer is waited for. `server_key`
-    is the server's public key and `secret` this robot's key file; both are required where the
-    address is not on this machine.
+    given. `timeout_s`, the lease where not given, is how long an answer is waited for. Homing may
+    take `home_timeout_s`, and is given up when nothing was answered for `home_patience_s`; for no
+    longer the server homes on unheard. `server_key` is the server's public key and `secret` this
+    robot's key file; both are required where the address is not on this machine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +64,7 @@ class ZmqOptions(BaseModel):
     timeout_s: Positive | None = None
     connect_timeout_s: Positive = 5.0
     home_timeout_s: Positive = 60.0
+    home_patience_s: Positive = 1.0
     server_key: str | None = None
     secret: Path | None = None
 
@@ -82,6 +86,9 @@ class ZmqDriver:
             )
         self._lease_ns = round(lease_s * SECOND_NS)
         self._timeout_s = options.timeout_s or lease_s
+        homing_s = min(options.home_patience_s, self._description.max_lease_s)
+        self._home_lease_ns = round(homing_s * SECOND_NS)
+        self._home_wait_s = min(lease_s, homing_s / _TRIES)
         self._link = link_for(options)
         self._sensed_by = 0  # the SENSE that brought the latest observation
 
@@ -113,17 +120,25 @@ class ZmqDriver:
         try:
             require_same(self._description, served, self._link.address)
             for _ in range(_ECHOES):  # for the clock
-                self._sense()
+                patiently(self._sense, self._home_wait_s, self._options.connect_timeout_s)
         except BaseException:
             self._link.close()
             raise
 
     def home(self, seed: int) -> None:
-        """Have the server bring the robot to a start, and keep it going there."""
+        """Have the server bring the robot to a start, and keep it going there.
+
+        Where an answer is missed, what the robot does is asked for until it is known. It is told to
+        home again only where it rests, because it had not heard it, or its lease ran out in a
+        silence no longer than `home_patience_s`.
+        """
+        patience_s = self._options.home_patience_s
         until = time.monotonic() + self._options.home_timeout_s
-        self._sense()
-        self._ask(Ask.HOME, Say.HOMING, write_seed(seed), timeout_s=self._options.home_timeout_s)
-        while (state := self._sense()[1].state) is State.HOMING:
+        state, _ = self._look(patience_s)
+        if state is not State.RESTING:  # else it may be ready from an earlier homing
+            patiently(self._ask_hold, self._home_wait_s, patience_s)
+        state = self._set_out(seed, until)
+        while state is State.HOMING:
             if time.monotonic() > until:
                 self.hold()
                 raise DriverFault(
@@ -131,6 +146,9 @@ class ZmqDriver:
                     f"home_timeout_s, {self._options.home_timeout_s:g} s"
                 )
             time.sleep(self.period_s / 2)
+            state, missed = self._look(patience_s)
+            if state is State.RESTING and missed:
+                state = self._set_out(seed, until)
         if state is not State.READY:
             raise DriverFault(
                 f"{self._link.address}: the robot came to rest before its start: the hardware "
@@ -160,7 +178,7 @@ class ZmqDriver:
         if not self._link.is_open:
             return
         try:
-            self._ask(Ask.HOLD, Say.HELD)
+            self._ask_hold()
         except DriverFault as error:
             log.warning("hold: %s: the server holds by itself when the lease runs out", error)
 
@@ -168,8 +186,46 @@ class ZmqDriver:
         self.hold()
         self._link.close()
 
-    def _sense(self) -> tuple[Answer, Sensed]:
-        answer = self._ask(Ask.SENSE, Say.OBSERVATION)
+    def _ask_hold(self, timeout_s: float | None = None) -> None:
+        self._ask(Ask.HOLD, Say.HELD, b"", timeout_s)
+
+    def _set_out(self, seed: int, until: float) -> State:
+        """Have the server heard that it shall home; what the robot does then.
+
+        It may be busy with that for longer than it may be silent at other times.
+        """
+        given_up = time.monotonic() + self._options.home_patience_s
+        body, lease_ns = write_seed(seed), self._home_lease_ns
+        while True:
+            try:
+                self._ask(
+                    Ask.HOME, Say.HOMING, body, timeout_s=self._home_wait_s, lease_ns=lease_ns
+                )
+                return State.HOMING
+            except NoAnswer as error:
+                problem: DriverFault = error
+            except Refusal as error:
+                if error.code != Code.LATE:  # else it was under way for too long
+                    raise
+                problem = error
+            state, _ = self._look(max(until - time.monotonic(), 0.0))
+            if state is not State.RESTING:
+                return state
+            if time.monotonic() > given_up:
+                raise problem
+
+    def _look(self, patience_s: float) -> tuple[State, bool]:
+        """What the robot does while homing, which goes on by that; whether an answer was missed."""
+
+        def sense(timeout_s: float) -> State:
+            return self._sense(timeout_s, self._home_lease_ns)[1].state
+
+        return patiently(sense, self._home_wait_s, patience_s)
+
+    def _sense(
+        self, timeout_s: float | None = None, lease_ns: int | None = None
+    ) -> tuple[Answer, Sensed]:
+        answer = self._ask(Ask.SENSE, Say.OBSERVATION, b"", timeout_s, lease_ns)
         try:
             sensed = read_observation(answer.reply.body, self._description)
         except FrameError as error:
@@ -183,14 +239,19 @@ class ZmqDriver:
         return answer, sensed
 
     def _ask(
-        self, ask: Ask, expected: Say, body: bytes = b"", timeout_s: float | None = None
+        self,
+        ask: Ask,
+        expected: Say,
+        body: bytes = b"",
+        timeout_s: float | None = None,
+        lease_ns: int | None = None,
     ) -> Answer:
         return self._link.ask(
             ask,
             expected,
-            timeout_s=timeout_s or self._timeout_s,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
             answers=self._sensed_by,
-            lease_ns=self._lease_ns,
+            lease_ns=self._lease_ns if lease_ns is None else lease_ns,
             body=body,
         )
 

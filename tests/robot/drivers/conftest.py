@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ if str(SERVERS) not in sys.path:  # the files there import each other as scripts
     sys.path.insert(0, str(SERVERS))
 
 SECOND_NS = 1_000_000_000
+PATIENT = {"timeout_s": 20.0, "home_patience_s": 20.0}  # for a busy machine
 
 
 class Served:
@@ -103,6 +105,72 @@ def joints_command(request) -> tuple[str | Path, ...]:
 @pytest.fixture
 def joints(joints_command, serve) -> Served:
     return serve(*joints_command)
+
+
+class Line:
+    """A link to a server that loses what `loses` says, in a thread of its own.
+
+    `loses(frame)` is asked about every frame in both directions. `asked` are the kinds of request
+    that were sent, heard or not.
+    """
+
+    def __init__(self, server: Served) -> None:
+        self.loses: Callable[[bytes], bool] = lambda frame: False  # noqa: ARG005
+        self.asked: list[Ask] = []
+        self._context = zmq.Context()
+        self._near = self._context.socket(zmq.ROUTER)
+        self._far = self._context.socket(zmq.DEALER)
+        for socket in (self._near, self._far):
+            socket.setsockopt(zmq.LINGER, 0)
+        self._near.bind("tcp://127.0.0.1:*")
+        self._far.connect(server.address)
+        self.address = self._near.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._context.destroy(linger=0)
+
+    def _carry(self) -> None:
+        client = b""
+        while not self._closing.is_set():
+            if self._near.poll(2):
+                client, frame = self._near.recv_multipart()
+                self.asked.append(Ask(kind_of(frame)))
+                if not self.loses(frame):
+                    self._far.send(frame)
+            while self._far.poll(0):
+                frame = self._far.recv()
+                if not self.loses(frame):
+                    self._near.send_multipart([client, frame])
+
+
+def kind_of(frame: bytes) -> int:
+    """What a frame asks or says."""
+    return int.from_bytes(frame[6:8], "little")
+
+
+def state_of(frame: bytes) -> State | None:
+    """The state that an observation tells; None for other frames."""
+    if kind_of(frame) != Say.OBSERVATION:
+        return None
+    return State(int.from_bytes(frame[48:52], "little"))
+
+
+@pytest.fixture
+def line() -> Iterator[Callable[[Served], Line]]:
+    made = []
+
+    def make(server: Served) -> Line:
+        made.append(Line(server))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 class Raw:
@@ -200,7 +268,7 @@ def options(tmp_path) -> Callable[..., ZmqOptions]:
 
     def make(server: Served, **changes: object) -> ZmqOptions:
         path = tmp_path / "description.json"
-        values = {"address": server.address, "description": path, "timeout_s": 20.0} | changes
+        values = {"address": server.address, "description": path, **PATIENT} | changes
         made = ZmqOptions(**values)
         if not path.exists():
             write_description(path, served_description(made))
