@@ -53,7 +53,10 @@ class Plant(Protocol):
         ...
 
     def hold(self) -> None:
-        """Enter the safe state: stop where it is, whatever it was doing, homing included."""
+        """Enter the safe state: stop where it is, whatever it was doing, homing included.
+
+        Called again and again where it raises.
+        """
         ...
 
 
@@ -81,10 +84,13 @@ class Rules:
         self._observed = (0, 0)  # the latest observation given out: its sequence, and when
         self._expiry_ns = 0
         self._why = "nobody has homed it"
+        self._unheld = ""  # why the plant could not hold when it had to
         self._told: dict[str, int] = {}
 
     def watch(self) -> None:
         """Bring the hardware to rest if what moves it has expired; notice that homing is done."""
+        if self._unheld:
+            self._hold()
         if self.state is State.HOMING:
             try:
                 done = self._plant.homed()
@@ -98,13 +104,19 @@ class Rules:
 
     def rest(self, why: str) -> None:
         """Bring the hardware to its safe state; only homing leads out of it."""
-        try:
-            self._plant.hold()
-        except Exception:
-            log.exception("the plant cannot hold")
+        self._hold()
         if self.state is not State.RESTING:
             log.warning("at rest: %s", why)
         self.state, self._why = State.RESTING, why
+
+    def _hold(self) -> None:
+        try:
+            self._plant.hold()
+        except Exception as error:
+            self._unheld = f"the plant cannot hold: {type(error).__name__}: {error}"
+            self.tell("hold", "%s: tried again until it does", self._unheld)
+        else:
+            self._unheld = ""
 
     def handle(self, frame: bytes) -> bytes | None:
         """The answer to one frame; None for bytes that are no frame."""
@@ -153,8 +165,10 @@ class Rules:
             return Say.OBSERVATION, self._sense()
         if request.ask is Ask.HOLD:
             self.rest("asked to hold")
+            self._require_held()
             return Say.HELD, b""
         if request.ask is Ask.HOME:
+            self._require_held()
             self._require_fresh(request)
             self.state, self._expiry_ns = State.HOMING, self._expiry(request)
             self._plant.home(request.seed)
@@ -193,6 +207,10 @@ class Rules:
             return 0
         most_ns = round(self._description.max_lease_s * 1e9)
         return observed_ns + min(request.lease_ns, most_ns)
+
+    def _require_held(self) -> None:
+        if self._unheld:
+            raise Refused(Code.HARDWARE, self._unheld)
 
     def _require_fresh(self, request: Request) -> None:
         sequence, observed_ns = self._observed

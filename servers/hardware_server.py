@@ -31,6 +31,7 @@ WATCH_MS = 2  # how late a lease can be noticed
 _AT_ONCE = 16  # frames handled before the leases are looked at again
 _LOOPBACK = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+|\*)\Z|ipc://.+\Z")
 _HEX = re.compile(r"[0-9a-f]{64}")
+_PLANT = ("home", "homed", "sense", "apply", "hold")
 _ZAP = "inproc://zeromq.zap.01"
 
 
@@ -49,7 +50,8 @@ class Keys:
 class HardwareServer:
     """Serves one plant at one address until told to stop; at rest before and after.
 
-    Raises `CannotServe` for an address beyond this machine without keys, and for unsound keys.
+    Raises `CannotServe` for an address beyond this machine without keys, for unsound keys, and for
+    a plant that lacks a method.
     """
 
     def __init__(
@@ -63,6 +65,12 @@ class HardwareServer:
             )
         if keys is not None and not address.startswith("tcp://"):
             raise CannotServe(f"{address!r}: ZMQ encrypts tcp:// alone, expected tcp://HOST:PORT")
+        missing = [name for name in _PLANT if not callable(getattr(plant, name, None))]
+        if missing:
+            raise CannotServe(
+                f"the plant {type(plant).__name__} has no method {', '.join(missing)}: a plant has "
+                f"{', '.join(_PLANT)}"
+            )
         self._curve = None if keys is None else _read_keys(keys)
         self._address = address
         self._rules = Rules(plant, description)

@@ -174,17 +174,24 @@ class ZmqDriver:
             raise DriverFault(f"{self._link.address}: {error}") from error
 
     def hold(self) -> None:
-        """Ask for the safe state. Where nobody hears it, the lease runs out and has the effect."""
+        """Ask for the safe state. Where nobody hears it, the lease runs out and has the effect.
+
+        Raises `DriverFault` where the hardware itself cannot hold.
+        """
         if not self._link.is_open:
             return
         try:
             self._ask_hold()
         except DriverFault as error:
+            if isinstance(error, Refusal) and error.code == Code.HARDWARE:
+                raise
             log.warning("hold: %s: the server holds by itself when the lease runs out", error)
 
     def close(self) -> None:
-        self.hold()
-        self._link.close()
+        try:
+            self.hold()
+        finally:
+            self._link.close()
 
     def _ask_hold(self, timeout_s: float | None = None) -> None:
         self._ask(Ask.HOLD, Say.HELD, b"", timeout_s)

@@ -25,7 +25,8 @@ struct Plant {
   virtual Sensed sense() = 0;
   // Command one action, finite and within its bounds; return what was really sent.
   virtual std::vector<double> apply(const std::vector<double>& action) = 0;
-  // Enter the safe state: stop where it is, whatever it was doing, homing included.
+  // Enter the safe state: stop where it is, whatever it was doing, homing included. Called again
+  // and again where it throws.
   virtual void hold() = 0;
 };
 
@@ -48,6 +49,7 @@ class Rules {
 
   // Bring the hardware to rest if what moves it has expired; notice that homing is done.
   void watch() {
+    if (!unheld_.empty()) hold();
     if (state_ == State::Homing) {
       try {
         if (plant_.homed()) state_ = State::Ready;
@@ -62,11 +64,7 @@ class Rules {
 
   // Bring the hardware to its safe state; only homing leads out of it.
   void rest(const std::string& why) {
-    try {
-      plant_.hold();
-    } catch (const std::exception& error) {
-      std::cerr << "the plant cannot hold: " << error.what() << std::endl;
-    }
+    hold();
     if (state_ != State::Resting) std::cerr << "at rest: " << why << std::endl;
     state_ = State::Resting;
     why_ = why;
@@ -112,6 +110,20 @@ class Rules {
     std::string body;
   };
 
+  void hold() {
+    try {
+      plant_.hold();
+      unheld_.clear();
+    } catch (const std::exception& error) {
+      unheld_ = std::string("the plant cannot hold: ") + error.what();
+      tell("hold", unheld_ + ": tried again until it does");
+    }
+  }
+
+  void require_held() const {
+    if (!unheld_.empty()) throw Refused(Code::Hardware, unheld_);
+  }
+
   Answer answer(const Request& request) {
     if (request.ask == Ask::Hello)
       return {Say::Description, write_description(description_, hello(request))};
@@ -135,8 +147,10 @@ class Rules {
         return {Say::Observation, sense()};
       case Ask::Hold:
         rest("asked to hold");
+        require_held();
         return {Say::Held, {}};
       case Ask::Home:
+        require_held();
         require_fresh(request);
         state_ = State::Homing;
         expiry_ns_ = expiry(request);
@@ -235,6 +249,7 @@ class Rules {
   std::vector<double> low_, high_;
   State state_ = State::Resting;
   std::string why_ = "nobody has homed it";
+  std::string unheld_;  // why the plant could not hold when it had to
   std::uint64_t nonce_ = 0, session_ = 0, sequence_ = 0;
   std::uint64_t observed_ = 0;  // the latest observation given out: its sequence, and when
   std::int64_t observed_ns_ = 0, expiry_ns_ = 0;

@@ -203,11 +203,30 @@ def test_hardware_that_fails_is_brought_to_rest_and_the_client_is_told(client, t
     assert code(client.command()) is ours.Code.STATE
 
 
-def test_a_plant_that_cannot_even_hold_does_not_end_the_server(client):
+def test_a_plant_that_cannot_hold_is_held_again_until_it_does_and_moved_no_more(client):
     client.home()
+    client.sense()
+    client.command()
     client.plant.trouble = {"hold"}
-    assert client.ask(ours.Ask.HOLD).say is ours.Say.HELD
+    client.wait(LEASE + MS)
+    held = client.plant.held
+    for _ in range(3):
+        client.wait(MS)
+    assert client.plant.held == held + 3
+    assert code(client.ask(ours.Ask.HOLD)) is ours.Code.HARDWARE
     assert client.sense().say is ours.Say.OBSERVATION
+    reply = client.ask(ours.Ask.HOME, ours.write_seed(1))
+    assert ours.read_refusal(reply.body) == (
+        ours.Code.HARDWARE,
+        "the plant cannot hold: OSError: hold failed",
+    )
+    client.plant.trouble = set()
+    client.wait(MS)
+    held = client.plant.held
+    client.wait(MS)
+    assert client.plant.held == held
+    assert client.ask(ours.Ask.HOLD).say is ours.Say.HELD
+    client.home()
 
 
 @pytest.mark.parametrize("values", [[], [1.0, 2.0], ["x"], [None]])

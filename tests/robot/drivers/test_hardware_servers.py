@@ -31,6 +31,7 @@ from robot.drivers.hardware_frames import (
     write_seed,
 )
 from robot.keys import new_pair, write_secret
+from tests.robot.drivers.conftest import SERVERS
 
 FUZZED = int(os.environ.get("FIELDTUNE_FUZZED_FRAMES", "4000"))
 
@@ -371,3 +372,84 @@ def test_only_allowed_keys_get_an_answer(joints_command, serve, raw, driver, tmp
     allowed.home(0)
     assert allowed.apply(np.zeros(2)).tolist() == [0.0, 0.0]
     assert "without an allowed key was turned away" in server.log
+
+
+CANNOT_HOLD = {
+    "python": f"""
+import sys
+sys.path.insert(0, {str(SERVERS)!r})
+from hardware_server import parser, serve
+from serve_joints import DESCRIPTION, Joints
+
+class CannotHold(Joints):
+    left = 400
+
+    def hold(self):
+        if self._velocity[0] and self.left:
+            self.left -= 1
+            raise OSError("the bus is busy")
+        super().hold()
+
+serve(CannotHold(), DESCRIPTION, parser("x").parse_args())
+""",
+    "cpp": """
+#define main joints_main
+#include "serve_joints.cpp"
+#undef main
+
+struct CannotHold : Joints {
+  int left = 400;
+  bool moving = false;
+  std::vector<double> apply(const std::vector<double>& action) override {
+    moving = true;
+    return Joints::apply(action);
+  }
+  void hold() override {
+    if (moving && left-- > 0) throw std::runtime_error("the bus is busy");
+    moving = false;
+    Joints::hold();
+  }
+};
+
+int main(int, char** arguments) {
+  CannotHold joints;
+  hardware::Server(joints, describe(), arguments[2], {}).run(stopping);
+}
+""",
+}
+
+
+@pytest.fixture(params=["python", pytest.param("cpp", marks=pytest.mark.slow)])
+def cannot_hold(request, serve, tmp_path):
+    """The two joints, whose `hold` fails for the best part of a second once they have moved."""
+    if request.param == "python":
+        return serve(sys.executable, "-c", CANNOT_HOLD["python"])
+    request.getfixturevalue("joints_in_cpp")  # or skip
+    source, binary = tmp_path / "cannot_hold.cpp", tmp_path / "cannot_hold"
+    source.write_text(CANNOT_HOLD["cpp"])
+    folder = str(SERVERS / "cpp")
+    command = ["c++", "-std=c++17", "-I", folder, "-o", binary, source, "-lzmq"]
+    subprocess.run(command, check=True)
+    return serve(binary)
+
+
+def test_hardware_that_cannot_hold_is_held_until_it_does_and_its_robot_is_told(cannot_hold, driver):
+    here = driver(cannot_hold, lease_s=0.4)
+    here.home(0)
+    here.read()
+    here.apply(np.full(2, 0.1))
+    with pytest.raises(DriverFault, match=r"refuses HOLD: the plant cannot hold.*the bus is busy"):
+        here.hold()
+    while here.read().values[2:].any():
+        time.sleep(0.01)
+    here.hold()
+    assert "the bus is busy: tried again until it does" in cannot_hold.log
+
+
+def test_a_plant_that_lacks_a_method_is_refused_before_anything_listens():
+    script = CANNOT_HOLD["python"].replace("CannotHold()", "type('Half', (), {'sense': 1})()")
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "error: the plant Half has no method home, homed, sense, apply, hold" in done.stderr
