@@ -1,10 +1,11 @@
-"""`fieldtune-robot check`: config, bundle and robot held against each other, before anything moves.
+"""`fieldtune-robot check`: config, bundle and robot held against each other, before an episode.
 
 Reads settings and prints. Imports what the command needs when it runs.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,44 +23,75 @@ def check(
     bundle: Bundle = None,
     connect: Annotated[
         bool,
-        typer.Option("--connect", help="Also connect, read once and dry-run the policy on it."),
+        typer.Option(
+            "--connect",
+            help="Without --bundle: try the driver, home and hold still. With it: read once, and "
+            "dry-run the policy on that; nothing moves.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before homing; its way is clear.")
+    ] = False,
+    still: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="The action that leaves the robot where it is."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="What trying the driver showed, as JSON.")
     ] = False,
 ) -> None:
-    """Print the limits that would be in force, and what does not fit. Nothing moves.
+    """Print the limits that would be in force, and what does not fit.
 
-    With --connect the observation is printed too, field by field: push the robot by hand, and see
-    that the right number changes in the right direction.
+    With --connect and no --bundle the driver is tried: looked at, homed (after asking, which moves
+    the robot) and held still for 100 cycles. What is wrong is said, and the exit status is not 0.
+
+    With --connect and --bundle nothing moves, and the observation is printed field by field: push
+    the robot by hand, and see that the right number changes in the right direction.
     """
     with explained():
-        from robot.drivers.lookup import create_driver
-        from robot.recorder import Recorder
-        from robot.safety.build import describe
-        from robot.safety.latch import latched
-        from robot.station import Station, newest_bundle
-
         settings = load_settings(config, overrides)
-        path = bundle or newest_bundle(settings)
-        station = Station(settings, create_driver(settings, config), Recorder(settings.journal))
-        found, limits = station.check(path)
-        manifest = found.manifest
-        typer.echo(
-            f"bundle {found.id[:12]} fits robot {settings.name!r}: {manifest.family}, "
-            f"{1 / manifest.period_s:g} Hz, {manifest.horizon} steps an episode"
-        )
-        if not connect:
-            for line in describe(limits, settings.limits.max_run_s):
-                typer.echo(line)
-        reason = latched(settings.latch)
-        if reason is not None:
-            typer.echo(f"the robot is in fault: {reason}")
-        if connect:
+        if connect and bundle is None:
+            from robot.trial_cli import try_driver
+
             _require_undriven(settings)
-            try:
-                station.connect()
-                station.take(path)
-                _show_observation(station)
-            finally:
-                station.close()
+            try_driver(settings, config, still=still or [], yes=yes, as_json=as_json)
+        elif yes or still or as_json:
+            raise typer.BadParameter(
+                "--yes, --still and --json go with --connect, without --bundle"
+            )
+        else:
+            _check_bundle(settings, config, bundle, connect)
+
+
+def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, connect: bool) -> None:
+    from robot.drivers.lookup import create_driver
+    from robot.recorder import Recorder
+    from robot.safety.build import describe
+    from robot.safety.latch import latched
+    from robot.station import Station, newest_bundle
+
+    path = bundle or newest_bundle(settings)
+    station = Station(settings, create_driver(settings, config), Recorder(settings.journal))
+    found, limits = station.check(path)
+    manifest = found.manifest
+    typer.echo(
+        f"bundle {found.id[:12]} fits robot {settings.name!r}: {manifest.family}, "
+        f"{1 / manifest.period_s:g} Hz, {manifest.horizon} steps an episode"
+    )
+    if not connect:
+        for line in describe(limits, settings.limits.max_run_s):
+            typer.echo(line)
+    reason = latched(settings.latch)
+    if reason is not None:
+        typer.echo(f"the robot is in fault: {reason}")
+    if connect:
+        _require_undriven(settings)
+        try:
+            station.connect()
+            station.take(path)
+            _show_observation(station)
+        finally:
+            station.close()
 
 
 def _require_undriven(settings: RobotConfig) -> None:

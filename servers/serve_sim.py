@@ -7,6 +7,7 @@ Needs Fieldtune with its simulators; time passes only under a command.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,22 +24,28 @@ class Simulated:
 
     def __init__(self, driver: SimDriver) -> None:
         self._driver = driver
+        self._driven = False
 
     def home(self, seed: int) -> None:
+        self._driven = False
         self._driver.home(seed)
 
     def homed(self) -> bool:
         return True
 
     def sense(self) -> Sensed:
+        """At rest nothing changes, so that what was is what is."""
         seen = self._driver.read()
+        sense_ns = seen.sense_ns if self._driven else time.monotonic_ns()
         signals = () if seen.signals is None else seen.signals.tolist()
-        return Sensed(seen.values.tolist(), seen.sense_ns, seen.terminated, signals)
+        return Sensed(seen.values.tolist(), sense_ns, seen.terminated, signals)
 
     def apply(self, action: Sequence[float]) -> list[float]:
+        self._driven = True
         return self._driver.apply(np.array(action)).tolist()
 
     def hold(self) -> None:
+        self._driven = False
         self._driver.hold()
 
 

@@ -1,0 +1,213 @@
+"""`fieldtune-robot check --connect`: a driver tried out without a bundle, and what that showed.
+
+Asks before anything moves, and prints. Imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from robot.command import FAULT_EXIT, stop_on_signals
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+    from robot.driver_trial import DriverTrial
+    from robot.drivers.watched import WatchedDriver
+    from robot.safety.limits import Limits
+    from robot.station import Station
+
+LOOKS = 20
+CYCLES = 100
+
+
+def try_driver(
+    settings: RobotConfig, config: Path, *, still: Sequence[str], yes: bool, as_json: bool
+) -> None:
+    """Look at it, home it and hold it still for 100 cycles.
+
+    Raises `typer.Exit` where something is wrong, and what a robot's programs raise where it cannot
+    begin.
+    """
+    from robot.driver_trial import DriverTrial
+    from robot.driver_trial_report import report
+    from robot.driver_trial_text import lines
+    from robot.drivers.lookup import create_driver
+    from robot.drivers.watched import WatchedDriver
+    from robot.recorder import Recorder
+    from robot.safety.build import describe
+    from robot.safety.latch import latched
+    from robot.station import Station
+
+    driver = WatchedDriver(create_driver(settings, config))
+    given = _given(still, driver)
+    limits = _limits(settings, driver, config)
+    station = Station(settings, driver, Recorder(settings.journal))
+    trial = DriverTrial(driver, limits, station.estop)
+    stop_on_signals(trial.request_stop, station.estop)
+    if not as_json:
+        for line in describe(limits, settings.limits.max_run_s):
+            typer.echo(line)
+    wrong: list[str] = []
+    notes: list[str] = []
+    try:
+        station.connect()
+        with _told(wrong):
+            trial.look(LOOKS)
+        if not wrong:
+            with _told(wrong):
+                _move(trial, station, config, given, yes, wrong, notes)
+    finally:
+        station.hold_if_stopped()
+        station.close()
+    fault = station.states.fault_reason
+    if fault and not any(fault in sentence for sentence in wrong):
+        wrong.append(fault)
+    found = report(trial, driver, wrong, notes)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1, allow_nan=False))
+    else:
+        for line in lines(found):
+            typer.echo(line)
+    for sentence in found.wrong:
+        print(f"error: {sentence}", file=sys.stderr)
+    if found.wrong:
+        raise typer.Exit(FAULT_EXIT if latched(settings.latch) else 1)
+
+
+def _move(
+    trial: DriverTrial,
+    station: Station,
+    config: Path,
+    given: Mapping[str, Sequence[float]],
+    yes: bool,
+    wrong: list[str],
+    notes: list[str],
+) -> None:
+    from robot.drivers.lookup import is_simulated
+    from robot.exploration import Draws
+    from robot.journal_file import WriterLock, explained
+
+    settings, driver = station.config, station.driver
+    simulated = is_simulated(settings, config)
+    station.require_unlatched()
+    if not (yes or simulated or _agreed(settings.name)):
+        wrong.append(
+            "it was looked at and no more, since homing moves the robot: say --yes when its way is "
+            "clear and its own stop in your hand"
+        )
+        return
+    with explained(settings.journal):  # so that `stop` finds this process, and no other begins
+        settings.journal.parent.mkdir(parents=True, exist_ok=True)
+        lock = WriterLock.take(settings.journal)
+    try:
+        with _told(wrong, "bringing the robot to its start: "):
+            trial.home(Draws(settings.seed, 1).start_seed)
+        if not wrong:
+            with _told(wrong, "holding it still: "):
+                _stay(trial, station, given, simulated, notes)
+    finally:
+        driver.hold()
+        station.hold_if_stopped()
+        lock.release()
+
+
+def _stay(
+    trial: DriverTrial,
+    station: Station,
+    given: Mapping[str, Sequence[float]],
+    simulated: bool,
+    notes: list[str],
+) -> None:
+    from robot.still_action import Untold, still_action
+
+    fields, where = station.driver.action_fields, trial.where()
+    try:
+        command = still_action(where, trial.limits, fields, given=given, simulated=simulated)
+    except Untold as error:
+        command = None
+        notes.append(f"apply was not tried: {error}")
+    if trial.stay(CYCLES, command):
+        notes.append(
+            f"held still for {len(trial.stayed.values)} cycles alone: then the observation said "
+            "that it is terminated"
+        )
+
+
+@contextmanager
+def _told(wrong: list[str], doing: str = "") -> Iterator[None]:
+    """Add what is raised inside to `wrong`: what was measured until then is worth showing."""
+    from robot.driver_trial import Stopped
+    from robot.drivers.driver import DriverFault
+    from robot.journal_file import JournalError
+    from robot.safety.estop import EmergencyStop
+    from robot.safety.limits import LimitFault
+    from robot.station import Latched
+    from robot.still_action import NotStill
+
+    try:
+        yield
+    except (
+        DriverFault,
+        EmergencyStop,
+        JournalError,
+        Latched,
+        LimitFault,
+        NotStill,
+        Stopped,
+    ) as error:
+        wrong.append(f"{doing}{error}")
+
+
+def _agreed(name: str) -> bool:
+    return sys.stdin.isatty() and typer.confirm(
+        f"Homing moves robot {name!r}. Is its way clear, and its own stop in your hand?", err=True
+    )
+
+
+def _given(still: Sequence[str], driver: WatchedDriver) -> dict[str, list[float]]:
+    from robot.settings import ConfigError
+    from robot.still_action import NotStill, require_known
+
+    given: dict[str, list[float]] = {}
+    for text in still:
+        name, _, value = text.partition("=")
+        try:
+            numbers = json.loads(value)
+            given[name] = [
+                float(one) for one in (numbers if isinstance(numbers, list) else [numbers])
+            ]
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"--still is {text!r}: expected FIELD=NUMBER or FIELD=[NUMBER, ...]"
+            ) from None
+    try:
+        require_known(driver.action_fields, given)
+    except NotStill as error:
+        raise ConfigError(str(error)) from None
+    return given
+
+
+def _limits(settings: RobotConfig, driver: WatchedDriver, config: Path) -> Limits:
+    """From config and driver alone: the driver's own fields in the place of a policy's."""
+    from robot.safety.build import build_limits
+    from robot.safety.layout import LimitsError
+    from robot.settings import ConfigError
+
+    try:
+        return build_limits(
+            settings.limits,
+            observation_fields=driver.observation_fields,
+            robot_action_fields=driver.action_fields,
+            policy_action_fields=driver.action_fields,
+            period_s=driver.period_s,
+        )
+    except LimitsError as error:
+        raise ConfigError(f"{config}: {error}") from error
