@@ -229,7 +229,7 @@ def test_max_run_s_ends_the_run(config, mass, point_bundle):
 
 
 def test_a_journal_that_cannot_be_written_stops_exploration(config, mass, point_bundle):
-    point_bundle(horizon=10**6)
+    point_bundle(push=0.0, horizon=10**6)  # a slow disk must not let it drift away
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill_disk(robot):
