@@ -214,7 +214,12 @@ def broken_promises(folder: Path, robots: list[Robot], took_in: dict[str, int]) 
         for _, episode in Inbox(folder / "inbox").episodes(set())
     )
     broken += [f"{name} is stored {count} times" for name, count in names.items() if count > 1]
-    left = [*(folder / "inbox" / "partial").iterdir(), *(folder / "inbox" / "refused").iterdir()]
+    left = [
+        path
+        for part in ("partial", "refused")
+        for path in (folder / "inbox" / part).rglob("*")
+        if path.is_file()
+    ]
     broken += [f"{path} is left over" for path in left]
     if took_in["episodes"] != len(stored) or took_in["repeats"]:
         broken.append(f"the trainer took in {took_in}, {len(stored)} are stored")

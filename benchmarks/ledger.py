@@ -134,8 +134,9 @@ class Ledger:
             if episode.address is None or not episode.acknowledged:
                 self._lose(f"episode {number} has not been finished and acknowledged")
         for folder in ("partial", "refused"):
-            for path in sorted((self.inbox / folder).glob("*")):
-                self._lose(f"{path} is left over")
+            for path in sorted((self.inbox / folder).rglob("*")):
+                if path.is_file():
+                    self._lose(f"{path} is left over")
 
     def _lose(self, what: str) -> None:
         if what not in self.lost:

@@ -163,7 +163,7 @@ class Pair:
 
     def receives(self) -> bool:
         """Whether an episode is half received now."""
-        return any((self.inbox / "partial").glob("*"))
+        return any((self.inbox / "partial").glob("*/*"))
 
     def end(self, robot: Member, trainer: Member) -> None:
         """Let all be uploaded, and end both. Raises `Unfit`."""

@@ -200,6 +200,19 @@ class Journal:
         """Note that the trainer refused this episode for good. It is kept, not offered again."""
         self._receive(sha256, EntryState.REJECTED, reason)
 
+    def offer_again(self, first: int = 1, last: int | None = None) -> list[int]:
+        """Forget that the trainer refused these episodes; return the numbers of those it had.
+
+        For a person who has seen to the reason: the bridge offers them like any other.
+        """
+        with self.transaction():
+            rows = self._connection.execute(
+                "UPDATE episodes SET receipt = NULL, reason = '' WHERE receipt = 'rejected' "
+                "AND number >= ? AND (? IS NULL OR number <= ?) RETURNING number",
+                (first, last, last),
+            )
+            return sorted(number for (number,) in rows.fetchall())
+
     # Reading
 
     def entries(self) -> list[Entry]:

@@ -1,6 +1,6 @@
 """`fieldtune-robot journal`: look into a journal, check it, and take episodes out of it.
 
-Reads only, also while a daemon records. Imports what a command needs when it runs.
+Safe while a daemon records: all but `offer` only read. Imports what a command needs when it runs.
 """
 
 from __future__ import annotations
@@ -180,6 +180,31 @@ def export(
             print(f"left out: {reason}", file=sys.stderr)
         if exported.damaged:
             raise typer.Exit(1)
+
+
+@app.command()
+def offer(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    episodes: Annotated[
+        str | None, typer.Option(help="A-B, or one number; all where not given.")
+    ] = None,
+) -> None:
+    """Offer episodes again that the trainer refused, once the reason is seen to.
+
+    It remembers them in its run's `inbox/refused/`: delete their files there first.
+    """
+    with _explained():
+        from robot.journal import Journal
+        from robot.journal_file import explained
+
+        place = _place(config, overrides, journal)
+        first, last = _range(episodes)
+        with explained(place.journal), Journal.attach(place.journal) as opened:
+            numbers = opened.offer_again(first, last)
+        told = ", ".join(map(str, numbers)) or "none that the trainer refused"
+        typer.echo(f"{place.journal}: to be offered again: {told}")
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,8 @@ class Site:
         assert stored == blobs
         numbers = Counter(episode.header.number for _, episode in Inbox(self.inbox).episodes(set()))
         assert numbers == Counter(entry.number for entry in entries)
-        assert not any((self.inbox / "partial").iterdir())
-        assert not any((self.inbox / "refused").iterdir())
+        assert not any((self.inbox / "partial").glob("*/*"))
+        assert not any((self.inbox / "refused").rglob("*"))
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_a_trainer_killed_mid_upload_goes_on_where_it_was_and_the_robot_never_st
 
     def held():
         """What is half received now, and how much of it."""
-        files = {file.name: file.stat().st_size for file in partial.glob("*")}
+        files = {file.name: file.stat().st_size for file in partial.glob("*/*")}
         return {name: size for name, size in files.items() if 0 < size < sizes.get(name, 0)}
 
     trainer = site.trainer()
@@ -271,7 +271,7 @@ def test_a_trainer_killed_mid_upload_goes_on_where_it_was_and_the_robot_never_st
         trainer = site.trainer()
         ((name, size),) = left.items()
         try:
-            assert (partial / name).stat().st_size >= size
+            assert (partial / "cheetah-1" / name).stat().st_size >= size
         except FileNotFoundError:
             assert (site.inbox / f"{name}.episode").exists()
     last = max(site.recorded())

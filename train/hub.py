@@ -241,9 +241,9 @@ class Hub:
                 if self._stop_requested.is_set():
                     yield wire.Stop(self._emergency)
             case wire.UploadOffer():
-                yield self._take(body.sha256, body.size, None, owner)
+                yield self._take(body.sha256, body.size, None, session)
             case wire.UploadChunk():
-                yield self._take(body.sha256, body.size, body, owner)
+                yield self._take(body.sha256, body.size, body, session)
             case wire.BundleRequest():
                 yield self._shelf.chunk(body)
             case _:
@@ -276,27 +276,38 @@ class Hub:
         return wire.HeartbeatReply(beat.sent_ns, arrived_ns, time.monotonic_ns(), newest)
 
     def _take(
-        self, sha256: str, size: int, chunk: wire.UploadChunk | None, owner: str | None
+        self,
+        sha256: str,
+        size: int,
+        chunk: wire.UploadChunk | None,
+        session: _Session,
     ) -> wire.Body:
-        """The answer to an offer, or to a chunk of it."""
+        """The answer to an offer, or to a chunk of it.
+
+        Without keys the sender is who it says it is, which keeps honest robots apart.
+        """
+        owner = session[0]
+        sender = self._views[session].robot if owner is None else owner
         try:
+            share = self._inbox.share(sender)
             if self._inbox.is_stored(sha256):
+                share.drop(sha256)  # it came from another sender meanwhile
                 return wire.UploadDone(sha256)
-            self._inbox.require_welcome(sha256)
+            share.require_welcome(sha256)
             if chunk is None:
-                held = self._inbox.resume(sha256, size)
+                held = share.resume(sha256, size)
             else:
-                held = self._inbox.append(sha256, size, chunk.offset, chunk.data)
+                held = share.append(sha256, size, chunk.offset, chunk.data)
             if held == size:
                 return (
                     wire.UploadDone(sha256)
-                    if self._inbox.finish(sha256, owner)
+                    if self._inbox.finish(sender, sha256, owner)
                     else wire.UploadStatus(sha256, 0)
                 )
             return wire.UploadStatus(sha256, held)
         except Refused as refused:
-            said = f"episode {sha256} is refused: {refused}"
-            self._quiet.warn("refused", said, logging.ERROR)
+            said = f"episode {sha256} of robot {sender} is refused: {refused}"
+            self._quiet.warn(f"refused {sender}", said, logging.ERROR)
             return wire.Refusal(RefusalKind.REJECTED, str(refused)[:1000], sha256)
         except OSError as error:
             said = f"episode {sha256} cannot be stored now: {error}"

@@ -257,3 +257,27 @@ def test_an_export_to_no_folder_is_explained(path, record, tmp_path):
     done = command("export", "--journal", path, "--out", tmp_path / "none" / "x.mcap")
     assert done.returncode == 1
     assert "choose another --out" in done.stderr
+
+
+def test_what_the_trainer_refused_can_be_offered_again(path, record):
+    with Journal.open(path) as journal:
+        for _ in range(4):
+            record(journal)
+        for number in (1, 2, 3):
+            journal.reject(journal.blob(number)[0], "it is of robot 'sawyer'")
+        journal.acknowledge(journal.blob(4)[0])
+    result = command("offer", "--journal", path, "--episodes", "2-4")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith("to be offered again: 2, 3\n")
+    with Journal.read(path) as journal:
+        assert journal.pending() == [2, 3]
+        assert [entry.reason for entry in journal.entries()] == [
+            "it is of robot 'sawyer'",
+            "",
+            "",
+            "",
+        ]
+    assert (
+        "none that the trainer refused"
+        in command("offer", "--journal", path, "--episodes", "4").stdout
+    )

@@ -258,6 +258,38 @@ def test_an_episode_in_another_robots_name_is_refused_and_set_aside(peer, hub, k
     assert files(folder) == [sha256, f"{sha256}.reason"]
 
 
+def garbage(blob):
+    return bytes(len(blob))
+
+
+@pytest.mark.parametrize("sent", [bytes, garbage], ids=["its bytes", "garbage under its hash"])
+def test_no_robot_can_have_another_robots_episode_refused(peer, hub, keys, blob, sent):
+    keys.allowed.allow("other", OTHER.public)
+    sha256, liar, robot = content.address(blob), peer(OTHER), peer(SAWYER)
+    liar.ask(hello("other"))
+    robot.ask(hello())
+    liar.ask(wire.UploadOffer(sha256, len(blob)))
+    answer = liar.ask(wire.UploadChunk(sha256, len(blob), 0, sent(blob)))
+    assert answer.kind is wire.RefusalKind.REJECTED
+    assert upload(robot, blob) == wire.UploadDone(sha256)
+    assert [found for found, _ in hub.episodes(set())] == [sha256]
+
+
+def test_no_robot_can_spoil_what_another_has_half_sent(peer, hub, keys, folder, blob):
+    keys.allowed.allow("other", OTHER.public)
+    sha256, liar, robot = content.address(blob), peer(OTHER), peer(SAWYER)
+    liar.ask(hello("other"))
+    robot.ask(hello())
+    half = len(blob) // 2
+    robot.ask(wire.UploadChunk(sha256, len(blob), 0, blob[:half]))
+    assert liar.ask(wire.UploadOffer(sha256, half - 1)) == wire.UploadStatus(sha256, 0)
+    liar.ask(wire.UploadChunk(sha256, len(blob), 0, bytes(half)))
+    robot.ask(wire.UploadChunk(sha256, len(blob), half, blob[half:]))
+    assert [found for found, _ in hub.episodes(set())] == [sha256]
+    assert liar.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadDone(sha256)
+    assert files(folder) == [f"{sha256}.episode"]
+
+
 @pytest.mark.usefixtures("hub")
 def test_a_revoked_robot_is_not_heard_any_more_without_a_restart(peer, keys, folder, blob, caplog):
     keys.allowed.allow("other", OTHER.public)

@@ -132,7 +132,7 @@ def test_old_and_repeated_messages_have_no_effect(robot, folder, blob):
     robot.sequence = itertools.count(101)
     assert isinstance(robot.ask(wire.Heartbeat(0, "", "", 0)), wire.HeartbeatReply)
     assert robot.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadStatus(sha256, 500)
-    assert (folder / "partial" / sha256).read_bytes() == blob[:500]
+    assert (folder / "partial" / "sawyer" / sha256).read_bytes() == blob[:500]
 
 
 def test_half_an_upload_goes_on_after_the_trainer_has_restarted(context, folder, blob):
