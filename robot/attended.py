@@ -60,8 +60,8 @@ class Attended:
 
     @property
     def fault(self) -> str:
-        """Why the robot is in fault; empty when it is not."""
-        return self._station.states.fault_reason
+        """Why the robot is in fault, or its journal cannot be written; empty when all is well."""
+        return self._station.states.fault_reason or self._journal_trouble()
 
     @property
     def cycles(self) -> dict[str, object]:
@@ -78,11 +78,15 @@ class Attended:
         longest_s = self.config.limits.max_run_s
         if self._stop_reason:
             return self._stop_reason
-        if self.recorder.error:
-            return f"the journal cannot be written: {self.recorder.error}"
+        if trouble := self._journal_trouble():
+            return trouble
         if longest_s is not None and time.monotonic() - self._started_s > longest_s:
             return f"robot.limits.max_run_s, {longest_s:g} s, is over"
         return ""
+
+    def _journal_trouble(self) -> str:
+        error = self.recorder.error
+        return f"the journal cannot be written: {error}" if error else ""
 
     @contextmanager
     def ready(self, bundle: Path) -> Iterator[Policy]:

@@ -128,6 +128,7 @@ class Daemon:
             self.summary.cycles = self._station.report.summary()
             for line in self._station.report.lines():
                 log.info("%s", line)
+        self.summary.fault = self._station.states.fault_reason or self._journal_trouble()
         return self.summary
 
     def _explore(self) -> None:
@@ -253,13 +254,18 @@ class Daemon:
         longest_s = self.config.limits.max_run_s
         if self._stop_reason:
             return self._stop_reason
-        if self._recorder.error:
-            self.summary.fault = f"the journal cannot be written: {self._recorder.error}"
+        self.summary.fault = self._journal_trouble()
         if self.summary.fault:
             return self.summary.fault
         if longest_s is not None and time.monotonic() - self._started_s > longest_s:
             return f"robot.limits.max_run_s, {longest_s:g} s, is over"
         return ""
+
+    def _journal_trouble(self) -> str:
+        """What is wrong with the journal, or was once in this run; empty when nothing was."""
+        if self._recorder.error:
+            return f"the journal cannot be written: {self._recorder.error}"
+        return self.summary.fault
 
     def _why_end(self) -> str:
         """Why no other episode may begin; empty when one may."""

@@ -22,6 +22,7 @@ from robot.episode import Episode, EpisodeFooter, EpisodeHeader, Step
 from robot.journal_entry import DamagedEpisode, Entry, EntryState, read_entry
 from robot.journal_file import JournalError, WriterLock, connect, explained
 from robot.journal_glance import Glance, glance
+from robot.journal_presence import Lost, Presence
 from robot.journal_quota import Room
 
 __all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError", "Room"]
@@ -34,6 +35,7 @@ class Journal:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._presence: Presence | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -51,6 +53,7 @@ class Journal:
             journal = cls(path, connect(path, create=True), lock)
             undo.callback(journal.close)
             journal_recovery.close_interrupted(journal, journal._connection)
+            journal._presence = Presence(path, journal._connection)
             undo.pop_all()
         return journal
 
@@ -67,6 +70,8 @@ class Journal:
     def close(self) -> None:
         """Safe to call twice."""
         self._connection.close()
+        if self._presence is not None:
+            self._presence.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -179,7 +184,34 @@ class Journal:
         """Delete acknowledged episodes, and never others, while the journal is above its quota.
 
         Does a small piece of that. Raises `sqlite3.OperationalError` when the disk refuses."""
-        return journal_quota.make_room(self._connection, quota_bytes)
+        room = journal_quota.make_room(self._connection, quota_bytes)
+        self.note_length()
+        return room
+
+    # Where it is
+
+    def lost(self) -> Lost | None:
+        """What has become of the file while it was recorded into; None while all is well."""
+        return None if self._presence is None else self._presence.look()
+
+    def note_length(self) -> None:
+        """Expect the file to stay at least this long, but for what `make_room` cuts off."""
+        if self._presence is not None:
+            self._presence.note_length()
+
+    def fold_log(self) -> bool:
+        """Copy SQLite's log into the file itself; False where another connection was in the way.
+
+        Raises `sqlite3.Error`.
+        """
+        busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        return not busy
+
+    def copy_to(self, path: Path) -> None:
+        """All of it, as one new file. Raises `sqlite3.Error`."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self._connection.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # no log beside it
 
     # Receipts
 

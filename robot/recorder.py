@@ -9,14 +9,12 @@ batch and not one a step.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +24,10 @@ from robot import content
 from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from robot.journal import Journal, JournalError
 from robot.journal_file import explained
+from robot.journal_presence import Lost
 from robot.journal_quota import Quota
+from robot.journal_rescue import rescue
+from robot.recorder_events import Begin, End, Event, Put, Rewards, write
 
 log = logging.getLogger(__name__)
 
@@ -35,40 +36,15 @@ _BATCH = 2_000
 _RETRY_S = 0.25
 
 
-@dataclass(frozen=True)
-class _Begin:
-    header: EpisodeHeader
-    wall_ns: int
-
-
-@dataclass(frozen=True)
-class _Put:
-    number: int
-    record: bytes
-
-
-@dataclass(frozen=True)
-class _End:
-    number: int
-    footer: EpisodeFooter
-
-
-@dataclass(frozen=True)
-class _Rewards:
-    number: int
-    rewards: Mapping[int, float]
-    source: str
-
-
-_Event = _Begin | _Put | _End | _Rewards
-
-
 class Recorder:
     """Records episodes from one control loop into the journal at `journal_path`.
 
     `begin`, `put` and `end` only queue, and never block. At most `capacity_steps` steps wait for
     the disk; when they are that many, or the disk refuses, `error` says so and the loop should end
     its episode. What is queued is written as soon as the disk allows.
+
+    A journal that is deleted, moved or cut off meanwhile is an `error` from the next step on. What
+    comes before the end is recorded all the same, and all of it saved where it can be found.
 
     With `quota_bytes`, acknowledged episodes are deleted after each episode, oldest first, while
     the journal is larger. Never others: `full` says when those fill the quota.
@@ -83,13 +59,15 @@ class Recorder:
         self.journal_path = Path(journal_path)
         self.capacity_steps = capacity_steps
         self._quota = Quota(self.journal_path, quota_bytes)
-        self._queue: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._opened = threading.Event()
         self._closing = threading.Event()
         self._refused: Exception | None = None
         self._disk_error: str | None = None
         self._fatal_error: str | None = None
+        self._gone: Lost | None = None
+        self._saved = ""
         # Each counter has one writer: the loop's thread the first three, the recorder's the rest.
         self._accepted = 0
         self._lost = 0
@@ -119,6 +97,8 @@ class Recorder:
     def error(self) -> str | None:
         """Why steps are not becoming durable, or None. It clears when the disk takes them again
         and, after steps were lost, at `end`, which writes the loss into the footer."""
+        if self._gone is not None:
+            return f"{self._gone.said}; {self._saved}".removesuffix("; ")
         if self._fatal_error is not None:
             return self._fatal_error
         if self._lost:
@@ -160,7 +140,7 @@ class Recorder:
             )
         self._number, self._steps = header.number, 0
         self._next_number = header.number + 1
-        self._send(_Begin(header, time.time_ns()))
+        self._send(Begin(header, time.time_ns()))
 
     def put(self, step: Step) -> None:
         """Queue one step. When it cannot be kept, `error` is set from then on, at once.
@@ -175,7 +155,7 @@ class Recorder:
         record = content.pack(step)
         self._accepted += 1
         self._steps += 1
-        self._send(_Put(self._number, record))
+        self._send(Put(self._number, record))
 
     def end(self, footer: EpisodeFooter) -> None:
         """Close the episode. If steps were lost, its footer says so and counts those kept."""
@@ -190,11 +170,11 @@ class Recorder:
             )
             log.error("%s: episode %d: %s", self.journal_path, self._number, footer.fault)
         number, self._number, self._lost = self._number, None, 0
-        self._send(_End(number, footer))
+        self._send(End(number, footer))
 
     def reward(self, number: int, rewards: Mapping[int, float], source: str) -> None:
         """Queue what steps of an episode that has begun here were worth, finite numbers by step."""
-        self._send(_Rewards(number, rewards, source))
+        self._send(Rewards(number, rewards, source))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was queued is durable. Not for the loop while it runs."""
@@ -207,7 +187,8 @@ class Recorder:
         return True
 
     def close(self, flush_timeout_s: float = 10.0) -> bool:
-        """Write what is queued, then close the journal. False when the disk did not take it all.
+        """Write what is queued, then close the journal. False when the disk did not take it all, or
+        the journal is not where it was.
 
         An episode that is still open stays so, and the next start closes it as interrupted.
         """
@@ -220,13 +201,13 @@ class Recorder:
         self._thread = None
         if not flushed:
             log.error("%s: closed with %d steps unwritten", self.journal_path, self.queued_steps)
-        return flushed
+        return flushed and self._gone is None
 
     def _require_started(self) -> None:
         if self._thread is None:
             raise ValueError("the recorder is not running: call start() first")
 
-    def _send(self, event: _Event) -> None:
+    def _send(self, event: Event) -> None:
         self._events_in += 1
         self._queue.put(event)
 
@@ -244,8 +225,25 @@ class Recorder:
                 self._drain(journal)
             except Exception as error:  # the loop must hear of it, whatever it is
                 self._fatal_error = f"the journal cannot be written any more: {error}"
-                log.exception("%s: recording has stopped", self.journal_path)
+                known = isinstance(error, sqlite3.Error | JournalError)
+                log.error(
+                    "%s: %s",
+                    self.journal_path,
+                    self._fatal_error,
+                    exc_info=None if known else error,
+                )
                 self._opened.set()
+            self._look(journal)
+            if self._gone is not None:
+                self._saved = rescue(journal, self._gone)
+                log.error("%s", self._saved)
+
+    def _look(self, journal: Journal) -> None:
+        """Whether what is written can be found by others."""
+        if self._gone is None:
+            self._gone = journal.lost()
+            if self._gone is not None:
+                log.error("%s", self._gone.said)
 
     def _drain(self, journal: Journal) -> None:
         while True:
@@ -259,16 +257,17 @@ class Recorder:
                     return
             if not batch:
                 return
-            if any(isinstance(event, _End) for event in batch):
+            if any(isinstance(event, End) for event in batch):
+                journal.note_length()
                 self._quota.make_room(journal)
 
-    def _next_batch(self) -> list[_Event]:
+    def _next_batch(self) -> list[Event]:
         """Wait for one event, then take all that queued up meanwhile; empty means the end.
 
         Raises `queue.Empty` when there is time to make room instead.
         """
         event = self._queue.get(timeout=self._quota.patience_s)
-        batch: list[_Event] = []
+        batch: list[Event] = []
         while event is not None:
             batch.append(event)
             if len(batch) == _BATCH:
@@ -282,17 +281,19 @@ class Recorder:
                 self._queue.put(None)
         return batch
 
-    def _commit(self, journal: Journal, batch: list[_Event]) -> bool:
+    def _commit(self, journal: Journal, batch: list[Event]) -> bool:
+        self._look(journal)  # SQLite may lengthen again what was cut off
         try:
             with journal.transaction():
-                _write(journal, batch)
+                write(journal, batch)
         except sqlite3.OperationalError as error:
             if self._disk_error is None:
                 log.error("%s: %s; trying again", self.journal_path, error)
             self._disk_error = f"{self.journal_path}: {error}: free disk space or check the disk"
             return False
         self._disk_error = None
-        self._durable += sum(isinstance(event, _Put) for event in batch)
+        self._look(journal)
+        self._durable += sum(isinstance(event, Put) for event in batch)
         self._events_out += len(batch)
         return True
 
@@ -306,26 +307,3 @@ def _open(path: Path) -> tuple[Journal, int]:
     except JournalError:
         journal.close()
         raise
-
-
-def _write(journal: Journal, batch: list[_Event]) -> None:
-    """Steps in a row go in together: asking the journal once for each took most of its time."""
-    for number, events in itertools.groupby(batch, _adds_to):
-        if number is not None:
-            journal.add(number, *(event.record for event in events if isinstance(event, _Put)))
-            continue
-        for event in events:
-            _write_one(journal, event)
-
-
-def _adds_to(event: _Event) -> int | None:
-    return event.number if isinstance(event, _Put) else None
-
-
-def _write_one(journal: Journal, event: _Event) -> None:
-    if isinstance(event, _Begin):
-        journal.begin(event.header, event.wall_ns)
-    elif isinstance(event, _Rewards):
-        journal.add_rewards(event.number, event.rewards, event.source)
-    elif isinstance(event, _End):
-        journal.finish(event.number, event.footer)

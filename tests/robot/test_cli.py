@@ -18,6 +18,7 @@ from export.manifest import FieldSpec
 from robot.episode import EndReason, Mode
 from robot.journal import EntryState, Journal, JournalError
 from sim import registry
+from train.hub import Hub
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "robot.launch"]
@@ -279,3 +280,42 @@ def test_the_launcher_sets_one_thread_whatever_was_inherited():
         check=True,
     )
     assert done.stdout.strip().endswith("{'1'}")
+
+
+def _delete(journal):
+    for file in journal.parent.glob("journal.sqlite*"):
+        file.unlink()
+
+
+def _move(journal):
+    journal.rename(journal.with_name("taken.sqlite"))
+
+
+def _cut_off(journal):
+    os.truncate(journal, 4_096)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", [_delete, _move, _cut_off])
+def test_a_run_whose_journal_is_deleted_moved_or_cut_off_ends_at_rest_and_says_so(
+    config, bundle, tmp_path, harm
+):
+    journal, summary = tmp_path / "state" / "journal.sqlite", tmp_path / "summary.json"
+    with Hub("tcp://127.0.0.1:*", tmp_path / "inbox") as hub:
+        process = start(
+            *("run", "--config", config, "--bundle", bundle, "--summary", summary),
+            *("robot.driver.time_scale=1.0", f"robot.bridge={hub.address}"),
+        )
+        wait_for_steps(process, journal, 3)
+        harm(journal)
+        _, text = process.communicate()
+    assert process.returncode == 3, text
+    assert "Traceback" not in text
+    assert "running -> hold" in text
+    assert "while the journal was recorded into" in json.loads(summary.read_text())["fault"]
+    assert "all that was recorded is" in text or "what could be saved is in" in text
+    if harm is not _cut_off:
+        (saved,) = [file for file in journal.parent.glob("*.sqlite") if file != journal]
+        with Journal.read(saved) as found:
+            assert found.verify() == []
+            assert found.entries()[-1].footer is not None
