@@ -36,10 +36,12 @@ class Presence:
         # O_PATH: closing it does not take SQLite's locks away, as closing any other would.
         self._descriptor: int | None = os.open(path, os.O_PATH | os.O_CLOEXEC)
         beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", ".lock")]
-        self._known = {each: _identity(each.stat()) for each in (path, *beside)}
-        self._log = beside[0]
-        self._log_file = self._log.open("rb", buffering=0)
-        self._least_log_bytes = self._log.stat().st_size
+        there = [path, *(each for each in beside if each.exists())]
+        self._known = {str(each): _identity(each.stat()) for each in there}
+        self._name, self._log_name = str(path), str(beside[0])
+        has_log = self._log_name in self._known  # SQLite has none where a disk cannot share memory
+        self._log_file = beside[0].open("rb", buffering=0) if has_log else None
+        self._least_log_bytes = beside[0].stat().st_size if has_log else 0
         self._least_bytes = 0
         self.note_length()
 
@@ -52,14 +54,14 @@ class Presence:
         """What has become of it; None while all is well. A few microseconds."""
         for path, known in self._known.items():
             try:
-                status = path.stat()
+                status = os.stat(path)  # noqa: PTH116 - a Path takes as long again
             except OSError as error:
                 return self._gone(path, f"is gone ({error.strerror})")
             if _identity(status) != known:
                 return self._gone(path, "is another file now")
-            if path == self._path and status.st_size < self._least_bytes:
+            if path == self._name and status.st_size < self._least_bytes:
                 return self._cut(path, _shorter(status.st_size, self._least_bytes))
-            if path == self._log:
+            if path == self._log_name:
                 if 0 < status.st_size < self._least_log_bytes:
                     return self._cut(path, _shorter(status.st_size, self._least_log_bytes))
                 if status.st_size and not self._log_has_beginning():
@@ -69,25 +71,27 @@ class Presence:
 
     def close(self) -> None:
         """Safe to call twice."""
-        self._log_file.close()
+        if self._log_file is not None:
+            self._log_file.close()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _gone(self, path: Path, what: str) -> Lost:
+    def _gone(self, path: str, what: str) -> Lost:
         """`path` is not where it was; the database itself may be."""
         moved_to = self._whereabouts()
         how = "deleted or moved"
-        if path == self._path and moved_to is not None:
+        if path == self._name and moved_to is not None:
             how = f"moved to {moved_to}"
         return Lost(f"{path} {what}: it was {how} while the journal was recorded into", moved_to)
 
-    def _cut(self, path: Path, how: str) -> Lost:
+    def _cut(self, path: str, how: str) -> Lost:
         said = f"{path} was cut off while the journal was recorded into: {how}"
         return Lost(said, self._whereabouts(), whole=False)
 
     def _log_has_beginning(self) -> bool:
         """False where it was cut to nothing and written on behind; SQLite itself begins anew."""
+        assert self._log_file is not None
         return os.pread(self._log_file.fileno(), 4, 0) != bytes(4)
 
     def _whereabouts(self) -> Path | None:
