@@ -51,7 +51,7 @@ class Beat(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=True):
     @property
     def age_s(self) -> float:
         """Seconds since this beat; infinite where the machine has been started since."""
-        if self.boot != boot_id():
+        if not self.of_this_start:
             return float("inf")
         return (time.monotonic_ns() - self.beat_ns) / 1e9
 
@@ -59,6 +59,11 @@ class Beat(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=True):
     def alive(self) -> bool:
         """Whether that process is there and has been heard of lately."""
         return not self.over and self.age_s < SILENT_S and _exists(self.pid)
+
+    @property
+    def of_this_start(self) -> bool:
+        """Whether this machine wrote it, and has not been started since."""
+        return self.boot == boot_id()
 
 
 def boot_id() -> str:
@@ -74,7 +79,9 @@ def read(path: Path, told: type[T]) -> Beat[T] | None:
         return msgspec.json.decode(path.read_bytes(), type=Beat[told])  # type: ignore[valid-type]
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise HeartbeatError(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HeartbeatError(f"{path}: cannot be read: {error}: delete it") from error
 
 

@@ -24,6 +24,7 @@ from robot.journal_file import JournalError, WriterLock, connect, explained
 from robot.journal_glance import Glance, glance
 from robot.journal_presence import Lost, Presence
 from robot.journal_quota import Room
+from robot.journal_reading import connect_to_read
 
 __all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError", "Room"]
 
@@ -31,10 +32,12 @@ __all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError", "
 class Journal:
     """An open journal. Belongs to the thread that opened it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, beside: contextlib.ExitStack | None = None
+    ) -> None:
         self.path = path
         self._connection = connection
-        self._lock = lock
+        self._beside = beside or contextlib.ExitStack()  # what is closed after the connection
         self._presence: Presence | None = None
 
     @classmethod
@@ -48,32 +51,33 @@ class Journal:
         path = Path(path)
         with explained(path), contextlib.ExitStack() as undo:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = WriterLock.take(path)
-            undo.callback(lock.release)
-            journal = cls(path, connect(path, create=True), lock)
+            undo.callback(WriterLock.take(path).release)
+            connection = connect(path, create=True)
+            journal = cls(path, connection, undo.pop_all())
             undo.callback(journal.close)
-            journal_recovery.close_interrupted(journal, journal._connection)
-            journal._presence = Presence(path, journal._connection)
+            journal_recovery.close_interrupted(journal, connection)
+            journal._presence = Presence(path, connection)
+            journal._beside.callback(journal._presence.close)
             undo.pop_all()
         return journal
 
     @classmethod
     def attach(cls, path: Path) -> Self:
         """A second connection beside the recording one: reads, and notes receipts."""
-        return cls(Path(path), connect(Path(path), create=False), None)
+        return cls(Path(path), connect(Path(path), create=False))
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Open for reading only, also while a daemon records into it."""
-        return cls(Path(path), connect(Path(path), create=False, read_only=True), None)
+        """Open for reading only, also while a daemon records into it, and where nothing may be
+        written."""
+        with contextlib.ExitStack() as undo:
+            connection = connect_to_read(Path(path), undo)
+            return cls(Path(path), connection, undo.pop_all())
 
     def close(self) -> None:
         """Safe to call twice."""
         self._connection.close()
-        if self._presence is not None:
-            self._presence.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._beside.close()
 
     def __enter__(self) -> Self:
         return self

@@ -115,7 +115,10 @@ def show(
                 )
             summary = summarise(opened.steps(number))
             rewards = opened.rewards(number)
-        told = facts(entry) | {"rewarded_steps": len(rewards), "return": sum(rewards.values())}
+        told = facts(entry) | {
+            "rewarded_steps": len(rewards),
+            "return": sum(rewards.values()) if rewards else None,
+        }
         if as_json:
             typer.echo(json.dumps(told | {"summary": asdict(summary)}, indent=1))
             return

@@ -116,18 +116,23 @@ def writer(path: Path) -> str | None:
     return None
 
 
-def connect(path: Path, *, create: bool, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, create: bool, read_only: bool = False, unchanging: bool = False
+) -> sqlite3.Connection:
     """A connection with the journal's settings, to a file whose schema is known.
 
-    Raises `JournalError` for a missing file, one that is no journal, or an unknown schema version.
+    `unchanging` reads the file alone, without its log and without a lock: nobody may write it
+    meanwhile. Raises `JournalError` for a missing file, one that is no journal, or an unknown
+    schema version.
     """
     if not create and not path.is_file():
         raise JournalError(f"{path}: no such journal: a daemon creates it when it first runs")
     _require_whole(path)
     mode = "ro" if read_only else ("rwc" if create else "rw")
+    immutable = "&immutable=1" if unchanging else ""
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
+            f"{path.absolute().as_uri()}?mode={mode}{immutable}",
             uri=True,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,

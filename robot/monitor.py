@@ -1,17 +1,20 @@
 """What can be known of a robot from its state folder: alive or not, and what it does.
 
-Reads the status, the latch and the journal; asks nobody, and needs no running process. It must not
-know how it is shown.
+Reads the status, the latch and the journal; asks nobody, and needs no running process, nor a folder
+that may be written. What cannot be known is None, never nothing. It must not know how it is shown.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from robot import heartbeat
 from robot.config import RobotConfig
@@ -26,10 +29,14 @@ from robot.status import Status
 STANDING_S = 2.0  # a main thread that has done nothing for longer is worth a word
 
 
+_T = TypeVar("_T")
+
+
 class Life(StrEnum):
     """Of the process that drives the robot.
 
-    silent: it is there, and has not been heard of. died: it went without a last word.
+    silent: it is there, and has not been heard of. died: it went without a last word. unknown:
+    what would tell cannot be read, or was written by another machine.
     """
 
     NEVER = "never ran"
@@ -37,6 +44,7 @@ class Life(StrEnum):
     SILENT = "silent"
     ENDED = "ended"
     DIED = "died"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,10 @@ class EpisodeView:
 @dataclass(frozen=True)
 class Snapshot:
     """One moment. `age_s` is since the last beat, `fault` what is latched; `cure` says what to do
-    about what is wrong, and is empty when nothing is. Sizes are in bytes."""
+    about what is wrong. Both are empty when nothing is. Sizes are in bytes.
+
+    `fault`, `uploads`, `tasks` and the sizes are None where they cannot be read; `unreadable` says
+    why."""
 
     robot: str
     family: str
@@ -64,36 +75,34 @@ class Snapshot:
     pid: int | None
     age_s: float | None
     status: Status | None
-    fault: str
+    fault: str | None
     cure: str
     episode: EpisodeView | None
-    uploads: dict[str, int]
-    journal_bytes: int
+    uploads: dict[str, int] | None
+    journal_bytes: int | None
     quota_bytes: int | None
-    disk_free_bytes: int
-    tasks: list[str] = field(default_factory=list)
+    disk_free_bytes: int | None
+    tasks: list[str] | None = field(default_factory=list)
     unreadable: str = ""
 
 
 def look(config: RobotConfig, config_file: Path) -> Snapshot:
     """Never raises for what a state folder may hold: what cannot be read is said."""
     unreadable: list[str] = []
-    beat = None
-    try:
-        beat = heartbeat.read(config.status, Status)
-    except HeartbeatError as error:
-        unreadable.append(str(error))
-    glance = Glance({}, None, [])
-    try:
-        if config.journal.exists():
-            with Journal.read(config.journal) as journal:
-                glance = journal.glance()
-    except (JournalError, sqlite3.Error) as error:
-        said = str(error)
-        unreadable.append(said if str(config.journal) in said else f"{config.journal}: {said}")
-    life, pid = _life(config, beat)
-    fault = latched(config.latch) or ""
+
+    def known(read: Callable[[], _T], path: Path) -> _T | None:
+        try:
+            return read()
+        except (HeartbeatError, JournalError, OSError, sqlite3.Error) as error:
+            said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            unreadable.append(said if str(path) in said else f"{path}: {said}")
+            return None
+
+    beat = known(lambda: heartbeat.read(config.status, Status), config.status)
+    life, pid = _life(config, beat, may_never_have_run=not unreadable)
     status = None if beat is None else beat.told
+    glance = known(lambda: _glance(config.journal), config.journal)
+    fault = known(lambda: latched(config.latch) or "", config.latch)
     return Snapshot(
         robot=config.name,
         family=config.family,
@@ -103,32 +112,41 @@ def look(config: RobotConfig, config_file: Path) -> Snapshot:
         status=status,
         fault=fault,
         cure=_cure(life, status, fault, config_file),
-        episode=_episode(glance),
-        uploads={str(state): glance.episodes.get(state, 0) for state in EntryState},
-        journal_bytes=_size(config.journal),
+        episode=None if glance is None else _episode(glance),
+        uploads=None if glance is None else _uploads(glance),
+        journal_bytes=known(lambda: _size(config.journal), config.journal),
         quota_bytes=config.journal_quota_bytes,
-        disk_free_bytes=_free(config.state_dir),
-        tasks=KnownTasks(config.tasks).names(),
-        unreadable="; ".join(unreadable),
+        disk_free_bytes=known(lambda: _free(config.state_dir), config.state_dir),
+        tasks=known(lambda: _tasks(config.tasks), config.tasks),
+        unreadable="; ".join(dict.fromkeys(unreadable)),
     )
 
 
-def _life(config: RobotConfig, beat: Beat[Status] | None) -> tuple[Life, int | None]:
+def _life(
+    config: RobotConfig, beat: Beat[Status] | None, *, may_never_have_run: bool
+) -> tuple[Life, int | None]:
     """The lock on the journal is the kernel's word for who lives; the beat says how well."""
+    pid = None if beat is None else beat.pid
     try:
         holder = writer(config.journal)
+        ran = config.journal.exists()
     except OSError:  # another user's
-        holder = None if beat is None or not beat.alive else str(beat.pid)
-    if holder is None:
         if beat is None:
-            return Life.NEVER, None
-        return (Life.ENDED if beat.over else Life.DIED), beat.pid
-    pid = int(holder) if holder.isdecimal() else None
-    heard = beat is not None and not beat.over and beat.age_s < heartbeat.SILENT_S
-    return (Life.RUNNING if heard else Life.SILENT), pid
+            return Life.UNKNOWN, None
+        return (Life.ENDED if beat.over else Life.RUNNING if beat.alive else Life.UNKNOWN), pid
+    if holder is not None:
+        heard = beat is not None and not beat.over and beat.age_s < heartbeat.SILENT_S
+        pid = int(holder) if holder.isdecimal() else None
+        return (Life.RUNNING if heard else Life.SILENT), pid
+    if beat is None:
+        return (Life.NEVER if may_never_have_run and not ran else Life.UNKNOWN), None
+    if beat.over:
+        return Life.ENDED, pid
+    elsewhere = not beat.of_this_start and _is_read_only(config.state_dir)
+    return (Life.UNKNOWN if elsewhere else Life.DIED), pid
 
 
-def _cure(life: Life, status: Status | None, fault: str, config_file: Path) -> str:
+def _cure(life: Life, status: Status | None, fault: str | None, config_file: Path) -> str:
     if fault:
         return (
             "look at the robot and see to what the fault says; then `fieldtune-robot rearm "
@@ -141,6 +159,8 @@ def _cure(life: Life, status: Status | None, fault: str, config_file: Path) -> s
             "it was killed, or the machine lost power: look at the robot, then start it again; the "
             "journal closes the open episode by itself"
         )
+    if life is Life.UNKNOWN or fault is None:
+        return "look at the robot, or ask again on its own machine, as the user who runs it"
     if life is Life.RUNNING and status is not None:
         if status.journal_trouble:
             return status.journal_trouble
@@ -149,6 +169,17 @@ def _cure(life: Life, status: Status | None, fault: str, config_file: Path) -> s
         if status.connected is False:
             return "episodes are kept here until the trainer is back; see the robot's log"
     return ""
+
+
+def _glance(journal: Path) -> Glance:
+    if not journal.exists():
+        return Glance({}, None, [])
+    with Journal.read(journal) as opened:
+        return opened.glance()
+
+
+def _uploads(glance: Glance) -> dict[str, int]:
+    return {str(state): glance.episodes.get(state, 0) for state in EntryState}
 
 
 def _episode(glance: Glance) -> EpisodeView | None:
@@ -167,6 +198,22 @@ def _episode(glance: Glance) -> EpisodeView | None:
         limited=sum(bool(step.reason) for step in glance.recent),
         limits=dict(limits.most_common()),
     )
+
+
+def _tasks(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder):  # a glob does not tell nothing from what it may not read
+            return KnownTasks(folder).names()
+    except FileNotFoundError:
+        return []
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether it lies on a read-only mount: nothing here can have written it."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _size(journal: Path) -> int:

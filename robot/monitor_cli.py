@@ -32,7 +32,8 @@ def monitor(
     """Show what the robot does, and what to do about what is wrong. Changes nothing.
 
     With --once or --json it ends with 0 when the robot's process is alive and well, 3 when the
-    robot is in fault, 4 when no process drives it or the one that does is silent.
+    robot is in fault, 4 when no process drives it, the one that does is silent, or that cannot be
+    known.
     """
     with explained():
         from robot.config import RobotConfig
@@ -49,7 +50,7 @@ def monitor(
         typer.echo(json.dumps(facts(snapshot), indent=1) if as_json else lines(snapshot))
     if snapshot.fault:
         raise typer.Exit(FAULT_EXIT)
-    if snapshot.life is not Life.RUNNING:
+    if snapshot.life is not Life.RUNNING or snapshot.fault is None:
         raise typer.Exit(NOBODY_EXIT)
 
 

@@ -19,6 +19,7 @@ from robot.status import Status
 Row = tuple[str, str, str]  # name, text, style
 
 _LIMITS_SHOWN = 4
+_UNKNOWN = "unknown"
 _STATE_STYLES = {"running": "green", "hold": "cyan", "armed": "yellow", "fault": "bold red"}
 
 
@@ -50,7 +51,9 @@ def rows(snapshot: Snapshot) -> Iterator[Row]:
     doing = f", {status.activity}" if status is not None and life is Life.RUNNING else ""
     yield "robot", f"{snapshot.robot} ({snapshot.family}){doing}", "bold"
     yield "process", _process(snapshot), "" if life in (Life.RUNNING, Life.ENDED) else "bold red"
-    if snapshot.fault:
+    if snapshot.fault is None:
+        yield "FAULT", _UNKNOWN, "bold red"
+    elif snapshot.fault:
         yield "FAULT", snapshot.fault, "bold red"
     elif status is not None and life is Life.RUNNING:
         text = f"{status.state}: {status.reason}".removesuffix(": ")
@@ -63,14 +66,10 @@ def rows(snapshot: Snapshot) -> Iterator[Row]:
     if status is not None:
         yield "bundle", status.bundle[:12] or "none yet", ""
         yield "trainer", *_trainer(status)
-    uploads = snapshot.uploads
-    text = f"{uploads['pending']} pending, {uploads['acknowledged']} acknowledged"
-    rejected = uploads["rejected"]
-    more = f", {rejected} refused by the trainer (see its log)" if rejected else ""
-    yield "uploads", text + more, "yellow" if rejected else ""
+    yield "uploads", *_uploads(snapshot.uploads)
     yield "journal", _journal(snapshot), ""
-    if snapshot.tasks:
-        yield "tasks", ", ".join(snapshot.tasks), ""
+    if snapshot.tasks is None or snapshot.tasks:
+        yield "tasks", _UNKNOWN if snapshot.tasks is None else ", ".join(snapshot.tasks), ""
     if snapshot.unreadable:
         yield "trouble", snapshot.unreadable, "bold red"
 
@@ -78,6 +77,8 @@ def rows(snapshot: Snapshot) -> Iterator[Row]:
 def _process(snapshot: Snapshot) -> str:
     if snapshot.life is Life.NEVER:
         return "none has ever run here"
+    if snapshot.life is Life.UNKNOWN:
+        return f"{_UNKNOWN} whether one drives the robot"
     age = snapshot.age_s
     when = "before this machine was started" if age == float("inf") else f"{_time(age)} ago"
     if age is None:
@@ -111,6 +112,8 @@ def _timing(status: Status) -> Iterator[Row]:
 
 def _episode(snapshot: Snapshot) -> Iterator[Row]:
     episode = snapshot.episode
+    if snapshot.uploads is None:
+        yield "episode", _UNKNOWN, ""
     if episode is None:
         return
     ended = episode.ended or ("running" if snapshot.life is Life.RUNNING else "left open")
@@ -138,13 +141,26 @@ def _trainer(status: Status) -> tuple[str, str]:
     return f"{status.trainer}: connected{clock}", ""
 
 
+def _uploads(uploads: dict[str, int] | None) -> tuple[str, str]:
+    if uploads is None:
+        return _UNKNOWN, ""
+    text = f"{uploads['pending']} pending, {uploads['acknowledged']} acknowledged"
+    rejected = uploads["rejected"]
+    more = f", {rejected} refused by the trainer (see its log)" if rejected else ""
+    return text + more, "yellow" if rejected else ""
+
+
 def _journal(snapshot: Snapshot) -> str:
     quota = "" if snapshot.quota_bytes is None else f" of {snapshot.quota_bytes / 1e6:g} MB"
-    free = f"{snapshot.disk_free_bytes / 1e9:.1f} GB free on its disk"
+    free = f"{_bytes(snapshot.disk_free_bytes, 1e9, 'GB')} free on its disk"
     waiting = ""
     if snapshot.status is not None and snapshot.life is Life.RUNNING:
         waiting = f", {snapshot.status.waiting_steps} steps wait to be written"
-    return f"{snapshot.journal_bytes / 1e6:.1f} MB{quota}, {free}{waiting}"
+    return f"{_bytes(snapshot.journal_bytes, 1e6, 'MB')}{quota}, {free}{waiting}"
+
+
+def _bytes(size: int | None, unit: float, name: str) -> str:
+    return _UNKNOWN if size is None else f"{size / unit:.1f} {name}"
 
 
 def _spread(us: dict[str, float]) -> str:

@@ -169,7 +169,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_shown(config, mass, point_b
     assert snapshot.episode.number == 1
     config.journal.write_bytes(b"x" * 5000)
     assert "journal.sqlite" in look(config, HERE).unreadable
-    assert json.loads(json.dumps(facts(snapshot)))["life"] == "never ran"
+    assert json.loads(json.dumps(facts(snapshot)))["life"] == "unknown"
 
 
 @pytest.fixture
