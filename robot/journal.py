@@ -203,6 +203,11 @@ class Journal:
         if self._presence is not None:
             self._presence.note_length()
 
+    def clear_path(self) -> None:
+        """Leave nothing of this journal where another may be put, once it is lost and saved."""
+        if self._presence is not None:
+            self._presence.clear()
+
     def fold_log(self) -> bool:
         """Copy SQLite's log into the file itself; False where another connection was in the way.
 

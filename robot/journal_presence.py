@@ -69,6 +69,16 @@ class Presence:
                 self._least_log_bytes = status.st_size
         return None
 
+    def clear(self) -> None:
+        """Delete the log where the journal's path no longer leads to its file: SQLite would take it
+        for the log of whatever journal is put there. Only once all of it is saved."""
+        if self._is_known(self._name):
+            return
+        for name in [name for name in self._known if name.endswith(("-wal", "-shm"))]:
+            if self._is_known(name):
+                with contextlib.suppress(OSError):
+                    Path(name).unlink()
+
     def close(self) -> None:
         """Safe to call twice."""
         if self._log_file is not None:
@@ -76,6 +86,11 @@ class Presence:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _is_known(self, name: str) -> bool:
+        with contextlib.suppress(OSError):
+            return _identity(Path(name).stat()) == self._known[name]
+        return False
 
     def _gone(self, path: str, what: str) -> Lost:
         """`path` is not where it was; the database itself may be."""

@@ -26,6 +26,7 @@ def rescue(journal: Journal, lost: Lost) -> str:
     )
     try:
         if lost.whole and lost.moved_to is not None and journal.fold_log():
+            journal.clear_path()
             return f"all that was recorded is in {lost.moved_to}"
         copy.parent.mkdir(parents=True, exist_ok=True)
         journal.copy_to(copy)
@@ -37,6 +38,7 @@ def rescue(journal: Journal, lost: Lost) -> str:
         return f"what it held could not be saved in {copy}: {error}"
     if not lost.whole and _is_damaged(copy):
         return f"what could be saved is in {copy}, which is damaged: `sqlite3 {copy} .recover`"
+    journal.clear_path()
     return f"all that was recorded is saved in {copy}"
 
 

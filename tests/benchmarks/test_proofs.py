@@ -105,7 +105,7 @@ def template(tmp_path_factory, make_bundle) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kills", "disk_full", "network", "hung_client"])
+@pytest.mark.parametrize("name", ["kills", "disk_full", "network", "hung_client", "lost_journals"])
 def test_it_holds_in_a_short_run(name, template, tmp_path):
     (tmp_path / "template").symlink_to(template)
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--folder", str(tmp_path)]

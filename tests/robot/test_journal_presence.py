@@ -129,6 +129,23 @@ def test_a_lost_journal_is_told_with_the_next_episode_and_nothing_is_gone(
     assert caplog.text.count("while the journal was recorded into") == 1
 
 
+def test_what_is_put_in_the_place_of_a_journal_is_not_spoilt_by_its_log(path, run_episode):
+    with Recorder(path) as recorder:
+        for _ in range(3):
+            run_episode(recorder, steps=300, width=500)
+        backup = path.with_name("backup")
+        with Journal.read(path) as journal:
+            journal.copy_to(backup)
+        for _ in range(3):
+            run_episode(recorder, steps=300, width=500)
+        backup.replace(path)
+        assert recorder.close() is False
+    with Journal.open(path) as journal:
+        assert journal.verify() == []
+        assert len(journal.entries()) == 3
+    assert 6 in episodes_in(path.parent).values()
+
+
 def test_a_journal_cut_off_is_told_and_what_can_be_saved_is_saved(path, run_episode):
     with Recorder(path) as recorder:
         for _ in range(3):
