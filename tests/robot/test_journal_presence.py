@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from robot.attended import Attended
+from robot.config import ZHold
 from robot.daemon import Daemon
 from robot.journal import Journal
+from robot.posterior import Posterior
 from robot.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -221,3 +224,16 @@ def test_a_daemon_whose_journal_is_deleted_does_not_end_as_if_all_were_well(
     with Journal.read(saved) as journal:
         assert journal.verify() == []
         assert sum(entry.steps for entry in journal.entries()) == len(mass.commands)
+
+
+def test_an_attended_robot_whose_journal_is_deleted_is_not_well(config, mass, point_bundle):
+    def trouble(robot):
+        if len(robot.commands) == 2:
+            config.journal.unlink()
+
+    mass.trouble = trouble
+    robot = Attended(config, mass, "acting on task push")
+    with robot.ready(point_bundle()):
+        robot.episode(Posterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
+    assert "journal.sqlite is gone" in robot.fault
+    assert "all that was recorded is saved in" in robot.fault

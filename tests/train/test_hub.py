@@ -182,6 +182,13 @@ def test_a_disk_that_refuses_makes_the_robot_wait(robot, folder, blob):
     assert robot.upload(blob) == wire.UploadDone(content.address(blob))
 
 
+def test_an_inbox_that_is_taken_away_makes_the_robot_wait_and_not_believe(robot, folder, blob):
+    folder.rename(folder.with_name("elsewhere"))
+    assert robot.upload(blob).kind is wire.RefusalKind.LATER
+    folder.with_name("elsewhere").rename(folder)
+    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
+
+
 def test_a_session_must_say_hello_first(context, hub, blob, folder):
     stranger = Robot(context, hub.address, session="stranger")
     answer = stranger.ask(wire.UploadChunk(content.address(blob), len(blob), 0, blob))
