@@ -152,7 +152,7 @@ def ingestion(pair: Pair) -> tuple[int, list[str]]:
     from robot import settings  # torch takes seconds, and not every proof has a trainer that learns
     from train.checkpoint import CheckpointError, read_facts
     from train.config import RunConfig
-    from train.finetune import as_trajectory, unusable
+    from train.finetune import as_trajectory
     from train.inbox import Inbox
     from train.run import open_run
 
@@ -169,9 +169,8 @@ def ingestion(pair: Pair) -> tuple[int, list[str]]:
         if sha256 not in stored
     ]
     for sha256 in set(seen) & stored.keys():
-        if not unusable(run, stored[sha256]):
-            learned += 1
-            steps += as_trajectory(stored[sha256]).steps
+        learned += 1
+        steps += as_trajectory(stored[sha256]).steps
     if len(set(seen)) != len(seen) or steps != facts["steps"]:
         problems.append(
             f"the checkpoint has learned from {facts['steps']} steps, and its {learned} episodes "

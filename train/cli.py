@@ -158,7 +158,8 @@ def finetune(
                 bar(
                     now.updates,
                     total,
-                    f"{now.robots} robots, {now.steps} steps, {now.bundles} bundles",
+                    f"{now.robots} robots, {now.steps} steps, {now.bundles} bundles"
+                    + (f", {now.quarantined} quarantined" if now.quarantined else ""),
                 )
 
             Finetune(opened, hub).work(show)

@@ -23,12 +23,12 @@ from train.experience import Experience, Transitions
 from train.networks import Normalisation
 from train.sac import TaskToldSac, ToldTransitions
 from train.smac import seed_everything
+from train.task_numbers import unwound
 from train.unfinished import Learner, Round, Unfinished
 
 UPDATE_ROWS = 256
 UNIT_ROWS = 10_000  # rewards that their unit is taken from
 OWN_SHARE = 0.5  # rows of an update that keep the task they were acted for
-FULL_TURN = 360.0  # degrees
 UNITS = ("observation_mean", "observation_std", "reward_mean", "reward_std")
 HELD_OUT = 1  # second word of the seeds of what is done for held-out tasks
 
@@ -144,25 +144,6 @@ def moments(kept: int, total: int, part: Slice) -> NDArray[np.int64]:
     return ((np.arange(kept) + 0.5) * total / kept).astype(np.int64)
 
 
-def unwound(family: TaskFamily, tasks: Array) -> Array:
-    """Tasks `(task, parameter)` as numbers that are near where tasks are alike.
-
-    A direction on a full turn becomes its cosine and sine: 1° and 359° are neighbours.
-    """
-    columns: list[Array] = []
-    ranges = [
-        (f.unit, high - low)
-        for f in family.task_fields
-        for low, high in zip(f.low, f.high, strict=True)
-    ]
-    for (unit, reach), values in zip(ranges, tasks.T, strict=True):
-        if unit == "degrees" and reach == FULL_TURN:
-            columns += [np.cos(np.deg2rad(values)), np.sin(np.deg2rad(values))]
-        else:
-            columns.append(values)
-    return np.stack(columns, axis=-1)
-
-
 class _Drawn(NamedTuple):
     """Transitions in physical units, with tasks `(row, parameter)` that `rewards` are for."""
 
@@ -191,7 +172,8 @@ class _Agent:
         )
         deviation = numbers.std(axis=0)
         self._task_mean = numbers.mean(axis=0)
-        self._task_std = np.where(deviation < 1e-6, 1.0, deviation)
+        same = deviation <= 1e-9 * np.abs(numbers).max(axis=0)  # whatever its unit
+        self._task_std = np.where(same, 1.0, deviation)
         self.seen = Experience(family, episodes)
         self._units = Normalisation.of(
             np.zeros((1, observed)), np.array([-1.0, 1.0]), *self._action_bounds

@@ -22,6 +22,7 @@ from minari.dataset.minari_storage import MinariStorage
 from export.atomic import sync
 from sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
 from sim.rollout import LabelledEpisode
+from train.admission import ended_early, problem_of_all
 
 WHOLE, THINNED = 1, 2  # formats: in the second, what a step led to is in an episode's infos
 SIGNALS, NEXT = "signals", "next_observations"  # in an episode's infos
@@ -81,7 +82,8 @@ def write_dataset(
         measured: False for data of others, who kept none of the family's signals; the id says so.
 
     Raises:
-        DatasetError: `folder` already exists.
+        DatasetError: `folder` already exists, or something is wrong with the data; see
+            `train.admission`.
         MissingSignals: the family has signals, they were `measured`, and an episode has none.
     """
     # Here and not above: figures know evaluations, which know datasets.
@@ -91,6 +93,10 @@ def write_dataset(
         raise DatasetError(
             f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
         )
+    tasks = family.split() if tasks is None else tasks
+    wrong = problem_of_all(family, tasks, {"train": train, "test": test})
+    if wrong:
+        raise DatasetError(f"{folder} is not written: {wrong}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Absolute: Minari measures its files under a relative path twice over, and finds none.
     temporary = folder.absolute().with_name(f".{folder.name}.partial")
@@ -104,7 +110,6 @@ def write_dataset(
         observation_space=gymnasium.spaces.Box(low, high, dtype=np.float64),
         action_space=gymnasium.spaces.Box(action_low, action_high, dtype=np.float64),
     )
-    tasks = family.split() if tasks is None else tasks
     buffers, attributes = [], []
     for split, episodes, parameters in (("train", train, tasks.train), ("test", test, tasks.test)):
         for episode in episodes:
@@ -175,10 +180,11 @@ def _buffer(episode: LabelledEpisode, family: TaskFamily, measured: bool) -> Epi
 
 
 def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
-    """Load a dataset and check that it is this family's.
+    """Load a dataset and check that it is this family's, and fit to learn from.
 
     Raises:
-        DatasetError: missing, unreadable, of another family or with other fields.
+        DatasetError: missing, unreadable, of another family, with other fields, or with numbers
+            that `train.admission` keeps out.
     """
     metadata = read_metadata(folder)
     if metadata["family"] != family.name:
@@ -215,6 +221,10 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
                 f"{folder}: {name} task {bare[0]} ({tasks[name][bare[0]].tolist()}) has no "
                 f"episode, nor have {len(bare) - 1} others; every task needs one"
             )
+    every = {name: [e for found in episodes for e in found] for name, episodes in split.items()}
+    wrong = problem_of_all(family, TaskSplit(tasks["train"], tasks["test"]), every)
+    if wrong:
+        raise DatasetError(f"{folder}: {wrong}")
     return Dataset(str(dataset.id), tasks["train"], tasks["test"], split["train"], split["test"])
 
 
@@ -223,6 +233,9 @@ def _sort_in(dataset: minari.MinariDataset, split: dict[str, list[list[LabelledE
     attributes = dataset.storage.get_episode_metadata(dataset.episode_indices)
     for episode, attribute in zip(dataset.iterate_episodes(), attributes, strict=True):
         index = int(attribute["task_index"])
+        wrong = ended_early(episode.terminations, episode.truncations)
+        if wrong:
+            raise ValueError(f"episode {episode.id}: {wrong}")
         split[str(attribute["split"])][index].append(
             LabelledEpisode(
                 task_index=index,

@@ -1,8 +1,9 @@
 """`fieldtune finetune`: the trainer's side of the loop with robots.
 
 Takes reward-free episodes from the hub, labels them, trains while the robots keep running, and
-publishes a new bundle every so many updates. Killed at any moment, it continues from its
-checkpoint and its inbox; a full disk only delays bundles and checkpoints.
+publishes a new bundle every so many updates. What no robot can have measured is quarantined. Killed
+at any moment, it continues from its checkpoint and its inbox; a full disk only delays bundles and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 from robot.episode import EndReason, Episode
 from sim.family import width
 from sim.rollout import LabelledEpisode
+from train.admission import problem
 from train.bundles import Exporter
 from train.curves import Curves
 from train.hub import Hub, RobotView
+from train.plausible import Plausible
+from train.quarantine import Quarantine, Quarantined
 from train.retried import Retried
 from train.run import Run
 from train.self_supervised import SelfSupervisedPhase
@@ -42,6 +46,7 @@ class FinetuneProgress:
     episodes: int
     bundles: int
     robots: int
+    quarantined: int = 0
 
 
 OnProgress = Callable[[FinetuneProgress], None]
@@ -61,6 +66,8 @@ class Finetune:
         self.seen = set(facts.get("episodes", []))  # type: ignore[call-overload]
         self.bundles = int(facts.get("bundles", 0))  # type: ignore[call-overload]
         self._parent: str | None = None
+        self._quarantine = Quarantine(run.folder)
+        self.quarantined = set(self._quarantine.addresses())
 
     def work(self, on_progress: OnProgress = lambda _: None) -> SelfSupervisedPhase:
         """Train to the end, then let the robots fetch the last bundle and send them home."""
@@ -78,6 +85,7 @@ class Finetune:
                     time.sleep(POLL_S)
                 while self.phase.updates < due:
                     metrics = self.phase.update()
+                    metrics["robots/quarantined"] = len(self.quarantined)
                     curves.add(self.phase.updates, metrics)
                     if self.phase.updates % settings.publish_every == 0:
                         bundle.due()
@@ -93,13 +101,25 @@ class Finetune:
     def _ingest(self) -> None:
         if self.phase.full:
             return
-        for sha256, episode in self.hub.episodes(after=self.seen):
-            self.seen.add(sha256)
-            reason = unusable(self.run, episode)
+        for sha256, episode in self.hub.episodes(after=self.seen | self.quarantined):
+            reason = unusable(self.run, episode, self.phase.plausible)
             if reason:
-                log.warning("episode %s is not learned from: %s", sha256[:12], reason)
-            elif not self.phase.full:
+                self._set_aside(sha256, episode, reason)
+                continue
+            self.seen.add(sha256)
+            if not self.phase.full:
                 self.phase.add_unlabelled([as_trajectory(episode)], [episode.header.label_task])
+
+    def _set_aside(self, sha256: str, episode: Episode, reason: str) -> None:
+        """Leave it out, now and after a restart; its bytes stay in the inbox."""
+        robot, number = episode.header.robot, episode.header.number
+        named = f"episode {sha256[:12]} ({number} of robot {robot!r})"
+        log.warning("%s is not learned from: %s", named, reason)
+        self.quarantined.add(sha256)
+        try:
+            self._quarantine.put(sha256, Quarantined(robot, number, reason))
+        except OSError as error:  # the next start looks at it again
+            log.warning("%s cannot be noted in the quarantine: %s", named, error)
 
     def _publish(self) -> None:
         path = self.run.bundles / "latest.bundle"
@@ -143,18 +163,21 @@ class Finetune:
             episodes=len(self.seen),
             bundles=self.bundles,
             robots=len(self._present()),
+            quarantined=len(self.quarantined),
         )
 
 
-def unusable(run: Run, episode: Episode) -> str:
-    """Why an episode cannot be learned from; empty when it can."""
+def unusable(run: Run, episode: Episode, where: Plausible | None = None) -> str:
+    """Why an episode cannot be learned from; empty when it can.
+
+    Args:
+        where: where its numbers must be; the family's declared bounds where not given.
+    """
     if episode.header.family != run.family.name:
         return f"family is {episode.header.family!r}, this run's is {run.family.name!r}"
     observations, actions = _columns(episode)
     if not actions:
         return "it has no complete step"
-    if len(actions) > run.family.horizon:
-        return f"it has {len(actions)} steps, {run.family.name} ends after {run.family.horizon}"
     for kind, rows, fields in (
         ("observation", observations, run.family.observation_fields),
         ("action", actions, run.family.action_fields),
@@ -162,9 +185,7 @@ def unusable(run: Run, episode: Episode) -> str:
         sizes = sorted({len(row) for row in rows})
         if sizes != [width(fields)]:
             return f"{kind}s are {sizes} wide, expected {width(fields)}"
-        if not np.isfinite(np.array(rows)).all():
-            return f"an {kind} is not finite"
-    return ""
+    return problem(as_trajectory(episode), run.family, where, labelled=False)
 
 
 def as_trajectory(episode: Episode) -> LabelledEpisode:
@@ -183,12 +204,14 @@ def as_trajectory(episode: Episode) -> LabelledEpisode:
 def _signals(episode: Episode, transitions: int) -> NDArray[np.float64] | None:
     """What each transition's reward needs besides, `(T, signal)`; None where nobody measured it.
 
-    A step holds what was measured on the way *to* it.
+    A step holds what was measured on the way *to* it. Signals are not learned from, so that one
+    that is no number does not cost the episode.
     """
     rows = [*(step.signals for step in episode.steps[1:]), episode.footer.final_signals]
     known = [row for row in rows[:transitions] if isinstance(row, list)]
     whole = len(known) == transitions and len({len(row) for row in known}) == 1
-    return np.array(known) if whole else None
+    signals = np.array(known) if whole else np.empty(0)
+    return signals if whole and np.isfinite(signals).all() else None
 
 
 def _columns(episode: Episode) -> tuple[list[list[float]], list[list[float]]]:

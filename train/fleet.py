@@ -1,7 +1,8 @@
 """The trainer's view of its robots: who was heard of, what it does, and what has come from it.
 
-Joins what the hub knows, which the finetuning process leaves in `RUN/fleet.json`, with the inbox.
-Reads only, from any process. It must not know the wire, nor learning, and imports no torch.
+Joins what the hub knows, which the finetuning process leaves in `RUN/fleet.json`, with the inbox
+and the quarantine. Reads only, from any process. It must not know the wire, nor learning, and
+imports no torch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from robot.episode import EndReason, EpisodeFooter, EpisodeHeader
 from robot.heartbeat import Beat, Heart, HeartbeatError, read
 from train.hub import Hub
 from train.inbox import SUFFIX
+from train.quarantine import Quarantine
 
 FILE = "fleet.json"
 SILENT_S = 5.0  # robots speak five times a second
@@ -68,7 +70,8 @@ def telling(run: Path, hub: Hub) -> Heart[Fleet]:
 class RobotLine:
     """One robot. What only a running trainer knows is None where none told; `silent_s` counts up to
     now. `clock_ns` is trainer minus robot with its uncertainty, from its latest episode that has
-    it; `fault` the latest that ended an episode, and how many episodes ago."""
+    it; `fault` the latest that ended an episode, and how many episodes ago. Of the `episodes` that
+    came, `quarantined` are not learned from; `quarantine_reason` is the latest's."""
 
     robot: str
     state: str | None = None
@@ -80,6 +83,8 @@ class RobotLine:
     clock_ns: tuple[int, int] | None = None
     fault: str = ""
     faulted_ago: int = 0
+    quarantined: int = 0
+    quarantine_reason: str = ""
 
     def take(self, footer: EpisodeFooter) -> None:
         """Count one more episode, the latest to arrive."""
@@ -112,10 +117,13 @@ class Watcher:
         self.run = run
         self._counted: set[str] = set()
         self._ingested: dict[str, RobotLine] = {}
+        self._quarantine = Quarantine(run)
+        self._aside: set[str] = set()
 
     def look(self) -> FleetView:
         """Never raises for what the run may hold."""
         self._count()
+        self._count_quarantined()
         lines = {name: replace(line) for name, line in self._ingested.items()}
         try:
             beat = read(self.run / FILE, Fleet)
@@ -144,6 +152,16 @@ class Watcher:
                 continue  # finetuning sets it aside, and says so
             name = episode.header.robot
             self._ingested.setdefault(name, RobotLine(name)).take(episode.footer)
+
+    def _count_quarantined(self) -> None:
+        for sha256 in self._quarantine.addresses():
+            known = None if sha256 in self._aside else self._quarantine.read(sha256)
+            if known is None:  # counted before, or no work of the trainer's
+                continue
+            self._aside.add(sha256)
+            line = self._ingested.setdefault(known.robot, RobotLine(known.robot))
+            line.quarantined += 1
+            line.quarantine_reason = f"episode {known.number}: {known.reason}"
 
 
 class _Ends(msgspec.Struct):

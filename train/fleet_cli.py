@@ -64,7 +64,7 @@ def table(view: FleetView) -> Table:
 
     made = Table(
         *("robot", "state", "heard of", "bundle", "pending", "ingested", "steps", "clock offset"),
-        "latest fault",
+        *("latest fault", "quarantined"),
         box=None,
         pad_edge=False,
         title=f"trainer: {view.trainer}",
@@ -84,6 +84,7 @@ def _cells(line: RobotLine) -> list[tuple[str, str]]:
     clock = ""
     if line.clock_ns is not None:
         clock = f"{line.clock_ns[0] / 1e9:+.6f} s ± {line.clock_ns[1] / 1e6:.3f} ms"
+    aside = f"{line.quarantined}; {line.quarantine_reason}" if line.quarantined else ""
     fault = f"{line.fault} ({line.faulted_ago} episodes ago)" if line.fault else ""
     return [
         (line.robot, "bold"),
@@ -95,6 +96,7 @@ def _cells(line: RobotLine) -> list[tuple[str, str]]:
         (str(line.steps), ""),
         (clock, ""),
         (fault, "yellow"),
+        (aside, "yellow"),
     ]
 
 

@@ -57,5 +57,5 @@ def import_(
     if result.reward_error is not None:
         typer.echo(
             f"rewards differ from the family's own by {result.reward_error:.3f} of their spread"
-            + ("" if result.reward_error < 0.5 else ": are these the right tasks?")
+            + ("" if result.reward_error < 0.5 else ": are tasks, fields and units right?")
         )

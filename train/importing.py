@@ -7,6 +7,7 @@ wrong with the data is said before anything is written.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import yaml
 
+from robot import settings
 from sim.family import Array, TaskFamily, TaskSplit, bounds
 from sim.rollout import LabelledEpisode
+from train.admission import problem_of_all
 from train.datasets import DatasetError, Split, write_dataset
+from train.task_numbers import in_both
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
@@ -113,8 +117,8 @@ def read_tasks(path: Path, family: TaskFamily) -> NamedTasks:
         DatasetError: names the file, the task, the value and what was expected.
     """
     try:
-        known = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        known = _parsed(path)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: task file cannot be read ({error})") from error
     form = (
         'expected {"train": {NAME: [parameter, ...], ...}, "test": {...}}, at least one task each'
@@ -137,7 +141,35 @@ def read_tasks(path: Path, family: TaskFamily) -> NamedTasks:
         raise DatasetError(
             f"{path}: task {twice[0]!r} is there twice: a task is trained on or held out, once"
         )
-    return NamedTasks(names, TaskSplit(parameters["train"], parameters["test"]))
+    split_up = TaskSplit(parameters["train"], parameters["test"])
+    same = in_both(family, split_up)
+    if same is not None:
+        trained, held_out = names["train"][same[0]], names["test"][same[1]]
+        raise DatasetError(
+            f"{path}: {trained!r} in 'train' and {held_out!r} in 'test' are the same task, "
+            f"{split_up.train[same[0]].tolist()}: what is held out must not be trained on; remove "
+            "one"
+        )
+    return NamedTasks(names, split_up)
+
+
+def _parsed(path: Path) -> Any:
+    """What the file holds; a name given twice is an error. `.json` is JSON, any other YAML."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() != ".json":
+        return settings.parse(text)
+    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"key {name!r} is given twice")
+    return dict(pairs)
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _parameters(path: Path, name: Any, value: Any, family: TaskFamily) -> list[float]:
@@ -160,7 +192,10 @@ def _within(given: Sequence[float], low: Array, high: Array) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # an alias inside itself
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -177,7 +212,8 @@ def import_dataset(
         on_progress: told the tasks read, those in all, and the last one's name.
 
     Raises:
-        DatasetError: `folder` exists, or something is wrong with the data; nothing was written.
+        DatasetError: `folder` exists, or something is wrong with the data (`train.admission`);
+            nothing was written.
     """
     if folder.exists():
         raise DatasetError(
@@ -193,6 +229,9 @@ def import_dataset(
             found[split] += [replace(episode, task_index=index) for episode in of_task]
             done += 1
             on_progress(done, total, f"task {name}")
+    wrong = problem_of_all(family, tasks.split, found, tasks.names)
+    if wrong:
+        raise DatasetError(wrong)
     error = reward_error(family, tasks, found)
     how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
     if error is not None:
@@ -214,7 +253,10 @@ def import_dataset(
 def reward_error(
     family: TaskFamily, tasks: NamedTasks, found: dict[Split, list[LabelledEpisode]]
 ) -> float | None:
-    """See `Imported.reward_error`. Near 0 where tasks, fields and reward are the family's."""
+    """See `Imported.reward_error`. Near 0 where tasks, fields and reward are the family's.
+
+    The rewards must not be all alike, which `import_dataset` sees to.
+    """
     if family.signal_fields:
         return None
     given, ours = [], []
@@ -228,5 +270,5 @@ def reward_error(
                 )
             )
     theirs = np.concatenate(given)
-    spread = max(float(theirs.std()), 1e-9)
-    return float(np.sqrt(np.mean((theirs - np.concatenate(ours)) ** 2))) / spread
+    difference = float(np.sqrt(np.mean((theirs - np.concatenate(ours)) ** 2)))
+    return difference / float(theirs.std())

@@ -6,15 +6,19 @@ decoder's it is the loop of `fieldtune finetune` minus the bridge.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from sim.family import Array, BatchSimulator
 from sim.rollout import LabelledEpisode
 from train.acting import explore
+from train.admission import problem
 from train.curves import Curves
-from train.run import Run
+from train.run import Run, RunError
 from train.self_supervised import SelfSupervisedPhase
+
+log = logging.getLogger(__name__)
 
 TRIALS_AT_ONCE = 16
 
@@ -83,7 +87,15 @@ def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) ->
         noise=exploration.action_noise,
         relabel=None if phase.true_rewards else relabel,
     )
+    wrong, added = "", 0
     for task, trial in zip(tasks, trials, strict=True):
         for episode in trial:
-            if not phase.full:
+            found = problem(episode, run.family, phase.plausible)
+            if found:
+                wrong = found
+                log.warning("a simulated episode is not learned from: %s", found)
+            elif not phase.full:
                 phase.add(task, episode)
+                added += 1
+    if not added:
+        raise RunError(f"none of {len(trials)} simulated trials can be learned from: {wrong}")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sim.family import TaskFamily, width
 from sim.rollout import LabelledEpisode
+from train.admission import ended_early, problem
 from train.datasets import DatasetError
 from train.thinning import thinned
 
@@ -95,7 +96,7 @@ class Opened:
             known = self.dataset.storage.get_episode_metadata(self.dataset.episode_indices)
             for found, attributes in zip(self.dataset.iterate_episodes(), known, strict=True):
                 yield attributes, self._checked(found)
-        except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        except (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError) as error:
             raise DatasetError(
                 f"{self.name}: episodes cannot be read ({error}); fetch the dataset again"
             ) from error
@@ -117,13 +118,17 @@ class Opened:
                     f"{list(shape)}, at least one step, all finite: leave that episode out"
                 )
             columns[name] = column
-        return LabelledEpisode(
+        episode = LabelledEpisode(
             0,
             columns["observations"],
             columns["actions"],
             columns["rewards"],
             bool(np.asarray(found.terminations)[-1]),
         )
+        wrong = ended_early(found.terminations, found.truncations) or problem(episode, self.family)
+        if wrong:
+            raise DatasetError(f"{self.name}: episode {found.id}: {wrong}")
+        return episode
 
 
 def open_minari(name: str, family: TaskFamily) -> Opened:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from train.admission import is_spread
+
 LOG_STD_RANGE = (-5.0, 1.0)
 ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
 MIN_VARIANCE = 1e-6
@@ -150,7 +152,7 @@ class Normalisation:
             action_centre=((action_high + action_low) / 2).astype(np.float32),
             action_half_range=((action_high - action_low) / 2).astype(np.float32),
             reward_mean=float(rewards.mean()),
-            reward_std=max(float(rewards.std()), 1e-6),
+            reward_std=float(rewards.std()) if is_spread(rewards) else 1.0,
         )
 
 

@@ -20,8 +20,9 @@ from train.acting import to_training_units
 from train.checkpoint import Progress, load_agent, load_checkpoint, save_checkpoint
 from train.draws import draw_union
 from train.labelling import decoded_rewards, task_embeddings
+from train.plausible import beyond
 from train.replay import Replay
-from train.run import Run, empty_replay
+from train.run import Run, RunError, empty_replay
 from train.smac import Agent, Metrics
 
 
@@ -29,7 +30,8 @@ class SelfSupervisedPhase:
     """One phase 2, from a run's offline checkpoint.
 
     `average` holds exponentially averaged weights: what is published and evaluated, since single
-    iterates swing from update to update (docs/settings.md).
+    iterates swing from update to update (docs/settings.md). `plausible` is where the numbers of
+    what is added must be; who adds it sees to that (`train.admission`).
     """
 
     def __init__(self, run: Run, *, true_rewards: bool = False) -> None:
@@ -40,6 +42,9 @@ class SelfSupervisedPhase:
         self.average: Agent = copy.deepcopy(self.learner.agent).requires_grad_(False)
         self.offline = run.offline_replay(self.average)
         self.labelled = self._empty_replay()
+        self.plausible = beyond(
+            run.family, [e for task in (*run.dataset.train, *run.dataset.test) for e in task]
+        )
         self.updates = 0
         self.facts: dict[str, object] = {}
 
@@ -143,6 +148,14 @@ class SelfSupervisedPhase:
         self.labelled.restore(_under("labelled.", progress.arrays))
 
     def _store(self, task: int, episode: LabelledEpisode) -> None:
+        bad = np.flatnonzero(~np.isfinite(episode.rewards))
+        if len(bad):
+            raise RunError(
+                f"the reward of step {bad[0]} for training task {task} is "
+                f"{episode.rewards[bad[0]]} by the {'family' if self.true_rewards else 'decoder'}, "
+                "of an episode that is plausible: the run's weights are spoilt, or its signals; "
+                "train offline again"
+            )
         self.labelled.add(task, to_training_units(self.average, replace(episode, task_index=task)))
 
     def _true_rewards(self, episode: LabelledEpisode, task: int) -> NDArray[np.float64]:

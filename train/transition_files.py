@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from sim.family import TaskFamily, width
 from sim.rollout import LabelledEpisode
+from train.admission import problem
 from train.datasets import DatasetError
 from train.thinning import thinned
 
 KEYS = ("obs", "actions", "next_obs", "rewards", "terminals")
+ROUNDING = 2.0**-23  # of a number: twice the most that float32 rounds by
 STRIDE = 7  # every 7th transition is what the baselines use
 
 
@@ -57,15 +59,16 @@ def read_transitions(
     """One task's file as episodes with `task_index` 0, thinned out to every `stride`-th row.
 
     A `terminals` row ends its episode. After `family.horizon` steps that is the time limit, and the
-    episode does not count as terminated.
+    episode does not count as terminated. An episode is checked (`train.admission`) as a whole,
+    before it is thinned out.
 
     Raises:
         DatasetError: see `TransitionFiles.episodes`.
     """
     rows = _rows(path, family, last)
     n = len(rows["obs"])
-    forward = (rows["next_obs"][:-1] == rows["obs"][1:]).all(axis=1)
-    backward = (rows["obs"][:-1] == rows["next_obs"][1:]).all(axis=1)
+    forward = _same(rows["next_obs"][:-1], rows["obs"][1:])
+    backward = _same(rows["obs"][:-1], rows["next_obs"][1:])
     follow = max(forward.sum(), backward.sum())
     if follow < (n - 1) / 2:
         raise DatasetError(
@@ -79,13 +82,42 @@ def read_transitions(
         order, linked = order[::-1], backward[::-1]
     rows = {key: column[order] for key, column in rows.items()}
     ended = rows["terminals"] > 0
+    unended = np.flatnonzero(linked & ended[:-1])
+    if len(unended):
+        row = int(order[unended[0]])
+        raise DatasetError(
+            f"{path}: 'terminals' row {row} ends an episode, but its next_obs is the obs of the "
+            "row that follows: an environment that reset itself wrote the next episode's start in "
+            "the place of where this one ended, or the mark is wrong; write what the step led to"
+        )
     starts = np.flatnonzero(~linked | ended[:-1]) + 1
     found = []
     for first, end in zip([0, *starts], [*starts, n], strict=True):
+        episode = _episode(rows, int(first), int(end), family.horizon)
+        wrong = problem(episode, family)
+        if wrong:
+            least, most = sorted((int(order[first]), int(order[end - 1])))
+            raise DatasetError(
+                f"{path}: rows {least} to {most} follow each other as one episode: {wrong}"
+                + (_TOO_LONG if episode.steps > family.horizon else "")
+            )
         kept = np.flatnonzero(order[first:end] % stride == 0)
         if len(kept):
-            found.append(thinned(_episode(rows, int(first), int(end), family.horizon), kept))
+            found.append(thinned(episode, kept))
     return found if order[0] == 0 else found[::-1]
+
+
+_TOO_LONG = (
+    " (an environment that resets itself hides where episodes end): cut longer ones, and start "
+    "each with the obs after its reset"
+)
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows are the same but for what is lost when one of them was kept as float32."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    size = np.maximum(np.abs(one), np.abs(other))
+    return np.asarray((np.abs(one - other) <= ROUNDING * size).all(axis=1))
 
 
 def _episode(rows: dict[str, NDArray[Any]], first: int, end: int, horizon: int) -> LabelledEpisode:
@@ -110,7 +142,7 @@ def _rows(path: Path, family: TaskFamily, last: int | None) -> dict[str, NDArray
             found = {key: _column(path, file, key, last) for key in KEYS}
     except DatasetError:
         raise
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError) as error:
         raise DatasetError(f"{path}: not a readable HDF5 file ({error}); fetch it again") from error
     n = len(found["obs"])
     if n == 0:
@@ -146,7 +178,12 @@ def _column(path: Path, file: h5py.File, key: str, last: int | None) -> NDArray[
         raise DatasetError(
             f"{path}: no key {key!r}, only {sorted(file)}: files of one task need {list(KEYS)}"
         )
-    column = file[key]
+    link = file.get(key, getlink=True)
+    column = None if isinstance(link, h5py.ExternalLink) else file[key]
+    if isinstance(column, h5py.Dataset) and (column.external or column.is_virtual):
+        column = None
+    if column is None:
+        raise DatasetError(f"{path}: {key!r} is kept in another file: write it into this one")
     if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "fiub" or not column.shape:
         raise DatasetError(
             f"{path}: {key!r} is {column!r}, expected an array of numbers with a row a transition"

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from sim.family import Field, TaskSplit
-from sim.registry import family as make_family
 from sim.rollout import BATCH, mean_return
-from train.conditioned_sac import TooFewRounds, collect_replay, moments, unwound
+from train.conditioned_sac import TooFewRounds, collect_replay, moments
 from train.config import AgentReplay
 from train.sac import sample_with_log_prob
 
@@ -198,15 +197,3 @@ def test_entropy_pulls_a_saturated_policy_back_inside():
     (gradient,) = torch.autograd.grad(log_prob.mean(), mean)
     assert torch.isfinite(gradient).all()
     assert (gradient > 0).all()  # a smaller mean, a lower log-probability, a higher entropy
-
-
-def test_directions_that_are_alike_are_told_alike_across_the_full_turn():
-    ant = make_family("ant-dir")
-    near, far = unwound(ant, np.array([[1.0], [359.0], [180.0]])), np.deg2rad(2.0)
-    assert np.linalg.norm(near[0] - near[1]) == pytest.approx(far, rel=1e-3)
-    assert np.linalg.norm(near[0] - near[2]) > 1.9
-
-
-def test_other_parameters_are_told_as_they_are():
-    tasks = np.array([[0.5], [-1.0]])
-    np.testing.assert_array_equal(unwound(NudgeFamily(), tasks), tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import threading
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from export.bundle import read_bundle
 from robot import content
@@ -18,7 +20,9 @@ from robot.bridge import BridgeClient
 from robot.episode import EndReason, Episode
 from robot.journal import Journal
 from train.checkpoint import read_facts
+from train.cli import app
 from train.finetune import Finetune, as_trajectory, unusable
+from train.fleet import Watcher
 from train.hub import Hub
 
 ANY = "tcp://127.0.0.1:*"
@@ -251,10 +255,10 @@ def test_what_cannot_be_learned_from_is_told_with_its_reason(make_run, make, cha
 def test_numbers_that_are_none_are_refused(make_run, make):
     run, episode = make_run(), make()
     episode.steps[3].observation[0] = float("nan")
-    assert unusable(run, episode) == "an observation is not finite"
+    assert "observation 'root_height' at step 3 is nan m, expected a fin" in unusable(run, episode)
     episode = make()
     episode.steps[3].applied[0] = float("inf")
-    assert unusable(run, episode) == "an action is not finite"
+    assert "action 'joint_torque'[0] at step 3 is inf norm" in unusable(run, episode)
     episode = make()
     episode.steps[3].applied.append(0.0)
     assert unusable(run, episode) == "actions are [6, 7] wide, expected 6"
@@ -271,9 +275,89 @@ def test_unusable_episodes_are_passed_over_once_and_the_others_learned_from(
         with caplog.at_level(logging.WARNING, "train.finetune"):
             finetune._ingest()
             finetune._ingest()
-    assert caplog.text.count("is not learned from: family is 'reach'") == 1
+    assert caplog.text.count("(2 of robot 'cheetah') is not learned from: family is 'reach'") == 1
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
-    assert (finetune.phase.steps, len(finetune.seen)) == (STEPS + 4, 3)
+    assert (finetune.phase.steps, len(finetune.seen)) == (STEPS + 4, 2)
+    assert len(finetune.quarantined) == 1
+
+
+def absurd(episode, value, where):
+    """`episode` with one number that no sensor can have meant."""
+    if where == "final_observation":
+        episode.footer.final_observation[5] = value
+    else:
+        getattr(episode.steps[7], where)[5] = value
+    return episode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "value", "field"),
+    [
+        ("observation", 1e30, "observation 'joint_position'[3] at step 7 is 1e+30 rad"),
+        ("observation", -1e308, "observation 'joint_position'[3] at step 7 is -1e+308 rad"),
+        ("applied", 1e30, "action 'joint_torque'[5] at step 7 is 1e+30 normalised"),
+        ("final_observation", 1e308, "observation 'joint_position'[3] at step 20 is 1e+308 rad"),
+    ],
+)
+def test_an_absurd_number_from_a_robot_is_quarantined_and_the_run_goes_on(
+    make_trained, make, tmp_path, caplog, where, value, field
+):
+    run = make_trained()
+    run.folder.joinpath("config.yaml").touch()
+    episodes = [absurd(make(1), value, where), *(make(number) for number in range(2, 12))]
+    with Hub(ANY, run.folder / "inbox") as hub:
+        finetune = Finetune(run, hub)
+        told = []
+        with Robot(tmp_path / "robot", hub.address, episodes):
+            phase = finetune.work(told.append)
+    assert (phase.updates, phase.steps, len(finetune.seen)) == (8, 200, 10)
+    assert (told[-1].episodes, told[-1].quarantined) == (10, 1)
+    saved = load_file(run.finetune_checkpoint)
+    assert [n for n, tensor in saved.items() if not torch.isfinite(tensor.double()).all()] == []
+    (line,) = Watcher(run.folder).look().robots
+    assert (line.episodes, line.quarantined) == (11, 1)
+    assert line.quarantine_reason.startswith(f"episode 1: {field}")
+    assert field in caplog.text
+    shown = CliRunner().invoke(app, ["fleet", "--run", str(run.folder), "--json"])
+    assert json.loads(shown.stdout)["robots"][0]["quarantined"] == 1
+    shown = CliRunner().invoke(app, ["fleet", "--run", str(run.folder), "--once"])
+    assert "1; episode 1: " in shown.stdout
+
+
+def test_a_restart_does_not_trip_over_what_was_quarantined_before(
+    make_trained, make, tmp_path, caplog
+):
+    run = make_trained()
+    episodes = [absurd(make(1), 1e30, "observation"), make(2)]
+    with Hub(ANY, tmp_path / "inbox") as hub:
+        assert Robot(tmp_path / "robot", hub.address, episodes).client.start().close(60)
+        Finetune(run, hub)._ingest()
+        assert caplog.text.count("is not learned from") == 1
+        again = Finetune(run, hub)  # killed before its first checkpoint
+        again._ingest()
+        assert caplog.text.count("is not learned from") == 1
+        assert (again.phase.steps, len(again.seen), len(again.quarantined)) == (STEPS, 1, 1)
+        (kept,) = again.quarantined
+        assert (tmp_path / "inbox" / f"{kept}.episode").exists()
+        (run.folder / "quarantine" / f"{kept}.json").unlink()  # a person wants it looked at again
+        Finetune(run, hub)._ingest()
+    assert caplog.text.count("is not learned from") == 2
+
+
+def test_a_quarantine_that_cannot_be_written_delays_only_its_note(
+    make_trained, make, tmp_path, caplog
+):
+    run = make_trained()
+    (run.folder / "quarantine").write_text("in the way, as a full disk is")
+    with Hub(ANY, tmp_path / "inbox") as hub:
+        episodes = [absurd(make(1), 1e30, "observation"), make(2)]
+        assert Robot(tmp_path / "robot", hub.address, episodes).client.start().close(60)
+        finetune = Finetune(run, hub)
+        finetune._ingest()
+        finetune._ingest()
+    assert (finetune.phase.steps, len(finetune.quarantined)) == (STEPS, 1)
+    assert caplog.text.count("cannot be noted in the quarantine") == 1
 
 
 def test_an_episode_joins_the_task_that_its_robot_labelled_it_for(make_trained, make, tmp_path):

@@ -15,6 +15,7 @@ from robot.journal import Journal
 from train.cli import app
 from train.fleet import FILE, Watcher, telling
 from train.hub import Hub
+from train.quarantine import Quarantine, Quarantined
 
 
 @pytest.fixture
@@ -115,6 +116,23 @@ def test_a_damaged_episode_or_file_hides_nothing_else(run, robot):
     view = Watcher(run).look()
     assert [line.episodes for line in view.robots] == [1]
     assert "cannot be read" in view.trainer
+
+
+def test_what_is_not_learned_from_is_counted_with_the_latest_reason(run, robot):
+    robot("a", {})
+    quarantine = Quarantine(run)
+    for number in (1, 2):
+        reason = f"observation 'joint_velocity' at step {number} is 1e+30"
+        quarantine.put(str(number) * 64, Quarantined("b", number, reason))
+        time.sleep(0.01)  # by the file's time, the second is the latest
+    (run / "quarantine" / f"{'3' * 64}.json").write_bytes(b"{")
+    watcher = Watcher(run)
+    watcher.look()
+    (b,) = (line for line in watcher.look().robots if line.robot == "b")
+    assert (b.quarantined, b.quarantine_reason) == (
+        2,
+        "episode 2: observation 'joint_velocity' at step 2 is 1e+30",
+    )
 
 
 def test_the_command_shows_it_to_people_and_programs(run, hub, robot):

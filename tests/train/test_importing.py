@@ -131,7 +131,7 @@ def test_data_without_the_familys_signals_come_in_and_say_so(tmp_path):
         s = np.random.default_rng(0).normal(size=(4, 27))
         with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
             file["obs"], file["next_obs"] = s[:-1], s[1:]
-            file["actions"], file["rewards"] = np.zeros((3, 8)), np.ones(3)
+            file["actions"], file["rewards"] = np.zeros((3, 8)), np.arange(3.0)
             file["terminals"] = np.zeros(3)
     (tmp_path / "tasks.yaml").write_text("train: {a: 90}\ntest: {b: [270.0]}\n")
     source = source_of(ANT, str(tmp_path / "{task}.hdf5"), None, None, 1, None)
@@ -199,6 +199,13 @@ def test_a_task_by_number_may_be_stored_as_a_number(files):
         ),
         (lambda: [(walk(0.5)[0] * np.nan, *walk(0.5)[1:])], {}, r"200 numbers that are not finite"),
         (lambda: [(walk(0.5)[0][:-1], *walk(0.5)[1:])], {}, r"'observations' is \[9, 20\]"),
+        (
+            lambda: [(walk(0.5)[0], np.rad2deg(walk(0.5)[1]), walk(0.5)[2])],
+            {},
+            r"set-slow: episode 0: action 'joint_torque'\[0\] at step 0 is .*, expected -1 to 1, "
+            r"the action's bounds: are they 57.3 times too large \(degrees for radians\)\?",
+        ),
+        (lambda: [walk(0.5, steps=201)], {}, "it has 201 steps, cheetah-vel ends after 200"),
     ],
 )
 def test_a_minari_dataset_that_does_not_fit_is_refused(files, episodes, options, message):
@@ -210,6 +217,93 @@ def test_a_minari_dataset_that_does_not_fit_is_refused(files, episodes, options,
     with pytest.raises(DatasetError, match=message):
         import_dataset(files / "out", CHEETAH, read_tasks(files / "tasks.json", CHEETAH), source)
     assert not (files / "out").exists()
+
+
+def test_a_minari_episode_that_goes_on_after_its_end_is_refused(files):
+    s, a, r = walk(0.5)
+    end = np.arange(9) == 4
+    folder = minari_dataset(files / "set-slow", [walk(0.5)])
+    storage = MinariStorage.read(folder / "data")
+    storage.update_episodes([EpisodeBuffer(None, None, None, s, a, list(r), end, np.zeros(9))])
+    source = source_of(CHEETAH, None, str(files / "set-{task}"), None, None, None)
+    with pytest.raises(DatasetError, match=r"episode 1: terminations mark an end at step 4 of 9"):
+        source.episodes("slow")
+
+
+def spoil_hdf5(path, change):
+    with h5py.File(path, "a") as file:
+        change(file)
+
+
+def every_reward(value):
+    def change(file):
+        file["rewards"][...] = value
+
+    return change
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e6])
+def test_rewards_that_are_all_alike_are_refused(files, fieldtune, value):
+    for name in every_task():
+        spoil_hdf5(files / f"buffer_{name}.hdf5", every_reward(value))
+    arguments = ["--hdf5", files / "buffer_{task}.hdf5", "--tasks", files / "tasks.json"]
+    result = fieldtune(*arguments, "--out", files / "out")
+    assert result.exit_code == 2
+    assert f"every reward of the training tasks is {value:g}" in result.stderr
+    assert "spread" not in result.stdout
+    assert not (files / "out").exists()
+
+
+def test_one_absurd_number_among_sound_ones_is_refused_by_task_episode_and_field(files, fieldtune):
+    for name, task in every_task().items():
+        walks = [walk(task, 150, seed) for seed in range(3)]
+        if name == "fast":
+            walks[1][0][7, 9] = 1e6  # of root_velocity
+        minari_dataset(files / f"set-{name}", walks)
+    arguments = ["--minari", files / "set-{task}", "--tasks", files / "tasks.json"]
+    result = fieldtune(*arguments, "--out", files / "out")
+    assert result.exit_code == 2
+    assert "test task 'fast', episode 1: observation 'root_velocity'[1] at step 7" in result.stderr
+    assert not (files / "out").exists()
+
+
+def test_sparse_rewards_of_another_convention_are_refused(tmp_path):
+    push = make_family("push")
+    for name in "ab":
+        s = np.zeros((4, 31))
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file["obs"], file["next_obs"] = s[:-1], s[1:]
+            file["actions"], file["terminals"] = np.zeros((3, 4)), np.zeros(3)
+            file["rewards"] = [0.0, 0.0, 1.0]
+    source = source_of(push, str(tmp_path / "{task}.hdf5"), None, None, 1, None)
+    with pytest.raises(DatasetError, match=r"reward at step 2 is 1, but push's are sparse: 0 in"):
+        source.episodes("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {slow: 5e-1, '7': 1.25}\ntest: {fast: [2.5]}\n", [[0.5], [1.25]]),
+        ("{train: {slow: .5, '7': 125e-2}, test: {fast: [2.5]}}", [[0.5], [1.25]]),
+    ],
+)
+def test_numbers_in_a_yaml_task_file_are_numbers_however_they_are_written(tmp_path, text, expected):
+    (tmp_path / "tasks.yaml").write_text(text)
+    tasks = read_tasks(tmp_path / "tasks.yaml", CHEETAH)
+    np.testing.assert_array_equal(tasks.split.train, expected)
+
+
+@pytest.mark.parametrize("name", ["tasks.yaml", "tasks.json"])
+def test_a_task_given_twice_in_the_task_file_is_refused(tmp_path, name):
+    (tmp_path / name).write_text('{"train": {"a": 0.5, "b": 1.0, "a": 0.7}, "test": {"c": 2.0}}')
+    with pytest.raises(DatasetError, match=rf"{name}: .*key 'a' is given twice"):
+        read_tasks(tmp_path / name, CHEETAH)
+
+
+def test_one_direction_under_two_names_is_one_task(tmp_path):
+    (tmp_path / "tasks.yaml").write_text("train: {a: 0, b: 90}\ntest: {c: 360}\n")
+    with pytest.raises(DatasetError, match="'a' in 'train' and 'c' in 'test' are the same task"):
+        read_tasks(tmp_path / "tasks.yaml", ANT)
 
 
 def test_a_minari_dataset_that_is_not_there_is_named(files, monkeypatch):
@@ -283,7 +377,12 @@ def test_the_familys_own_tasks_go_by_the_references_numbers():
         ),
         ('{"train": {"a": [1, 2]}, "test": {"b": 2}}', r"task 'a' is \[1, 2\]"),
         ('{"train": {"a": true}, "test": {"b": 2}}', "task 'a' is true"),
-        ('{"train": {"a": .nan}, "test": {"b": 2}}', "task 'a' is NaN"),
+        ('{"train": {"a": NaN}, "test": {"b": 2}}', "NaN is no number in JSON"),
+        ('{"train": {"a": 1, "a": 2}, "test": {"b": 2}}', "key 'a' is given twice"),
+        (
+            '{"train": {"a": 1, "b": 2}, "test": {"c": 2.0000000000001}}',
+            "'b' in 'train' and 'c' in 'test' are the same task, \\[2.0\\]: what is held out",
+        ),
     ],
 )
 def test_a_malformed_task_file_is_refused_by_name_and_value(tmp_path, text, message):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -94,25 +95,106 @@ def test_a_seventh_is_the_default_and_the_last_rows_can_be_had_alone(
     np.testing.assert_array_equal(last.observations[:-1], columns["obs"][-15:])
 
 
-def test_a_terminal_row_ends_its_episode_unless_it_is_the_time_limit(
-    tmp_path, short_family, columns
-):
-    columns["terminals"][[5, 2 * HORIZON - 1]] = True
-    found = read_transitions(write(tmp_path / "0.hdf5", columns), short_family, stride=1)
+def cut(episode, steps):
+    """Its first `steps`, the last of which led to a terminal state."""
+    return replace(
+        episode,
+        observations=episode.observations[: steps + 1],
+        actions=episode.actions[:steps],
+        rewards=episode.rewards[:steps],
+        terminated=True,
+    )
+
+
+@pytest.fixture
+def ended(random_episodes):
+    """The first of three episodes fell after six steps."""
+    first, *others = random_episodes[0][:3]
+    return columns_of([cut(first, 6), *others])
+
+
+def test_a_terminal_row_ends_its_episode_unless_it_is_the_time_limit(tmp_path, short_family, ended):
+    ended["terminals"][6 + HORIZON - 1] = True
+    found = read_transitions(write(tmp_path / "0.hdf5", ended), short_family, stride=1)
     assert [(e.steps, e.terminated) for e in found] == [
         (6, True),
-        (14, False),
         (HORIZON, False),  # said to be terminal, at the horizon
         (HORIZON, False),
     ]
 
 
-def test_a_terminal_row_that_is_not_kept_does_not_end_what_is(tmp_path, short_family, columns):
-    columns["terminals"][5] = True
-    found = read_transitions(write(tmp_path / "0.hdf5", columns), short_family, stride=4)
-    assert [e.terminated for e in found] == [False] * 4
-    found = read_transitions(write(tmp_path / "1.hdf5", columns), short_family, stride=5)
-    assert [e.terminated for e in found] == [True, False, False, False]
+def test_a_terminal_row_that_is_not_kept_does_not_end_what_is(tmp_path, short_family, ended):
+    found = read_transitions(write(tmp_path / "0.hdf5", ended), short_family, stride=4)
+    assert [e.terminated for e in found] == [False] * 3
+    found = read_transitions(write(tmp_path / "1.hdf5", ended), short_family, stride=5)
+    assert [e.terminated for e in found] == [True, False, False]
+
+
+@pytest.mark.parametrize("reversed_each", [True, False])
+def test_an_end_in_mid_episode_is_refused(tmp_path, short_family, random_episodes, reversed_each):
+    columns = columns_of(random_episodes[0][:3], reversed_each=reversed_each)
+    columns["terminals"][25] = True
+    with pytest.raises(DatasetError, match=r"'terminals' row 25 ends an episode, but its next_obs"):
+        read_transitions(write(tmp_path / "0.hdf5", columns), short_family)
+
+
+def test_episodes_longer_than_the_horizon_are_refused_before_they_are_thinned_out(
+    tmp_path, short_family, columns
+):
+    """As an environment writes them that resets itself: its next_obs is of the next episode."""
+    columns["next_obs"][HORIZON - 1] = columns["obs"][HORIZON]
+    message = (
+        r"0.hdf5: rows 0 to 39 follow each other as one episode: it has 40 steps, cheetah-vel ends "
+        r"after 20 \(an environment that resets itself"
+    )
+    with pytest.raises(DatasetError, match=message):
+        read_transitions(write(tmp_path / "0.hdf5", columns), short_family, stride=7)
+
+
+@pytest.mark.parametrize("wide", ["obs", "next_obs"])
+@pytest.mark.parametrize("kept_as", [np.float32, np.float64])
+def test_float32_beside_float64_is_not_taken_for_shuffled(
+    tmp_path, short_family, random_episodes, wide, kept_as
+):
+    columns = columns_of(random_episodes[0][:3])
+    whole = random_episodes[0][:3]
+    rows = {"obs": slice(None, -1), "next_obs": slice(1, None)}[wide]
+    columns[wide] = np.concatenate([e.observations[rows] for e in whole])
+    other = "next_obs" if wide == "obs" else "obs"
+    columns[other] = columns[other].astype(kept_as)
+    found = read_transitions(write(tmp_path / "0.hdf5", columns), short_family, stride=1)
+    assert [e.steps for e in found] == [HORIZON] * 3
+    assert all(e.following is None for e in found)
+
+
+def test_actions_in_another_unit_are_refused_with_what_would_explain_them(
+    tmp_path, short_family, columns
+):
+    columns["actions"] *= 100
+    message = r"0.hdf5: rows 0 to 19 .*action 'joint_torque'\[\d\] at step 0 is .*\(cm for m, or"
+    with pytest.raises(DatasetError, match=message):
+        read_transitions(write(tmp_path / "0.hdf5", columns), short_family)
+
+
+def test_columns_that_are_kept_in_another_file_are_not_followed(tmp_path, short_family, columns):
+    elsewhere = write(tmp_path / "elsewhere.hdf5", columns)
+    raw = tmp_path / "raw"
+    raw.write_bytes(columns["rewards"].tobytes())
+    del columns["rewards"]
+    for name, link in (
+        ("link", lambda file: file.__setitem__("rewards", h5py.ExternalLink(elsewhere, "rewards"))),
+        (
+            "raw",
+            lambda file: file.create_dataset(
+                "rewards", (60, 1), "f4", external=[(str(raw), 0, h5py.h5f.UNLIMITED)]
+            ),
+        ),
+    ):
+        path = write(tmp_path / f"{name}.hdf5", columns)
+        with h5py.File(path, "a") as file:
+            link(file)
+        with pytest.raises(DatasetError, match=r"'rewards' is kept in another file: write it into"):
+            read_transitions(path, short_family)
 
 
 def drop(key):
