@@ -34,6 +34,10 @@ def import_(
     last: Annotated[
         int | None, typer.Option(min=1, help="HDF5: of each file, take only the last n rows.")
     ] = None,
+    trust_units: Annotated[
+        bool,
+        typer.Option("--trust-units", help="Take observations far from what the simulator shows."),
+    ] = False,
 ) -> None:
     """Make a dataset of the field's own files (docs/datasets.md).
 
@@ -52,7 +56,7 @@ def import_(
         source = source_of(of, hdf5, minari, task_attribute, stride, last)
         named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
         with progress("importing", "tasks") as advance:
-            result = import_dataset(out, of, named, source, advance)
+            result = import_dataset(out, of, named, source, advance, trust_units=trust_units)
     typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
     if result.reward_error is not None:
         typer.echo(

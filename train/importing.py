@@ -22,6 +22,7 @@ from sim.rollout import LabelledEpisode
 from train.admission import problem_of_all
 from train.datasets import DatasetError, Split, write_dataset
 from train.task_numbers import in_both
+from train.unit_check import far_from_simulated
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
@@ -205,11 +206,14 @@ def import_dataset(
     tasks: NamedTasks,
     source: Source,
     on_progress: Callable[[int, int, str], None] = lambda *_: None,
+    *,
+    trust_units: bool = False,
 ) -> Imported:
     """Read every task's episodes from `source`, then write them to `folder` as a dataset.
 
     Args:
         on_progress: told the tasks read, those in all, and the last one's name.
+        trust_units: take observations that are far from what the family's simulator shows.
 
     Raises:
         DatasetError: `folder` exists, or something is wrong with the data (`train.admission`);
@@ -232,6 +236,18 @@ def import_dataset(
     wrong = problem_of_all(family, tasks.split, found, tasks.names)
     if wrong:
         raise DatasetError(wrong)
+    if not trust_units:
+        named = (
+            (f"task {tasks.names[split][episode.task_index]!r} ({split})", episode)
+            for split in SPLITS
+            for episode in found[split]
+        )
+        far = far_from_simulated(family, named)
+        if far:
+            raise DatasetError(
+                f"{far}. The range is what {family.name}'s simulator shows, tenfold: convert the "
+                "data to the family's units, or give --trust-units if they are right"
+            )
     error = reward_error(family, tasks, found)
     how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
     if error is not None:

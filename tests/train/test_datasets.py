@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -188,3 +189,69 @@ def test_a_task_without_data_is_named(tmp_path, short_family, random_episodes, s
     write_dataset(tmp_path / "data", short_family, **given, how={})
     with pytest.raises(DatasetError, match=rf"{split} task 3 .* nor have 1 others"):
         read_dataset(tmp_path / "data", short_family)
+
+
+def put(episode, name, place, value):
+    array = getattr(episode, name).copy()
+    array[place] = value
+    return replace(episode, **{name: array})
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "message"),
+    [
+        (
+            "observations",
+            (4, 11),
+            1e30,
+            r"train task 0, episode 1: observation 'joint_veloci",
+        ),
+        ("observations", (4, 11), 1e6, r"at step 4 is 1e\+06 rad/s, expected -"),
+        (
+            "actions",
+            (4, 0),
+            1.5,
+            r"action 'joint_torque'\[0\] at step 4 is 1.5 normalised",
+        ),
+        ("rewards", 4, np.nan, "reward at step 4 is nan, expected a finite number"),
+        ("rewards", 4, 1e6, r"reward at step 4 is 1e\+06, expected"),
+    ],
+)
+def test_what_must_not_be_learned_from_is_neither_written_nor_read(
+    tmp_path, copy, short_family, random_episodes, name, place, value, message
+):
+    train, test = random_episodes
+    spoilt = [train[0], put(train[1], name, place, value), *train[2:]]
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "data", short_family, train=spoilt, test=test, how={})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
+    with h5py.File(copy / "data" / "main_data.hdf5", "r+") as file:  # as others may have written it
+        file["episode_1"][name][place] = value
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(copy, short_family)
+
+
+@pytest.mark.parametrize("mark", ["terminations", "truncations"])
+def test_an_end_in_mid_episode_is_not_read(copy, short_family, mark):
+    with h5py.File(copy / "data" / "main_data.hdf5", "r+") as file:
+        file["episode_1"][mark][7] = True
+    with pytest.raises(DatasetError, match=rf"episode 1: {mark} mark an end at step 7 of 20"):
+        read_dataset(copy, short_family)
+
+
+def test_a_dataset_whose_rewards_are_all_alike_is_not_read(copy, short_family):
+    with h5py.File(copy / "data" / "main_data.hdf5", "r+") as file:
+        for episode in file.values():
+            episode["rewards"][...] = -1.0
+    with pytest.raises(DatasetError, match="every reward of the training tasks is -1: decoder and"):
+        read_dataset(copy, short_family)
+
+
+def test_a_dataset_that_holds_out_what_it_trains_on_is_not_read(copy, short_family):
+    path = copy / "data" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    known = metadata["fieldtune"]
+    known["test_tasks"][3] = known["train_tasks"][5]
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(DatasetError, match="training task 5 and held-out task 3 are the same"):
+        read_dataset(copy, short_family)

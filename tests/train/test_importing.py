@@ -267,6 +267,28 @@ def test_one_absurd_number_among_sound_ones_is_refused_by_task_episode_and_field
     assert not (files / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("factor", "field"), [(100.0, "root_height"), (180.0 / np.pi, "joint_position")]
+)
+def test_observations_in_another_unit_are_refused_unless_a_person_says_they_are_right(
+    files, fieldtune, factor, field
+):
+    columns = {"root_height": slice(0, 20), "joint_position": slice(2, 8)}[field]
+    for name in every_task():
+        s, a, r = walk(every_task()[name], steps=60)
+        s[:, columns] *= factor
+        minari_dataset(files / f"set-{name}", [(s, a, r)])
+    arguments = ["--minari", files / "set-{task}", "--tasks", files / "tasks.json"]
+    result = fieldtune(*arguments, "--out", files / "out")
+    assert result.exit_code == 2
+    assert "error: task 'slow' (train): observation '" in result.stderr
+    assert f"observation '{field}'" in result.stderr
+    assert "cheetah-vel's simulator shows, tenfold: convert the data" in result.stderr
+    assert not (files / "out").exists()
+    result = fieldtune(*arguments, "--out", files / "out", "--trust-units")
+    assert result.exit_code == 0, result.stderr
+
+
 def test_sparse_rewards_of_another_convention_are_refused(tmp_path):
     push = make_family("push")
     for name in "ab":

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
+from sim.cheetah_vel import CheetahVelFamily
 from train.checkpoint import read_facts
 from train.in_process import train_in_process
+from train.run import RunError
 
 
 class Killed(Exception):
@@ -103,3 +107,46 @@ def test_exploration_is_as_noisy_as_the_robots(make_trained):
         found.append(phase.labelled.arrays()["action"])
     assert found[0].shape == found[1].shape
     assert not np.allclose(*found)
+
+
+class Glitching(CheetahVelFamily):
+    """In each batch of copies, those whose index is in `broken` show an absurd velocity."""
+
+    def __init__(self, broken):
+        self._broken = broken
+
+    @property
+    def horizon(self):
+        return 20
+
+    def simulator(self, n_envs, threads=1):
+        simulator, broken = super().simulator(n_envs, threads), self._broken
+        step = simulator.step
+
+        def glitching(actions):
+            observations, done = step(actions)
+            observations = observations.copy()
+            observations[broken, 11] = 1e30
+            return observations, done
+
+        simulator.step = glitching
+        return simulator
+
+
+@pytest.mark.parametrize("true_rewards", [True, False], ids=["oracle", "self-labelled"])
+def test_a_simulated_episode_with_an_absurd_number_is_not_learned_from(
+    make_trained, caplog, true_rewards
+):
+    run = replace(make_trained(), family=Glitching([0]))
+    phase = train_in_process(
+        run, run.oracle_checkpoint, true_rewards=true_rewards, trials_at_once=4
+    )
+    assert "a simulated episode is not learned from: observation 'joint_velocity'[0]" in caplog.text
+    assert np.abs(phase.labelled.arrays()["next_observation"]).max() < 1e3
+    assert all(torch.isfinite(tensor).all() for tensor in phase.average.state_dict().values())
+
+
+def test_where_no_simulated_episode_can_be_learned_from_it_ends_and_says_why(make_trained):
+    run = replace(make_trained(), family=Glitching(slice(None)))
+    with pytest.raises(RunError, match=r"none of 4 simulated trials .*'joint_velocity'\[0\] at"):
+        train_in_process(run, run.oracle_checkpoint, true_rewards=True, trials_at_once=4)

@@ -9,6 +9,7 @@ import torch
 from train.checkpoint import CheckpointError
 from train.labelling import decoded_rewards
 from train.phases import offline_agent
+from train.run import RunError
 from train.self_supervised import SelfSupervisedPhase
 
 
@@ -200,3 +201,13 @@ def test_with_several_labels_the_last_episode_still_fits(make_trained, episodes)
         if not phase.full:
             take_in(phase, [episode])
     assert (phase.steps, phase.labelled.size) == (120, 360)
+
+
+def test_a_label_that_is_no_number_never_joins_the_data(make_trained, episodes):
+    """As spoilt weights give it: of a plausible episode."""
+    phase = SelfSupervisedPhase(make_trained())
+    with torch.no_grad():
+        next(phase.learner.agent.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match=r"the reward of step 0 for training task \d is nan by the"):
+        take_in(phase, episodes[:1])
+    assert phase.steps == 0
