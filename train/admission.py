@@ -64,7 +64,7 @@ def problem(
 def problem_of_all(
     family: TaskFamily,
     tasks: TaskSplit,
-    episodes: Mapping[str, Sequence[LabelledEpisode]],
+    episodes: Mapping[Any, Sequence[LabelledEpisode]],
     names: Mapping[Any, Sequence[str]] | None = None,
 ) -> str:
     """What is wrong with a dataset, first: its tasks, each of its episodes, its rewards.

@@ -1,8 +1,8 @@
 """Whether other people's observations are in the family's units, as far as that shows.
 
 Files without field names do not say whether an angle is in degrees, and most fields have no
-declared bounds. But a family has a simulator: what any agent meets is within a factor of ten of what it
-shows under random actions, and a wrong unit is further off.
+declared bounds. But a family has a simulator: what any agent meets is within a factor of ten of
+what it shows under random actions, and a wrong unit is further off.
 """
 
 from __future__ import annotations
