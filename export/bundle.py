@@ -97,7 +97,8 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
 
 def pack_bundle(manifest: Manifest, graphs: Mapping[str, bytes]) -> bytes:
     """The bundle file's bytes. The same manifest and graphs give the same bytes."""
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    fields = json.loads(manifest.model_dump_json())  # with infinities as strings
+    text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
     members = {MANIFEST_NAME: text.encode() + b"\n", **{name: graphs[name] for name in GRAPHS}}
     return archive.encode(members)
 

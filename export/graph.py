@@ -1,18 +1,127 @@
 """Looking into an ONNX graph's bytes before anything loads them, with neither onnx nor a runtime.
 
-Reads the protobuf wire format as far as needed to know a graph's signature and that it is one flat,
-self-contained graph. Field numbers are those of onnx.proto3. Does not judge what a graph computes.
+Holds which parts of ONNX fieldtune writes; a graph with any other is refused, so that nothing can
+hide in what one reader skips and another runs. Field numbers are those of onnx.proto3. Does not
+judge what a graph computes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from math import prod
 
 from export.manifest import Signature
+from export.protobuf import FIXED32, VARINT, Field, FormError, Message, Table, read
 
+MOST_FIELDS = 200_000  # an exported policy has some hundreds
+
+# Arithmetic whose results are as large as their inputs' shapes say: nothing that loops, branches,
+# draws random numbers, or lets numbers decide how much is computed.
+_OPERATOR_NAMES = """
+Abs Add And Cast CastLike Ceil Clip Concat Constant Cos Div Elu Equal Erf Exp Flatten Floor
+Gather Gemm Greater GreaterOrEqual HardSigmoid HardSwish Identity LayerNormalization LeakyRelu
+Less LessOrEqual Log LogSoftmax MatMul Max Min Mish Mul Neg Not Or PRelu Pow Reciprocal
+ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round Selu SequenceAt Sigmoid Sign Sin
+Slice Softmax Softplus Softsign Split SplitToSequence Sqrt Squeeze Sub Tanh Transpose Unsqueeze
+Where
+"""
+OPERATORS = frozenset(_OPERATOR_NAMES.split())
+# Inputs that give shapes and places: constants, or an observation could decide them.
+_FIXED_INPUTS = {
+    "Gather": (1,),
+    "ReduceMax": (1,),
+    "ReduceMean": (1,),
+    "ReduceMin": (1,),
+    "ReduceSum": (1,),
+    "Reshape": (1,),
+    "SequenceAt": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "SplitToSequence": (1,),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+}
+_STANDARD_DOMAINS = ("", "ai.onnx")
+
+_MOST_DIMS, _LARGEST_DIM = 8, 2**31 - 1
 _FLOAT32 = 1
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_STANDARD_DOMAINS = (b"", b"ai.onnx")
+_ITEM_BYTES = {_FLOAT32: 4, 2: 1, 6: 4, 7: 8, 9: 1, 11: 8}  # and uint8, int32, int64, bool, double
+_ATTRIBUTE_TYPES = {1: "f", 2: "i", 4: "t", 6: "floats", 7: "ints"}
+_SUBGRAPH, _SPARSE = ("g", "graphs"), ("sparse_tensor", "sparse_tensors")
+
+
+def _texts(name: str) -> Field:
+    return Field(name, many=True, text=True)
+
+
+_TENSOR = Table(
+    "tensor",
+    {
+        1: Field("dims", VARINT, many=True),
+        2: Field("data_type", VARINT),
+        8: Field("name", text=True),
+        9: Field("raw_data"),
+        13: Field("external_data", many=True),
+        14: Field("data_location", VARINT),
+    },
+)
+_DIMENSION = Table("dimension", {1: Field("value", VARINT), 2: Field("parameter", text=True)})
+_SHAPE = Table("shape", {1: Field("dims", many=True, inside=_DIMENSION)})
+_TENSOR_TYPE = Table(
+    "tensor type", {1: Field("elem_type", VARINT), 2: Field("shape", inside=_SHAPE)}
+)
+_TYPE = Table("type", {1: Field("tensor", inside=_TENSOR_TYPE)})
+_VALUE = Table("value", {1: Field("name", text=True), 2: Field("type", inside=_TYPE)})
+_ATTRIBUTE = Table(
+    "attribute",
+    {
+        1: Field("name", text=True),
+        2: Field("f", FIXED32),
+        3: Field("i", VARINT),
+        5: Field("t", inside=_TENSOR),
+        6: Field("g"),
+        7: Field("floats", FIXED32, many=True),
+        8: Field("ints", VARINT, many=True),
+        11: Field("graphs", many=True),
+        20: Field("type", VARINT),
+        22: Field("sparse_tensor"),
+        23: Field("sparse_tensors", many=True),
+    },
+)
+_NODE = Table(
+    "node",
+    {
+        1: _texts("input"),
+        2: _texts("output"),
+        3: Field("name", text=True),
+        4: Field("op_type", text=True),
+        5: Field("attribute", many=True, inside=_ATTRIBUTE),
+        7: Field("domain", text=True),
+    },
+)
+_GRAPH = Table(
+    "graph",
+    {
+        1: Field("node", many=True, inside=_NODE),
+        2: Field("name", text=True),
+        5: Field("initializer", many=True, inside=_TENSOR),
+        11: Field("input", many=True, inside=_VALUE),
+        12: Field("output", many=True, inside=_VALUE),
+        15: Field("sparse_initializer", many=True),
+    },
+)
+_OPSET = Table("operator set", {1: Field("domain", text=True), 2: Field("version", VARINT)})
+MODEL = Table(
+    "model",
+    {
+        1: Field("ir_version", VARINT),
+        2: Field("producer_name", text=True),
+        3: Field("producer_version", text=True),
+        7: Field("graph", inside=_GRAPH),
+        8: Field("opset_import", many=True, inside=_OPSET),
+        20: Field("training_info", many=True),
+        25: Field("functions", many=True),
+    },
+)
 
 
 class GraphError(ValueError):
@@ -20,60 +129,122 @@ class GraphError(ValueError):
 
 
 def check_graph(data: bytes, expected: Signature, opset: int) -> None:
-    """Refuse anything but a flat, self-contained graph of standard operators with this signature.
+    """Refuse anything but a flat, self-contained graph of known operators with this signature.
+
+    What it accepts means the same to every reader of protobuf (export/protobuf.py), and no number
+    that a graph is run on decides how much it computes.
 
     Raises:
-        GraphError: malformed bytes, another opset, external data, subgraphs, functions, custom
-            operators, or inputs and outputs other than `expected`.
+        GraphError: malformed bytes, anything that fieldtune does not write, another opset, external
+            data, subgraphs, functions, operators that are not in `OPERATORS`, or inputs and
+            outputs other than `expected`.
     """
-    model = memoryview(data)
-    graphs = list(_messages(model, 7))
-    if len(graphs) != 1:
-        raise GraphError(f"holds {len(graphs)} graphs instead of one")
-    for number, what in ((20, "training information"), (25, "functions")):
-        if any(True for _ in _messages(model, number)):
+    try:
+        model = read(data, MODEL, MOST_FIELDS)
+    except FormError as error:
+        raise GraphError(f"{error}: it is no graph of fieldtune's") from error
+    for key, what in (("training_info", "training information"), ("functions", "functions")):
+        if model[key]:
             raise GraphError(f"holds {what}: export a plain inference graph")
-    _check_opset(model, opset)
-    graph = graphs[0]
-    for tensor in _messages(graph, 5):
-        _check_tensor(tensor)
-    if any(True for _ in _messages(graph, 15)):
-        raise GraphError("holds sparse weights: export dense ones")
-    for node in _messages(graph, 1):
-        _check_node(node)
-    _check_values("inputs", [_value(item) for item in _messages(graph, 11)], expected.inputs)
-    _check_values("outputs", [_value(item) for item in _messages(graph, 12)], expected.outputs)
-
-
-def _check_opset(model: memoryview, opset: int) -> None:
-    versions = {
-        _text(item, 1): next((v for v in _integers(item, 2)), 0) for item in _messages(model, 8)
-    }
-    if versions != {"": opset}:
+    versions = {one.get("domain", ""): one.get("version", 0) for one in model["opset_import"]}
+    if versions != {"": opset} or len(model["opset_import"]) != 1:
         raise GraphError(f"uses operator sets {versions}, expected {{'': {opset}}}")
+    if "graph" not in model:
+        raise GraphError("holds no graph")
+    graph = model["graph"]
+    if graph["sparse_initializer"]:
+        raise GraphError("holds sparse weights: export dense ones")
+    for tensor in graph["initializer"]:
+        _check_tensor(tensor)
+    for node in graph["node"]:
+        _check_node(node)
+    _check_values("inputs", [_value(item) for item in graph["input"]], expected.inputs)
+    _check_values("outputs", [_value(item) for item in graph["output"]], expected.outputs)
+    _check_flow(graph)
 
 
-def _check_tensor(tensor: memoryview) -> None:
-    outside = any(True for _ in _messages(tensor, 13)) or any(v != 0 for v in _integers(tensor, 14))
-    if outside:
+def _check_tensor(tensor: Message) -> None:
+    name = tensor.get("name", "")
+    if tensor["external_data"] or "data_location" in tensor:
         raise GraphError(
-            f"weight {_text(tensor, 8)!r} lives in an external file: "
-            "export with the weights inside the graph"
+            f"weight {name!r} lives in an external file: export with the weights inside the graph"
+        )
+    item_bytes = _ITEM_BYTES.get(tensor.get("data_type", 0))
+    if item_bytes is None:
+        raise GraphError(f"weight {name!r} is of type {tensor.get('data_type', 0)}: export floats")
+    size, dims = len(tensor.get("raw_data", b"")), tensor["dims"]
+    if len(dims) > _MOST_DIMS or max(dims, default=0) > _LARGEST_DIM:
+        raise GraphError(f"weight {name!r} has a shape that no weight has: export it anew")
+    if size != item_bytes * prod(dims):
+        raise GraphError(
+            f"weight {name!r} is {size} bytes, its shape {tuple(dims)} asks for others"
         )
 
 
-def _check_node(node: memoryview) -> None:
-    operator = _text(node, 4)
-    for domain in _messages(node, 7):
-        if bytes(domain) not in _STANDARD_DOMAINS:
-            raise GraphError(f"operator {operator!r} is of the custom domain {bytes(domain)!r}")
-    for attribute in _messages(node, 5):
-        for number in (5, 10):
-            for tensor in _messages(attribute, number):
-                _check_tensor(tensor)
-        for number, what in ((6, "subgraph"), (11, "subgraph"), (22, "sparse"), (23, "sparse")):
-            if any(True for _ in _messages(attribute, number)):
-                raise GraphError(f"operator {operator!r} holds a {what} attribute: export without")
+def _check_node(node: Message) -> None:
+    operator, domain = node.get("op_type", ""), node.get("domain", "")
+    if domain not in _STANDARD_DOMAINS:
+        raise GraphError(f"operator {operator!r} is of the custom domain {domain!r}")
+    if operator not in OPERATORS:
+        raise GraphError(
+            f"operator {operator!r} is not one that a robot runs: export without "
+            "(export/graph.py lists those it does)"
+        )
+    names = [attribute.get("name", "") for attribute in node["attribute"]]
+    if len(set(names)) != len(names):
+        raise GraphError(f"operator {operator!r} holds an attribute twice: {sorted(names)}")
+    for attribute in node["attribute"]:
+        _check_attribute(operator, attribute)
+
+
+def _check_attribute(operator: str, attribute: Message) -> None:
+    for keys, what in ((_SUBGRAPH, "subgraph"), (_SPARSE, "sparse")):
+        if any(attribute.get(key) for key in keys):
+            raise GraphError(f"operator {operator!r} holds a {what} attribute: export without")
+    kind = _ATTRIBUTE_TYPES.get(attribute.get("type", 0))
+    held = {key for key in _ATTRIBUTE_TYPES.values() if attribute.get(key, []) != []}
+    if kind is None or not held <= {kind}:
+        raise GraphError(
+            f"operator {operator!r}, attribute {attribute.get('name', '')!r}: its type "
+            f"{attribute.get('type', 0)} and its values {sorted(held)} do not belong together"
+        )
+    if "t" in attribute:
+        _check_tensor(attribute["t"])
+
+
+def _check_flow(graph: Message) -> None:
+    """Every value is made once, before its use, and shapes and places come from constants."""
+    known: set[str] = set()
+    constant: set[str] = set()
+
+    def make(name: str, fixed: bool) -> None:
+        if not name or name in known:
+            raise GraphError(f"makes the value {name!r} twice, or without a name")
+        known.add(name)
+        if fixed:
+            constant.add(name)
+
+    for value in graph["input"]:
+        make(value.get("name", ""), fixed=False)
+    for tensor in graph["initializer"]:
+        make(tensor.get("name", ""), fixed=True)
+    for node in graph["node"]:
+        operator, inputs = node["op_type"], node["input"]
+        for name in filter(None, inputs):
+            if name not in known:
+                raise GraphError(f"operator {operator!r} uses {name!r} before it is made")
+        for place in _FIXED_INPUTS.get(operator, ()):
+            if place < len(inputs) and inputs[place] and inputs[place] not in constant:
+                raise GraphError(
+                    f"operator {operator!r} takes a shape or a place from {inputs[place]!r}, which "
+                    "is not constant: export without"
+                )
+        fixed = all(name in constant for name in filter(None, inputs))
+        for name in filter(None, node["output"]):
+            make(name, fixed)
+    for value in graph["output"]:
+        if value.get("name", "") not in known:
+            raise GraphError(f"never makes its output {value.get('name', '')!r}")
 
 
 def _check_values(
@@ -89,74 +260,16 @@ def _describe(values: list[tuple[str, int]] | tuple[tuple[str, int], ...]) -> st
     return ", ".join(f"{name} (batch, {width})" for name, width in values) or "none"
 
 
-def _value(item: memoryview) -> tuple[str, int]:
+def _value(item: Message) -> tuple[str, int]:
     """Name and width of a `(batch, width)` float32 value."""
-    name = _text(item, 1)
-    for kind in _messages(item, 2):
-        for tensor in _messages(kind, 1):
-            for shape in _messages(tensor, 2):
-                dims = list(_messages(shape, 1))
-                if list(_integers(tensor, 1)) != [_FLOAT32]:
-                    raise GraphError(f"{name!r} is not float32")
-                if len(dims) != 2 or any(_integers(dims[0], 1)):
-                    raise GraphError(f"{name!r} is not (batch, width) with a free batch")
-                widths = list(_integers(dims[1], 1))
-                if len(widths) != 1:
-                    raise GraphError(f"{name!r} has no fixed width")
-                return name, widths[0]
-    raise GraphError(f"{name!r} is not a tensor of known shape")
-
-
-def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
-    """The length-delimited values of field `number`: submessages, strings or bytes."""
-    for found, value in _fields(message):
-        if found == number and isinstance(value, memoryview):
-            yield value
-
-
-def _integers(message: memoryview, number: int) -> Iterator[int]:
-    for found, value in _fields(message):
-        if found == number and isinstance(value, int):
-            yield value
-
-
-def _text(message: memoryview, number: int) -> str:
-    """Field `number` as text; the last one wins, as in every protobuf reader."""
-    found = ""
-    for value in _messages(message, number):
-        found = bytes(value).decode("utf-8", errors="replace")
-    return found
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Every `(field number, value)` of a protobuf message."""
-    offset = 0
-    while offset < len(message):
-        key, offset = _varint(message, offset)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, offset = _varint(message, offset)
-            yield number, value
-        elif kind in (_BYTES, _FIXED64, _FIXED32):
-            size = 8 if kind == _FIXED64 else 4
-            if kind == _BYTES:
-                size, offset = _varint(message, offset)
-            if size > len(message) - offset:
-                raise GraphError("is cut short or not an ONNX file")
-            yield number, message[offset : offset + size]
-            offset += size
-        else:
-            raise GraphError("is not an ONNX file")
-
-
-def _varint(message: memoryview, offset: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if offset >= len(message):
-            break
-        byte = message[offset]
-        offset += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, offset
-    raise GraphError("is cut short or not an ONNX file")
+    name, tensor = item.get("name", ""), item.get("type", {}).get("tensor", {})
+    if "shape" not in tensor:
+        raise GraphError(f"{name!r} is not a tensor of known shape")
+    if tensor.get("elem_type") != _FLOAT32:
+        raise GraphError(f"{name!r} is not float32")
+    dims = tensor["shape"]["dims"]
+    if len(dims) != 2 or "value" in dims[0]:
+        raise GraphError(f"{name!r} is not (batch, width) with a free batch")
+    if set(dims[1]) != {"value"}:
+        raise GraphError(f"{name!r} has no fixed width")
+    return name, dims[1]["value"]

@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from export.archive import decode
 from export.bundle import (
     MAX_BUNDLE_BYTES,
+    MEMBERS,
     BundleError,
     BundleMismatch,
     bundle_id,
     check_compatible,
+    pack_bundle,
     parse_bundle,
     read_bundle,
 )
@@ -40,6 +45,45 @@ def test_numbers_keep_full_precision(bundle_path):
     manifest = read_bundle(bundle_path).manifest
     assert manifest.task_embeddings == ((0.1, 0.2, 0.0004), (-1.0, 1 / 3, 2.0))
     assert manifest.observation_fields[1].high == (float("inf"), float("inf"))
+
+
+def manifest_text(bundle_path) -> bytes:
+    return decode(bundle_path.read_bytes(), MEMBERS)["manifest.json"]
+
+
+def test_a_manifest_is_json_and_unbounded_components_are_strings(bundle_path):
+    def refuse(token):
+        raise AssertionError(f"{token} is not JSON")
+
+    fields = json.loads(manifest_text(bundle_path), parse_constant=refuse)
+    velocity = fields["observation_fields"][1]
+    assert velocity["low"] == ["-Infinity"] * 2
+    assert velocity["high"] == ["Infinity"] * 2
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here")
+def test_another_languages_parser_reads_the_manifest(bundle_path):
+    script = (
+        "const m = JSON.parse(require('fs').readFileSync(0));"
+        "console.log(m.observation_fields[1].low[0], m.task_embeddings[1][1])"
+    )
+    text = manifest_text(bundle_path)
+    done = subprocess.run(["node", "-e", script], input=text, capture_output=True, check=True)
+    assert done.stdout.split() == [b"-Infinity", b"0.3333333333333333"]
+
+
+def test_a_manifest_from_before_with_bare_infinities_is_still_read(bundle_path, reseal):
+    def bare(text: bytes) -> bytes:
+        return text.replace(b'"Infinity"', b"Infinity").replace(b'"-Infinity"', b"-Infinity")
+
+    assert bare(manifest_text(bundle_path)) != manifest_text(bundle_path)
+    found = parse_bundle(reseal(manifest=bare), source="old")
+    assert found.manifest == read_bundle(bundle_path).manifest
+
+
+def test_the_same_manifest_and_graphs_give_the_same_bytes(bundle_path):
+    bundle = read_bundle(bundle_path)
+    assert pack_bundle(bundle.manifest, bundle.graphs) == bundle_path.read_bytes()
 
 
 @quiet
