@@ -48,7 +48,9 @@ class Attended:
 
     def __init__(self, config: RobotConfig, driver: Driver, activity: str) -> None:
         self.config = config
-        self.recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
+        self.recorder = Recorder(
+            config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
+        )
         self._station = Station(config, driver, self.recorder)
         self._telling = Telling(config, activity, self._station, self.recorder)
         self._stop_reason = ""
@@ -93,7 +95,8 @@ class Attended:
         """Everything checked and connected, inside; at rest and recorded afterwards.
 
         Raises:
-            BundleRefused, Latched, DriverFault, LimitFault, JournalError: nothing has moved.
+            BundleRefused, TrialStopped, Latched, DriverFault, LimitFault, JournalError: nothing has
+                moved.
         """
         self._started_s = time.monotonic()
         station = self._station
@@ -103,11 +106,11 @@ class Attended:
             closing.callback(station.close)
             closing.callback(self._telling.end)
             station.require_unlatched()
-            station.check(bundle)
+            station.check(bundle, self.why_stop)
             self.recorder.start()
             self._telling.start()
             station.connect()
-            yield station.take(bundle).policy
+            yield station.take(bundle, self.why_stop).policy
 
     def may_go_on(self) -> bool:
         """Whether another episode may begin; between episodes, an emergency stop takes hold."""

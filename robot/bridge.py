@@ -22,6 +22,8 @@ from typing import Self
 import zmq
 
 from robot import wire
+from robot.bundle_fetch import ANY_BUNDLE, BundleFetch, Rules
+from robot.bundle_trial import Verdict
 from robot.conversation import Conversation, LinkLost, Noticeboard, Voice
 from robot.journal import Journal, JournalError
 from robot.keys import BridgeKeys
@@ -38,8 +40,10 @@ class BridgeClient:
     """Talks to the trainer at `address` for one robot; reconnects for ever.
 
     With `keys` the line is encrypted, and nobody but the holder of the trainer's secret key is
-    listened to. Raises `wire.WireError` for an address beyond loopback without keys, or a name too
-    long to be sent.
+    listened to. `rules` are for what is fetched into `bundle_dir`.
+
+    Raises `wire.WireError` for an address beyond loopback without keys, or a name too long to be
+    sent.
     """
 
     def __init__(
@@ -51,12 +55,13 @@ class BridgeClient:
         journal_path: Path,
         bundle_dir: Path,
         keys: BridgeKeys | None = None,
+        rules: Rules = ANY_BUNDLE,
     ) -> None:
         wire.check_address(address, keys=keys is not None)
         wire.decode(wire.encode("here", 0, wire.Hello(robot, family, boot_session)))
         self.address = address
         self.journal_path = Path(journal_path)
-        self.bundle_dir = Path(bundle_dir)
+        self._fetch = BundleFetch(bundle_dir, rules)
         self._keys = keys
         self._board = Noticeboard(robot, family, boot_session)
         self._voice = Voice(uuid.uuid4().hex, itertools.count())
@@ -86,12 +91,19 @@ class BridgeClient:
         self._board.state, self._board.bundle_id = state, bundle_id
 
     def newest_bundle(self) -> Path | None:
-        """The newest bundle that the trainer has announced and this robot has verified.
+        """The newest bundle that the trainer has announced and that stood its trial on this robot.
 
         None until the first has come in this life of the daemon: an older file in `bundle_dir` is
         not taken for the newest.
         """
-        return self._board.newest_bundle
+        return self._fetch.newest
+
+    def verdicts(self) -> list[Verdict]:
+        """What came of trials since this was last asked."""
+        verdicts, found = self._fetch.verdicts, []
+        while verdicts:
+            found.append(verdicts.popleft())
+        return found
 
     def stop_requested(self) -> bool:
         """Whether the trainer has asked the robot to end. It does not take that back."""
@@ -139,7 +151,7 @@ class BridgeClient:
             try:
                 with Journal.attach(self.journal_path) as journal, self._socket(context) as socket:
                     conversation = Conversation(
-                        socket, self._voice, self._board, journal, self.bundle_dir
+                        socket, self._voice, self._board, journal, self._fetch
                     )
                     conversation.run(self._ended)
                     break
@@ -157,6 +169,7 @@ class BridgeClient:
             self._pause(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)
         self._board.connected = False
+        self._fetch.close()
         context.destroy(linger=_LINGER_MS)
 
     def _pause(self, seconds: float) -> None:

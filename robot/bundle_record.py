@@ -1,6 +1,7 @@
-"""Which bundles this robot has come to trust, and which it will never run again.
+"""Which bundles this robot has come to trust, and which it will not run again.
 
-Holds one small JSON file in the state folder. It must not know what a fault is.
+Holds one small JSON file in the state folder. It must not know what a fault is, nor how a trial
+goes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from export.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 
+MOST_LATE = 2  # trials without an end, after which a bundle is not tried again by itself
 _KEPT = 100
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -25,38 +27,83 @@ class BundleRecordError(Exception):
     """The record cannot be read. The message names the file and the cure."""
 
 
+class _Tried(msgspec.Struct, forbid_unknown_fields=True):
+    """A trial's verdict, good for as long as the robot's software is `by`.
+
+    `refused` is why it must not run, empty where it may. `late` counts trials that came to no end.
+    """
+
+    by: str
+    refused: str = ""
+    late: int = 0
+
+
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
     proven: list[_Id] = msgspec.field(default_factory=list)
     bad: dict[_Id, str] = msgspec.field(default_factory=dict)
+    tried: dict[_Id, _Tried] = msgspec.field(default_factory=dict)
 
 
 class BundleRecord:
-    """A bundle is on probation until it has run `probation` episodes without a fault.
+    """A bundle is tried once by each version of the robot's `software`, and then on probation until
+    it has run `probation` episodes without a fault.
 
     A fault before that marks it as bad, for good, where the robot has a proven one to go back to.
     """
 
-    def __init__(self, path: Path, probation: int) -> None:
+    def __init__(self, path: Path, probation: int, software: str = "") -> None:
         """Raises `BundleRecordError`."""
         self.path = Path(path)
         self._probation = probation
+        self._software = software
         self._passed: dict[str, int] = {}
+        self._late: set[str] = set()
         self._record = _read(self.path)
 
     def why_bad(self, bundle_id: str) -> str | None:
-        """Why this bundle must not run; None where it may."""
+        """Why this bundle must not run; None where it may, or has to be tried first."""
         reason = self._record.bad.get(bundle_id)
-        if reason is None:
+        if reason is not None:
+            return (
+                f"it faulted in its first episodes on this robot ({reason}): export another; to "
+                f"try this one again, delete it from `bad` in {self.path}"
+            )
+        tried = self._tried(bundle_id)
+        if tried is None or not tried.refused:
+            return None
+        if 0 < tried.late < MOST_LATE and bundle_id not in self._late:
             return None
         return (
-            f"it faulted in its first episodes on this robot ({reason}): export another; to try "
-            f"this one again, delete it from `bad` in {self.path}"
+            f"its trial on this robot refused it ({tried.refused}): export another; to try this "
+            f"one again, delete it from `tried` in {self.path}"
         )
+
+    def is_sound(self, bundle_id: str) -> bool:
+        """Whether this software has tried it and found nothing."""
+        tried = self._tried(bundle_id)
+        return tried is not None and not tried.refused
 
     @property
     def newest_proven(self) -> str | None:
         """The bundle to go back to, if there is one yet."""
         return self._record.proven[-1] if self._record.proven else None
+
+    def tried(self, bundle_id: str, refused: str, *, final: bool = True) -> None:
+        """It was tried: `refused` says why it must not run, empty where it may.
+
+        One that is not `final` is tried again in the next life of this process, up to `MOST_LATE`
+        times in all.
+        """
+        before = self._tried(bundle_id)
+        late = 0
+        if refused and not final:
+            late = 1 + (before.late if before is not None else 0)
+            self._late.add(bundle_id)
+        record = dict(self._record.tried)
+        record.pop(bundle_id, None)
+        record[bundle_id] = _Tried(self._software, refused, late)
+        self._record.tried = dict(list(record.items())[-_KEPT:])
+        self._write()
 
     def passed(self, bundle_id: str) -> None:
         """It ran an episode to its end, without a fault."""
@@ -76,6 +123,10 @@ class BundleRecord:
         self._record.bad[bundle_id] = reason
         self._write()
         return True
+
+    def _tried(self, bundle_id: str) -> _Tried | None:
+        tried = self._record.tried.get(bundle_id)
+        return tried if tried is not None and tried.by == self._software else None
 
     def _write(self) -> None:
         text = json.dumps(msgspec.to_builtins(self._record), indent=1) + "\n"

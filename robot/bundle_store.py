@@ -1,6 +1,6 @@
 """The bundle files in a robot's state folder: which there are, and which nobody needs any more.
 
-Knows names and times of files; not what is in them, nor which a robot may run.
+Knows names, times and sizes of files; not what is in them, nor which a robot may run.
 """
 
 from __future__ import annotations
@@ -26,21 +26,62 @@ def stored_bundles(folder: Path) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)]
 
 
+def folder_bytes(folder: Path) -> int:
+    """What the files in `folder` take, bundles under way included; 0 where it is not there."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                total += path.lstat().st_size
+    return total
+
+
 def forget_bundles(folder: Path, needed: Set[str]) -> list[Path]:
     """Delete what came from a trainer, is not among the newest `KEPT`, and has no id in `needed`.
 
     Files under other names were put there by somebody, and stay. Returns what was deleted.
     """
     forgotten = []
-    for path in stored_bundles(folder)[KEPT:]:
-        if _FETCHED.fullmatch(path.name) is None or path.stem in needed:
-            continue
-        try:
-            path.unlink()
-        except OSError as error:
-            log.warning("%s cannot be deleted: %s", path, error)
-        else:
+    for path in _from_trainer(folder, KEPT, needed):
+        if _delete(path):
             forgotten.append(path)
     if forgotten:
         log.info("%s: %d old bundles deleted, which no episode here ran", folder, len(forgotten))
     return forgotten
+
+
+def make_room(folder: Path, size: int, limit_bytes: int | None, needed: Set[str]) -> str:
+    """Delete old bundles of the trainer's, none with an id in `needed`, until `size` bytes more are
+    within `limit_bytes`. Why they are not, or empty."""
+    if limit_bytes is None:
+        return ""
+    oldest_first = iter(_from_trainer(folder, 0, needed)[::-1])
+    while (used := folder_bytes(folder)) + size > limit_bytes:
+        path = next(oldest_first, None)
+        if path is None:
+            return (
+                f"{folder} holds {used / 1e6:.1f} MB that must stay, and {size / 1e6:.1f} MB more "
+                f"are above its {limit_bytes / 1e6:g} MB: raise robot.journal_quota_mb, of which "
+                "bundles may take half, or export smaller networks"
+            )
+        if _delete(path):
+            log.info("%s is deleted to make room for a new bundle", path)
+    return ""
+
+
+def _from_trainer(folder: Path, newest: int, needed: Set[str]) -> list[Path]:
+    """What came from a trainer but for the `newest` files and what is `needed`, newest first."""
+    return [
+        path
+        for path in stored_bundles(folder)[newest:]
+        if _FETCHED.fullmatch(path.name) is not None and path.stem not in needed
+    ]
+
+
+def _delete(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError as error:
+        log.warning("%s cannot be deleted: %s", path, error)
+        return False
+    return True

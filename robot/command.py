@@ -77,6 +77,7 @@ def explained() -> Iterator[None]:
     fault already, so that a supervisor does not try again."""
     from export.bundle import BundleError
     from robot.bundle_record import BundleRecordError
+    from robot.bundle_trial import TrialStopped
     from robot.drivers.driver import DriverFault
     from robot.journal_file import JournalError
     from robot.keys import KeysError
@@ -99,6 +100,7 @@ def explained() -> Iterator[None]:
         LimitFault,
         NoRewards,
         TaskError,
+        TrialStopped,
         WireError,
     )
     try:

@@ -161,9 +161,10 @@ class RobotConfig(_Section):
     `family` is the task family that it serves: bundles of another are refused. `bridge` is the
     trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
     bundles and a latched fault; a relative path starts where the command was given.
-    `journal_quota_mb` bounds the journal: above it, episodes that the trainer has acknowledged are
-    deleted, and while others fill it no new one begins; null sets no bound. A bundle that faults
-    within its first `probation_episodes` on this robot never runs again, once another has passed.
+    `journal_quota_mb` bounds the journal and the bundles together: above it, episodes that the
+    trainer has acknowledged are deleted, and while others fill it no new one begins; bundles from
+    the trainer may take half of it. Null sets no bound. A bundle that faults within its first
+    `probation_episodes` on this robot never runs again, once another has passed.
     """
 
     name: str = Field(min_length=1)
@@ -187,6 +188,10 @@ class RobotConfig(_Section):
     @property
     def journal_quota_bytes(self) -> int | None:
         return None if self.journal_quota_mb is None else self.journal_quota_mb * 1_000_000
+
+    @property
+    def bundle_quota_bytes(self) -> int | None:
+        return None if self.journal_quota_bytes is None else self.journal_quota_bytes // 2
 
     @property
     def bundles(self) -> Path:

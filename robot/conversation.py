@@ -1,7 +1,8 @@
 """One connection to the trainer, from the robot's hello until the line goes silent.
 
 Runs on the bridge's thread and owns what lasts as long as a connection: the trainer's session, the
-uploads and the download under way, the echoes. The next connection starts from the journal again.
+uploads under way, the echoes. The next connection starts from the journal again; a bundle on its
+way goes on.
 """
 
 from __future__ import annotations
@@ -11,17 +12,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import zmq
 
-from export.atomic import write_atomically
-from export.bundle import BundleError, parse_bundle, read_bundle
 from robot import wire
+from robot.bundle_fetch import BundleFetch
 from robot.clock_offset import ClockOffset, Echo
 from robot.journal import Journal
 from robot.quiet_log import QuietLog
-from robot.transfer import STALLED_S, Download
 from robot.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -45,7 +43,6 @@ class Noticeboard:
     boot_session: str
     state: str = ""  # by the loop
     bundle_id: str = ""  # by the loop
-    newest_bundle: Path | None = None
     stop: wire.Stop | None = None
     clock: tuple[int, int] | None = None
     connected: bool = False
@@ -70,24 +67,21 @@ class Conversation:
         voice: Voice,
         board: Noticeboard,
         journal: Journal,
-        bundle_dir: Path,
+        fetch: BundleFetch,
     ) -> None:
         self._socket = socket
         self._voice = voice
         self._board = board
         self._journal = journal
-        self._bundle_dir = bundle_dir
+        self._fetch = fetch
         self._clock = ClockOffset()
         self._said_hello = False
         self._trainer: str | None = None
         self._last_sequence = -1
         self._uploads = Uploads(journal, voice.quiet)
-        self._download: Download | None = None
-        self._unwanted_bundles: set[str] = set()
-        self._room_at = 0.0  # before that, a bundle would find the disk full again
-        now = time.monotonic()
-        self._heard_at = self._download_moved_at = now
+        self._heard_at = time.monotonic()
         self._beat_at = 0.0
+        fetch.reconnected()
 
     def run(self, ended: Callable[[bool], bool]) -> None:
         """Talk until `ended(idle)` says so; `idle` is true while nothing is left to upload.
@@ -98,6 +92,7 @@ class Conversation:
             self._speak()
             if self._socket.poll(_POLL_MS):
                 self._listen()
+            self._fetch.look()
             if time.monotonic() - self._heard_at > SILENCE_S:
                 raise LinkLost(self._why_silent())
         if self._trainer is not None:
@@ -122,7 +117,8 @@ class Conversation:
             self._send(self._heartbeat())
         for body in self._uploads.speak(now):
             self._send(body)
-        self._speak_of_download(now)
+        for request in self._fetch.requests():
+            self._send(request)
 
     def _introduce(self) -> None:
         if not self._said_hello and self._socket.poll(0, zmq.POLLOUT):
@@ -134,15 +130,6 @@ class Conversation:
         pending = len(self._journal.pending())
         board = self._board
         return wire.Heartbeat(time.monotonic_ns(), board.state, board.bundle_id, pending)
-
-    def _speak_of_download(self, now: float) -> None:
-        if self._download is None:
-            return
-        if now - self._download_moved_at > STALLED_S:
-            self._download_moved_at = now
-            self._download.restart()
-        for request in self._download.requests():
-            self._send(request)
 
     def _send(self, body: wire.Body) -> None:
         payload = wire.encode(self._voice.session, next(self._voice.sequence), body)
@@ -193,8 +180,8 @@ class Conversation:
                 self._uploads.take_status(body, time.monotonic())
             case wire.UploadDone():
                 self._uploads.take_done(body)
-            case wire.BundleChunk() if self._download is not None:
-                self._take_bundle_chunk(self._download, body)
+            case wire.BundleChunk():
+                self._fetch.take(body)
             case wire.Stop():
                 self._board.stop = body if body.emergency else self._board.stop or body
             case wire.Refusal():
@@ -208,52 +195,11 @@ class Conversation:
         )
         self._board.clock = self._clock.estimate()
         if reply.newest_bundle is not None:
-            self._want_bundle(reply.newest_bundle)
+            self._fetch.want(reply.newest_bundle)
 
     def _take_refusal(self, refusal: wire.Refusal) -> None:
         if refusal.kind in (wire.RefusalKind.HELLO, wire.RefusalKind.MALFORMED):
             raise LinkLost(f"the trainer refused: {refusal.reason}")
         if self._uploads.take_refusal(refusal, time.monotonic()):
             return
-        if self._download is not None and self._download.bundle_id == refusal.sha256:
-            self._voice.quiet.warn("bundle", f"no bundle {refusal.sha256}: {refusal.reason}")
-            self._download = None
-
-    def _want_bundle(self, bundle_id: str) -> None:
-        under_way = self._download is not None and self._download.bundle_id == bundle_id
-        if under_way or bundle_id in self._unwanted_bundles or time.monotonic() < self._room_at:
-            return
-        path = self._bundle_path(bundle_id)
-        if self._board.newest_bundle == path:
-            return
-        try:
-            read_bundle(path, bundle_id)
-        except BundleError:
-            self._download, self._download_moved_at = Download(bundle_id), time.monotonic()
-        else:
-            self._board.newest_bundle = path
-
-    def _take_bundle_chunk(self, download: Download, chunk: wire.BundleChunk) -> None:
-        if not download.take(chunk):
-            return
-        self._download_moved_at = time.monotonic()
-        if not download.complete:
-            return
-        self._download = None
-        data, path = bytes(download.data), self._bundle_path(download.bundle_id)
-        try:
-            parse_bundle(data, source=path.name, expected_id=download.bundle_id)
-            self._bundle_dir.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, data)
-        except BundleError as error:
-            self._unwanted_bundles.add(download.bundle_id)
-            log.error("bundle %s is not used: %s", download.bundle_id, error)
-        except OSError as error:
-            self._room_at = time.monotonic() + STALLED_S
-            log.error("bundle %s has to wait: %s", download.bundle_id, error)
-        else:
-            self._board.newest_bundle = path
-            log.info("bundle %s has arrived", download.bundle_id)
-
-    def _bundle_path(self, bundle_id: str) -> Path:
-        return self._bundle_dir / f"{bundle_id}.bundle"
+        self._fetch.declined(refusal.sha256, refusal.reason)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from robot.bridge import BridgeClient
+from robot.bundle_fetch import Rules
 from robot.bundle_store import forget_bundles, stored_bundles
+from robot.bundle_trial import TrialStopped
 from robot.config import RobotConfig
 from robot.drivers.driver import Driver
 from robot.episode import EndReason
@@ -81,11 +83,14 @@ class Daemon:
     ) -> None:
         self.config = config
         self.summary = Summary()
-        self._recorder = Recorder(config.journal, quota_bytes=config.journal_quota_bytes)
+        self._recorder = Recorder(
+            config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
+        )
         self._station = Station(config, driver, self._recorder)
         self._station.states.on_change = self._report
         self.estop = self._station.estop
-        self._bridge = _bridge(config, self._station.boot_session)
+        rules = Rules(config.bundle_quota_bytes, self._needed_bundles, self._why_bad)
+        self._bridge = _bridge(config, self._station.boot_session, rules)
         if self._bridge is not None:
             self.estop.ask(self._bridge.emergency)
         self._telling = Telling(config, "exploring", self._station, self._recorder, self._bridge)
@@ -105,6 +110,7 @@ class Daemon:
 
         Raises:
             BundleRefused: there is no bundle to start with, and none to wait for.
+            BundleRecordError: what is known of bundles cannot be read.
             Latched, DriverFault, LimitFault, JournalError: the robot could not begin.
         """
         self._started_s = time.monotonic()
@@ -115,9 +121,10 @@ class Daemon:
             closing.callback(self._station.close)
             closing.callback(self._telling.end)
             self._station.require_unlatched()
+            self._station.judge.record  # noqa: B018 - unreadable is known before anything begins
             self._require_hope()
-            if self._first_bundle is not None:
-                self._station.check(self._first_bundle)
+            for path in self._candidates(starting=True)[:1]:
+                self._station.judge.expect(path)
             self._recorder.start()
             self._telling.start()
             if self._bridge is not None:
@@ -147,9 +154,14 @@ class Daemon:
 
     def _bundle_for_next(self, exploration: Exploration | None) -> Exploration | None:
         """The schedule to go on with: restarted after a swap, None while there is no bundle."""
+        if self._bridge is not None:
+            for verdict in self._bridge.verdicts():
+                self._station.judge.note(verdict)
         for path in self._candidates(starting=exploration is None):
             try:
-                policy = self._station.take(path).policy
+                policy = self._station.take(path, self._why_end).policy
+            except TrialStopped:
+                return exploration
             except BundleRefused as error:
                 if path == self._first_bundle:
                     raise
@@ -182,9 +194,15 @@ class Daemon:
         except JournalError as error:
             log.warning("old bundles stay: %s", error)
             return
-        proven = self._station.bundle_record.newest_proven
-        needed |= {self.summary.bundle} if proven is None else {self.summary.bundle, proven}
-        forget_bundles(self.config.bundles, needed)
+        forget_bundles(self.config.bundles, needed | self._needed_bundles())
+
+    def _needed_bundles(self) -> set[str]:
+        """The one in use, and the proven one, to go back to."""
+        proven = self._station.judge.record.newest_proven
+        return {self.summary.bundle} if proven is None else {self.summary.bundle, proven}
+
+    def _why_bad(self, bundle_id: str) -> str | None:
+        return self._station.judge.record.why_bad(bundle_id)
 
     def _candidates(self, starting: bool) -> list[Path]:
         """Bundles to try now, newest first. Only at the start are older files worth a try."""
@@ -293,7 +311,7 @@ class Daemon:
             log.warning("some episodes are not uploaded: they stay in %s", self.config.journal)
 
 
-def _bridge(config: RobotConfig, boot_session: str) -> BridgeClient | None:
+def _bridge(config: RobotConfig, boot_session: str, rules: Rules) -> BridgeClient | None:
     if config.bridge is None:
         return None
     return BridgeClient(
@@ -304,4 +322,5 @@ def _bridge(config: RobotConfig, boot_session: str) -> BridgeClient | None:
         config.journal,
         config.bundles,
         bridge_keys(config),
+        rules,
     )

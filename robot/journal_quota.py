@@ -1,7 +1,7 @@
 """The journal's bound on disk: which episodes may go, and giving their space back to the disk.
 
-Knows the tables and SQLite's pages. It does not know who acknowledges, nor what else its thread
-does.
+Knows the tables and SQLite's pages, and which folder shares the quota. It does not know who
+acknowledges, nor what else its thread does.
 
 An episode may go once the trainer has acknowledged it, and only then. The newest one stays in any
 case: its number says which comes next. Each episode goes in one transaction, so a kill leaves it
@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from robot.bundle_store import folder_bytes
 
 if TYPE_CHECKING:
     from robot.journal import Journal
@@ -51,12 +53,14 @@ class Room:
 class Quota:
     """Keeps one journal within `quota_bytes` (None: no bound), a piece of work at a time.
 
-    `full` says why no further episode should begin, or is None. It is for other threads to read.
+    What lies in the folder `beside` is part of the quota, and nothing there is deleted. `full` says
+    why no further episode should begin, or is None. It is for other threads to read.
     """
 
-    def __init__(self, path: Path, quota_bytes: int | None) -> None:
+    def __init__(self, path: Path, quota_bytes: int | None, beside: Path | None = None) -> None:
         self.path = path
         self.quota_bytes = quota_bytes
+        self.beside = beside
         self.full: str | None = None
         self._settled = True
 
@@ -71,8 +75,9 @@ class Quota:
         """Do a piece of what there is to do, and say so once when nothing more may be deleted."""
         if self.quota_bytes is None:
             return
+        others = 0 if self.beside is None else folder_bytes(self.beside)
         try:
-            room = journal.make_room(self.quota_bytes)
+            room = journal.make_room(max(0, self.quota_bytes - others))
         except sqlite3.OperationalError as error:
             log.warning("%s: no room could be made yet: %s", self.path, error)
             self._settled = True
@@ -80,18 +85,19 @@ class Quota:
         self._settled = room.settled
         if not room.settled:
             return
-        full = self._explain(self.quota_bytes, room) if room.full else None
+        full = self._explain(self.quota_bytes, room, others) if room.full else None
         if full and not self.full:
             log.error("%s", full)
         elif self.full and not full:
             log.info("%s: has room again", self.path)
         self.full = full
 
-    def _explain(self, quota_bytes: int, room: Room) -> str:
+    def _explain(self, quota_bytes: int, room: Room, others: int) -> str:
+        beside = f", and {others / 1e6:.1f} MB in {self.beside}" if others else ""
         return (
             f"{self.path}: {room.kept} episodes that the trainer has not acknowledged fill the "
-            f"quota ({room.used_bytes / 1e6:.1f} MB of {quota_bytes / 1e6:g} MB): connect the "
-            "trainer, raise robot.journal_quota_mb, or export them and move the journal away"
+            f"quota ({room.used_bytes / 1e6:.1f} MB of {quota_bytes / 1e6:g} MB{beside}): connect "
+            "the trainer, raise robot.journal_quota_mb, or export them and move the journal away"
         )
 
 

@@ -72,23 +72,28 @@ class Policy:
         (reward,) = self._decoder(observation, action, z)
         return float(reward[0])
 
-    def dry_run(self, observation: Array) -> None:
-        """Run all three graphs on a real observation, moving nothing.
+    def dry_run(self, observation: Array, z: Array | None = None) -> None:
+        """Run all three graphs on one observation, moving nothing.
 
-        Raises `PolicyError` when anything that comes out is not finite, or not a Gaussian.
+        `z` is the first task's embedding where not given. Raises `PolicyError` when a graph cannot
+        be run on it, or anything that comes out is not finite, or not a Gaussian.
         """
-        z = self.task_embeddings[0]
+        z = self.task_embeddings[0] if z is None else z
         action = self.act(observation, z)
+        _, log_std = self._policy(observation, z)
         reward = self.decode(observation, action, z)
         mean, variance = self.encode(observation, action, reward, observation)
+        with np.errstate(over="ignore"):
+            spread = np.exp(log_std)
         for what, values in (
             ("policy.onnx gives the action", action),
+            ("policy.onnx gives the spread", spread),
             ("decoder.onnx gives the reward", np.array([reward])),
             ("encoder.onnx gives the mean", mean),
             ("encoder.onnx gives the variance", variance),
         ):
             if not np.isfinite(values).all():
-                raise PolicyError(f"{what} {values} for the current observation: expected numbers")
+                raise PolicyError(f"{what} {values} for {_brief(observation)}: expected numbers")
         if not (variance > 0).all():
             raise PolicyError(f"encoder.onnx gives the variance {variance}: expected above 0")
 
@@ -101,6 +106,7 @@ class _Graph:
         signature = bundle.manifest.signatures[name]
         self._inputs = signature.inputs
         self._outputs = [output for output, _ in signature.outputs]
+        self._shapes = [(1, width) for _, width in signature.outputs]
         try:
             self._session = onnxruntime.InferenceSession(
                 bundle.graphs[name], _session_options(), providers=["CPUExecutionProvider"]
@@ -116,7 +122,22 @@ class _Graph:
                     f"{self._name}: input {name!r} is {len(value)} wide, expected {width}"
                 )
             feed[name] = np.asarray(value, dtype=np.float32)[np.newaxis]
-        return [output[0].astype(np.float64) for output in self._session.run(self._outputs, feed)]
+        try:
+            outputs = self._session.run(self._outputs, feed)
+        except Exception as error:
+            raise PolicyError(f"{self._name} cannot be run: {error}") from error
+        if [output.shape for output in outputs] != self._shapes:
+            raise PolicyError(
+                f"{self._name} gives {', '.join(self._outputs)} of shapes "
+                f"{[output.shape for output in outputs]}, expected {self._shapes}"
+            )
+        return [output[0].astype(np.float64) for output in outputs]
+
+
+def _brief(observation: Array) -> str:
+    """An observation in a message, however wide it is."""
+    numbers = np.array2string(observation, precision=4, threshold=8, separator=", ")
+    return f"the observation {numbers}"
 
 
 def _session_options() -> Any:

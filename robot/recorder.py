@@ -47,7 +47,8 @@ class Recorder:
     comes before the end is recorded all the same, and all of it saved where it can be found.
 
     With `quota_bytes`, acknowledged episodes are deleted after each episode, oldest first, while
-    the journal is larger. Never others: `full` says when those fill the quota.
+    the journal and the folder `beside` are larger. Never others: `full` says when those fill the
+    quota.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class Recorder:
         journal_path: Path,
         capacity_steps: int = CAPACITY_STEPS,
         quota_bytes: int | None = None,
+        beside: Path | None = None,
     ) -> None:
         self.journal_path = Path(journal_path)
         self.capacity_steps = capacity_steps
-        self._quota = Quota(self.journal_path, quota_bytes)
+        self._quota = Quota(self.journal_path, quota_bytes, beside)
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._opened = threading.Event()

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Bundle, BundleError, BundleMismatch, check_compatible, read_bundle
+from export.bundle import Bundle, BundleError, BundleMismatch, check_compatible
 from export.manifest import Manifest
-from robot.bundle_record import BundleRecord
+from robot.bundle_judge import BundleJudge
 from robot.bundle_store import stored_bundles
 from robot.clock import Clock
 from robot.config import RobotConfig
@@ -64,7 +64,7 @@ class Station:
     """One connected robot. `rig` is None until a bundle has been taken.
 
     `estop` may be tripped from any thread; writing the latch trips it too. `report` tells how the
-    loop has kept time.
+    loop has kept time, `judge` which bundles may run.
     """
 
     def __init__(self, config: RobotConfig, driver: Driver, recorder: Recorder) -> None:
@@ -79,8 +79,8 @@ class Station:
         )
         self.driver.on_unheld = self.estop.trip
         self.report = CycleReport()
+        self.judge = BundleJudge(config.bundle_record, config.probation_episodes)
         self._collections = Collections()
-        self._record: BundleRecord | None = None
         self._undo = ExitStack()
 
     def require_unlatched(self) -> None:
@@ -103,29 +103,34 @@ class Station:
         self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
         log.info("%s connected: %s", self.config.name, self.driver.robot)
 
-    def check(self, path: Path) -> tuple[Bundle, Limits]:
-        """Verify a bundle and check it against this robot, connected or not.
+    def check(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> tuple[Bundle, Limits]:
+        """Try a bundle in a process of its own and check it against this robot, connected or not.
 
-        Raises `BundleRefused`, also for one that has faulted on probation, and
-        `robot.bundle_record.BundleRecordError`.
+        One that was tried here before is not tried again. `why_stop` is asked while a trial goes
+        on.
+
+        Raises:
+            BundleRefused: also for one that faulted on probation, or failed a trial before.
+            robot.bundle_trial.TrialStopped: `why_stop` gave a reason.
+            robot.bundle_record.BundleRecordError: what is known of bundles cannot be read.
         """
         try:
-            bundle = read_bundle(path)
-            bad = self.bundle_record.why_bad(bundle.id)
-            if bad is not None:
-                raise BundleRefused(f"bundle {path.name} refused: {bad}")
+            bundle = self.judge.sound(path, why_stop)
             return bundle, self._fit(bundle.manifest)
         except (BundleError, LimitsError) as error:
             raise BundleRefused(f"bundle {path.name} refused: {error}") from error
+        except MemoryError as error:
+            raise BundleRefused(f"bundle {path.name} refused: there is no memory for it") from error
 
-    def take(self, path: Path) -> Rig:
-        """Verify a bundle, check it against this robot, dry-run it, and use it from now on.
+    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> Rig:
+        """Check a bundle, dry-run it on what the robot senses now, and use it from now on.
 
         Raises:
-            BundleRefused: the bundle in use before stays.
+            BundleRefused, TrialStopped, BundleRecordError: as `check`; the bundle in use before
+                stays.
             LimitFault: what the robot senses now is nothing to act on, whichever the bundle.
         """
-        bundle, limits = self.check(path)
+        bundle, limits = self.check(path, why_stop)
         observation = self.driver.read().values
         try:
             check_observation(observation, 0.0, limits)
@@ -209,9 +214,9 @@ class Station:
         )
         if outcome.fault:
             self._fault(outcome.fault)
-            self.bundle_record.faulted(header.bundle_id, outcome.fault)
+            self.judge.record.faulted(header.bundle_id, outcome.fault)
         elif outcome.reason is not EndReason.STOPPED:
-            self.bundle_record.passed(header.bundle_id)
+            self.judge.record.passed(header.bundle_id)
         self.hold_if_stopped()
         return outcome
 
@@ -226,16 +231,10 @@ class Station:
         self._undo.close()
         self.estop.close()
         self.driver.close()
+        self.judge.close()
         self.hold_if_stopped()
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
-
-    @property
-    def bundle_record(self) -> BundleRecord:
-        """What this robot has seen of bundles. Raises `robot.bundle_record.BundleRecordError`."""
-        if self._record is None:
-            self._record = BundleRecord(self.config.bundle_record, self.config.probation_episodes)
-        return self._record
 
     def _fit(self, manifest: Manifest) -> Limits:
         """This robot's limits under a bundle; raises where the two do not belong together."""

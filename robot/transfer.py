@@ -55,36 +55,37 @@ class Upload:
 
 
 class Download:
-    """A bundle's bytes, asked for chunk by chunk. Its size is known from the first chunk on."""
+    """A bundle, asked for chunk by chunk. Its `size` is known from the first chunk on, before that
+    0."""
 
     def __init__(self, bundle_id: str) -> None:
         self.bundle_id = bundle_id
-        self.data = bytearray()
-        self._size: int | None = None
+        self.received = 0
+        self.size = 0
         self._asked = 0
 
     @property
     def complete(self) -> bool:
-        return len(self.data) == self._size
+        return 0 < self.size == self.received
 
     def restart(self) -> None:
         """After silence: ask again for all that has not come."""
-        self._asked = len(self.data)
+        self._asked = self.received
 
     def requests(self) -> Iterator[BundleRequest]:
         """What may be asked for now."""
-        while self._asked < (1 if self._size is None else self._size) and (
-            self._asked - len(self.data) < WINDOW * CHUNK_BYTES
+        while self._asked < (self.size or 1) and (
+            self._asked - self.received < WINDOW * CHUNK_BYTES
         ):
             offset, self._asked = self._asked, self._asked + CHUNK_BYTES
             yield BundleRequest(self.bundle_id, offset)
 
     def take(self, chunk: BundleChunk) -> bool:
-        """Keep the chunk if it is the next one; say whether it was."""
-        if chunk.bundle_id != self.bundle_id or chunk.offset != len(self.data):
+        """Whether the chunk is the next one, to be kept."""
+        if chunk.bundle_id != self.bundle_id or chunk.offset != self.received:
             return False
-        if self._size not in (None, chunk.size) or chunk.offset + len(chunk.data) > chunk.size:
+        if self.size not in (0, chunk.size) or chunk.offset + len(chunk.data) > chunk.size:
             return False
-        self._size = chunk.size
-        self.data += chunk.data
+        self.size = chunk.size
+        self.received += len(chunk.data)
         return True

@@ -355,7 +355,7 @@ def test_a_bundle_with_one_flipped_byte_is_not_handed_on_and_the_old_one_stays(
 def test_a_bundle_that_the_disk_had_no_room_for_is_fetched_again(
     bridge, hub, make_bundle, tmp_path, caplog, monkeypatch
 ):
-    monkeypatch.setattr("robot.conversation.STALLED_S", 0.2)
+    monkeypatch.setattr("robot.bundle_fetch.STALLED_S", 0.2)
     (tmp_path / "bundles").write_text("in the way, as a full disk is")
     bundle_id = make_bundle(tmp_path / "new.bundle")
     hub.publish(tmp_path / "new.bundle")

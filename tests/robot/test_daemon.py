@@ -393,7 +393,7 @@ def wait_until(condition) -> None:
 
 
 def test_over_the_bridge_it_waits_explores_swaps_uploads_and_stops(
-    config, mass, point_bundle, hub, tmp_path
+    config, mass, point_bundle, hub, tmp_path, caplog
 ):
     config = config.model_copy(update={"bridge": hub.address})
     mass.time_scale = 20.0
@@ -406,11 +406,13 @@ def test_over_the_bridge_it_waits_explores_swaps_uploads_and_stops(
     first = point_bundle(tmp_path / "first")
     second = point_bundle(tmp_path / "second", push=0.5)
     third = point_bundle(tmp_path / "third", push=math.nan)
-    for path in (first, second, third):
+    for path in (first, second):
         hub.publish(path)
-        wait_until(lambda path=path: (config.bundles / f"{bundle_id(path)}.bundle").exists())
+        wait_until(lambda path=path: daemon.summary.bundle == bundle_id(path))
         before = daemon.summary.episodes
         wait_until(lambda before=before: daemon.summary.episodes > before + 1)
+    hub.publish(third)
+    wait_until(lambda: f"bundle {bundle_id(third)} is not used" in caplog.text)
     hub.request_stop()
     thread.join()
     (summary,) = results

@@ -1,0 +1,85 @@
+"""Whether a bundle may run on this robot: what is known of it, or else a trial.
+
+Joins the record of bundles and their trials. It must not know drivers, limits or episodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from export.bundle import Bundle, BundleError, bundle_id, read_bundle
+from robot.bundle_record import BundleRecord, BundleRecordError
+from robot.bundle_trial import Trial, Verdict, software
+
+log = logging.getLogger(__name__)
+
+
+class BundleJudge:
+    """Remembers verdicts in `record_path`; a bundle that was sound there is not tried again."""
+
+    def __init__(self, record_path: Path, probation: int) -> None:
+        self._record_path, self._probation = record_path, probation
+        self._record: BundleRecord | None = None
+        self._begun: Trial | None = None
+
+    @property
+    def record(self) -> BundleRecord:
+        """What this robot has seen of bundles. Raises `robot.bundle_record.BundleRecordError`."""
+        if self._record is None:
+            self._record = BundleRecord(self._record_path, self._probation, software())
+        return self._record
+
+    def expect(self, path: Path) -> None:
+        """Begin the trial of a bundle that `sound` will be asked for, if it needs one."""
+        with contextlib.suppress(BundleError, BundleRecordError, OSError):  # `sound` will say it
+            identity = bundle_id(path)
+            if self._begun is None and self._unknown(identity):
+                self._begun = Trial(path, identity)
+
+    def sound(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> Bundle:
+        """The bundle, verified, after its trial. `why_stop` is asked while that goes on.
+
+        Raises:
+            BundleError: it must not run.
+            TrialStopped: `why_stop` gave a reason.
+            BundleRecordError: what is known of bundles cannot be read.
+        """
+        identity = bundle_id(path)
+        if self._unknown(identity):
+            self._try(path, identity, why_stop)
+        elif (bad := self.record.why_bad(identity)) is not None:
+            raise BundleError(bad)
+        return read_bundle(path, identity)
+
+    def note(self, verdict: Verdict) -> None:
+        """Remember what came of a trial, whoever held it."""
+        if verdict.genuine:
+            self.record.tried(verdict.bundle_id, verdict.refused, final=verdict.final)
+
+    def close(self) -> None:
+        """End a trial that nobody waited for. Safe to call twice."""
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
+
+    def _unknown(self, identity: str) -> bool:
+        return self.record.why_bad(identity) is None and not self.record.is_sound(identity)
+
+    def _try(self, path: Path, identity: str, why_stop: Callable[[], str]) -> None:
+        if self._begun is None or self._begun.bundle_id != identity:
+            self.close()
+            log.info("bundle %s is tried in a process of its own", identity[:12])
+            try:
+                self._begun = Trial(path, identity)
+            except OSError as error:
+                raise BundleError(f"its trial cannot begin: {error}") from error
+        try:
+            verdict = self._begun.wait(why_stop)
+        finally:
+            self.close()
+        self.note(verdict)
+        if verdict.refused:
+            raise BundleError(verdict.refused)
