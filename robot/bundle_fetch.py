@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from export.atomic import sync
 from robot.bundle_store import make_room
-from robot.bundle_trial import Trial, Verdict
+from robot.bundle_trial import BESIDE_THE_LOOP, Trial, Verdict
 from robot.quiet_log import QuietLog
 from robot.transfer import STALLED_S, Download
 from robot.wire import BundleChunk, BundleRequest
@@ -187,7 +187,7 @@ class BundleFetch:
 
     def _try(self, path: Path, bundle_id: str) -> None:
         try:
-            self._trial = Trial(path, bundle_id)
+            self._trial = Trial(path, bundle_id, nice=BESIDE_THE_LOOP)
         except OSError as error:
             _remove(self._part(bundle_id))
             self._later(bundle_id, error)

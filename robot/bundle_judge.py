@@ -50,9 +50,18 @@ class BundleJudge:
         identity = bundle_id(path)
         if self._unknown(identity):
             self._try(path, identity, why_stop)
-        elif (bad := self.record.why_bad(identity)) is not None:
+        return self.read(path, identity)
+
+    def read(self, path: Path, expected_id: str | None = None) -> Bundle:
+        """The bundle, verified but not tried: for what is known of it before it may run.
+
+        Raises `BundleError`, also where it must not run, and `BundleRecordError`.
+        """
+        bundle = read_bundle(path, expected_id)
+        bad = self.record.why_bad(bundle.id)
+        if bad is not None:
             raise BundleError(bad)
-        return read_bundle(path, identity)
+        return bundle
 
     def note(self, verdict: Verdict) -> None:
         """Remember what came of a trial, whoever held it."""

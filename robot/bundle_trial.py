@@ -1,17 +1,15 @@
-"""A bundle's trial: verified and run in a process of its own, which it may hang, crash or fill.
+"""A bundle's trial, from the robot: a process of its own that a bundle may hang, crash or fill.
 
-Holds both ends: the robot's, which starts that process, waits for as long as there is patience and
-ends it; and the process itself, which gives up its priority, its memory and its time first. It must
-not know what a bundle is asked (robot/bundle_exam.py), nor what follows from the verdict.
+Starts that process (robot/trial_process.py), waits for as long as there is patience, and ends it.
+Imports little, so that a trial can begin while the robot's program is still loading. It must not
+know what a bundle is asked, nor what follows from the verdict.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -19,31 +17,22 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import onnxruntime
-
-from export.atomic import sync
-from export.bundle import BundleError, read_bundle
-from robot.bundle_exam import examine
-from robot.policy import PolicyError
 
 PATIENCE_S = 180.0  # of wall-clock time, on a machine that may be busy
 PROCESSOR_S = 60  # the same however busy it is
 BASE_MEMORY = 512 * 2**20
 MEMORY_PER_BYTE = 6  # read, checked, loaded and rearranged for inference
-_NICE = 10
+BESIDE_THE_LOOP = 10  # niceness
 _POLL_S = 0.02
-_LONGEST = 2_000
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # The robot's own import path, whatever folder the process is in.
 _START = (
     "import os, sys, json; os.nice(int(sys.argv[2])); sys.path[:] = json.loads(sys.argv[1]); "
-    "from robot.bundle_trial import main; main()"
+    "from robot.trial_process import main; main()"
 )
 
 
@@ -68,14 +57,21 @@ class TrialStopped(Exception):
 def software() -> str:
     """What a verdict depends on beside the bundle: another may judge otherwise."""
     with contextlib.suppress(PackageNotFoundError):
-        return f"fieldtune {version('fieldtune')}, onnxruntime {onnxruntime.__version__}"
-    return f"onnxruntime {onnxruntime.__version__}"
+        return ", ".join(f"{name} {version(name)}" for name in ("fieldtune", "onnxruntime"))
+    return "unknown"
 
 
 class Trial:
     """The trial of the bundle file `path`, which should have the id `bundle_id`. It has begun.
 
     Its process also sees to it that the file is on the disk. Close it, or wait for its verdict.
+
+    Args:
+        patience_s: wall-clock time after which there is a verdict in any case.
+        processor_s: processor time that it may take.
+        base_memory: bytes that it may take, beside some for each byte of the bundle.
+        nice: how far it stands back; `BESIDE_THE_LOOP` where the robot may move meanwhile.
+
     Raises `OSError` when no process can be started.
     """
 
@@ -87,6 +83,7 @@ class Trial:
         patience_s: float = PATIENCE_S,
         processor_s: int = PROCESSOR_S,
         base_memory: int = BASE_MEMORY,
+        nice: int = 0,
     ) -> None:
         self.path, self.bundle_id = Path(path).absolute(), bundle_id
         self._patience_s, self._processor_s = patience_s, processor_s
@@ -94,7 +91,7 @@ class Trial:
         self._deadline = time.monotonic() + patience_s
         bounds = [self._memory, processor_s, os.getpid()]
         paths = [str(Path(folder).absolute()) for folder in sys.path]
-        arguments = [json.dumps(paths), _NICE, self.path, bundle_id, *bounds]
+        arguments = [json.dumps(paths), nice, self.path, bundle_id, *bounds]
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
@@ -155,68 +152,3 @@ class Trial:
 
     def _refusal(self, reason: str, final: bool = True) -> Verdict:
         return Verdict(self.bundle_id, reason, final)
-
-
-def main() -> None:
-    """The trial's own process: says one verdict on its standard output."""
-    path, bundle_id, memory, processor_s, parent = sys.argv[3:]
-    out = os.dup(1)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    _confine(int(memory), int(processor_s), int(parent))
-    verdict = _judge(Path(path), bundle_id, int(memory))
-    os.write(out, msgspec.json.encode(verdict))
-
-
-def _confine(memory: int, processor_s: int, parent: int) -> None:
-    """Take what the trial needs, and no more: the robot beside it goes first in everything."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit("nobody waits for the verdict any more")
-    with contextlib.suppress(OSError):  # what a machine without memory left ends first
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    for what, limit in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CPU, processor_s),
-        (resource.RLIMIT_DATA, memory),
-    ):
-        _, most = resource.getrlimit(what)
-        if most != resource.RLIM_INFINITY:
-            limit = min(limit, most)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(what, (limit, most))
-
-
-def _judge(path: Path, bundle_id: str, memory: int) -> Verdict:
-    def refusal(reason: str, **how: Any) -> Verdict:
-        return Verdict(bundle_id, reason.encode(errors="replace").decode()[:_LONGEST], **how)
-
-    try:
-        bundle = read_bundle(path)
-        if bundle.id != bundle_id:
-            return refusal(f"its id is {bundle.id}, expected {bundle_id}", genuine=False)
-        examine(bundle)
-        sync(path)
-    except BundleError as error:
-        return refusal(str(error), genuine=_is(path, bundle_id))
-    except PolicyError as error:
-        return refusal(str(error))
-    except MemoryError:
-        return refusal(f"it needs more than {memory // 2**20} MiB of memory")
-    except OSError as error:
-        return refusal(f"{path} cannot be brought onto the disk: {error}", final=False)
-    except Exception as error:  # whatever it is, it would have been the robot's
-        return refusal(f"its trial failed: {type(error).__name__}: {error}")
-    return Verdict(bundle_id)
-
-
-def _is(path: Path, wanted: str) -> bool:
-    from export.bundle import bundle_id
-
-    with contextlib.suppress(BundleError):
-        return bundle_id(path) == wanted
-    return False

@@ -80,12 +80,19 @@ def run(
     with explained():
         from dataclasses import asdict
 
+        from robot.bundle_judge import BundleJudge
+        from robot.bundle_store import stored_bundles
+
+        settings = load_settings(config, overrides)
+        judge = BundleJudge(settings.bundle_record, settings.probation_episodes)
+        for first in [bundle] if bundle is not None else stored_bundles(settings.bundles)[:1]:
+            judge.expect(first)  # its trial goes on while the rest is loaded
+
         from robot.daemon import Daemon
         from robot.drivers.lookup import create_driver
 
-        settings = load_settings(config, overrides)
         driver = create_driver(settings, config)
-        daemon = Daemon(settings, driver, bundle=bundle, episodes=episodes)
+        daemon = Daemon(settings, driver, bundle=bundle, episodes=episodes, judge=judge)
         stop_on_signals(daemon.request_stop, daemon.estop)
         result = daemon.run()
         if summary is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from robot.bridge import BridgeClient
 from robot.bundle_fetch import Rules
+from robot.bundle_judge import BundleJudge
 from robot.bundle_store import forget_bundles, stored_bundles
 from robot.bundle_trial import TrialStopped
 from robot.config import RobotConfig
@@ -68,6 +69,7 @@ class Daemon:
         driver: the hardware, disconnected.
         bundle: start with this bundle instead of the newest in the state folder.
         episodes: end after this many; None explores until asked to stop.
+        judge: where the first bundle's trial has begun already.
 
     Raises `robot.wire.WireError` for a bridge address that may not be used, `robot.keys.KeysError`
     for keys that cannot be.
@@ -80,13 +82,14 @@ class Daemon:
         *,
         bundle: Path | None = None,
         episodes: int | None = None,
+        judge: BundleJudge | None = None,
     ) -> None:
         self.config = config
         self.summary = Summary()
         self._recorder = Recorder(
             config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
         )
-        self._station = Station(config, driver, self._recorder)
+        self._station = Station(config, driver, self._recorder, judge)
         self._station.states.on_change = self._report
         self.estop = self._station.estop
         rules = Rules(config.bundle_quota_bytes, self._needed_bundles, self._why_bad)
@@ -125,6 +128,8 @@ class Daemon:
             self._require_hope()
             for path in self._candidates(starting=True)[:1]:
                 self._station.judge.expect(path)
+            if self._first_bundle is not None:
+                self._station.fits(self._first_bundle)
             self._recorder.start()
             self._telling.start()
             if self._bridge is not None:
@@ -141,7 +146,10 @@ class Daemon:
     def _explore(self) -> None:
         exploration: Exploration | None = None
         while not (ended := self._why_end()):
-            exploration = self._bundle_for_next(exploration)
+            try:
+                exploration = self._bundle_for_next(exploration)
+            except TrialStopped:
+                continue
             if self._recorder.full is not None:
                 self._wait_for_room()
             elif exploration is None:
@@ -160,8 +168,6 @@ class Daemon:
         for path in self._candidates(starting=exploration is None):
             try:
                 policy = self._station.take(path, self._why_end).policy
-            except TrialStopped:
-                return exploration
             except BundleRefused as error:
                 if path == self._first_bundle:
                     raise

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,16 @@ class BundleRefused(Exception):
     """A bundle that this robot will not run. The message names the bundle and why."""
 
 
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (BundleError, LimitsError, PolicyError, Implausible) as error:
+        raise BundleRefused(f"bundle {path.name} refused: {error}") from error
+    except MemoryError as error:
+        raise BundleRefused(f"bundle {path.name} refused: there is no memory for it") from error
+
+
 class Latched(Exception):
     """The robot is in a fault that a person has not looked at yet."""
 
@@ -67,7 +77,13 @@ class Station:
     loop has kept time, `judge` which bundles may run.
     """
 
-    def __init__(self, config: RobotConfig, driver: Driver, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        config: RobotConfig,
+        driver: Driver,
+        recorder: Recorder,
+        judge: BundleJudge | None = None,
+    ) -> None:
         self.config = config
         self.driver = checked(driver, config.driver.name)
         self.recorder = recorder
@@ -79,7 +95,7 @@ class Station:
         )
         self.driver.on_unheld = self.estop.trip
         self.report = CycleReport()
-        self.judge = BundleJudge(config.bundle_record, config.probation_episodes)
+        self.judge = judge or BundleJudge(config.bundle_record, config.probation_episodes)
         self._collections = Collections()
         self._undo = ExitStack()
 
@@ -114,13 +130,17 @@ class Station:
             robot.bundle_trial.TrialStopped: `why_stop` gave a reason.
             robot.bundle_record.BundleRecordError: what is known of bundles cannot be read.
         """
-        try:
+        with _refusing(path):
             bundle = self.judge.sound(path, why_stop)
             return bundle, self._fit(bundle.manifest)
-        except (BundleError, LimitsError) as error:
-            raise BundleRefused(f"bundle {path.name} refused: {error}") from error
-        except MemoryError as error:
-            raise BundleRefused(f"bundle {path.name} refused: there is no memory for it") from error
+
+    def fits(self, path: Path) -> None:
+        """The same without a trial: for a clear word before anything is opened.
+
+        Raises `BundleRefused`, `robot.bundle_record.BundleRecordError`.
+        """
+        with _refusing(path):
+            self._fit(self.judge.read(path).manifest)
 
     def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> Rig:
         """Check a bundle, dry-run it on what the robot senses now, and use it from now on.
@@ -132,12 +152,10 @@ class Station:
         """
         bundle, limits = self.check(path, why_stop)
         observation = self.driver.read().values
-        try:
+        with _refusing(path):
             check_observation(observation, 0.0, limits)
             policy = Policy(bundle)
             policy.dry_run(observation)
-        except (Implausible, PolicyError) as error:
-            raise BundleRefused(f"bundle {path.name} refused: {error}") from error
         clock = Clock(self.driver.period_s, self.driver.time_scale)
         rig = Rig(
             self.driver,

@@ -116,6 +116,106 @@ def linear(inputs: dict[str, int], outputs: dict[str, tuple[np.ndarray, np.ndarr
     return model.SerializeToString()
 
 
+def policy_graph(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray] | None = None
+) -> bytes:
+    """A policy for the point mass that is only these nodes, from `observation` and `z` to `mean`;
+    `log_std` is -3 each."""
+    plain = onnx.load_model_from_string(
+        linear(
+            {"observation": 2, "z": 2},
+            {
+                "mean": (np.zeros((4, 1)), np.zeros(1), ""),
+                "log_std": (np.zeros((4, 1)), np.full(1, -3.0), ""),
+            },
+        )
+    )
+    kept = [node for node in plain.graph.node if "mean" not in node.output]
+    del plain.graph.node[:]
+    plain.graph.node.extend([*kept, *nodes])
+    for name, value in (constants or {}).items():
+        plain.graph.initializer.append(numpy_helper.from_array(value, name))
+    return plain.SerializeToString()
+
+
+def integers(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+TO_ONE = helper.make_node("ReduceMean", ["wide", "axes"], ["mean"], keepdims=1)
+BOTH_AXES = {"axes": integers(0, 1)}
+
+# Policies that only running them shows to be wrong, and what is said of them.
+MISBEHAVING = {
+    "a place that is not there": (
+        [
+            helper.make_node("Gather", ["observation", "place"], ["wide"], axis=1),
+            TO_ONE,
+        ],
+        BOTH_AXES | {"place": integers(5)},
+        "policy.onnx cannot be run",
+    ),
+    "a scalar": (
+        [helper.make_node("ReduceSum", ["observation"], ["mean"], keepdims=0)],
+        {},
+        r"gives mean, log_std of shapes \[\(\), \(1, 1\)\], expected \[\(1, 1\), \(1, 1\)\]",
+    ),
+    "too wide": (
+        [helper.make_node("Identity", ["observation"], ["mean"])],
+        {},
+        r"shapes \[\(1, 2\)",
+    ),
+    "no row": (
+        [
+            helper.make_node("Slice", ["z", "none", "none", "axis"], ["gone"]),
+            helper.make_node("ReduceMean", ["gone", "columns"], ["mean"], keepdims=1),
+        ],
+        {"none": integers(0), "axis": integers(0), "columns": integers(1)},
+        r"shapes \[\(0, 1\)",
+    ),
+    "no number for large observations": (
+        [
+            helper.make_node("Mul", ["observation", "huge"], ["wide"]),
+            helper.make_node("Sub", ["wide", "wide"], ["nothing"]),
+            helper.make_node("ReduceMean", ["nothing", "axes"], ["mean"], keepdims=1),
+        ],
+        BOTH_AXES | {"huge": np.array(1e37, np.float32)},
+        r"policy.onnx gives the action \[nan\] for the observation \[",
+    ),
+    "more memory than there is": (
+        [
+            helper.make_node("Identity", ["observation"], ["w0"]),
+            *(
+                helper.make_node("Concat", [f"w{n}", f"w{n}"], [f"w{n + 1}"], axis=1)
+                for n in range(34)
+            ),
+            helper.make_node("Identity", ["w34"], ["wide"]),
+            TO_ONE,
+        ],
+        BOTH_AXES,
+        "policy.onnx cannot be run|it needs more than|trial",
+    ),
+}
+
+
+def endless(multiplications: int = 5_000) -> bytes:
+    """A policy that would come to an end after many minutes."""
+    size = 1_000
+    return policy_graph(
+        [
+            helper.make_node("ReduceMean", ["observation", "axes"], ["one"], keepdims=1),
+            helper.make_node("Mul", ["matrix", "one"], ["m0"]),
+            *(
+                helper.make_node("MatMul", [f"m{n}", "matrix"], [f"m{n + 1}"])
+                for n in range(multiplications)
+            ),
+            helper.make_node("Identity", [f"m{multiplications}"], ["wide"]),
+            TO_ONE,
+        ],
+        BOTH_AXES | {"matrix": np.full((size, size), 1.0 / size, np.float32)},
+    )
+
+
 LATENT = 2
 SHAPE = {"observation": 2, "action": 1, "reward": 1, "z": LATENT}
 
@@ -124,7 +224,8 @@ SHAPE = {"observation": 2, "action": 1, "reward": 1, "z": LATENT}
 def point_bundle(tmp_path) -> Callable[..., Path]:
     """Write a bundle for the point mass: it pushes along z[0], and its encoder reads the reward.
 
-    `push` scales the policy; `reward` the decoder; `next_observation` adds it to the encoder.
+    `push` scales the policy; `reward` the decoder; `next_observation` adds it to the encoder;
+    `replaced` has other graphs by name.
     """
 
     def make(
@@ -135,6 +236,7 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
         reward: float = 1.0,
         next_observation: bool = False,
         latent: int = LATENT,
+        replaced: dict[str, bytes] | None = None,
         **changes: object,
     ) -> Path:
         shape = SHAPE | {"z": latent}
@@ -172,6 +274,7 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
             {"reward": (weights, np.zeros(1), "")},
         )
         graphs = {"policy.onnx": policy, "encoder.onnx": encoder, "decoder.onnx": decoder}
+        graphs |= replaced or {}
         values = {
             "family": "points",
             "robot": "mass",
@@ -213,6 +316,18 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(params=MISBEHAVING)
+def misbehaving(request, point_bundle) -> tuple[Path, str]:
+    """A bundle with a policy that only running it shows to be wrong, and what is said of it."""
+    nodes, constants, said = MISBEHAVING[request.param]
+    return point_bundle(replaced={"policy.onnx": policy_graph(nodes, constants)}), said
+
+
+@pytest.fixture
+def endless_bundle(point_bundle) -> Path:
+    return point_bundle(replaced={"policy.onnx": endless()})
 
 
 @pytest.fixture

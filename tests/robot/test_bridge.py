@@ -14,6 +14,7 @@ import zmq
 
 from robot import content, wire
 from robot.bridge import BridgeClient
+from robot.bundle_fetch import ANY_BUNDLE, Rules
 from robot.conversation import Conversation
 from robot.journal import EntryState, Journal
 from robot.uploads import AT_ONCE
@@ -57,9 +58,9 @@ def bridge(journal_path, tmp_path):
     """Make clients, and stop them at the end."""
     clients = []
 
-    def make(address):
+    def make(address, rules=ANY_BUNDLE):
         client = BridgeClient(
-            address, "sawyer", "reach", "boot", journal_path, tmp_path / "bundles"
+            address, "sawyer", "reach", "boot", journal_path, tmp_path / "bundles", rules=rules
         )
         clients.append(client)
         return client.start()
@@ -350,6 +351,109 @@ def test_a_bundle_with_one_flipped_byte_is_not_handed_on_and_the_old_one_stays(
     trainer.until(wire.Heartbeat)
     assert client.newest_bundle() == good
     assert list((tmp_path / "bundles").iterdir()) == [good]
+
+
+def test_the_robots_own_process_never_looks_into_a_bundle_that_comes(
+    bridge, hub, make_bundle, tmp_path, monkeypatch
+):
+    """Hashing and decoding hold the interpreter, and with it the loop."""
+
+    def looked(*_, **__):
+        raise AssertionError("this is the robot's process")
+
+    bundle_id = make_bundle(tmp_path / "new.bundle", padding=5_000_000)
+    hub.publish(tmp_path / "new.bundle")
+    for name in ("digest", "decode", "encode"):
+        monkeypatch.setattr(f"export.archive.{name}", looked)
+    client = bridge(hub.address)
+    wait_for(lambda: client.newest_bundle() == tmp_path / f"bundles/{bundle_id}.bundle")
+    assert [verdict.refused for verdict in client.verdicts()] == [""]
+    assert client.verdicts() == []
+
+
+def test_a_bundle_that_fails_its_trial_is_not_kept_nor_fetched_again(
+    bridge, trainer, make_bundle, tmp_path, caplog
+):
+    client = bridge(trainer.address)
+    trainer.newest_bundle = make_bundle(tmp_path / "slow.bundle", period_s=1e-6)
+    data = (tmp_path / "slow.bundle").read_bytes()
+    trainer.until(wire.BundleRequest)
+    trainer.say(wire.BundleChunk(trainer.newest_bundle, len(data), 0, data))
+    wait_for(lambda: "is not used: policy.onnx takes" in caplog.text)
+    (verdict,) = client.verdicts()
+    assert verdict.bundle_id == trainer.newest_bundle
+    assert verdict.final
+    assert list((tmp_path / "bundles").iterdir()) == []
+    for _ in range(5):
+        trainer.until(wire.Heartbeat)
+    assert client.newest_bundle() is None
+    assert caplog.text.count("is not used") == 1
+
+
+def test_a_bundle_that_this_robot_knows_as_bad_is_not_fetched(
+    bridge, trainer, make_bundle, tmp_path, caplog
+):
+    trainer.newest_bundle = make_bundle(tmp_path / "bad.bundle")
+    client = bridge(trainer.address, Rules(why_bad=lambda _: "it faulted"))
+    while f"bundle {trainer.newest_bundle} is not used: it faulted" not in caplog.text:
+        trainer.until(wire.Heartbeat)
+    assert client.newest_bundle() is None
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_a_trainer_cannot_fill_a_robots_disk_with_bundles(
+    bridge, hub, make_bundle, tmp_path, caplog
+):
+    """Room for two and a half: the one in use stays, older ones go, a larger one has to wait."""
+    folder = tmp_path / "bundles"
+    ids = [make_bundle(tmp_path / f"{seed}.bundle", seed=seed, padding=100_000) for seed in (1, 2)]
+    size = (tmp_path / "1.bundle").stat().st_size
+    client = bridge(hub.address, Rules(size * 5 // 2, lambda: {ids[0]}))
+    for seed, bundle_id in enumerate(ids, 1):
+        hub.publish(tmp_path / f"{seed}.bundle")
+        wait_for(lambda i=bundle_id: client.newest_bundle() == folder / f"{i}.bundle")
+    make_bundle(tmp_path / "large.bundle", seed=3, padding=200_000)
+    hub.publish(tmp_path / "large.bundle")
+    wait_for(lambda: "has to wait" in caplog.text)
+    assert "raise robot.journal_quota_mb" in caplog.text
+    third = make_bundle(tmp_path / "4.bundle", seed=4, padding=20_000)
+    hub.publish(tmp_path / "4.bundle")
+    wait_for(lambda: client.newest_bundle() == folder / f"{third}.bundle")
+    assert (folder / f"{ids[0]}.bundle").exists()
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= size * 5 // 2
+
+
+def test_what_a_killed_robot_left_of_a_bundle_goes(bridge, hub, make_bundle, tmp_path):
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / f".{'a' * 64}.part").write_bytes(b"x" * 1000)
+    bundle_id = make_bundle(tmp_path / "new.bundle")
+    hub.publish(tmp_path / "new.bundle")
+    client = bridge(hub.address)
+    wait_for(client.newest_bundle)
+    assert [path.stem for path in (tmp_path / "bundles").iterdir()] == [bundle_id]
+
+
+def test_a_bundle_that_the_disk_has_spoilt_is_fetched_again(bridge, hub, make_bundle, tmp_path):
+    bundle_id = make_bundle(tmp_path / "new.bundle")
+    here = tmp_path / "bundles" / f"{bundle_id}.bundle"
+    here.parent.mkdir()
+    here.write_bytes((tmp_path / "new.bundle").read_bytes()[:-1] + b"x")
+    hub.publish(tmp_path / "new.bundle")
+    client = bridge(hub.address)
+    wait_for(client.newest_bundle)
+    assert here.read_bytes() == (tmp_path / "new.bundle").read_bytes()
+
+
+def test_a_trial_goes_on_while_the_trainer_is_away(bridge, make_bundle, tmp_path, trainer):
+    client = bridge(trainer.address)
+    trainer.newest_bundle = make_bundle(tmp_path / "new.bundle")
+    data = (tmp_path / "new.bundle").read_bytes()
+    trainer.until(wire.BundleRequest)
+    trainer.say(wire.BundleChunk(trainer.newest_bundle, len(data), 0, data))
+    trainer.until(wire.Heartbeat)
+    trainer.socket.context.destroy(linger=0)
+    wait_for(client.newest_bundle)
+    assert client.newest_bundle().read_bytes() == data
 
 
 def test_a_bundle_that_the_disk_had_no_room_for_is_fetched_again(

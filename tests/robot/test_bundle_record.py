@@ -48,6 +48,55 @@ def test_without_another_to_go_back_to_none_is_marked(path):
     assert record.why_bad(NEW) is None
 
 
+def test_a_verdict_is_remembered_over_restarts_and_for_this_software_alone(path):
+    record = BundleRecord(path, 2, "v1")
+    record.tried(OLD, "")
+    record.tried(NEW, "its output is a scalar")
+    for known in (record, BundleRecord(path, 2, "v1")):
+        assert (known.is_sound(OLD), known.why_bad(OLD)) == (True, None)
+        assert not known.is_sound(NEW)
+        assert "its trial on this robot refused it (its output is a scalar)" in known.why_bad(NEW)
+        assert f"delete it from `tried` in {path}" in known.why_bad(NEW)
+        assert (known.is_sound(THIRD), known.why_bad(THIRD)) == (False, None)
+    updated = BundleRecord(path, 2, "v2")
+    for bundle in (OLD, NEW):
+        assert (updated.is_sound(bundle), updated.why_bad(bundle)) == (False, None)
+
+
+def test_a_trial_without_an_end_is_held_once_more_after_a_restart_and_then_no_more(path):
+    record = BundleRecord(path, 2, "v1")
+    record.tried(NEW, "too late", final=False)
+    assert "too late" in record.why_bad(NEW), "not again in this life"
+    record = BundleRecord(path, 2, "v1")
+    assert record.why_bad(NEW) is None
+    record.tried(NEW, "too late", final=False)
+    assert "too late" in BundleRecord(path, 2, "v1").why_bad(NEW)
+
+
+def test_a_bundle_that_ends_its_second_trial_well_may_run(path):
+    BundleRecord(path, 2, "v1").tried(NEW, "too late", final=False)
+    record = BundleRecord(path, 2, "v1")
+    record.tried(NEW, "")
+    assert (record.is_sound(NEW), record.why_bad(NEW)) == (True, None)
+
+
+def test_of_many_verdicts_the_newest_are_kept(path):
+    record = BundleRecord(path, 2, "v1")
+    for number in range(150):
+        record.tried(f"{number:064x}", "")
+    known = BundleRecord(path, 2, "v1")
+    assert [known.is_sound(f"{number:064x}") for number in (49, 50, 149)] == [False, True, True]
+
+
+def test_a_record_from_before_trials_is_read(path):
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"proven": ["{OLD}"], "bad": {{"{NEW}": "too fast"}}}}')
+    record = BundleRecord(path, 2, "v1")
+    assert record.newest_proven == OLD
+    assert "too fast" in record.why_bad(NEW)
+    assert not record.is_sound(OLD)
+
+
 def test_a_disk_that_refuses_does_not_stop_the_robot(path):
     record = BundleRecord(path, 1)
     path.parent.write_text("a file where the folder should be")

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from robot.bundle_store import KEPT, forget_bundles, stored_bundles
+from robot.bundle_store import KEPT, folder_bytes, forget_bundles, make_room, stored_bundles
 from robot.journal import Journal, JournalError
 
 
@@ -52,6 +52,31 @@ def test_a_folder_that_refuses_or_is_not_there_is_no_error(tmp_path):
     os.utime(in_the_way, ns=(0, 0))
     assert forget_bundles(tmp_path, set()) == []
     assert len(stored_bundles(tmp_path)) == len(made) + 1
+
+
+def test_the_oldest_from_the_trainer_go_until_a_new_one_fits(tmp_path):
+    made = store(tmp_path, 6)
+    (tmp_path / "walk.bundle").write_bytes(b"of a person")
+    os.utime(tmp_path / "walk.bundle", ns=(0, 0))
+    assert folder_bytes(tmp_path) == 17
+    assert make_room(tmp_path, 4, 21, {made[0].stem}) == ""
+    assert folder_bytes(tmp_path) == 17, "it fits as it is"
+    assert make_room(tmp_path, 4, 18, {made[0].stem}) == ""
+    assert stored_bundles(tmp_path) == [made[5], made[4], made[0], tmp_path / "walk.bundle"]
+
+
+def test_what_must_stay_is_not_deleted_for_a_new_one(tmp_path):
+    made = store(tmp_path, 3)
+    why = make_room(tmp_path, 10**6, 10**6, {made[0].stem, made[1].stem})
+    assert "raise robot.journal_quota_mb" in why
+    assert stored_bundles(tmp_path) == [made[1], made[0]]
+
+
+def test_without_a_bound_nothing_goes(tmp_path):
+    made = store(tmp_path, 3)
+    assert make_room(tmp_path, 10**12, None, set()) == ""
+    assert len(stored_bundles(tmp_path)) == len(made)
+    assert folder_bytes(tmp_path / "none") == 0
 
 
 def test_a_journal_knows_which_bundles_its_episodes_ran(tmp_path, make_header):

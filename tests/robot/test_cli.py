@@ -114,6 +114,19 @@ def test_a_signal_ends_the_run_safely(config, bundle, tmp_path, number):
     assert last.footer.steps == last.steps
 
 
+def test_a_signal_ends_a_run_that_waits_for_a_bundles_trial(config, endless_bundle):
+    """A loop without an end, hidden in a bundle, once hung the process itself: only kill -9 did."""
+    process = start("run", "--config", config)
+    while "connected: half-cheetah" not in (line := process.stderr.readline()):
+        assert line, "it ended by itself"
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert "end: SIGTERM" in said
+    assert "refused" not in said, "it did not wait for the verdict"
+    assert endless_bundle.exists()
+
+
 def test_a_killed_run_is_closed_by_the_next(config, bundle, tmp_path):
     process = start("run", "--config", config, "--bundle", bundle, "robot.driver.time_scale=1.0")
     journal = tmp_path / "state" / "journal.sqlite"

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 import os
+import re
 import resource
 import signal
 import threading
@@ -17,6 +18,7 @@ import pytest
 
 from export.bundle import bundle_id
 from export.manifest import FieldSpec
+from robot.bundle_judge import BundleJudge
 from robot.bundle_record import BundleRecord
 from robot.bundle_store import KEPT
 from robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
@@ -28,6 +30,7 @@ from robot.journal import Journal
 from robot.posterior import Posterior
 from robot.safety.latch import held_by, latch, latched, release
 from robot.safety.limits import LimitFault
+from robot.states import State
 from robot.station import BundleRefused, Latched
 from train.emergency import stop_robots_on_signal
 from train.hub import Hub
@@ -221,7 +224,8 @@ def test_a_stop_ends_the_running_episode_and_closes_the_journal(config, mass, po
 
 
 def test_max_run_s_ends_the_run(config, mass, point_bundle):
-    point_bundle(push=0.0, horizon=10**6)
+    known = point_bundle(push=0.0, horizon=10**6)
+    BundleJudge(config.bundle_record, config.probation_episodes).sound(known)  # or that counts too
     config = config.model_copy(update={"limits": LimitsConfig(max_run_s=1.0)})
     summary = Daemon(config, mass).run()
     assert "max_run_s, 1 s, is over" in summary.ended
@@ -379,6 +383,54 @@ def test_a_bundle_whose_data_were_never_like_this_is_refused_and_ends_no_robot(
     assert (summary.bundles_swapped, summary.complete, summary.fault) == (0, True, "")
     assert "refused: observation velocity is 40" in caplog.text
     assert latched(config.latch) is None
+
+
+def test_a_bundle_that_only_running_shows_to_be_wrong_costs_nothing_at_any_start(
+    config, mass, point_bundle, misbehaving, caplog
+):
+    """With a good one beside it the robot runs that, and asks no trial again."""
+    good, (bad, said) = point_bundle(push=0.5), misbehaving
+    os.utime(good, ns=(0, 0))
+    for start in range(2):
+        caplog.clear()
+        summary = Daemon(config, mass, episodes=1).run()
+        assert (summary.bundle, summary.fault) == (bundle_id(good), "")
+        assert re.search(f"bundle {bad.name} refused: .*({said})", caplog.text)
+        assert ("its trial on this robot refused it" in caplog.text) == bool(start)
+
+
+def test_with_only_a_bad_bundle_it_says_so_and_moves_nothing(config, mass, point_bundle):
+    point_bundle(push=math.nan)
+    for _ in range(2):
+        with pytest.raises(BundleRefused, match="no bundle that this robot can run"):
+            Daemon(config, mass, episodes=1).run()
+    assert (mass.starts, mass.commands) == ([], [])
+
+
+def test_a_sound_bundle_is_tried_once(config, mass, point_bundle, monkeypatch):
+    point_bundle()
+    assert Daemon(config, mass, episodes=1).run().complete
+    began = []
+    monkeypatch.setattr("robot.bundle_judge.Trial", lambda *_: began.append(True))
+    assert Daemon(config, mass, episodes=1).run().complete
+    assert began == []
+
+
+def test_a_stop_is_heard_while_a_bundle_is_tried(config, mass, point_bundle, endless_bundle):
+    """Also an emergency stop: the robot holds and latches, whatever the trial does."""
+    good = point_bundle()
+    os.utime(good, ns=(0, 0))
+    daemon = Daemon(config, mass)
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    wait_until(lambda: daemon._station.states.current is State.DISARMED and mass.connected)
+    held = mass.held
+    latch(config.latch, "it hums")
+    wait_until(lambda: held_by(config.latch) is not None)
+    assert mass.held > held
+    thread.join()
+    assert (daemon.summary.fault, mass.commands) == ("it hums", [])
+    assert endless_bundle.exists()
 
 
 @pytest.fixture

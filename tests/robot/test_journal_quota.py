@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import sqlite3
@@ -260,6 +261,35 @@ def test_a_quota_that_is_full_at_start_is_known_at_once(path, record):
         assert recorder.full is not None
 
 
+def test_bundles_beside_the_journal_are_part_of_the_quota(path, put_episode, tmp_path):
+    beside = tmp_path / "bundles"
+    beside.mkdir()
+    (beside / "walk.bundle").write_bytes(bytes(250 * KB))
+    with Recorder(path, quota_bytes=450 * KB, beside=beside) as recorder:
+        for _ in range(15):
+            put_episode(recorder)
+            assert recorder.flush(60)
+            acknowledge_all(path)
+        put_episode(recorder)
+        wait_for(lambda: path.stat().st_size <= 250 * KB)
+    assert (beside / "walk.bundle").stat().st_size == 250 * KB
+
+
+def test_a_robot_whose_bundles_and_episodes_fill_the_quota_says_which(
+    config, mass, point_bundle, record
+):
+    point_bundle()
+    (config.bundles / "large.bundle").write_bytes(bytes(900 * KB))
+    os.utime(config.bundles / "large.bundle", ns=(0, 0))
+    config = config.model_copy(update={"journal_quota_mb": 1})
+    with Journal.open(config.journal) as journal:
+        for _ in range(5):
+            record(journal)
+    summary = Daemon(config, mass, episodes=1).run()
+    assert summary.episodes == 0
+    assert f"0.9 MB in {config.bundles}" in summary.fault
+
+
 def test_steps_are_taken_while_room_cannot_be_made(path, put_episode, record):
     with Journal.open(path) as journal:
         for _ in range(5):
@@ -291,8 +321,10 @@ def test_without_a_quota_nothing_is_deleted(path, put_episode):
 def test_the_quota_is_read_from_the_config():
     config = RobotConfig(name="a", family="b", journal_quota_mb=3)
     assert config.journal_quota_bytes == 3_000_000
+    assert config.bundle_quota_bytes == 1_500_000
     assert RobotConfig(name="a", family="b").journal_quota_bytes == 10_000_000_000
-    assert RobotConfig(name="a", family="b", journal_quota_mb=None).journal_quota_bytes is None
+    without = RobotConfig(name="a", family="b", journal_quota_mb=None)
+    assert (without.journal_quota_bytes, without.bundle_quota_bytes) == (None, None)
     with pytest.raises(ValueError, match="journal_quota_mb"):
         RobotConfig(name="a", family="b", journal_quota_mb=0)
 

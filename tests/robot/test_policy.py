@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from export.bundle import read_bundle
 from robot.policy import Policy, PolicyError
+from tests.robot.conftest import policy_graph
 
 OBSERVATION = np.array([0.3, -0.1])
 
@@ -69,6 +72,7 @@ def test_the_next_observation_is_encoded_where_the_manifest_says_so(make_policy)
     [
         ({"push": math.nan}, "policy.onnx gives the action"),
         ({"reward": math.nan}, "decoder.onnx gives the reward"),
+        ({"log_std": 1e4}, "policy.onnx gives the spread"),
     ],
 )
 def test_a_dry_run_finds_graphs_that_give_no_numbers(make_policy, spoiled, says):
@@ -79,3 +83,27 @@ def test_a_dry_run_finds_graphs_that_give_no_numbers(make_policy, spoiled, says)
 def test_an_input_of_another_width_is_named(make_policy):
     with pytest.raises(PolicyError, match="'observation' is 3 wide, expected 2"):
         make_policy().act(np.zeros(3), np.zeros(2))
+
+
+def test_what_the_runtime_refuses_is_an_error_of_the_policy(point_bundle):
+    nodes = [
+        helper.make_node("Gather", ["observation", "place"], ["wide"], axis=1),
+        helper.make_node("ReduceMean", ["wide", "axes"], ["mean"], keepdims=1),
+    ]
+    graph = policy_graph(nodes, {"place": np.array([5]), "axes": np.array([0, 1])})
+    policy = Policy(read_bundle(point_bundle(replaced={"policy.onnx": graph})))
+    with pytest.raises(PolicyError, match=r"policy\.onnx cannot be run: .*Gather"):
+        policy.act(OBSERVATION, np.zeros(2))
+
+
+def test_one_number_is_not_spread_over_a_wider_output(point_bundle):
+    """A mean of shape (1, 1) where the encoder gives (1, 2) counted for both components."""
+    model = onnx.load_model_from_string(read_bundle(point_bundle()).graphs["encoder.onnx"])
+    (gemm,) = (node for node in model.graph.node if "mean" in node.output)
+    gemm.output[0] = "both"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    model.graph.node.append(helper.make_node("ReduceMean", ["both", "axis"], ["mean"], keepdims=1))
+    replaced = {"encoder.onnx": model.SerializeToString()}
+    policy = Policy(read_bundle(point_bundle(replaced=replaced)))
+    with pytest.raises(PolicyError, match=r"shapes \[\(1, 1\), \(1, 2\)\], expected \[\(1, 2\)"):
+        policy.encode(OBSERVATION, np.zeros(1), 0.0, OBSERVATION)

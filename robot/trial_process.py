@@ -1,0 +1,90 @@
+"""A bundle's trial, from within: the process that a bundle may hang, crash or fill.
+
+Gives up memory, time and privileges first, then verifies the bundle, runs it (robot/bundle_exam.py)
+and says one verdict on its standard output. Nothing of the robot is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from export.atomic import sync
+from export.bundle import BundleError, bundle_id, read_bundle
+from robot.bundle_exam import examine
+from robot.bundle_trial import Verdict
+from robot.policy import PolicyError
+
+_LONGEST = 2_000
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+def main() -> None:
+    """Try the bundle that the command line names (robot/bundle_trial.py gives it)."""
+    path, wanted, memory, processor_s, parent = sys.argv[3:]
+    out = os.dup(1)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    _confine(int(memory), int(processor_s), int(parent))
+    verdict = _judge(Path(path), wanted, int(memory))
+    os.write(out, msgspec.json.encode(verdict))
+
+
+def _confine(memory: int, processor_s: int, parent: int) -> None:
+    """Take what the trial needs, and no more: the robot beside it goes first in everything."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit("nobody waits for the verdict any more")
+    with contextlib.suppress(OSError):  # what a machine without memory left ends first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    for what, limit in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CPU, processor_s),
+        (resource.RLIMIT_DATA, memory),
+    ):
+        _, most = resource.getrlimit(what)
+        if most != resource.RLIM_INFINITY:
+            limit = min(limit, most)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(what, (limit, most))
+
+
+def _judge(path: Path, wanted: str, memory: int) -> Verdict:
+    def refusal(reason: str, **how: Any) -> Verdict:
+        return Verdict(wanted, reason.encode(errors="replace").decode()[:_LONGEST], **how)
+
+    try:
+        bundle = read_bundle(path)
+        if bundle.id != wanted:
+            return refusal(f"its id is {bundle.id}, expected {wanted}", genuine=False)
+        examine(bundle)
+        sync(path)
+    except BundleError as error:
+        return refusal(str(error), genuine=_is(path, wanted))
+    except PolicyError as error:
+        return refusal(str(error))
+    except MemoryError:
+        return refusal(f"it needs more than {memory // 2**20} MiB of memory")
+    except OSError as error:
+        return refusal(f"{path} cannot be brought onto the disk: {error}", final=False)
+    except Exception as error:  # whatever it is, it would have been the robot's
+        return refusal(f"its trial failed: {type(error).__name__}: {error}")
+    return Verdict(wanted)
+
+
+def _is(path: Path, wanted: str) -> bool:
+    with contextlib.suppress(BundleError):
+        return bundle_id(path) == wanted
+    return False
