@@ -28,27 +28,9 @@ class ArchiveError(ValueError):
 
 def encode(members: Mapping[str, bytes]) -> bytes:
     """Pack `members` in their order. The same members give the same bytes, anywhere."""
-    parts: list[bytes] = []
-    directory: list[bytes] = []
-    offset = 0
-    for name, content in members.items():
-        raw = name.encode("ascii")
-        shared = (_FLAGS, _STORED, _TIME, _DATE, zlib.crc32(content), len(content), len(content))
-        header = _LOCAL.pack(b"PK\x03\x04", _VERSION, *shared, len(raw), 0) + raw
-        directory.append(
-            _CENTRAL.pack(
-                b"PK\x01\x02", _UNIX | _VERSION, _VERSION, *shared, len(raw), 0, 0, 0, 0,
-                _READABLE, offset,
-            )
-            + raw
-        )  # fmt: skip
-        parts += (header, content)
-        offset += len(header) + len(content)
-    central = b"".join(directory)
-    end = _END.pack(
-        b"PK\x05\x06", 0, 0, len(members), len(members), len(central), offset, DIGEST_LENGTH
-    )
-    body = b"".join((*parts, central, end))
+    headers, end = _frame(members)
+    parts = [part for pair in zip(headers, members.values(), strict=True) for part in pair]
+    body = b"".join((*parts, end))
     return body + hashlib.sha256(body).hexdigest().encode("ascii")
 
 
@@ -65,12 +47,14 @@ def digest(data: bytes) -> str:
 def decode(data: bytes, names: Sequence[str]) -> dict[str, bytes]:
     """Unpack members that must be exactly `names`, in that order, in the one form `encode` writes.
 
-    Sizes are only believed as far as there are bytes, and nothing is ever decompressed.
+    Sizes are only believed as far as there are bytes, and nothing is ever decompressed. The digest
+    at the end is `digest`'s.
 
     Raises:
         ArchiveError: anything else, hidden bytes and compressed members included.
     """
     members: dict[str, bytes] = {}
+    found_headers: list[bytes] = []
     offset = 0
     for name in names:
         start = offset + _LOCAL.size + len(name)
@@ -89,10 +73,37 @@ def decode(data: bytes, names: Sequence[str]) -> dict[str, bytes]:
             raise ArchiveError(
                 f"{name!r} claims {size} bytes, only {len(data) - start} follow in the file"
             )
+        found_headers.append(data[offset:start])
         members[name] = data[start : start + size]
         offset = start + size
-    if encode(members) != data:
+    # All but the contents, which are the file's own: a large bundle is not copied once more.
+    if (found_headers, data[offset:-DIGEST_LENGTH]) != _frame(members):
         raise ArchiveError(
             f"the file holds more or other than the stored members {', '.join(names)}"
         )
     return members
+
+
+def _frame(members: Mapping[str, bytes]) -> tuple[list[bytes], bytes]:
+    """What stands before each member's content, and after the last."""
+    headers: list[bytes] = []
+    directory: list[bytes] = []
+    offset = 0
+    for name, content in members.items():
+        raw = name.encode("ascii")
+        shared = (_FLAGS, _STORED, _TIME, _DATE, zlib.crc32(content), len(content), len(content))
+        header = _LOCAL.pack(b"PK\x03\x04", _VERSION, *shared, len(raw), 0) + raw
+        directory.append(
+            _CENTRAL.pack(
+                b"PK\x01\x02", _UNIX | _VERSION, _VERSION, *shared, len(raw), 0, 0, 0, 0,
+                _READABLE, offset,
+            )
+            + raw
+        )  # fmt: skip
+        headers.append(header)
+        offset += len(header) + len(content)
+    central = b"".join(directory)
+    end = _END.pack(
+        b"PK\x05\x06", 0, 0, len(members), len(members), len(central), offset, DIGEST_LENGTH
+    )
+    return headers, central + end

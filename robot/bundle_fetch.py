@@ -187,7 +187,7 @@ class BundleFetch:
 
     def _try(self, path: Path, bundle_id: str) -> None:
         try:
-            self._trial = Trial(path, bundle_id, nice=BESIDE_THE_LOOP)
+            self._trial = Trial(path, bundle_id, nice=BESIDE_THE_LOOP).start()
         except OSError as error:
             _remove(self._part(bundle_id))
             self._later(bundle_id, error)

@@ -37,7 +37,7 @@ class BundleJudge:
         with contextlib.suppress(BundleError, BundleRecordError, OSError):  # `sound` will say it
             identity = bundle_id(path)
             if self._begun is None and self._unknown(identity):
-                self._begun = Trial(path, identity)
+                self._begun = Trial(path, identity).start()
 
     def sound(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> Bundle:
         """The bundle, verified, after its trial. `why_stop` is asked while that goes on.
@@ -82,7 +82,7 @@ class BundleJudge:
             self.close()
             log.info("bundle %s is tried in a process of its own", identity[:12])
             try:
-                self._begun = Trial(path, identity)
+                self._begun = Trial(path, identity).start()
             except OSError as error:
                 raise BundleError(f"its trial cannot begin: {error}") from error
         try:

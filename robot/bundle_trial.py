@@ -11,14 +11,16 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Self
 
 import msgspec
+
+from robot.spawn import spawn
 
 PATIENCE_S = 180.0  # of wall-clock time, on a machine that may be busy
 PROCESSOR_S = 60  # the same however busy it is
@@ -26,12 +28,14 @@ BASE_MEMORY = 512 * 2**20
 MEMORY_PER_BYTE = 6  # read, checked, loaded and rearranged for inference
 BESIDE_THE_LOOP = 10  # niceness
 _POLL_S = 0.02
+_LONGEST_VERDICT = 2**16  # what a pipe holds
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # The robot's own import path, whatever folder the process is in.
 _START = (
     "import os, sys, json; os.nice(int(sys.argv[2])); sys.path[:] = json.loads(sys.argv[1]); "
+    "os.chdir('/'); "
     "from robot.trial_process import main; main()"
 )
 
@@ -62,17 +66,16 @@ def software() -> str:
 
 
 class Trial:
-    """The trial of the bundle file `path`, which should have the id `bundle_id`. It has begun.
+    """The trial of the bundle file `path`, which should have the id `bundle_id`.
 
-    Its process also sees to it that the file is on the disk. Close it, or wait for its verdict.
+    Its process also sees to it that the file is on the disk. Once started, close it or wait for its
+    verdict.
 
     Args:
         patience_s: wall-clock time after which there is a verdict in any case.
         processor_s: processor time that it may take.
         base_memory: bytes that it may take, beside some for each byte of the bundle.
         nice: how far it stands back; `BESIDE_THE_LOOP` where the robot may move meanwhile.
-
-    Raises `OSError` when no process can be started.
     """
 
     def __init__(
@@ -86,27 +89,38 @@ class Trial:
         nice: int = 0,
     ) -> None:
         self.path, self.bundle_id = Path(path).absolute(), bundle_id
+        self.pid = 0
         self._patience_s, self._processor_s = patience_s, processor_s
-        self._memory = base_memory + MEMORY_PER_BYTE * self.path.stat().st_size
-        self._deadline = time.monotonic() + patience_s
-        bounds = [self._memory, processor_s, os.getpid()]
-        paths = [str(Path(folder).absolute()) for folder in sys.path]
-        arguments = [json.dumps(paths), nice, self.path, bundle_id, *bounds]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=os.environ | _ONE_THREAD,
-            start_new_session=True,  # a terminal's signals are for the robot
-        )
+        self._base_memory, self._nice = base_memory, nice
+        self._deadline = 0.0
+        self._output = -1
+        self._status: int | None = 0  # how its process ended; None while it goes on
         self._verdict: Verdict | None = None
+
+    def start(self) -> Self:
+        """Begin. Raises `OSError` when there is no such file, or no process can be started."""
+        memory = self._base_memory + MEMORY_PER_BYTE * self.path.stat().st_size
+        paths = [str(Path(folder).absolute()) for folder in sys.path]
+        task = [json.dumps(paths), self._nice, self.path, self.bundle_id]
+        arguments = map(str, [*task, memory, self._processor_s, os.getpid()])
+        output, theirs = os.pipe()
+        try:
+            self.pid = spawn(
+                [sys.executable, "-P", "-c", _START, *arguments], os.environ | _ONE_THREAD, theirs
+            )
+        except OSError:
+            os.close(output)
+            raise
+        finally:
+            os.close(theirs)
+        self._output, self._status = output, None
+        self._deadline = time.monotonic() + self._patience_s
+        return self
 
     def verdict(self) -> Verdict | None:
         """What came of it; None while it goes on. Never waits."""
         if self._verdict is None:
-            if self._process.poll() is not None:
+            if self._ended():
                 self._verdict = self._read()
                 self.close()
             elif time.monotonic() > self._deadline:
@@ -129,15 +143,28 @@ class Trial:
 
     def close(self) -> None:
         """End its process. Safe to call twice."""
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it
-            self._process.wait(1.0)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        if self._output < 0:
+            return
+        os.close(self._output)
+        self._output = -1
+        if not self._ended():
+            os.kill(self.pid, signal.SIGKILL)
+            deadline = time.monotonic() + 1.0
+            while not self._ended() and time.monotonic() < deadline:  # a disk may hold it
+                time.sleep(0.001)
+
+    def _ended(self) -> bool:
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # where the end of children is ignored, nobody knows how
+                self._status = 0
+            else:
+                self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status is not None
 
     def _read(self) -> Verdict:
-        assert self._process.stdout is not None
-        said, status = self._process.stdout.read(), self._process.returncode
+        said, status = os.read(self._output, _LONGEST_VERDICT), self._status or 0
         try:
             return msgspec.json.decode(said, type=Verdict)
         except msgspec.MsgspecError:

@@ -27,12 +27,12 @@ def wait_for(condition):
 
 def test_a_sound_bundle_stands_its_trial_in_a_process_that_stands_back(point_bundle):
     path = point_bundle()
-    trial = Trial(path, bundle_id(path), nice=BESIDE_THE_LOOP)
+    trial = Trial(path, bundle_id(path), nice=BESIDE_THE_LOOP).start()
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     wait_for(
         lambda: (
             trial.verdict() is not None
-            or os.getpriority(os.PRIO_PROCESS, trial._process.pid) == nice + BESIDE_THE_LOOP
+            or os.getpriority(os.PRIO_PROCESS, trial.pid) == nice + BESIDE_THE_LOOP
         )
     )
     assert trial.wait() == Verdict(bundle_id(path))
@@ -40,44 +40,44 @@ def test_a_sound_bundle_stands_its_trial_in_a_process_that_stands_back(point_bun
 
 def test_what_only_running_shows_is_refused_with_a_reason(misbehaving):
     path, said = misbehaving
-    verdict = Trial(path, bundle_id(path)).wait()
+    verdict = Trial(path, bundle_id(path)).start().wait()
     assert re.search(said, verdict.refused)
     assert (verdict.final, verdict.genuine) == (True, True)
 
 
 def test_a_policy_without_an_end_is_refused_by_the_processor_time_it_took(endless_bundle):
-    verdict = Trial(endless_bundle, bundle_id(endless_bundle), processor_s=3).wait()
+    verdict = Trial(endless_bundle, bundle_id(endless_bundle), processor_s=3).start().wait()
     assert verdict.refused == "its trial took more than 3 s of processor time"
     assert verdict.final
 
 
 def test_a_machine_that_is_too_busy_is_not_the_bundles_fault(endless_bundle):
-    verdict = Trial(endless_bundle, bundle_id(endless_bundle), patience_s=0.5).wait()
+    verdict = Trial(endless_bundle, bundle_id(endless_bundle), patience_s=0.5).start().wait()
     assert "did not end within 0.5 s: this machine is overloaded" in verdict.refused
     assert not verdict.final
 
 
 def test_memory_is_bounded(point_bundle):
     path = point_bundle()
-    verdict = Trial(path, bundle_id(path), base_memory=2**20).wait()
+    verdict = Trial(path, bundle_id(path), base_memory=2**20).start().wait()
     assert verdict.refused
 
 
 @pytest.mark.parametrize(("number", "final"), [(signal.SIGSEGV, True), (signal.SIGKILL, False)])
 def test_a_bundle_that_crashes_its_process_is_refused(endless_bundle, number, final):
-    trial = Trial(endless_bundle, bundle_id(endless_bundle))
+    trial = Trial(endless_bundle, bundle_id(endless_bundle)).start()
     time.sleep(0.2)
-    trial._process.send_signal(number)
+    os.kill(trial.pid, number)
     verdict = trial.wait()
     assert verdict.refused == f"its trial ended with {number.name}"
     assert verdict.final is final
 
 
 def test_who_asks_to_stop_does_not_wait_for_the_end(endless_bundle):
-    trial = Trial(endless_bundle, bundle_id(endless_bundle))
+    trial = Trial(endless_bundle, bundle_id(endless_bundle)).start()
     with pytest.raises(TrialStopped, match="SIGTERM"):
         trial.wait(lambda: "SIGTERM")
-    assert trial._process.poll() is not None
+    assert not Path(f"/proc/{trial.pid}").exists()
 
 
 def test_damaged_bytes_are_refused_and_are_not_that_bundle(point_bundle):
@@ -86,13 +86,13 @@ def test_damaged_bytes_are_refused_and_are_not_that_bundle(point_bundle):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    verdict = Trial(path, identity).wait()
+    verdict = Trial(path, identity).start().wait()
     assert "do not match the sha256" in verdict.refused
     assert not verdict.genuine
 
 
 def test_another_bundle_than_the_one_asked_for_is_refused(point_bundle):
-    verdict = Trial(point_bundle(), "0" * 64).wait()
+    verdict = Trial(point_bundle(), "0" * 64).start().wait()
     assert "expected 000" in verdict.refused
     assert not verdict.genuine
 
@@ -105,13 +105,13 @@ def test_the_trial_does_not_depend_on_the_folder_it_is_started_in(
     (tmp_path / "robot").mkdir()
     (tmp_path / "robot" / "__init__.py").write_text("raise SystemExit('another robot')")
     monkeypatch.chdir(tmp_path)
-    assert Trial(Path(os.path.relpath(path)), bundle_id(path)).wait().refused == ""
+    assert Trial(Path(os.path.relpath(path)), bundle_id(path)).start().wait().refused == ""
 
 
 def test_a_trial_ends_with_the_robot_that_began_it(endless_bundle):
     script = (
         "import sys, time; from pathlib import Path; from robot.bundle_trial import Trial\n"
-        "trial = Trial(Path(sys.argv[1]), sys.argv[2]); print(trial._process.pid, flush=True)\n"
+        "trial = Trial(Path(sys.argv[1]), sys.argv[2]).start(); print(trial.pid, flush=True)\n"
         "time.sleep(600)"
     )
     robot = subprocess.Popen(
