@@ -160,7 +160,8 @@ class Adaptation:
     ) -> None:
         for step, reward in rewards.items():
             observation, action, following = self._seen[step]
-            factor = policy.encode(observation, action, reward, following)
+            with self.robot.estop.lent:
+                factor = policy.encode(observation, action, reward, following)
             context.posterior = context.posterior.update(*factor)
         context.transitions += len(rewards)
         context.episodes.append(attempt.number)

@@ -40,7 +40,7 @@ class Attempt:
     @property
     def broken(self) -> bool:
         """Whether no other episode may follow."""
-        return self.reason in (EndReason.FAULT, EndReason.STOPPED)
+        return self.reason in (EndReason.FAULT, EndReason.LATE, EndReason.STOPPED)
 
 
 class Attended:

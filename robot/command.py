@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot.safety.fault import FAULT_EXIT
+
 if TYPE_CHECKING:
     from robot.config import RobotConfig
     from robot.safety.estop import EStop
-
-FAULT_EXIT = 3
 
 Config = Annotated[
     Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
@@ -48,19 +48,33 @@ def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
 
 
 def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
-    """SIGINT, SIGTERM and the terminal's end (SIGHUP, unless it is ignored, as by nohup) end the
-    run safely; the second SIGINT ends it the hard way. SIGUSR1 is an emergency stop.
+    """Prepare this process to drive a robot.
+
+    Every signal that would end or stop it ends the run safely instead, those of Ctrl-Z and Ctrl-\\
+    too; one that is ignored stays so, as SIGHUP under nohup. Once the robot is released, a second
+    SIGINT ends the process at once. SIGUSR1 is an emergency stop. Output waits for no reader.
     """
+    from robot.outlet import never_wait_for_readers
+    from robot.safety.rest import ENDING
+
+    asked = False
 
     def stop(number: int, frame: Any) -> None:  # noqa: ARG001
-        request_stop(signal.Signals(number).name)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        nonlocal asked
+        name = signal.Signals(number).name
+        if asked and number == signal.SIGINT and not estop.watching:
+            raise KeyboardInterrupt
+        asked = True
+        request_stop(name)
+        estop.leave(name)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, stop)
+    for number in ENDING:
+        if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+    for number in (signal.SIGTTIN, signal.SIGTTOU):  # a terminal must not stop who is behind
+        signal.signal(number, signal.SIG_IGN)
     estop.listen_to_signal()
+    never_wait_for_readers()
 
 
 def write_line(path: Path, content: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 from robot.reward_settings import RewardsConfig
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LATE_FRACTION = 0.2
 
 
 class _Section(BaseModel):
@@ -98,6 +99,7 @@ class Loosenable(StrEnum):
     """Limits that a person may loosen, each by its own name."""
 
     OBSERVATION_AGE_S = "observation_age_s"
+    LATE_FRACTION = "late_fraction"
     JOINT_POSITION = "joint_position"
     JOINT_VELOCITY = "joint_velocity"
     JOINT_EFFORT = "joint_effort"
@@ -109,12 +111,14 @@ class LimitsConfig(_Section):
     `action_range` and `action_rate` (largest change a second) are by action field,
     one number for all components; `box` is by observation field. `observation_age_s` is ten
     control periods where not given. An observation that stays the same to the last bit for
-    `frozen_periods` is a fault; null allows it. `max_run_s` ends a run, in wall-clock seconds.
+    `frozen_periods` is a fault; null allows it. `late_fraction` is the share of control periods,
+    over two seconds, that may be left out since the one before ran over; above it, the episode ends
+    in a fault and is not learned from. `max_run_s` ends a run, in wall-clock seconds.
 
     `model` is the robot's MJCF or URDF file, or `package://PACKAGE/PATH` in an installed Python
     package; `joints` says which fields its joints are. `joint_*` are by joint, in rad, m, seconds,
-    N m and N. To allow more than the model does, or an older observation, `loosen` names that limit
-    and says why.
+    N m and N. To allow more than the model does, an older observation or more periods left out,
+    `loosen` names that limit and says why.
     """
 
     action_range: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
@@ -129,6 +133,7 @@ class LimitsConfig(_Section):
     loosen: dict[Loosenable, Annotated[str, Field(min_length=1)]] = {}
     observation_age_s: Positive | None = None
     frozen_periods: Annotated[int, Field(ge=2)] | None = 100
+    late_fraction: Annotated[float, Field(gt=0, le=1)] = LATE_FRACTION
     max_run_s: Positive | None = None
 
 

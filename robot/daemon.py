@@ -250,7 +250,7 @@ class Daemon:
         number = self._recorder.next_number()
         plan = exploration.plan(number)
         draws = Draws(self.config.seed, number)
-        labeller = Labeller(self._station.rig.policy, exploration, plan)
+        labeller = Labeller(self._station.rig.policy, exploration, plan, self.estop.lent)
         outcome = self._station.run(
             plan.mode,
             number,

@@ -11,12 +11,13 @@ EPISODE_VERSION = 1
 
 
 class EndReason(StrEnum):
-    """Why an episode stopped."""
+    """Why an episode stopped. One that is late kept no control period: it teaches nothing."""
 
     HORIZON = "horizon"
     TERMINATED = "terminated"
     STOPPED = "stopped"
     FAULT = "fault"
+    LATE = "late"  # a fault too
     INTERRUPTED = "interrupted"  # the process died; closed by the next start
 
 

@@ -5,6 +5,8 @@ Joins the policy's graphs and the exploration. It must not know time, drivers or
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,11 +20,19 @@ Array = NDArray[np.float64]
 class Labeller:
     """Keeps one prior episode's transitions, no more than its horizon; labels them after its end.
 
-    A posterior episode follows its context and adds nothing to it.
+    A posterior episode follows its context and adds nothing to it. `lent` surrounds each inference,
+    for whoever watches that it returns.
     """
 
-    def __init__(self, policy: Policy, exploration: Exploration, plan: Plan) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        exploration: Exploration,
+        plan: Plan,
+        lent: AbstractContextManager[None] | None = None,
+    ) -> None:
         self._policy, self._exploration, self._plan = policy, exploration, plan
+        self._lent = nullcontext() if lent is None else lent
         self._transitions: list[tuple[Array, Array, Array]] = []
 
     def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
@@ -34,8 +44,10 @@ class Labeller:
         """Tell the exploration what the decoder says the transitions were worth."""
         policy = self._policy
         for observation, action, next_observation in self._transitions:
-            reward = self._drawn(policy.decode(observation, action, self._plan.label_z))
-            self._exploration.learn(*policy.encode(observation, action, reward, next_observation))
+            with self._lent:
+                reward = self._drawn(policy.decode(observation, action, self._plan.label_z))
+                factor = policy.encode(observation, action, reward, next_observation)
+            self._exploration.learn(*factor)
         self._transitions.clear()
 
     def _drawn(self, expected: float) -> float:

@@ -6,7 +6,6 @@ or which hardware there is.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,13 +19,14 @@ from robot.cycle_report import CycleReport, Marks
 from robot.drivers.driver import Driver, Observation
 from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from robot.exploration import ZSource
+from robot.lateness import Late, Lateness
 from robot.policy import Policy
 from robot.realtime import Collections
-from robot.safety.estop import EStop
+from robot.safety.estop import EmergencyStop, EStop, stood_still
+from robot.safety.fault import LimitFault, explain
 from robot.safety.limits import Limits, allow, check_applied, check_observation, staying
+from robot.safety.rest import hold
 from robot.states import State, States
-
-log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
@@ -80,12 +80,16 @@ class Run:
 class Outcome:
     """How an episode went. `final` is what the last step led to; None when nobody knows.
 
+    `fault` is why a person has to look, `stopped` who asked to stop; empty where that is not so.
+    `at_rest` is false where the driver could not hold.
     `final_signals` are what was measured on the way. `skipped` counts periods that were left out
     because the one before ran over: they are never made up for.
     """
 
     reason: EndReason = EndReason.INTERRUPTED
     fault: str = ""
+    stopped: str = ""
+    at_rest: bool = True
     steps: int = 0
     overruns: int = 0
     skipped: int = 0
@@ -96,38 +100,57 @@ class Outcome:
 def run_episode(rig: Rig, run: Run) -> Outcome:
     """Run one episode on an armed robot, record it, and leave the robot at rest.
 
-    Whatever goes wrong ends in `driver.hold()`, an episode with reason `fault`, and state fault.
+    Whatever goes wrong ends in `driver.hold()`, an episode with reason `fault` or `late`, and state
+    fault. Nothing that can block stands before `hold`.
     """
     rig.states.to(State.RUNNING, f"episode {run.header.number}, z from the {run.header.mode}")
     rig.recorder.begin(run.header)
     outcome = Outcome()
+    with rig.collections.paused():
+        _until_rest(rig, run, outcome)
+    rig.recorder.end(_footer(outcome, run.clock_offset()))
+    if outcome.fault:
+        rig.states.fault(outcome.fault)
+    else:
+        ended = f"{outcome.reason} after {outcome.steps} steps"
+        rig.states.to(State.HOLD, f"{ended}: {outcome.stopped}" if outcome.stopped else ended)
+    return outcome
+
+
+def _until_rest(rig: Rig, run: Run, outcome: Outcome) -> None:
     try:
-        with rig.collections.paused():
+        try:
             outcome.reason = _drive(rig, run, outcome)
+        finally:
+            rig.estop.rest()  # from here on no signal's handler raises
+    except Late as error:
+        outcome.reason, outcome.fault = EndReason.LATE, str(error)
     except Exception as error:  # whatever it is, the robot holds and a person has to look
         outcome.reason, outcome.fault = EndReason.FAULT, explain(error)
     finally:
-        rig.driver.hold()
-        rig.estop.rest()
-    rig.recorder.end(_footer(outcome, run.clock_offset()))
-    if outcome.reason is EndReason.FAULT:
-        rig.states.fault(outcome.fault)
-    else:
-        rig.states.to(State.HOLD, f"{outcome.reason} after {outcome.steps} steps")
-    return outcome
+        trouble = hold(rig.driver)
+        if trouble:
+            outcome.reason, outcome.at_rest = EndReason.FAULT, False
+            outcome.fault = "; ".join(filter(None, (outcome.fault, trouble)))
 
 
 def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
     clock, marks, past = rig.clock, Marks(), _Past()
     applied = np.empty(0)
     rig.report.begin()
-    patience_ns = _patience_ns(rig)
+    patience_ns, lateness = (
+        _patience_ns(rig),
+        Lateness(rig.limits.late_fraction, rig.driver.period_s),
+    )
     for deadline in clock.deadlines():
         marks.began = clock.now_ns()
         if patience_ns is not None:
             rig.estop.beat(marks.began, patience_ns)
-        outcome.skipped += deadline.skipped
-        outcome.final, outcome.final_signals = None, msgspec.UNSET
+            rig.estop.check()
+        if deadline.skipped:
+            outcome.skipped += deadline.skipped
+            if patience_ns is not None:
+                lateness.add(deadline.skipped, outcome.steps + outcome.skipped)
         observation = rig.driver.read()
         marks.read = clock.now_ns()
         age_ns = marks.read - observation.sense_ns
@@ -136,13 +159,16 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
         marks.checked = clock.now_ns()
         if past.seen is not None:
             run.follow(past.seen.values, applied, observation.values)
-        end = _ending(run, outcome.steps, observation)
+        end = _ending(run, outcome, observation)
         if end is not None:
+            if patience_ns is not None:
+                lateness.end(outcome.steps + outcome.skipped)
             return end
 
         z = run.z.next()
         marks.ready = clock.now_ns()
-        requested = rig.policy.act(observation.values, z, run.noise, run.noise_scale)
+        with rig.estop.lent:  # a watchdog may hold meanwhile
+            requested = rig.policy.act(observation.values, z, run.noise, run.noise_scale)
         marks.inferred = clock.now_ns()
         allowed, reason = allow(
             requested,
@@ -154,6 +180,8 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
         )
         rig.estop.check()
         marks.limited = clock.now_ns()
+        if patience_ns is not None:
+            _require_fresh(marks.limited - observation.sense_ns, patience_ns)
         applied = _apply(rig.driver, allowed, rig.limits)
         marks.applied = clock.now_ns()
         if applied is not allowed and (applied != allowed).any():
@@ -176,10 +204,13 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
             )
         )
         past.remember(observation, allowed, rig.limits)
+        outcome.final, outcome.final_signals = None, msgspec.UNSET
         outcome.steps += 1
         outcome.overruns += overrun
         marks.recorded = clock.now_ns()
         rig.report.add(marks, deadline, overrun)
+        if patience_ns is not None and marks.recorded - marks.began > patience_ns:
+            raise EmergencyStop(stood_still(marks.recorded - marks.began))
     raise AssertionError("deadlines never end")
 
 
@@ -230,16 +261,23 @@ def _patience_ns(rig: Rig) -> int | None:
     return round(rig.limits.observation_age_s * SECOND_NS)
 
 
-def _ending(run: Run, steps: int, observation: Observation) -> EndReason | None:
+def _require_fresh(age_ns: int, patience_ns: int) -> None:
+    """What counts is how old an observation is when the robot acts on it."""
+    if age_ns > patience_ns:
+        raise LimitFault(
+            f"the observation is {age_ns / SECOND_NS:.3f} s old now that its command is ready, at "
+            f"most {patience_ns / SECOND_NS:.3f} s are allowed: the loop stood still, or inference "
+            "takes too long"
+        )
+
+
+def _ending(run: Run, outcome: Outcome, observation: Observation) -> EndReason | None:
     if observation.terminated:
         return EndReason.TERMINATED
-    if steps == run.horizon:
+    if outcome.steps == run.horizon:
         return EndReason.HORIZON
-    why = run.stop()
-    if why:
-        log.info("episode %d stops: %s", run.header.number, why)
-        return EndReason.STOPPED
-    return None
+    outcome.stopped = run.stop()
+    return EndReason.STOPPED if outcome.stopped else None
 
 
 def _apply(driver: Driver, action: Array, limits: Limits) -> Array:
@@ -275,9 +313,3 @@ def _footer(outcome: Outcome, offset: tuple[int, int] | None) -> EpisodeFooter:
         fault=outcome.fault,
         final_signals=outcome.final_signals,
     )
-
-
-def explain(error: Exception) -> str:
-    if type(error).__module__.startswith("robot."):
-        return str(error)
-    return f"{type(error).__name__}: {error}"

@@ -226,7 +226,7 @@ class _File:
     def _add_end(self, episode: Episode, shift: int) -> None:
         footer = episode.footer
         last = episode.steps[-1].sense_ns if episode.steps else episode.header.started_ns
-        bad = footer.end_reason in (EndReason.FAULT, EndReason.INTERRUPTED)
+        bad = footer.end_reason in (EndReason.FAULT, EndReason.LATE, EndReason.INTERRUPTED)
         text = f"episode {episode.header.number} ended: {footer.end_reason}, {footer.steps} steps"
         self._log(
             last + shift, ERROR if bad else INFO, f"{text}: {footer.fault}".removesuffix(": ")

@@ -25,20 +25,25 @@ from robot.drivers.checked import checked
 from robot.drivers.driver import Driver
 from robot.episode import EndReason, EpisodeHeader, Mode
 from robot.exploration import Draws, ZSource
-from robot.loop import Outcome, Rig, Run, explain, run_episode
+from robot.loop import Outcome, Rig, Run, run_episode
 from robot.policy import Policy, PolicyError
 from robot.realtime import Collections, realtime
 from robot.recorder import Recorder
 from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.estop import EStop
-from robot.safety.fault import Implausible
+from robot.safety.estop import EStop, Left
+from robot.safety.fault import Implausible, explain
 from robot.safety.latch import confirm, latch, latched
 from robot.safety.limits import Limits, check_observation
+from robot.safety.rest import close, hold
+from robot.safety.watchdog import Watchdog
 from robot.states import State, States
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+
+EMPTY_EPISODES = 3  # in a row: then something is wrong with the robot's start
+_LAST_FLUSH_S = 2.0
 
 
 class BundleRefused(Exception):
@@ -96,6 +101,8 @@ class Station:
         self.driver.on_unheld = self.estop.trip
         self.report = CycleReport()
         self.judge = judge or BundleJudge(config.bundle_record, config.probation_episodes)
+        self._watchdog = Watchdog(self.estop, lambda: hold(self.driver), self._held_for, self._lost)
+        self._empty = 0
         self._collections = Collections()
         self._undo = ExitStack()
 
@@ -114,7 +121,9 @@ class Station:
         From here to `close` the caller's thread is the loop's.
         """
         hurried = self.driver.time_scale == 1.0
-        self.estop.start(self.config.realtime.priority if hurried else None)
+        priority = self.config.realtime.priority if hurried else None
+        self.estop.start(priority)
+        self._watchdog.start(priority)
         self.driver.connect()
         self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
         log.info("%s connected: %s", self.config.name, self.driver.robot)
@@ -191,7 +200,7 @@ class Station:
     ) -> Outcome | None:
         """Arm, bring the robot to a start, run one episode, and leave it at rest.
 
-        Returns None when the robot faulted before the episode began.
+        Returns None when the robot faulted before the episode began, or there was reason to stop.
         """
         assert self.rig is not None, "take() a bundle first"
         manifest = self.rig.policy.manifest
@@ -199,11 +208,21 @@ class Station:
             self.estop.check()
             self.states.to(State.ARMED)
             with self.estop.interrupting():
+                if why := stop():
+                    raise Left(why)
                 self.driver.home(draws.start_seed)
-        except Exception as error:
-            self.driver.hold()
-            self._fault(f"bringing the robot to its start: {explain(error)}")
+        except Left as left:
+            if trouble := hold(self.driver):
+                self._fault(trouble, at_rest=False)
+            else:
+                self.states.to(State.DISARMED, f"homing was left: {left}")
             return None
+        except Exception as error:
+            self._hold_and_fault(f"bringing the robot to its start: {explain(error)}")
+            return None
+        except BaseException:
+            hold(self.driver)
+            raise
         header = EpisodeHeader(
             robot=self.config.name,
             family=manifest.family,
@@ -231,26 +250,28 @@ class Station:
             ),
         )
         if outcome.fault:
-            self._fault(outcome.fault)
+            self._fault(outcome.fault, at_rest=outcome.at_rest)
             self.judge.record.faulted(header.bundle_id, outcome.fault)
+        elif outcome.steps == 0 and outcome.reason is EndReason.TERMINATED:
+            self._count_empty()
         elif outcome.reason is not EndReason.STOPPED:
+            self._empty = 0
             self.judge.record.passed(header.bundle_id)
-        self.hold_if_stopped()
         return outcome
 
     def hold_if_stopped(self) -> None:
         """Hold and latch when the emergency stop was tripped between two episodes."""
         if self.estop.reason and self.states.current is not State.FAULT:
-            self.driver.hold()
-            self._fault(self.estop.reason)
+            self._hold_and_fault(self.estop.reason)
 
     def close(self) -> None:
         """Hold, and release the hardware. Safe to call twice."""
-        self._undo.close()
+        if trouble := close(self.driver):
+            log.error("%s", trouble)
+        self._watchdog.close()
         self.estop.close()
-        self.driver.close()
+        self._undo.close()
         self.judge.close()
-        self.hold_if_stopped()
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
 
@@ -278,10 +299,36 @@ class Station:
             observation_seen=manifest.observation_seen,
         )
 
-    def _fault(self, reason: str) -> None:
+    def _count_empty(self) -> None:
+        self._empty += 1
+        if self._empty == EMPTY_EPISODES:
+            self._fault(
+                f"{EMPTY_EPISODES} episodes in a row were over at their first observation: the "
+                "driver says `terminated` right after home(): check the robot's start, or what the "
+                "driver takes for a terminal state"
+            )
+
+    def _hold_and_fault(self, reason: str) -> None:
+        trouble = hold(self.driver)
+        self._fault("; ".join(filter(None, (reason, trouble))), at_rest=not trouble)
+
+    def _fault(self, reason: str, *, at_rest: bool = True) -> None:
+        """Only what is at rest is confirmed to be."""
         self.states.fault(reason)
         try:
             latch(self.config.latch, reason)
-            confirm(self.config.latch)
+            if at_rest:
+                confirm(self.config.latch)
         except OSError as error:
             log.error("%s: the fault cannot be latched on disk: %s", self.config.latch, error)
+
+    def _held_for(self, reason: str, trouble: str) -> None:
+        """The watchdog has held in the loop's place, or could not."""
+        self._fault("; ".join(filter(None, (reason, trouble))), at_rest=not trouble)
+
+    def _lost(self, reason: str) -> None:
+        """The loop will not come back, and this process is about to end."""
+        log.error("this process ends: %s", reason)
+        if self.rig is not None:
+            self.bundle_record.faulted(self.rig.policy.bundle_id, reason)
+        self.recorder.flush(_LAST_FLUSH_S)

@@ -175,6 +175,8 @@ def unusable(run: Run, episode: Episode, where: Plausible | None = None) -> str:
     """
     if episode.header.family != run.family.name:
         return f"family is {episode.header.family!r}, this run's is {run.family.name!r}"
+    if episode.footer.end_reason is EndReason.LATE:
+        return "the robot left out too many of its control periods (robot.limits.late_fraction)"
     observations, actions = _columns(episode)
     if not actions:
         return "it has no complete step"

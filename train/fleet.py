@@ -93,7 +93,7 @@ class RobotLine:
         self.faulted_ago += 1
         if footer.clock_offset_ns is not None and footer.clock_uncertainty_ns is not None:
             self.clock_ns = footer.clock_offset_ns, footer.clock_uncertainty_ns
-        if footer.end_reason is EndReason.FAULT:
+        if footer.end_reason in (EndReason.FAULT, EndReason.LATE):
             self.fault, self.faulted_ago = footer.fault, 0
 
     @property

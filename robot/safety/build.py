@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import FieldSpec
-from robot.config import BoxConfig, LimitsConfig, Loosenable
+from robot.config import LATE_FRACTION, BoxConfig, LimitsConfig, Loosenable
 from robot.safety.build_joints import build_joints, describe_joints, held_by_joints
 from robot.safety.joints import FAULT_MARGIN
 from robot.safety.layout import Layout, LimitsError, bounds
@@ -81,6 +81,7 @@ def build_limits(
         period_s=period_s,
     )
     age_s = _age(config.observation_age_s, period_s, permits)
+    late_fraction = _late_fraction(config.late_fraction, permits)
     permits.require_all_used()
     span = observations.high - observations.low
     margin = np.where(np.isfinite(span), FAULT_MARGIN * span, 0.0)
@@ -109,6 +110,7 @@ def build_limits(
         frozen_periods=config.frozen_periods,
         joints=joints,
         loosened=tuple(permits.used),
+        late_fraction=late_fraction,
     )
 
 
@@ -132,6 +134,7 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
     lines += _describe_plausible(limits)
     lines += describe_joints(limits.joints)
     lines.append(f"limit observation age {limits.observation_age_s:g} s, else fault")
+    lines.append(f"limit control periods left out {limits.late_fraction:.0%}, else fault")
     frozen = limits.frozen_periods
     lines.append(
         "limit observation the same to the last bit: "
@@ -205,4 +208,10 @@ def _age(wanted: float | None, period_s: float, permits: Permits) -> float:
     if wanted is None:
         return most
     permits.require(key, key, (0.0, wanted), (0.0, most), f"{AGE_PERIODS} control periods are")
+    return wanted
+
+
+def _late_fraction(wanted: float, permits: Permits) -> float:
+    key = Loosenable.LATE_FRACTION
+    permits.require(key, key, (0.0, wanted), (0.0, LATE_FRACTION), "without a reason at most")
     return wanted

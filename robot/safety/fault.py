@@ -1,6 +1,8 @@
-"""What every rule raises when nothing may be done but to hold."""
+"""What every rule raises when nothing may be done but to hold, and how a fault is told."""
 
 from __future__ import annotations
+
+FAULT_EXIT = 3  # the process's status: final for a supervisor, since a person has to look
 
 
 class LimitFault(Exception):
@@ -12,3 +14,10 @@ class Implausible(LimitFault):
 
     Before anything moves it speaks against the bundle as much as against the sensor.
     """
+
+
+def explain(error: BaseException) -> str:
+    """The error's own words; its type too where it is none of ours."""
+    if type(error).__module__.startswith("robot."):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -38,7 +38,8 @@ class Limits:
     of the robot's own, `own_low/high`, and of what training saw. Where an observation is at or
     beyond `box_low/high`, action component `box_action` may only move it back (-1: no box there).
     `frozen_periods` is how long it may stay the same to the last bit; None means for ever.
-    `loosened` says what a person allows beyond the robot's own limits.
+    `late_fraction` is the share of control periods that may be left out. `loosened` says what a
+    person allows beyond the robot's own limits.
     """
 
     action_names: tuple[str, ...]
@@ -59,6 +60,7 @@ class Limits:
     frozen_periods: int | None
     joints: tuple[JointLimits, ...]
     loosened: tuple[str, ...]
+    late_fraction: float
 
     @cached_property
     def rated(self) -> bool:

@@ -7,20 +7,28 @@ in full. Bundles are real ones: three ONNX graphs, packed and verified.
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from export.bundle import OPSET, file_entry, pack_bundle, parse_bundle
 from export.manifest import Description, FieldSpec, Manifest, Parity, Provenance
 from robot.config import RobotConfig
 from robot.drivers.driver import DriverFault, Observation
+from robot.episode import Episode
+from robot.journal import Journal
+
+ROOT = Path(__file__).parents[2]
 
 OBSERVATION = (
     FieldSpec(name="position", unit="m", low=(-100.0,), high=(100.0,)),
@@ -333,3 +341,99 @@ def endless_bundle(point_bundle) -> Path:
 @pytest.fixture
 def config(tmp_path) -> RobotConfig:
     return RobotConfig(name="m1", family="points", state_dir=tmp_path / "state")
+
+
+@dataclass
+class LiveRobot:
+    """`fieldtune-robot run` as a process, with the driver of live_robot.py."""
+
+    folder: Path
+    bundle: Path
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(
+        self,
+        *arguments: str,
+        prelude: str = "",
+        output: int = subprocess.PIPE,
+        limits: dict[str, object] | None = None,
+        **driver: object,
+    ) -> subprocess.Popen[str]:
+        """`prelude` is run in the process before the command, `driver` are its options."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "name": "live",
+            "family": "points",
+            "driver": {"name": "live", "events": str(self.folder / "events"), **driver},
+            "state_dir": str(self.folder / "state"),
+            "limits": limits or {},
+            "realtime": {"priority": None, "lock_memory": False},
+        }
+        config = self.folder / "live.yaml"
+        config.write_text(yaml.safe_dump({"robot": settings}), encoding="utf-8")
+        self._install()
+        command = ["run", "--config", str(config), "--bundle", str(self.bundle), *arguments]
+        script = f"{prelude}\nfrom robot.launch import main\nmain()\n"
+        paths = [str(self.folder / "plugin"), str(Path(__file__).parent), str(ROOT)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *command],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            stdout=output,
+            stderr=subprocess.STDOUT if output == subprocess.PIPE else output,
+            text=True,
+        )
+        self.running.append(process)
+        return process
+
+    def events(self, what: str = "") -> list[tuple[str, int]]:
+        """What has happened to the robot, and when; only `what` where given."""
+        path = self.folder / "events"
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = [(name, int(at_ns)) for name, at_ns in (line.split() for line in lines)]
+        return [event for event in found if what in ("", event[0])]
+
+    def wait_for(self, what: str, count: int = 1) -> None:
+        """Wait until that has happened so often."""
+        deadline = time.monotonic() + 120
+        while len(self.events(what)) < count:
+            ended = self.running[-1].poll()
+            assert ended is None, f"status {ended}, {self.events()[-5:]}: {self.said()}"
+            assert time.monotonic() < deadline, self.events()[-5:]
+            time.sleep(0.005)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the process's end: its status, and what it said."""
+        text, _ = self.running[-1].communicate(timeout=240)
+        return self.running[-1].returncode, text or ""
+
+    def said(self) -> str:
+        output = self.running[-1].stdout
+        return output.read() if output is not None else ""
+
+    @property
+    def fault(self) -> str:
+        path = self.folder / "state" / "fault.txt"
+        return path.read_text() if path.exists() else ""
+
+    def episodes(self) -> list[Episode]:
+        with Journal.read(self.folder / "state" / "journal.sqlite") as journal:
+            return [journal.episode(entry.number) for entry in journal.entries() if entry.footer]
+
+    def _install(self) -> None:
+        where = self.folder / "plugin" / "live_robot-1.dist-info"
+        where.mkdir(parents=True, exist_ok=True)
+        metadata = "Metadata-Version: 2.1\nName: live-robot\nVersion: 1\n"
+        (where / "METADATA").write_text(metadata, encoding="utf-8")
+        points = "[fieldtune.drivers]\nlive = live_robot:LiveDriver\n"
+        (where / "entry_points.txt").write_text(points, encoding="utf-8")
+
+
+@pytest.fixture
+def live(tmp_path, point_bundle) -> Iterator[LiveRobot]:
+    bundle = point_bundle(tmp_path / "live.bundle", period_s=0.02, horizon=100_000)
+    robot = LiveRobot(tmp_path / "live", bundle)
+    yield robot
+    for process in robot.running:
+        process.kill()
+        process.communicate()
