@@ -349,6 +349,7 @@ class LiveRobot:
 
     folder: Path
     bundle: Path
+    bundle_with: Callable[..., Path]
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(
@@ -431,8 +432,11 @@ class LiveRobot:
 
 @pytest.fixture
 def live(tmp_path, point_bundle) -> Iterator[LiveRobot]:
-    bundle = point_bundle(tmp_path / "live.bundle", period_s=0.02, horizon=100_000)
-    robot = LiveRobot(tmp_path / "live", bundle)
+    def bundle_with(**changes: object) -> Path:
+        return point_bundle(tmp_path / "live.bundle", **changes)
+
+    bundle = bundle_with(period_s=0.02, horizon=100_000)
+    robot = LiveRobot(tmp_path / "live", bundle, bundle_with)
     yield robot
     for process in robot.running:
         process.kill()

@@ -1,4 +1,4 @@
-"""A robot that lives by itself: its sensor reads the time, and it moves on while nobody commands it.
+"""A robot that lives by itself: its sensor reads the time, and it moves on uncommanded.
 
 A driver that another package offers, for a process of its own. Whatever happens to the robot stands
 in a file, with the monotonic time, as soon as it happens.

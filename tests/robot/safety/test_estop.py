@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from robot.safety.estop import EmergencyStop, EStop
+from robot.safety.estop import EmergencyStop, EStop, Left
 
 
 def wait_for(condition) -> None:
@@ -26,10 +26,11 @@ def estop():
 
 @pytest.fixture
 def on_signal(estop):
-    before = signal.getsignal(signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGCONT)}
     estop.listen_to_signal()
     yield estop
-    signal.signal(signal.SIGUSR1, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_nothing_happens_until_somebody_asks(estop):
@@ -109,6 +110,66 @@ def test_a_loop_that_stands_still_trips_it_and_one_that_rests_does_not(estop):
     estop.beat(time.monotonic_ns(), 10**7)
     wait_for(lambda: estop.reason)
     assert "the loop has stood still for 0.0" in estop.reason
+
+
+def test_a_gap_between_two_beats_trips_it_before_anybody_has_looked(estop):
+    now = time.monotonic_ns()
+    estop.beat(now - 2 * 10**9, 10**8)
+    estop.beat(now, 10**8)
+    estop._look()
+    with pytest.raises(EmergencyStop, match=r"stood still for 2\.000 s"):
+        estop.check()
+
+
+def test_beats_within_the_patience_trip_nothing(estop):
+    now = time.monotonic_ns()
+    for index in range(50):
+        estop.beat(now + index * 10**8, 10**8)
+    estop.rest()
+    estop.beat(now + 10**12, 10**8)
+    estop.check()
+
+
+def test_a_machine_that_was_suspended_stood_still(estop, monkeypatch):
+    """Its monotonic clock did too: only the clock that counts suspended time tells."""
+    now = time.monotonic_ns()
+    estop.beat(now, 10**8)
+    gettime = time.clock_gettime_ns
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: gettime(clock) + 3 * 10**9)
+    estop.beat(now + 1000, 10**8)
+    with pytest.raises(EmergencyStop, match=r"suspended for 3\.0"):
+        estop.check()
+
+
+def test_a_driver_in_which_the_loop_stands_still_is_left(on_signal):
+    on_signal.start()
+    on_signal.beat(time.monotonic_ns(), 10**7)
+    with pytest.raises(EmergencyStop, match="stood still"):
+        time.sleep(600)
+    on_signal.trip("again")  # once: what comes next brings the robot to rest
+    time.sleep(0.05)
+
+
+def test_the_end_of_a_run_leaves_homing_and_nothing_else(estop):
+    estop.leave("SIGTERM")
+    with pytest.raises(Left, match="SIGTERM"), estop.interrupting():
+        estop.leave("SIGTERM")
+    estop.leave("SIGTERM")
+
+
+def test_a_watcher_that_a_disk_keeps_does_not_delay_its_end():
+    asked = threading.Event()
+
+    def hang() -> str:
+        asked.set()
+        time.sleep(600)
+        return ""
+
+    estop = EStop(hang)
+    estop.start()
+    assert asked.wait(60)
+    estop.close()
+    estop.close()
 
 
 def test_a_stop_is_told_of_while_the_loop_stands_still():
