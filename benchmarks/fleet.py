@@ -144,7 +144,10 @@ def start_robots(folder: Path, address: str, keys: dict[str, str]) -> list[Robot
             "realtime": {"priority": None, "lock_memory": False},
             "limits": {
                 "observation_age_s": AGE_S,
-                "loosen": {"observation_age_s": "many simulated robots share one machine"},
+                "late_fraction": 1.0,
+                "loosen": dict.fromkeys(
+                    ("observation_age_s", "late_fraction"), "many simulated robots, one machine"
+                ),
             },
         }
         config = home / "run.yaml"

@@ -37,6 +37,7 @@ from train.launch import settle
 FAULT_EXIT = 3
 FIRST_STEPS, LAST_STEPS = 3, 60
 _REST_S = 5.0
+_BUSY = "the lease ran out|no answer to|periods were left out|stood still|s old now"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Proof:
         wait_for(lambda: not robot.alive or self._steps() >= wanted)
         if robot.alive:
             return True
-        if not re.search("the lease ran out|no answer to", robot.said()):
+        if not re.search(_BUSY, robot.said()):
             raise Unfit(f"the robot has ended: {robot.said()[-2000:]}")
         return False
 

@@ -3,8 +3,7 @@
 Owns the terminal's settings while it is open. It must not know which transition a press belongs to.
 
 A key press must reach the robot at once, so the terminal neither waits for a line nor echoes.
-Ctrl-C still ends the run. Ctrl-Z, Ctrl-\\ and Ctrl-S are off: they would stop this process, and
-with it the loop, without bringing the robot to rest.
+Ctrl-C still ends the run. Ctrl-Z, Ctrl-\\ and Ctrl-S are off: a slip of the finger is no reward.
 """
 
 from __future__ import annotations

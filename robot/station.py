@@ -122,9 +122,9 @@ class Station:
         """
         hurried = self.driver.time_scale == 1.0
         priority = self.config.realtime.priority if hurried else None
+        self.driver.connect()
         self.estop.start(priority)
         self._watchdog.start(priority)
-        self.driver.connect()
         self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
         log.info("%s connected: %s", self.config.name, self.driver.robot)
 

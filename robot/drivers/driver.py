@@ -67,7 +67,9 @@ class Driver(Protocol):
     def home(self, seed: int) -> None:
         """Bring the robot to the start of an episode; `seed` picks among allowed starts.
 
-        It may be left by any exception: an emergency stop raises one from a signal handler.
+        It may be left by any exception: an emergency stop, or a signal that ends the run, raises
+        one from a signal handler. So may `read` and `apply`, where they take longer than an
+        observation may be old.
         """
         ...
 
@@ -85,7 +87,11 @@ class Driver(Protocol):
         ...
 
     def hold(self) -> None:
-        """Enter the safe state: stop where it is. Must not raise: that is a fault of its own."""
+        """Enter the safe state: stop where it is. Must not raise: that is a fault of its own.
+
+        From the loop's thread; from another one only while the loop is in inference, and in no call
+        of this driver.
+        """
         ...
 
     def close(self) -> None:

@@ -120,7 +120,7 @@ class EStop:
             self.reason = stood_still(stood_ns)
         suspended_ns = self._suspended_ns - suspended_ns
         if suspended_ns > patience_ns and not self.reason:
-            self.reason = f"this machine was suspended for {suspended_ns / SECOND_NS:.3f} s"
+            self.reason = f"the machine was suspended for {suspended_ns / SECOND_NS:.3f} s"
 
     def rest(self) -> None:
         """The loop has ended: nothing is expected of it."""

@@ -207,6 +207,68 @@ def test_a_robot_that_cannot_be_homed_is_a_fault(config, mass, point_bundle):
     assert mass.held >= 1
 
 
+def test_a_start_from_which_no_episode_can_go_on_is_a_fault_and_no_blame_on_the_bundle(
+    config, mass, point_bundle
+):
+    point_bundle()
+    homed = mass.home
+
+    def home(seed):
+        homed(seed)
+        mass.terminated = True
+
+    mass.home = home
+    summary = Daemon(config, mass).run()
+    assert "3 episodes in a row were over at their first observation" in summary.fault
+    assert latched(config.latch) == summary.fault
+    assert [episode.footer.steps for episode in episodes(config)] == [0, 0, 0]
+    assert BundleRecord(config.bundle_record, 2).newest_proven is None
+
+
+def test_two_episodes_that_end_at_once_are_forgiven(config, mass, point_bundle):
+    point_bundle()
+    homed = mass.home
+
+    def home(seed):
+        homed(seed)
+        mass.terminated = len(mass.starts) % 3 != 0
+
+    mass.home = home
+    mass.trouble = lambda robot: setattr(robot, "terminated", False)
+    summary = Daemon(config, mass, episodes=9).run()
+    assert (summary.complete, summary.fault) == (True, "")
+
+
+def test_a_stop_while_homing_leaves_no_episode_and_no_fault(config, mass, point_bundle):
+    point_bundle()
+    daemon = Daemon(config, mass)
+    homed = mass.home
+
+    def home(seed):
+        homed(seed)
+        daemon.request_stop("SIGTERM")
+        daemon.estop.leave("SIGTERM")
+
+    mass.home = home
+    summary = daemon.run()
+    assert (summary.episodes, summary.fault, summary.ended) == (0, "", "SIGTERM")
+    assert (mass.commands, latched(config.latch)) == ([], None)
+    assert mass.held >= 1
+
+
+def test_a_robot_that_could_not_be_held_is_not_confirmed_to_be(config, mass, point_bundle):
+    point_bundle()
+
+    def broken():
+        raise OSError("no route")
+
+    mass.hold = broken
+    summary = Daemon(config, mass, episodes=1).run()
+    assert "hold() failed, so the robot may still move" in summary.fault
+    assert latched(config.latch) == summary.fault
+    assert held_by(config.latch) is None
+
+
 def test_a_stop_ends_the_running_episode_and_closes_the_journal(config, mass, point_bundle):
     point_bundle(horizon=1000)
     daemon = Daemon(config, mass)

@@ -145,7 +145,7 @@ def test_a_stop_ends_the_episode_within_a_period(make_rig):
     run = make_run(horizon=100, stop=lambda: "asked" if len(rig.driver.commands) == 4 else "")
     outcome = run_episode(rig, run)
     assert (outcome.reason, outcome.steps) == (EndReason.STOPPED, 4)
-    assert rig.states.current is State.HOLD
+    assert (rig.states.current, rig.states.reason) == (State.HOLD, "stopped after 4 steps: asked")
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -177,6 +177,37 @@ def test_a_tighter_age_limit_makes_an_observation_stale_sooner(make_rig):
     rig.clock = Clock(0.05, 1.0)
     rig.driver.age_ns = 51_000_000
     assert_fault(rig, run_episode(rig, make_run()), "at most 0.050 s")
+
+
+def test_an_observation_that_grows_old_in_inference_is_not_acted_on(make_rig):
+    rig = make_rig(LimitsConfig(observation_age_s=0.1))
+    now, act = simulate_time(rig), rig.policy.act
+
+    def stood_still(*given):
+        action = act(*given)
+        now[0] += 101_000_000 if len(rig.driver.commands) == 2 else 0
+        return action
+
+    rig.policy.act = stood_still
+    outcome = run_episode(rig, make_run(horizon=50))
+    assert_fault(rig, outcome, "the observation is 0.101 s old now that its command is ready")
+    assert len(rig.driver.commands) == 2
+    assert rig.recorder.footer.final_observation == rig.driver.state.tolist()
+
+
+def test_a_driver_that_takes_too_long_to_apply_is_held_at_once_and_the_step_is_recorded(make_rig):
+    rig = make_rig(LimitsConfig(observation_age_s=0.1))
+    now = simulate_time(rig)
+
+    def block(mass):
+        now[0] += 2_000_000_000 if len(mass.commands) == 2 else 0
+
+    rig.driver.trouble = block
+    outcome = run_episode(rig, make_run(horizon=50))
+    assert_fault(rig, outcome, "the loop has stood still for 2.000 s")
+    assert len(rig.driver.commands) == outcome.steps == 3
+    assert now[0] == rig.recorder.steps[-1].sense_ns + 2_000_000_000
+    assert rig.recorder.footer.final_observation == []
 
 
 def test_a_fast_simulation_ages_by_its_links_delay_and_not_by_a_busy_machines(make_rig):
@@ -269,6 +300,31 @@ def test_a_driver_that_reports_an_absurd_number_is_held(make_rig):
     rig.driver.apply = lambda action: action + 1e30
     assert_fault(rig, run_episode(rig, make_run()), "the driver says that it applied")
     assert rig.recorder.steps == []
+
+
+def test_a_driver_that_cannot_hold_is_a_fault_that_says_so(make_rig):
+    rig = make_rig()
+
+    def broken():
+        rig.driver.held += 1
+        raise OSError("no route")
+
+    rig.driver.hold = broken
+    outcome = run_episode(rig, make_run())
+    assert_fault(rig, outcome, "hold() failed, so the robot may still move: use its own button")
+    assert "OSError: no route" in outcome.fault
+    assert not outcome.at_rest
+
+
+def test_nothing_but_the_hold_comes_between_a_fault_and_rest(make_rig):
+    """Neither the recorder nor the state's change, which is logged, is told before."""
+    rig, order = make_rig(), []
+    rig.driver.trouble = lambda mass: rig.estop.trip("smoke") if len(mass.commands) == 2 else 0
+    rig.driver.hold = lambda: order.append("hold")
+    rig.recorder.end = lambda _: order.append("recorder")
+    rig.states.on_change = lambda: order.append(str(rig.states.current))
+    run_episode(rig, make_run())
+    assert order == ["running", "hold", "recorder", "fault"]
 
 
 def test_an_interrupt_from_the_keyboard_still_holds(make_rig):
@@ -477,6 +533,45 @@ def test_joints_keep_their_limits_from_step_to_step(make_rig):
     assert {"joint effort slider", "joint effort slider; joint velocity slider"} <= reasons
     assert max(abs(command) for command in rig.driver.commands) == 0.4
     assert abs(rig.driver.state[1]) == pytest.approx(0.5, abs=0.021)
+
+
+def late(rig: Rig, periods: float) -> None:
+    """Each command takes so many periods."""
+    now = simulate_time(rig)
+
+    def work(_):
+        now[0] += round(periods * 50_000_000)
+
+    rig.driver.trouble = work
+
+
+def test_a_robot_that_keeps_no_period_is_late_and_its_episode_says_so(make_rig):
+    rig = make_rig()
+    late(rig, 2.5)
+    outcome = run_episode(rig, make_run(horizon=100))
+    assert outcome.reason is rig.recorder.footer.end_reason is EndReason.LATE
+    assert "12 of 50 control periods were left out, at most 20% may be" in outcome.fault
+    assert rig.driver.held == 1
+    assert (rig.states.current, rig.states.fault_reason) == (State.FAULT, outcome.fault)
+    assert len(rig.recorder.steps) == outcome.steps == 6
+
+
+def test_how_late_a_robot_may_be_is_configured(make_rig):
+    loosen = {"late_fraction": "a slow camera"}
+    rig = make_rig(LimitsConfig(late_fraction=0.9, loosen=loosen))
+    late(rig, 2.5)
+    assert run_episode(rig, make_run(horizon=100)).reason is EndReason.HORIZON
+    rig = make_rig(LimitsConfig(late_fraction=0.02))
+    late(rig, 1.5)
+    outcome = run_episode(rig, make_run(horizon=100))
+    assert (outcome.reason, outcome.steps) == (EndReason.LATE, 2)
+
+
+def test_a_simulation_at_another_pace_is_never_late(make_rig):
+    rig = make_rig()
+    late(rig, 2.5)
+    rig.clock.time_scale = 20.0
+    assert run_episode(rig, make_run(horizon=100)).reason is EndReason.HORIZON
 
 
 def test_skipped_periods_are_counted_and_not_made_up_for(make_rig):

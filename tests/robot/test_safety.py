@@ -209,6 +209,7 @@ def test_limits_are_pure():
         ({"action_range": {"mov": (0.0, 0.1)}}, "unknown action field 'mov': did you mean 'move'?"),
         ({"action_rate": {"zzz": 1.0}}, "unknown action field 'zzz': known: move, grip"),
         ({"observation_age_s": 1.5}, "limits can only be tightened"),
+        ({"late_fraction": 0.3}, "late_fraction is 0.3, without a reason at most 0.2: limits can"),
         ({"box": {"eef_po": BoxConfig(low=(0,), high=(1,))}}, "did you mean 'eef_pos'?"),
         ({"box": {"eef_pos": BoxConfig(low=(0,), high=(1,))}}, "the field is 2 wide"),
         ({"box": {"eef_pos": BoxConfig(low=(1, 0), high=(0, 1))}}, "is not below"),
@@ -245,6 +246,7 @@ def test_every_limit_is_described():
         "observation eef_pos[0] in [-0.5, 0.5], held by move[0]",
         "observation eef_pos[0] in [-1.1, 1.1], else fault",
         "observation age 1 s, else fault",
+        "control periods left out 20%, else fault",
         "run 60 s",
     ):
         assert part in text

@@ -120,7 +120,7 @@ def test_inference_that_never_returns_is_held_for_and_the_process_ends_in_a_faul
     live, in_place_of, number
 ):
     proven(live)
-    process = live.start(prelude=in_place_of("_policy", POLICY))
+    process = live.start(prelude=in_place_of("_policy", POLICY), patience_s=1.0)
     if number is not None:
         live.wait_for("held")
         process.send_signal(number)

@@ -246,6 +246,11 @@ def test_killed_before_its_first_checkpoint_it_starts_over_from_the_inbox(make_t
         ({"steps": 1, "end": EndReason.INTERRUPTED}, "it has no complete step"),
         ({"steps": 21}, "it has 21 steps, cheetah-vel ends after 20"),
         ({"steps": 21, "end": EndReason.INTERRUPTED}, ""),
+        ({"end": EndReason.FAULT}, ""),
+        (
+            {"end": EndReason.LATE},
+            "the robot left out too many of its control periods (robot.limits.late_fraction)",
+        ),
     ],
 )
 def test_what_cannot_be_learned_from_is_told_with_its_reason(make_run, make, changes, reason):

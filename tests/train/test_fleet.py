@@ -64,10 +64,12 @@ def wait_for(watcher, done):
 
 MEASURED = {"clock_offset_ns": 2_000_000_000, "clock_uncertainty_ns": 150_000}
 FAULT = {"end_reason": EndReason.FAULT, "fault": "the cable is out"}
+LATE = {"end_reason": EndReason.LATE, "fault": "the cable is out"}
 
 
-def test_each_robot_is_shown_with_what_came_from_it(run, hub, robot):
-    robot("a", MEASURED, FAULT, {})
+@pytest.mark.parametrize("fault", [FAULT, LATE])
+def test_each_robot_is_shown_with_what_came_from_it(run, hub, robot, fault):
+    robot("a", MEASURED, fault, {})
     robot("b")
     watcher = Watcher(run)
     with telling(run, hub):

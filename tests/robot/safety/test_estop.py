@@ -137,7 +137,7 @@ def test_a_machine_that_was_suspended_stood_still(estop, monkeypatch):
     gettime = time.clock_gettime_ns
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: gettime(clock) + 3 * 10**9)
     estop.beat(now + 1000, 10**8)
-    with pytest.raises(EmergencyStop, match=r"suspended for 3\.0"):
+    with pytest.raises(EmergencyStop, match=r"machine was suspended for 3\.0"):
         estop.check()
 
 
