@@ -7,6 +7,7 @@ own process. It stands for hardware whose driver answers at once, so that what i
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 
@@ -27,11 +28,13 @@ ACTIONS = (FieldSpec(name="force", unit="N", low=(-1.0,) * DRIVEN, high=(1.0,) *
 
 
 class MassOptions(BaseModel):
-    """The keys of `robot.driver` for it."""
+    """The keys of `robot.driver` for it. `events` is a file for every command and hold, with its
+    monotonic time in nanoseconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     period_s: float = Field(default=0.002, gt=0)
+    events: Path | None = None
 
 
 class MassDriver:
@@ -45,6 +48,8 @@ class MassDriver:
         self.period_s = options.period_s
         self._position = np.zeros(MASSES)
         self._velocity = np.zeros(MASSES)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._events = None if options.events is None else os.open(options.events, flags, 0o644)
 
     def connect(self) -> None: ...
 
@@ -56,6 +61,7 @@ class MassDriver:
         return Observation(np.concatenate((self._position, self._velocity)), time.monotonic_ns())
 
     def apply(self, action: Array) -> Array:
+        self._note("apply")
         pulled = np.diff(self._position, prepend=0.0, append=0.0)
         force = 50.0 * (pulled[1:] - pulled[:-1]) - 0.5 * self._velocity
         force[:DRIVEN] += action
@@ -64,10 +70,15 @@ class MassDriver:
         return action
 
     def hold(self) -> None:
+        self._note("hold")
         self._velocity = np.zeros(MASSES)
 
     def close(self) -> None:
         self.hold()
+
+    def _note(self, what: str) -> None:
+        if self._events is not None:
+            os.write(self._events, f"{what} {time.monotonic_ns()}\n".encode())
 
 
 def install(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks import stopped_loop
 from benchmarks.bad_network import Harm
 from benchmarks.hung_client import Stop, problems_of
 from benchmarks.kills import Kill
@@ -70,6 +72,16 @@ def test_a_robot_that_rests_late_or_moves_again_is_a_problem(stop, says):
     assert says in problem
 
 
+@pytest.mark.parametrize(
+    "changes", [{"commands": 2}, {"status": 0}, {"held_ms": float("inf")}], ids=str
+)
+def test_a_loop_that_went_on_is_a_problem(changes):
+    stop = stopped_loop.Stop(stood_s=1.0, commands=1, held_ms=0.3, status=3, before=0)
+    assert stopped_loop.problems_of([stop]) == []
+    (problem,) = stopped_loop.problems_of([replace(stop, **changes)])
+    assert "it went on" in problem
+
+
 def test_a_small_disk_is_full_when_it_is_filled_and_empty_when_it_is_freed(tmp_path):
     try:
         with SmallDisk(tmp_path / "disk", 2) as disk:
@@ -105,7 +117,9 @@ def template(tmp_path_factory, make_bundle) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kills", "disk_full", "network", "hung_client", "lost_journals"])
+@pytest.mark.parametrize(
+    "name", ["kills", "disk_full", "network", "hung_client", "lost_journals", "stopped_loop"]
+)
 def test_it_holds_in_a_short_run(name, template, tmp_path):
     (tmp_path / "template").symlink_to(template)
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--folder", str(tmp_path)]
