@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from robot.clock import SECOND_NS, Clock
 from robot.drivers.driver import Driver, Observation
-from robot.safety.estop import EStop
+from robot.safety.estop import EStop, Left
 from robot.safety.limits import Limits, allow, check_observation
+from robot.safety.rest import hold
 
 Array = NDArray[np.float64]
 
@@ -63,6 +64,11 @@ class DriverTrial:
         """End soon, at rest. Safe in a signal handler."""
         self._stop_reason = reason
 
+    def rest(self) -> None:
+        """Hold; a driver that cannot is an emergency."""
+        if trouble := hold(self._driver):
+            self._estop.trip(trouble)
+
     def look(self, cycles: int) -> None:
         """Read, and judge nothing: the robot may stand anywhere. Nothing moves."""
         for _, _ in zip(range(cycles), self._clock().deadlines(), strict=False):
@@ -76,8 +82,11 @@ class DriverTrial:
         try:
             with self._estop.interrupting():
                 self._driver.home(seed)
+        except Left as left:
+            self.rest()
+            raise Stopped(str(left)) from None
         except BaseException:
-            self._driver.hold()
+            self.rest()
             raise
         self.homed_s = time.monotonic() - began
 
@@ -99,7 +108,7 @@ class DriverTrial:
         try:
             return self._stay(cycles, command)
         finally:
-            self._driver.hold()
+            self.rest()
             self._estop.rest()
 
     def _stay(self, cycles: int, command: Array | None) -> bool:

@@ -98,7 +98,6 @@ class Station:
         self.estop = EStop(
             lambda: latched(config.latch) or "", on_trip=lambda reason: latch(config.latch, reason)
         )
-        self.driver.on_unheld = self.estop.trip
         self.report = CycleReport()
         self.judge = judge or BundleJudge(config.bundle_record, config.probation_episodes)
         self._watchdog = Watchdog(self.estop, lambda: hold(self.driver), self._held_for, self._lost)
@@ -267,7 +266,7 @@ class Station:
     def close(self) -> None:
         """Hold, and release the hardware. Safe to call twice."""
         if trouble := close(self.driver):
-            log.error("%s", trouble)
+            self._fault(trouble, at_rest=False)
         self._watchdog.close()
         self.estop.close()
         self._undo.close()

@@ -95,7 +95,7 @@ def _move(
     from robot.exploration import Draws
     from robot.journal_file import WriterLock, explained
 
-    settings, driver = station.config, station.driver
+    settings = station.config
     simulated = is_simulated(settings, config)
     station.require_unlatched()
     if not (yes or simulated or _agreed(settings.name)):
@@ -114,7 +114,7 @@ def _move(
             with _told(wrong, "holding it still: "):
                 _stay(trial, station, given, simulated, notes)
     finally:
-        driver.hold()
+        trial.rest()
         station.hold_if_stopped()
         lock.release()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import numbers
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 
 from robot.drivers.driver import Array, Driver, DriverFault, Observation
 from robot.drivers.offered import offered
-from robot.safety.estop import EmergencyStop
+from robot.safety.estop import EmergencyStop, Left
 
 log = logging.getLogger(__name__)
 
 _FLOAT = np.dtype(np.float64)
-_OWN_WORDS = (DriverFault, EmergencyStop)  # say what is meant already
+_OWN_WORDS = (DriverFault, EmergencyStop, Left)  # say what is meant already
 _KEPT = 8
 
 
@@ -49,11 +50,9 @@ class CheckedDriver:
 
     Fields, period and model are read once, when it is made. What `read` and `apply` give is copied,
     and frozen; what `apply` and `reward` are given is a copy too, the driver's to change. What is
-    raised or given that should not be is a `DriverFault`; only an emergency stop passes as it is.
-    Before `connect` nothing reaches the driver.
-
-    `hold` and `close` do not raise: where the driver's own does, the robot may still move, and
-    `on_unheld` is told why.
+    raised or given that should not be is a `DriverFault`; only what an emergency stop or the end of a
+    run raises passes as it is. Before `connect` nothing reaches the driver: `hold` and `close` do
+    nothing then.
     """
 
     def __init__(self, driver: Driver, label: str) -> None:
@@ -64,7 +63,6 @@ class CheckedDriver:
         self.robot, self.period_s, self.time_scale = found.robot, found.period_s, found.time_scale
         self.observation_fields = found.observation_fields
         self.action_fields = found.action_fields
-        self.on_unheld: Callable[[str], None] = lambda _: None
         self._observation_shape = (sum(field.width for field in found.observation_fields),)
         self._action_shape = (sum(field.width for field in found.action_fields),)
         self._connected = False
@@ -112,21 +110,20 @@ class CheckedDriver:
     def hold(self) -> None:
         if not self._connected:
             return
-        try:
-            self.driver.hold()
-        except Exception as error:
-            self._tell_unheld("hold", error)
+        self._call("hold", self.driver.hold)
 
     def close(self) -> None:
         if not self._connected:
             return
         try:
-            self.driver.close()
-        except Exception as error:
-            self.hold()
-            self._tell_unheld("close", error)
-        self._connected = False
-        self._log_raised()
+            self._call("close", self.driver.close)
+        except DriverFault:
+            with suppress(DriverFault):  # what closing raised is told
+                self.hold()
+            raise
+        finally:
+            self._connected = False
+            self._log_raised()
 
     def _reward(self, observation: Array, action: Array, next_observation: Array) -> float:
         copies = (observation.copy(), action.copy(), next_observation.copy())
@@ -192,9 +189,6 @@ class CheckedDriver:
         kind = "nothing (None)" if given is None else f"a {type(given).__name__}"
         given_as = f"{what} as {kind}" if what else kind
         return DriverFault(f"{self.label}.{method} gave {given_as}, expected {expected}")
-
-    def _tell_unheld(self, method: str, error: Exception) -> None:
-        self.on_unheld(f"{self._kept(method, error)}: the robot may still move: use its own button")
 
     def _kept(self, method: str, error: Exception) -> str:
         """What went wrong in a sentence. Its traceback is logged at `close`: not before a hold."""

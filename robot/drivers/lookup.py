@@ -41,9 +41,7 @@ def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
     faults: FaultOptions | None = getattr(options, "faults", None)
     if faults is None:
         return whole
-    faulty = CheckedDriver(FaultyDriver(whole, faults), whole.label)
-    whole.on_unheld = lambda reason: faulty.on_unheld(reason)
-    return faulty
+    return CheckedDriver(FaultyDriver(whole, faults), whole.label)
 
 
 def is_simulated(config: RobotConfig, source: Path | str) -> bool:

@@ -22,7 +22,6 @@ class WatchedDriver(CheckedDriver):
 
     def __init__(self, driver: CheckedDriver) -> None:
         super().__init__(driver.driver, driver.label)
-        driver.on_unheld = lambda reason: self.on_unheld(reason)
         self.reused: set[str] = set()
         self.changes_actions = False
         self._given: dict[str, tuple[Array, Array]] = {}
