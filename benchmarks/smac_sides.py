@@ -25,7 +25,7 @@ from robot import settings
 from train.config import RunConfig
 from train.draws import draw_offline
 from train.launch import environment
-from train.networks import Normalisation
+from train.normalisation import Normalisation
 from train.presets import overrides
 from train.replay import Batch, Replay, Trajectory
 from train.smac import Agent, Shape, Smac

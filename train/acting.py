@@ -29,21 +29,13 @@ Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
 def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
     """The same episode as the networks see it, float32."""
     constants = agent.normalisation
-
-    def scaled(observations: Array) -> NDArray[np.float32]:
-        centred = observations - constants.observation_mean
-        return (centred / constants.observation_std).astype(np.float32)
-
+    following = episode.following
     return Trajectory(
-        observations=scaled(episode.observations),
-        actions=((episode.actions - constants.action_centre) / constants.action_half_range).astype(
-            np.float32
-        ),
-        rewards=((episode.rewards - constants.reward_mean) / constants.reward_std).astype(
-            np.float32
-        ),
+        observations=constants.observation(episode.observations),
+        actions=constants.action(episode.actions),
+        rewards=constants.reward(episode.rewards),
         terminated=episode.terminated,
-        following=None if episode.following is None else scaled(episode.following),
+        following=None if following is None else constants.observation(following),
     )
 
 
@@ -99,8 +91,7 @@ def run_episodes(
 
     def act(observations: Array) -> Array:
         z = held if z_hold == "episode" else sample(*posterior)
-        scaled = (observations - constants.observation_mean) / constants.observation_std
-        mean, log_std = agent.policy(torch.from_numpy(scaled.astype(np.float32)), z)
+        mean, log_std = agent.policy(torch.from_numpy(constants.observation(observations)), z)
         squashed = squashed_sample(mean, log_std, noise) if noise > 0 else torch.tanh(mean)
         return constants.action_centre + constants.action_half_range * squashed.double().numpy()
 

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from export.manifest import Description, FieldSpec, Provenance
 from export.writer import write_bundle
-from sim.family import Field
+from sim.family import Array, Field
 from train.acting import context_of
+from train.checkpoint import not_finite
+from train.learner import TrainingDiverged
 from train.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from train.normalisation import AlmostConstant, almost_constant
 from train.posterior import sample
 from train.run import Run
 from train.smac import Agent
@@ -49,8 +52,11 @@ class Exporter:
         """Export, check against torch, write atomically.
 
         Raises:
-            ParityError: ONNX Runtime and torch disagree; nothing is written.
+            TrainingDiverged: a weight, or the z of a training task, is not finite.
+            ParityError: ONNX Runtime and torch disagree.
+            In both cases nothing is written.
         """
+        embeddings = self._finite_task_embeddings()
         family, config = self.run.family, self.run.config
         text = config.model_dump_json(exclude={"robot": True, "data": {"path"}})
         description = Description(
@@ -63,7 +69,7 @@ class Exporter:
             latent_size=self.agent.latent_size,
             context_has_next_observation=self.agent.shape.next_in_context,
             sparse_reward=self.agent.shape.sparse_reward,
-            task_embeddings=tuple(tuple(row) for row in self._task_embeddings().tolist()),
+            task_embeddings=tuple(tuple(row) for row in embeddings.tolist()),
             observation_seen=self._seen,
             provenance=Provenance(
                 fieldtune_version=fieldtune_version(),
@@ -76,6 +82,27 @@ class Exporter:
             ),
         )
         return write_bundle(path, description, samples=self._samples, **self._graphs)
+
+    def almost_constant(self) -> list[AlmostConstant]:
+        """What varies too little in the data for a robot's own number to be worth much."""
+        fields, seen = self.run.family.observation_fields, self.run.dataset.observations()
+        return almost_constant(fields, seen, self.agent.normalisation)
+
+    def _finite_task_embeddings(self) -> NDArray[np.float64]:
+        weights = self.agent.state_dict()
+        wrong = not_finite(weights)
+        if wrong:
+            raise TrainingDiverged(
+                f"{len(wrong)} of {len(weights)} weights are not finite, {wrong[0]} among them: "
+                "training has diverged, and no bundle is written of it"
+            )
+        embeddings = self._task_embeddings()
+        if not np.isfinite(embeddings).all():
+            raise TrainingDiverged(
+                "the encoder's z of the training tasks' own data is not finite: training has "
+                "diverged, and no bundle is written of it"
+            )
+        return embeddings
 
     def _task_embeddings(self) -> NDArray[np.float64]:
         """z of each training task's whole offline data, `(task, latent)`: same weights, same z."""
@@ -114,7 +141,11 @@ def fieldtune_version() -> str:
 
 
 def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
-    """Rows over the dataset's own range, for the parity check."""
+    """Rows over the dataset's own range, for the parity check, and then rows beyond it.
+
+    In a quarter of all rows, observations, actions and rewards are some way off what was seen, up
+    to absurdly far, so that what is clipped is compared too.
+    """
     data, rng = run.dataset, np.random.default_rng(run.config.seed)
     observations = data.observations()
     rows = rng.integers(len(observations), size=PARITY_SAMPLES)
@@ -126,4 +157,17 @@ def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
     }
     if agent.shape.next_in_context:
         columns["next_observation"] = data.next_observations()[rows]
-    return {name: column.astype(np.float32) for name, column in columns.items()}
+    scaled = {
+        name: column if name == "z" else _partly_beyond(column, rng)
+        for name, column in columns.items()
+    }
+    return {name: column.astype(np.float32) for name, column in scaled.items()}
+
+
+def _partly_beyond(rows: Array, rng: np.random.Generator) -> Array:
+    """The last quarter of `rows` `(row, component)` moved by a thousandth to a millionfold."""
+    kept = len(rows) - len(rows) // 4
+    moved = rows[kept:]
+    far = 10.0 ** rng.uniform(-3, 6, size=(len(moved), 1))
+    reach = np.abs(rows).max(axis=0) + 1e-3
+    return np.concatenate([rows[:kept], moved + far * reach * rng.standard_normal(moved.shape)])

@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on bit for bit, in one safetensors file.
 
-Weights, optimiser states, torch's and numpy's random state, counters and any extra arrays. Written
-atomically; nothing is pickled.
+Weights, optimiser states, the constants that the networks' inputs are scaled by, torch's and
+numpy's random state, counters and any extra arrays. Written atomically; nothing is pickled, and
+nothing that is not finite is written or loaded.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from export.atomic import write_atomically
-from train.learner import Learner
+from train.learner import Learner, TrainingDiverged
+from train.normalisation import Normalisation
 from train.smac import Agent
 
-FORMAT = "fieldtune-checkpoint-1"
-AGENT, AVERAGE = "agent.", "array.average."
+FORMAT = "fieldtune-checkpoint-2"
+WITHOUT_CONSTANTS = "fieldtune-checkpoint-1"  # its networks know inputs without floor or range
+AGENT, AVERAGE, CONSTANTS, ARRAY = "agent.", "array.average.", "constants.", "array."
 
 
 class CheckpointError(Exception):
@@ -42,7 +45,11 @@ class Progress:
 def save_checkpoint(
     path: Path, learner: Learner, rng: np.random.Generator, progress: Progress
 ) -> None:
-    """Write atomically: a kill leaves the old file or the new one, never half of either."""
+    """Write atomically: a kill leaves the old file or the new one, never half of either.
+
+    Raises:
+        TrainingDiverged: something is not finite; the old file stays.
+    """
     tensors: dict[str, Tensor] = {
         f"{AGENT}{name}": tensor for name, tensor in learner.agent.state_dict().items()
     }
@@ -50,9 +57,17 @@ def save_checkpoint(
         for index, state in optimiser.state_dict()["state"].items():
             for key, value in state.items():
                 tensors[f"optimiser.{name}.{index}.{key}"] = value
-    tensors["random.torch"] = torch.get_rng_state()
     for name, array in progress.arrays.items():
-        tensors[f"array.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+        tensors[f"{ARRAY}{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    wrong = not_finite(tensors)
+    if wrong:
+        raise TrainingDiverged(
+            f"{path}: {len(wrong)} of {len(tensors)} tensors are not finite, {wrong[0]} among "
+            "them: nothing was written, the last checkpoint stays; lower the learning rate"
+        )
+    for name, constant in _constants(learner).items():
+        tensors[f"{CONSTANTS}{name}"] = torch.from_numpy(np.array(constant))
+    tensors["random.torch"] = torch.get_rng_state()
     header = {
         "format": FORMAT,
         "facts": json.dumps(progress.facts, sort_keys=True),
@@ -66,8 +81,8 @@ def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> P
     """Restore learner and both random states in place; return what was saved beside them.
 
     Raises:
-        CheckpointError: no such file, another format, or weights of another shape; nothing has
-            changed then.
+        CheckpointError: no such file, another format, weights of another shape or not finite;
+            nothing has changed then.
     """
     header, tensors = _read(path)
     weights = _weights(path, learner.agent, tensors, AGENT)
@@ -75,6 +90,8 @@ def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> P
         name: _optimiser_state(path, name, optimiser, tensors)
         for name, optimiser in learner.optimisers.items()
     }
+    if _constants(learner):
+        learner.agent.normalisation = _normalisation(tensors)
     learner.agent.load_state_dict(weights)
     for name, optimiser in learner.optimisers.items():
         optimiser.load_state_dict(states[name])
@@ -84,13 +101,19 @@ def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> P
 
 
 def load_agent(path: Path, agent: Agent, prefix: str = AGENT) -> None:
-    """Restore networks only, from the tensors under `prefix`.
+    """Restore networks and constants only, the former from the tensors under `prefix`.
 
     Raises:
         CheckpointError: as `load_checkpoint`.
     """
     _, tensors = _read(path)
     agent.load_state_dict(_weights(path, agent, tensors, prefix))
+    agent.normalisation = _normalisation(tensors)
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of those that hold an infinity or a NaN."""
+    return [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
 
 
 def _weights(
@@ -109,7 +132,24 @@ def _weights(
                 f"{path}: weights do not fit the configured networks: {prefix}{name} is {theirs}, "
                 f"expected {ours}; use the config.yaml saved with the run"
             )
+    wrong = not_finite(found)
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {len(wrong)} of {len(found)} weights are not finite, {prefix}{wrong[0]} "
+            "among them: training had diverged; remove the file and train again with a lower "
+            "learning rate"
+        )
     return found
+
+
+def _constants(learner: Learner) -> dict[str, NDArray[Any]]:
+    """By name; empty for a learner that keeps its own among the arrays (`train.unfinished`)."""
+    known: Normalisation | None = getattr(learner.agent, "normalisation", None)
+    return {} if known is None else known.arrays()
+
+
+def _normalisation(tensors: Mapping[str, Tensor]) -> Normalisation:
+    return Normalisation.from_arrays(_under(CONSTANTS, tensors))
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -125,10 +165,12 @@ def _header(path: Path) -> dict[str, str]:
             header = file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
-    if header.get("format") != FORMAT:
+    found = header.get("format")
+    if found != FORMAT:
+        older = ", before inputs had floors and ranges: go on with that one, or train again"
         raise CheckpointError(
-            f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; "
-            "it was written by another version"
+            f"{path}: format {found!r}, expected {FORMAT!r}; it was written by another version"
+            + (older if found == WITHOUT_CONSTANTS else "")
         )
     return header
 
@@ -140,9 +182,11 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _progress(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Progress:
-    prefix = "array."
-    arrays = {n[len(prefix) :]: t.numpy() for n, t in tensors.items() if n.startswith(prefix)}
-    return Progress(json.loads(header["facts"]), arrays)
+    return Progress(json.loads(header["facts"]), _under(ARRAY, tensors))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {n[len(prefix) :]: t.numpy() for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _optimiser_state(

@@ -114,10 +114,13 @@ def export(
 
         opened = _open(run)
         agent, phase, updates = newest_agent(opened)
-        bundle = Exporter(opened, agent).write(out, phase=phase, updates=updates)
+        exporter = Exporter(opened, agent)
+        bundle = exporter.write(out, phase=phase, updates=updates)
     worst = max(parity.relative for parity in bundle.manifest.parity.values())
     typer.echo(f"{out}: {bundle.id}")
     typer.echo(f"largest relative difference from torch: {worst:.1e}")
+    for component in exporter.almost_constant():
+        typer.echo(f"almost constant in the data: {component}")
 
 
 @app.command()

@@ -19,8 +19,10 @@ from torch import Tensor
 from sim.family import Array, TaskFamily, bounds, width
 from sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
 from train.config import AgentReplay, Slice
+from train.diverged import Watch
 from train.experience import Experience, Transitions
-from train.networks import Normalisation
+from train.learner import Metrics
+from train.normalisation import Normalisation
 from train.sac import TaskToldSac, ToldTransitions
 from train.smac import seed_everything
 from train.task_numbers import unwound
@@ -85,6 +87,7 @@ def collect_replay(
     Raises:
         TooFewRounds: before anything is simulated.
         UnfinishedError, CheckpointError: what `kept` holds cannot be gone on from.
+        TrainingDiverged: with the round, the update and the loss; what is kept stays.
     """
     check_rounds(family, episodes_per_task, settings)
     split = family.split()
@@ -100,6 +103,13 @@ def collect_replay(
         held_out.extend(done.held_out)
         returns.append(mean_return(done.acted))
 
+    watch = Watch(
+        None if kept is None else kept.learner_file,
+        "data.agent.learning_rate",
+        settings.learning_rate,
+        anew="beginning again",
+        counted="rounds",
+    )
     first = kept.rounds() if kept is not None else 0
     if kept is not None and first:
         for index in range(first):
@@ -120,7 +130,7 @@ def collect_replay(
         agent.remember(done.acted, rng)
         note = f"return {returns[-1]:.0f}"
         for update in range(settings.updates_per_round):
-            agent.learn(rng)
+            watch.look(update + 1, agent.learn(rng), f"round {index + 1}, ")
             learned = BATCH * (update + 1) // settings.updates_per_round
             on_progress(index * BATCH + learned, total, note)
         if kept is not None:
@@ -225,12 +235,12 @@ class _Agent:
         rewards = self._draw(rng, UNIT_ROWS).rewards
         self._units = Normalisation.of(self.seen.observations, rewards, *self._action_bounds)
 
-    def learn(self, rng: np.random.Generator) -> None:
+    def learn(self, rng: np.random.Generator) -> Metrics:
         """One update on rows of any task, a share of them relabelled for a random training task
         where tasks share their dynamics."""
         drawn, units = self._draw(rng, UPDATE_ROWS), self._units
         seen = drawn.seen
-        self._sac.update(
+        return self._sac.update(
             ToldTransitions(
                 observation=self._scaled(seen.observations),
                 action=_tensor((seen.actions - units.action_centre) / units.action_half_range),

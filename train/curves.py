@@ -17,10 +17,16 @@ EVERY = 50
 
 
 class Curves:
-    """Writes the mean of each metric over the last `EVERY` updates."""
+    """Writes the mean of each metric over the last `EVERY` updates.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        done: updates that the run goes on from. Points after them, of a process that was killed
+            after its last checkpoint, are no longer shown.
+    """
+
+    def __init__(self, folder: Path, done: int = 0) -> None:
         self._folder = folder
+        self._done = done
         self._writer: SummaryWriter | None = None
         self._sums: dict[str, float] = {}
         self._count = 0
@@ -48,9 +54,12 @@ class Curves:
     def _write(self, step: int) -> None:
         try:
             if self._writer is None:
-                self._writer = SummaryWriter(str(self._folder), flush_secs=10)
+                self._writer = SummaryWriter(
+                    str(self._folder), flush_secs=10, purge_step=self._done + 1
+                )
             for name, total in self._sums.items():
                 self._writer.add_scalar(name, total / EVERY, step)
+            self._done = step
         except OSError as error:
             log.warning("%s: no curves at update %d: %s", self._folder, step, error)
             self._close()

@@ -25,6 +25,7 @@ def explained() -> Iterator[None]:
     from train.datasets import DatasetError
     from train.evaluation import EvaluationError
     from train.hub import HubError
+    from train.learner import TrainingDiverged
     from train.run import RunError
     from train.study.run import StudyError
     from train.study.runners import RunnerError
@@ -45,6 +46,7 @@ def explained() -> Iterator[None]:
         RunError,
         RunnerError,
         StudyError,
+        TrainingDiverged,
         UnknownFamily,
         WireError,
     ) as error:

@@ -22,6 +22,7 @@ from sim.rollout import LabelledEpisode
 from train.admission import problem
 from train.bundles import Exporter
 from train.curves import Curves
+from train.diverged import Watch
 from train.hub import Hub, RobotView
 from train.plausible import Plausible
 from train.quarantine import Quarantine, Quarantined
@@ -70,11 +71,19 @@ class Finetune:
         self.quarantined = set(self._quarantine.addresses())
 
     def work(self, on_progress: OnProgress = lambda _: None) -> SelfSupervisedPhase:
-        """Train to the end, then let the robots fetch the last bundle and send them home."""
+        """Train to the end, then let the robots fetch the last bundle and send them home.
+
+        Raises:
+            TrainingDiverged: with the update and the loss; checkpoint and bundle stay the last ones
+                that were finite, and robots go on with that bundle.
+        """
         settings = self.run.config.self_supervised
+        watch = Watch(
+            self.run.finetune_checkpoint, "self_supervised.learning_rate", settings.learning_rate
+        )
         bundle, checkpoint = Retried("a bundle", self._publish), Retried("a checkpoint", self._save)
         bundle.due()
-        with Curves(self.run.curves / "self-supervised") as curves:
+        with Curves(self.run.curves / "self-supervised", self.phase.updates) as curves:
             while self.phase.updates < settings.updates:
                 self._ingest()
                 on_progress(self._progress())
@@ -85,6 +94,7 @@ class Finetune:
                     time.sleep(POLL_S)
                 while self.phase.updates < due:
                     metrics = self.phase.update()
+                    watch.look(self.phase.updates, metrics)
                     metrics["robots/quarantined"] = len(self.quarantined)
                     curves.add(self.phase.updates, metrics)
                     if self.phase.updates % settings.publish_every == 0:

@@ -15,7 +15,8 @@ from sim.rollout import LabelledEpisode
 from train.acting import explore
 from train.admission import problem
 from train.curves import Curves
-from train.run import Run, RunError
+from train.diverged import Watch
+from train.run import Run, RunError, training
 from train.self_supervised import SelfSupervisedPhase
 
 log = logging.getLogger(__name__)
@@ -42,21 +43,40 @@ def train_in_process(
         on_caught_up: told the phase each time that it has learned all it may from its data, before
             more is collected. Not told at the end.
         trials_at_once: how many robots explore side by side; also how much data comes at a time.
+
+    Raises:
+        TrainingDiverged: with the update and the loss; the last checkpoint stays.
+        RunError: another process trains the same.
     """
+    with training(checkpoint):
+        return _train(run, checkpoint, true_rewards, on_update, on_caught_up, trials_at_once)
+
+
+def _train(
+    run: Run,
+    checkpoint: Path,
+    true_rewards: bool,
+    on_update: Callable[[int], None],
+    on_caught_up: Callable[[SelfSupervisedPhase], None],
+    trials_at_once: int,
+) -> SelfSupervisedPhase:
     phase = SelfSupervisedPhase(run, true_rewards=true_rewards)
     if checkpoint.exists():
         phase.restore(checkpoint)
         on_update(phase.updates)
     settings = run.config.self_supervised
+    watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
     simulator = run.exploration_family.simulator(trials_at_once)
     try:
-        with Curves(run.curves / checkpoint.stem) as curves:
+        with Curves(run.curves / checkpoint.stem, phase.updates) as curves:
             while phase.updates < settings.updates:
                 if phase.updates >= phase.allowed_updates and not phase.full:
                     on_caught_up(phase)
                     _collect(run, phase, simulator)
                     continue
-                curves.add(phase.updates, phase.update())
+                metrics = phase.update()
+                watch.look(phase.updates, metrics)
+                curves.add(phase.updates, metrics)
                 on_update(phase.updates)
                 if phase.updates % settings.checkpoint_every == 0:
                     phase.save(checkpoint)

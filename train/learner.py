@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Metrics = dict[str, float]
 
 
+class TrainingDiverged(Exception):
+    """What was learned is no longer numbers. The message says what, when and the cure."""
+
+
 class Learner(Protocol):
     """An agent with its optimisers; a checkpoint holds both, and either resumes bit for bit."""
 
@@ -76,9 +80,12 @@ def per_row(z: Tensor, rows: int) -> Tensor:
 
 @torch.no_grad()
 def posterior_metrics(mean: Tensor, variance: Tensor, kl: Tensor) -> Metrics:
-    """How wide the posteriors are and how far apart; `mean`, `variance` are `(task, latent)`."""
+    """How wide the posteriors are and how far apart; `mean`, `variance` are `(task, latent)`.
+
+    One task alone is not apart from any: 0.
+    """
     return {
         "encoder/kl": kl.item(),
         "encoder/posterior_std": variance.sqrt().mean().item(),
-        "encoder/mean_spread": mean.std(dim=0).mean().item(),
+        "encoder/mean_spread": mean.std(dim=0, correction=min(1, len(mean) - 1)).mean().item(),
     }

@@ -35,9 +35,14 @@ def softmax_weights(advantage: Tensor, temperature: float) -> Tensor:
 
 def standardised_weights(advantage: Tensor, temperature: float, clip: float) -> Tensor:
     """exp(A / (temperature·std A)), mean one, clipped: eq. 6 with its scale λ set from the data."""
-    scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-6) / temperature
+    scaled = (advantage - advantage.mean()) / (spread(advantage) + 1e-6) / temperature
     weights = torch.exp(scaled.clamp(max=10.0))
     return (weights / weights.mean()).clamp(max=clip)
+
+
+def spread(values: Tensor) -> Tensor:
+    """Standard deviation of `values` `(row,)`; of one row, 0 and not NaN."""
+    return values.std(correction=min(1, len(values) - 1))
 
 
 def awac_loss(log_prob: Tensor, weights: Tensor) -> Tensor:

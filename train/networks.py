@@ -1,30 +1,25 @@
 """The agent's networks, in normalised units, and their exportable forms in physical ones.
 
 Training works on observations of zero mean and unit variance, actions in [−1, 1] and rewards of
-unit variance; `Normalisation` holds the constants, and the `*Graph` modules carry them so that
-nothing outside a bundle has to know.
+unit variance; `Normalisation` holds the constants, and the `*Graph` modules carry them, with the
+range that inputs are clipped to, so that nothing outside a bundle has to know.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.admission import is_spread
+from train.normalisation import Constant, Normalisation
 
 LOG_STD_RANGE = (-5.0, 1.0)
 ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
 MIN_VARIANCE = 1e-6
-
-Constant = NDArray[np.float32] | float
 
 
 def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
@@ -122,56 +117,42 @@ class DynamicsDecoder(nn.Module):
         return self.body(torch.cat([observation, action, z], dim=-1))
 
 
-@dataclass(frozen=True)
-class Normalisation:
-    """Constants of the change from physical to training units; rows are per component.
-
-    `reward_mean` matters to encoder and decoder only: the critic sees reward / reward_std, since a
-    shift would change what ending an episode is worth.
-    """
-
-    observation_mean: NDArray[np.float32]
-    observation_std: NDArray[np.float32]
-    action_centre: NDArray[np.float32]
-    action_half_range: NDArray[np.float32]
-    reward_mean: float
-    reward_std: float
-
-    @staticmethod
-    def of(
-        observations: NDArray[np.float64],
-        rewards: NDArray[np.float64],
-        action_low: NDArray[np.float64],
-        action_high: NDArray[np.float64],
-    ) -> Normalisation:
-        """Constants from `(transition, observation)`, `(transition,)` and the action's bounds."""
-        std = observations.std(axis=0)
-        return Normalisation(
-            observation_mean=observations.mean(axis=0).astype(np.float32),
-            observation_std=np.where(std < 1e-6, 1.0, std).astype(np.float32),
-            action_centre=((action_high + action_low) / 2).astype(np.float32),
-            action_half_range=((action_high - action_low) / 2).astype(np.float32),
-            reward_mean=float(rewards.mean()),
-            reward_std=float(rewards.std()) if is_spread(rewards) else 1.0,
-        )
-
-
 class _Scale(nn.Module):
-    """(x − shift) / scale, as buffers that travel with the graph."""
+    """(x − shift) / scale, kept within low and high, as buffers that travel with the graph."""
 
     shift: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
 
-    def __init__(self, shift: Constant, scale: Constant) -> None:
+    def __init__(self, shift: Constant, scale: Constant, low: Constant, high: Constant) -> None:
         super().__init__()
-        self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32))
-        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+        known = {"shift": shift, "scale": scale, "low": low, "high": high}
+        for name, value in known.items():
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.shift) / self.scale
+        scaled = (x - self.shift) / self.scale
+        return torch.minimum(torch.maximum(scaled, self.low), self.high)
 
     def inverse(self, x: Tensor) -> Tensor:
         return x * self.scale + self.shift
+
+
+def _observation(known: Normalisation) -> _Scale:
+    """As `Normalisation.observation`."""
+    bounds = known.observation_low, known.observation_high
+    return _Scale(known.observation_mean, known.observation_std, *bounds)
+
+
+def _action(known: Normalisation) -> _Scale:
+    """As `Normalisation.action`."""
+    return _Scale(known.action_centre, known.action_half_range, -1.0, 1.0)
+
+
+def _reward(known: Normalisation) -> _Scale:
+    """As the encoder reads rewards."""
+    return _Scale(known.reward_mean, known.reward_std, known.reward_low, known.reward_high)
 
 
 class PolicyGraph(nn.Module):
@@ -180,7 +161,7 @@ class PolicyGraph(nn.Module):
     def __init__(self, policy: Policy, constants: Normalisation) -> None:
         super().__init__()
         self.policy = policy
-        self.observation = _Scale(constants.observation_mean, constants.observation_std)
+        self.observation = _observation(constants)
 
     def forward(self, observation: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.policy(self.observation(observation), z)
@@ -192,9 +173,9 @@ class EncoderGraph(nn.Module):
     def __init__(self, encoder: Encoder, constants: Normalisation) -> None:
         super().__init__()
         self.encoder = encoder
-        self.observation = _Scale(constants.observation_mean, constants.observation_std)
-        self.action = _Scale(constants.action_centre, constants.action_half_range)
-        self.reward = _Scale(constants.reward_mean, constants.reward_std)
+        self.observation = _observation(constants)
+        self.action = _action(constants)
+        self.reward = _reward(constants)
 
     def forward(
         self,
@@ -221,9 +202,9 @@ class DecoderGraph(nn.Module):
     def __init__(self, decoder: Decoder, constants: Normalisation, sparse: bool = False) -> None:
         super().__init__()
         self.decoder, self.sparse = decoder, sparse
-        self.observation = _Scale(constants.observation_mean, constants.observation_std)
-        self.action = _Scale(constants.action_centre, constants.action_half_range)
-        self.reward = _Scale(constants.reward_mean, constants.reward_std)
+        self.observation = _observation(constants)
+        self.action = _action(constants)
+        self.reward = _reward(constants)
 
     def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
         decoded = self.decoder(self.observation(observation), self.action(action), z)

@@ -13,9 +13,10 @@ from train.baselines import MetaBehaviourCloning, Pearl
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import Algorithm
 from train.curves import Curves
+from train.diverged import Watch
 from train.draws import draw_offline
 from train.learner import Learner
-from train.run import Run
+from train.run import Run, training
 from train.smac import Agent, Smac, seed_everything
 
 OnUpdate = Callable[[int], None]
@@ -49,9 +50,20 @@ def train_offline(
     Args:
         method: SMAC's phase 1, or a baseline; all from the same first weights and the same draws.
         on_update: told the number of updates done after each one.
+
+    Raises:
+        TrainingDiverged: with the update and the loss; the last checkpoint stays.
+        RunError: another process trains the same.
     """
+    with training(method_checkpoint(run, method)) as checkpoint:
+        return _train(run, method, checkpoint, until, on_update)
+
+
+def _train(
+    run: Run, method: Method, checkpoint: Path, until: int | None, on_update: OnUpdate
+) -> Learner:
     phase, settings = run.config.offline, run.config.algorithm
-    checkpoint = method_checkpoint(run, method)
+    watch = Watch(checkpoint, "algorithm.learning_rate", settings.learning_rate)
     rng = seed_everything(run.config.seed)
     learner = LEARNERS[method](run.agent(), settings, settings.learning_rate)
     done = 0
@@ -62,11 +74,12 @@ def train_offline(
     if done >= last:
         return learner
     replay = run.offline_replay(learner.agent)
-    with Curves(run.curves / checkpoint.stem) as curves:
+    with Curves(run.curves / checkpoint.stem, done) as curves:
         while done < last:
             draw = draw_offline(replay, rng, settings, phase)
             metrics = learner.offline_update(*draw)
             done += 1
+            watch.look(done, metrics)
             curves.add(done, metrics)
             on_update(done)
             if done % phase.checkpoint_every == 0 or done == last:

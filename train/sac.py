@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train import losses
+from train.learner import Metrics
 from train.networks import Critic, Policy, squashed_sample
 
 TARGET_RATE = 0.005
@@ -73,8 +74,11 @@ class TaskToldSac(nn.Module):
         """Actions in [−1, 1], `(row, action)`, drawn from the policy."""
         return squashed_sample(*self.policy(observation, task))
 
-    def update(self, batch: ToldTransitions) -> None:
-        """One step of critics, actor and temperature (algorithm 1), then of the target critics."""
+    def update(self, batch: ToldTransitions) -> Metrics:
+        """One step of critics, actor and temperature (algorithm 1), then of the target critics.
+
+        Returns the losses of critics and actor.
+        """
         s, a, r, s_next, done, task = batch
         temperature = self.log_temperature.detach().exp()
         with torch.no_grad():
@@ -82,11 +86,13 @@ class TaskToldSac(nn.Module):
             value = self._least(self.targets, s_next, a_next, task) - temperature * log_prob_next
             target = losses.critic_target(r, done, value, self.discount)
         q1, q2 = (critic(s, a, task) for critic in self.critics)
-        _step(self.optimisers["critic"], losses.critic_loss(q1, q2, target))
+        critic_loss = losses.critic_loss(q1, q2, target)
+        _step(self.optimisers["critic"], critic_loss)
 
         a_policy, log_prob = sample_with_log_prob(*self.policy(s, task))
         q = self._least(self.critics, s, a_policy, task)
-        _step(self.optimisers["policy"], (temperature * log_prob - q).mean())
+        actor_loss = (temperature * log_prob - q).mean()
+        _step(self.optimisers["policy"], actor_loss)
 
         excess = log_prob.detach().mean() + self._target_entropy
         _step(self.optimisers["temperature"], -self.log_temperature * excess)
@@ -94,6 +100,7 @@ class TaskToldSac(nn.Module):
             torch._foreach_lerp_(
                 list(self.targets.parameters()), list(self.critics.parameters()), TARGET_RATE
             )
+        return {"critic/loss": critic_loss.item(), "actor/loss": actor_loss.item()}
 
     @staticmethod
     def _least(critics: nn.ModuleList, s: Tensor, a: Tensor, task: Tensor) -> Tensor:

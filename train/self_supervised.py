@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from sim.rollout import LabelledEpisode
 from train.acting import to_training_units
-from train.checkpoint import Progress, load_agent, load_checkpoint, save_checkpoint
+from train.checkpoint import (
+    CheckpointError,
+    Progress,
+    load_agent,
+    load_checkpoint,
+    save_checkpoint,
+)
 from train.draws import draw_union
 from train.labelling import decoded_rewards, task_embeddings
 from train.plausible import beyond
@@ -130,7 +136,10 @@ class SelfSupervisedPhase:
         return metrics
 
     def save(self, path: Path) -> None:
-        """Checkpoint weights, average, labelled data, random states and `facts`, atomically."""
+        """Checkpoint weights, average, labelled data, random states and `facts`, atomically.
+
+        Raises `TrainingDiverged` where any of them is not finite, and leaves the one before.
+        """
         arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
         for name, tensor in self.average.state_dict().items():
             arrays[f"average.{name}"] = tensor.numpy()
@@ -138,8 +147,14 @@ class SelfSupervisedPhase:
         save_checkpoint(path, self.learner, self.rng, Progress(facts, arrays))
 
     def restore(self, path: Path) -> None:
-        """Continue from `save`'s file."""
+        """Continue from `save`'s file. Raises `CheckpointError`."""
+        before = self.learner.agent.normalisation
         progress = load_checkpoint(path, self.learner, self.rng)
+        if not self.learner.agent.normalisation.same(before):
+            raise CheckpointError(
+                f"{path}: its inputs are scaled in another way than those of "
+                f"{self.run.offline_checkpoint}, which was trained again since: remove the former"
+            )
         self.facts = progress.facts
         self.updates = int(self.facts["updates"])  # type: ignore[call-overload]
         average = _under("average.", progress.arrays)

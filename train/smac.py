@@ -27,11 +27,11 @@ from train.networks import (
     Decoder,
     DynamicsDecoder,
     Encoder,
-    Normalisation,
     Policy,
     squashed_log_prob,
     squashed_sample,
 )
+from train.normalisation import Normalisation
 from train.posterior import kl_to_prior, product_of_factors, sample
 from train.replay import Batch
 
@@ -69,12 +69,17 @@ class Agent(nn.Module):
         )
 
     def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
-        """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`."""
+        """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`.
+
+        Rewards beyond the range of the data are read as its end, here as in the exported encoder.
+        """
+        constants = self.normalisation
+        reward = context.reward.clamp(constants.reward_low, constants.reward_high)
         return product_of_factors(
             *self.encoder(
                 context.observation,
                 context.action,
-                context.reward.unsqueeze(-1),
+                reward.unsqueeze(-1),
                 context.next_observation,
             )
         )
@@ -219,7 +224,7 @@ class Smac:
             "critic/q": q1.detach().mean().item(),
             "actor/loss": actor_loss.item(),
             "actor/weight_max": weights.max().item(),
-            "actor/advantage_std": advantage.std().item(),
+            "actor/advantage_std": losses.spread(advantage).item(),
         }
 
     def _weights(self, advantage: Tensor) -> Tensor:

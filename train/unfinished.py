@@ -7,10 +7,9 @@ result. Nothing is pickled. Knows episodes and a learner's state; not how either
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors.numpy import load_file, save
 from torch import get_num_threads
 
 from export.atomic import write_atomically
+from export.lock import Held, exclusive
 from sim.rollout import LabelledEpisode
 from train.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
 from train.launch import THREADS
@@ -55,7 +55,7 @@ class Unfinished:
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
         self._folder, self._asked = folder, asked
-        self._learner = folder / "learner.safetensors"
+        self.learner_file = folder / "learner.safetensors"
 
     def rounds(self) -> int:
         """How many rounds are done.
@@ -63,9 +63,9 @@ class Unfinished:
         Raises:
             UnfinishedError: they are of a run that was asked for something else.
         """
-        if not self._learner.exists():
+        if not self.learner_file.exists():
             return 0
-        facts = read_facts(self._learner)
+        facts = read_facts(self.learner_file)
         for key, value in self._asked.items():
             before = facts["asked"].get(key)
             if before != value:
@@ -88,7 +88,7 @@ class Unfinished:
 
     def load(self, learner: Learner, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Restore learner and random states in place; return the arrays saved beside them."""
-        progress = load_checkpoint(self._learner, learner, rng)  # type: ignore[arg-type]
+        progress = load_checkpoint(self.learner_file, learner, rng)  # type: ignore[arg-type]
         return progress.arrays
 
     def save(
@@ -103,7 +103,7 @@ class Unfinished:
         columns = _columns("acted.", done.acted) | _columns("held_out.", done.held_out)
         write_atomically(self._path(index), save(columns))
         facts = {"asked": self._asked, "rounds": index + 1}
-        save_checkpoint(self._learner, learner, rng, Progress(facts, arrays))  # type: ignore[arg-type]
+        save_checkpoint(self.learner_file, learner, rng, Progress(facts, arrays))  # type: ignore[arg-type]
 
     def _path(self, index: int) -> Path:
         return self._folder / f"round-{index:04d}.safetensors"
@@ -121,11 +121,13 @@ def unfinished(folder: Path, asked: dict[str, Any]) -> Iterator[Unfinished]:
         UnfinishedError: another process is at it, or it was begun with something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UnfinishedError(f"{folder}: another process is collecting this dataset") from None
+            held.enter_context(exclusive(folder / "lock"))
+        except Held as error:
+            raise UnfinishedError(
+                f"{folder}: process {error.holder} is collecting this dataset"
+            ) from None
         for left in folder.glob(".*.tmp"):  # by a kill in the middle of a write
             left.unlink()
         decides_bits = {name: version(name) for name in LIBRARIES} | {THREADS: get_num_threads()}

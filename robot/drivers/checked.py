@@ -50,9 +50,9 @@ class CheckedDriver:
 
     Fields, period and model are read once, when it is made. What `read` and `apply` give is copied,
     and frozen; what `apply` and `reward` are given is a copy too, the driver's to change. What is
-    raised or given that should not be is a `DriverFault`; only what an emergency stop or the end of a
-    run raises passes as it is. Before `connect` nothing reaches the driver: `hold` and `close` do
-    nothing then.
+    raised or given that should not be is a `DriverFault`; only what an emergency stop or the end of
+    a run raises passes as it is. Before `connect` nothing reaches the driver: `hold` and `close`
+    do nothing then.
     """
 
     def __init__(self, driver: Driver, label: str) -> None:

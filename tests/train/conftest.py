@@ -17,7 +17,7 @@ from sim.rollout import LabelledEpisode, rollout
 from train.config import Algorithm, Networks, RunConfig
 from train.datasets import Dataset, read_dataset, write_dataset
 from train.evaluation import DecoderError, Evaluation, PhaseResult
-from train.networks import Normalisation
+from train.normalisation import Normalisation
 from train.offline import train_offline
 from train.replay import Batch
 from train.run import Run

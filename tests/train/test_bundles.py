@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from export.bundle import read_bundle
-from export.parity import ParityError
 from robot.policy import Policy
 from robot.safety.layout import bounds
 from train.acting import context_of, run_episodes
 from train.bundles import Exporter
 from train.labelling import decoded_rewards
+from train.learner import TrainingDiverged
 from train.phases import offline_agent
 from train.posterior import product_of_factors
 from train.run import Run
@@ -142,7 +142,7 @@ def test_weights_that_are_not_numbers_are_not_exported(make_trained, tmp_path):
     agent = offline_agent(run)
     with torch.no_grad():
         agent.policy.body[0].weight.fill_(float("nan"))
-    with pytest.raises(ParityError):
+    with pytest.raises(TrainingDiverged, match=r"policy.body.0.weight among them"):
         Exporter(run, agent).write(tmp_path / "bad.bundle", phase="offline", updates=6)
     assert not (tmp_path / "bad.bundle").exists()
 

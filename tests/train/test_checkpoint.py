@@ -146,7 +146,7 @@ def lacks_some_optimiser_state(path):
         (lambda path: path.write_bytes(b"garbage" * 100), "not a readable checkpoint"),
         (lambda path: path.write_bytes(b""), "not a readable checkpoint"),
         (cut, "not a readable checkpoint"),
-        (another_format, "format 'fieldtune-checkpoint-9', expected 'fieldtune-checkpoint-1'"),
+        (another_format, "format 'fieldtune-checkpoint-9', expected 'fieldtune-checkpoint-2'"),
         (no_format, "format None"),
         (lacks_a_weight, "agent.policy.body.0.bias is absent, expected [8]"),
         (has_a_weight_too_many, "agent.other is [1], expected absent"),

@@ -27,10 +27,29 @@ def test_each_point_is_the_mean_over_the_updates_since_the_last(tmp_path):
 
 def test_a_run_that_goes_on_adds_to_its_curves(tmp_path):
     for first in (1, EVERY + 1):
-        with Curves(tmp_path) as curves:
+        with Curves(tmp_path, done=first - 1) as curves:
             for step in range(first, first + EVERY):
                 curves.add(step, {"loss": 0.5})
     assert scalars(tmp_path)["loss"] == [(EVERY, 0.5), (2 * EVERY, 0.5)]
+
+
+def test_points_after_the_checkpoint_that_a_run_goes_on_from_are_replaced(tmp_path):
+    """Killed at three points, with a checkpoint at the first: no update has two values."""
+    with Curves(tmp_path) as curves:
+        for step in range(1, 3 * EVERY + 1):
+            curves.add(step, {"loss": 1.0})
+    with Curves(tmp_path, done=EVERY) as curves:
+        for step in range(EVERY + 1, 2 * EVERY + 1):
+            curves.add(step, {"loss": 2.0})
+    assert scalars(tmp_path)["loss"] == [(EVERY, 1.0), (2 * EVERY, 2.0)]
+
+
+def test_a_run_that_begins_anew_shows_nothing_of_the_one_before(tmp_path):
+    for value in (1.0, 2.0):
+        with Curves(tmp_path) as curves:
+            for step in range(1, EVERY + 1):
+                curves.add(step, {"loss": value})
+    assert scalars(tmp_path)["loss"] == [(EVERY, 2.0)]
 
 
 def test_an_error_inside_still_closes_the_file(tmp_path):

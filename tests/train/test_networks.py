@@ -12,12 +12,12 @@ from train.networks import (
     DecoderGraph,
     Encoder,
     EncoderGraph,
-    Normalisation,
     Policy,
     PolicyGraph,
     squashed_log_prob,
     squashed_sample,
 )
+from train.normalisation import Normalisation
 
 
 def test_log_probability_is_that_of_torchs_squashed_gaussian():
@@ -111,6 +111,7 @@ def constants():
 def test_graphs_take_and_give_physical_units(constants):
     torch.manual_seed(0)
     s, s_next, a, r, z = (torch.randn(5, n) for n in (3, 3, 2, 1, 2))
+    a = torch.tanh(a)
     s_physical, next_physical = (
         x * torch.tensor([2.0, 1.0, 0.5]) + torch.tensor([1.0, 2.0, 3.0]) for x in (s, s_next)
     )

@@ -14,7 +14,7 @@ import torch
 from sim.family import TaskFamily, bounds, width
 from sim.registry import family as make_family
 from train.config import Algorithm
-from train.networks import Normalisation
+from train.normalisation import Normalisation
 from train.picture import Film, Frame, film, png, strip
 from train.smac import Agent, Shape
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sim.rollout import LabelledEpisode
 from train.acting import context_of, to_training_units
+from train.normalisation import Normalisation
 from train.replay import Replay
 from train.thinning import thinned
 
@@ -38,10 +39,14 @@ def test_an_episode_kept_whole_is_left_as_it_is():
 class Plain:
     """What `to_training_units` asks of an agent; its units are physical ones, times two."""
 
-    class normalisation:
-        observation_mean, observation_std = np.zeros(1, np.float32), np.full(1, 0.5, np.float32)
-        action_centre, action_half_range = np.zeros(1, np.float32), np.ones(1, np.float32)
-        reward_mean, reward_std = 0.0, 1.0
+    normalisation = Normalisation(
+        observation_mean=np.zeros(1, np.float32),
+        observation_std=np.full(1, 0.5, np.float32),
+        action_centre=np.zeros(1, np.float32),
+        action_half_range=np.ones(1, np.float32),
+        reward_mean=0.0,
+        reward_std=1.0,
+    )
 
 
 def test_what_a_kept_step_led_to_reaches_learning_and_contexts():

@@ -6,12 +6,12 @@ goes on where it was, and one that is done is only read.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from export.lock import Held, exclusive
 from robot import settings
 from train.run import first_difference
 from train.study.plan import Job, Study, jobs, ready
@@ -85,11 +85,11 @@ def run_study(folder: Path, seeds: int, runner: Runner, on_look: OnLook) -> None
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One process a study; the lock goes when the process does, however it ends."""
-    with (folder / ".lock").open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f"{folder}: another process is running this study") from None
+            held.enter_context(exclusive(folder / ".lock"))
+        except Held as error:
+            raise StudyError(f"{folder}: process {error.holder} is running this study") from None
         yield
 
 
