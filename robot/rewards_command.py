@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
+from robot.child_process import ends_with_parent
 from robot.reward_settings import RewardsConfig
 from robot.rewards import Array, Listener, NoRewards, Said
 
@@ -72,6 +73,7 @@ class CommandRewards:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the robot's process to answer
+                preexec_fn=ends_with_parent(),
             )
         except OSError as error:
             raise NoRewards(f"robot.rewards.command cannot be started: {error}") from error

@@ -6,6 +6,7 @@ Imports what a command needs when it runs, so that `--help` is there at once.
 from __future__ import annotations
 
 import logging
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,6 +137,7 @@ def finetune(
 ) -> None:
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
     with explained():
+        from train.alone import training
         from train.console import progress
         from train.emergency import stop_robots_on_signal
         from train.finetune import Finetune, FinetuneProgress
@@ -155,7 +157,12 @@ def finetune(
         total = opened.config.self_supervised.updates
         hub = Hub(where, opened.folder / "inbox", open_keys(keys) if keys is not None else None)
         stop_robots_on_signal(opened.folder, lambda: hub.request_stop(emergency=True))
-        with hub, telling(opened.folder, hub), progress("finetuning", "updates") as bar:
+        with (
+            training(opened.finetune_checkpoint),
+            hub,
+            telling(opened.folder, hub),
+            progress("finetuning", "updates") as bar,
+        ):
 
             def show(now: FinetuneProgress) -> None:
                 bar(
@@ -235,6 +242,7 @@ def demo(
         from train.console import print_returns
         from train.demo import run_demo
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the robot is ended first
         evaluation = run_demo(config, folder, seed, overrides or [])
         print_returns(evaluation.returns, evaluation.success)
     typer.echo(f"report: {folder / 'report.html'}")

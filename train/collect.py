@@ -20,6 +20,7 @@ from sim.registry import family as make_family
 from sim.registry import scripted
 from sim.rollout import LabelledEpisode, mean_return
 from sim.success import success_by_task, success_rate
+from train.alone import making
 from train.config import AgentReplay, RunConfig
 from train.contact_sheet import FILE, contact_sheet
 from train.datasets import DatasetError, write_dataset
@@ -65,6 +66,8 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
 
     Raises:
         DatasetError: there is a dataset already, or this family's cannot be made as configured.
+        InUse: another process makes it.
+        TrainingDiverged: the agent behind the data.
     """
     family = make_family(config.family, **config.family_options)
     folder = Path(config.data.path)
@@ -80,7 +83,7 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
         varying = randomised(family, config.randomisation)
     except CannotRandomise as error:
         raise DatasetError(str(error)) from error
-    with _maker(family.name)(config, varying, on_progress) as made:
+    with making(folder), _maker(family.name)(config, varying, on_progress) as made:
         how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
         if varying is not family:
             how["randomisation"] = config.randomisation.model_dump(mode="json")

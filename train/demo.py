@@ -1,7 +1,8 @@
 """`fieldtune demo`: the whole loop, each step by the command that a user would run.
 
 The robot is a process of its own and is reached over ZMQ only; what it knows of the policy it has
-from bundles, and what the trainer knows of its episodes came over the bridge.
+from bundles, and what the trainer knows of its episodes came over the bridge. Killed at any moment,
+the demo takes its robot with it, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from pathlib import Path
 from rich.console import Console
 
 from robot import settings
+from robot.child_process import ends_with_parent
+from robot.episode import Mode
+from robot.journal import Journal, JournalError
+from robot.journal_file import writer
+from train.alone import alone, training
 from train.collect import collect
 from train.config import RunConfig
 from train.console import progress
@@ -32,6 +38,8 @@ from train.run import Run, RunError, open_run
 
 ROBOT_EXIT_S = 120.0
 ADAPT_S = 300.0
+EARLIER_S = 60.0  # for the robot of a demo that was killed to come to rest
+LOOK_S = 0.2
 
 
 def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Evaluation:
@@ -39,10 +47,15 @@ def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) ->
 
     Raises:
         RunError: the robot's process failed; its log is in the folder.
+        InUse: another demo runs there.
     """
+    with alone(folder / ".demo.lock", str(folder), "choose another folder with --out"):
+        return _run(config, folder, seed, overrides)
+
+
+def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Evaluation:
     started = time.monotonic()
     console = Console()
-    folder.mkdir(parents=True, exist_ok=True)
     config = _settled_config(config, folder, seed, overrides)
     resolved = settings.load(RunConfig, config)
 
@@ -100,12 +113,12 @@ def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) ->
 
 def _settled_config(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Path:
     """The demo's own copy of the configuration, which trainer and robot both read."""
-    path = folder / "demo.yaml"
+    path, here = folder / "demo.yaml", folder.absolute()
     ours = [
         f"seed={seed}",
-        f"data.path={json.dumps(str(folder / 'data'))}",
+        f"data.path={json.dumps(str(here / 'data'))}",
         f"robot.seed={seed}",
-        f"robot.state_dir={json.dumps(str(folder / 'robot'))}",
+        f"robot.state_dir={json.dumps(str(here / 'robot'))}",
         f"robot.bridge={json.dumps(f'tcp://127.0.0.1:{_free_port()}')}",
         "robot.keys={}",  # both ends are on this machine
         "robot.driver.time_scale=.inf",
@@ -120,51 +133,67 @@ def _phase_two(run: Run, config: Path) -> tuple[int, int]:
     total = run.config.self_supervised.updates
     address = run.config.robot.bridge
     assert address is not None
-    with _logged(run.folder / "trainer.log"), Hub(address, run.folder / "inbox") as hub:
+    with (
+        training(run.finetune_checkpoint),
+        _logged(run.folder / "trainer.log"),
+        Hub(address, run.folder / "inbox") as hub,
+    ):
         finetune = Finetune(run, hub)
         if finetune.phase.updates < total:
             command = ["run", "--config", str(config), "--summary", str(summary)]
+            log = run.folder / "robot.log"
             with (
-                _robot(command, run.folder / "robot.log") as robot,
+                _robot(run, command, log) as robot,
                 progress("finetuning", "updates") as advance,
             ):
 
                 def show(now: FinetuneProgress) -> None:
                     if robot.poll() is not None and now.updates < total and not finetune.phase.full:
                         raise RunError(
-                            f"the robot left with exit code {robot.returncode}; "
-                            f"see {run.folder / 'robot.log'}"
+                            f"the robot left with exit code {robot.returncode}; see {log}"
                         )
                     note = f"{now.steps} steps, {now.bundles} bundles"
                     advance(now.updates, total, note)
 
                 finetune.work(show)
-                robot.wait(ROBOT_EXIT_S)
-    return finetune.bundles, _swapped(summary)
+                _end_of(robot, ROBOT_EXIT_S, log)
+    return finetune.bundles, _swapped(run.config.robot.journal)
 
 
 def _adapt(run: Run, config: Path) -> str:
     """`fieldtune-robot adapt` on the first held-out task; its returns as text."""
     task = [float(value) for value in run.dataset.test_tasks[0]]
-    summary = run.folder / "adapt-summary.json"
+    summary, log = run.folder / "adapt-summary.json", run.folder / "adapt.log"
     command = ["adapt", "--config", str(config), "--summary", str(summary)]
     command += [f"robot.driver.task={json.dumps(task)}"]
-    with _robot(command, run.folder / "adapt.log") as robot:
-        code = robot.wait(ADAPT_S)
+    with _robot(run, command, log) as robot:
+        code = _end_of(robot, ADAPT_S, log)
     if code != 0:
-        raise RunError(f"adapt left with exit code {code}; see {run.folder / 'adapt.log'}")
+        raise RunError(f"adapt left with exit code {code}; see {log}")
     returns = json.loads(summary.read_text())["returns"]
     context = ", ".join(f"{value:.2f}" for value in returns["context"])
     acting = ", ".join(f"{value:.2f}" for value in returns["adapted"])
     return f"exploring {context}; then {acting}"
 
 
+def _end_of(robot: subprocess.Popen[bytes], patience_s: float, log: Path) -> int:
+    """Its exit code. Raises `RunError` where it does not end by itself."""
+    try:
+        return robot.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"the robot did not end in {patience_s:g} s; see {log}") from None
+
+
 @contextmanager
-def _robot(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The robot's own process, ended with this one's block; its output goes to `log`."""
+def _robot(run: Run, arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The robot's own process, ended with this one's block or process; its output goes to `log`."""
+    _wait_for_earlier(run.config.robot.journal)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "robot.launch", *arguments], stdout=output, stderr=output
+            [sys.executable, "-m", "robot.launch", *arguments],
+            stdout=output,
+            stderr=output,
+            preexec_fn=ends_with_parent(),
         )
         try:
             yield process
@@ -193,11 +222,30 @@ def _logged(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _swapped(summary: Path) -> int:
+def _wait_for_earlier(journal: Path) -> None:
+    """Let the robot of a demo that was killed come to rest: it was asked to when that died.
+
+    Raises `RunError` where it does not.
+    """
+    deadline = time.monotonic() + EARLIER_S
+    while (process := writer(journal)) is not None:
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{journal}: process {process}, the robot of an earlier demo, still records: end "
+                "it and run the same command again"
+            )
+        time.sleep(LOOK_S)
+
+
+def _swapped(journal: Path) -> int:
+    """How many bundles the robot went on to, by its own journal: also those of a robot that was
+    killed, which leaves no summary."""
     try:
-        return int(json.loads(summary.read_text())["bundles_swapped"])
-    except OSError as error:
-        raise RunError(f"{summary}: the robot left no summary ({error}); see its log") from error
+        with Journal.read(journal) as known:
+            explored = [e.header for e in known.entries() if e.header.mode is not Mode.ADAPT]
+    except JournalError as error:
+        raise RunError(f"{error}; see the robot's log") from error
+    return max(0, len({header.bundle_id for header in explored}) - 1)
 
 
 def _say(console: Console, number: str, what: str) -> None:

@@ -21,6 +21,7 @@ def explained() -> Iterator[None]:
     from robot.settings import ConfigError
     from robot.wire import WireError
     from sim.registry import UnknownFamily
+    from train.alone import InUse
     from train.checkpoint import CheckpointError
     from train.datasets import DatasetError
     from train.evaluation import EvaluationError
@@ -40,6 +41,7 @@ def explained() -> Iterator[None]:
         DriverFault,
         EvaluationError,
         HubError,
+        InUse,
         KeysError,
         OSError,
         ParityError,

@@ -49,13 +49,14 @@ def import_(
     """  # noqa: E501
     with explained():
         from sim.registry import family as make_family
+        from train.alone import making
         from train.console import progress
         from train.importing import family_tasks, import_dataset, read_tasks, source_of
 
         of = make_family(family)
         source = source_of(of, hdf5, minari, task_attribute, stride, last)
         named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
-        with progress("importing", "tasks") as advance:
+        with making(out), progress("importing", "tasks") as advance:
             result = import_dataset(out, of, named, source, advance, trust_units=trust_units)
     typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
     if result.reward_error is not None:

@@ -14,9 +14,10 @@ from sim.family import Array, BatchSimulator
 from sim.rollout import LabelledEpisode
 from train.acting import explore
 from train.admission import problem
+from train.alone import training
 from train.curves import Curves
 from train.diverged import Watch
-from train.run import Run, RunError, training
+from train.run import Run, RunError
 from train.self_supervised import SelfSupervisedPhase
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def train_in_process(
 
     Raises:
         TrainingDiverged: with the update and the loss; the last checkpoint stays.
-        RunError: another process trains the same.
+        InUse: another process trains the same.
     """
     with training(checkpoint):
         return _train(run, checkpoint, true_rewards, on_update, on_caught_up, trials_at_once)

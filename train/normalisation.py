@@ -102,12 +102,14 @@ class Normalisation:
 
     def observation(self, physical: Array) -> NDArray[np.float32]:
         """`(..., observation)` in training units, within the range; NaN stays NaN."""
-        scaled = (physical - self.observation_mean) / self.observation_std
+        with np.errstate(over="ignore"):  # an absurd number ends at the range, as infinity does
+            scaled = (physical - self.observation_mean) / self.observation_std
         return np.clip(scaled, self.observation_low, self.observation_high).astype(np.float32)
 
     def action(self, physical: Array) -> NDArray[np.float32]:
         """`(..., action)` in [−1, 1]; NaN stays NaN."""
-        scaled = (physical - self.action_centre) / self.action_half_range
+        with np.errstate(over="ignore"):
+            scaled = (physical - self.action_centre) / self.action_half_range
         return np.clip(scaled, -1.0, 1.0).astype(np.float32)
 
     def reward(self, physical: Array) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from train.alone import training
 from train.baselines import MetaBehaviourCloning, Pearl
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import Algorithm
@@ -16,7 +17,7 @@ from train.curves import Curves
 from train.diverged import Watch
 from train.draws import draw_offline
 from train.learner import Learner
-from train.run import Run, training
+from train.run import Run
 from train.smac import Agent, Smac, seed_everything
 
 OnUpdate = Callable[[int], None]
@@ -53,7 +54,7 @@ def train_offline(
 
     Raises:
         TrainingDiverged: with the update and the loss; the last checkpoint stays.
-        RunError: another process trains the same.
+        InUse: another process trains the same.
     """
     with training(method_checkpoint(run, method)) as checkpoint:
         return _train(run, method, checkpoint, until, on_update)

@@ -9,14 +9,11 @@ RUN/report.html      figures and numbers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from export.lock import Held, exclusive
 from robot import settings
 from sim.family import TaskFamily, bounds
 from sim.registry import family as make_family
@@ -134,32 +131,6 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         settings.dump(config, known)
     return Run(config, folder, family, dataset)
-
-
-@contextmanager
-def alone(lock: Path, what: str, cure: str) -> Iterator[None]:
-    """One process at a time does `what`; the lock goes when the process does, however it ends.
-
-    Raises:
-        RunError: another process does; it is named, with the cure.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(exclusive(lock))
-        except Held as error:
-            raise RunError(
-                f"{what}: process {error.holder} is at it: wait for it, stop it, or {cure}"
-            ) from None
-        yield
-
-
-@contextmanager
-def training(checkpoint: Path) -> Iterator[Path]:
-    """`checkpoint`, for the one process that may train what it holds. Raises `RunError`."""
-    lock = checkpoint.with_name(f".{checkpoint.name}.lock")
-    with alone(lock, str(checkpoint), "give this run a folder of its own with --run"):
-        yield checkpoint
 
 
 def empty_replay(agent: Agent, settings: Algorithm, tasks: int, steps: int) -> Replay:

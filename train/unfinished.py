@@ -118,7 +118,8 @@ def unfinished(folder: Path, asked: dict[str, Any]) -> Iterator[Unfinished]:
             the libraries and the number of threads, which decide its bits, are added.
 
     Raises:
-        UnfinishedError: another process is at it, or it was begun with something else.
+        UnfinishedError: another process, which is named, is at it, or it was begun with
+            something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:

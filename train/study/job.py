@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import typer
 
 from export.atomic import write_atomically
 from robot import settings
@@ -29,6 +30,7 @@ from train.evaluation import (
     decoder_error,
     measure,
 )
+from train.explained import explained
 from train.in_process import train_in_process
 from train.offline import train_offline
 from train.phases import averaged_agent
@@ -203,7 +205,11 @@ def end_with_parent() -> None:
 def main() -> None:
     folder, name, *seed = sys.argv[1:]
     end_with_parent()
-    run_job(Job(Path(folder), name, int(seed[0]) if seed else None))
+    try:
+        with explained():
+            run_job(Job(Path(folder), name, int(seed[0]) if seed else None))
+    except typer.Exit as end:  # its message is the end of the log, which the study shows
+        raise SystemExit(end.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -124,7 +125,7 @@ def test_a_study_runs_in_one_process_at_a_time(tmp_path, make_config):
     inside = []
 
     def look(*_):
-        with pytest.raises(StudyError, match="another process is running this study"):
+        with pytest.raises(StudyError, match=rf"process {os.getpid()} is running this study"):
             run_study(tmp_path / "s", 1, LocalRunner(1), lambda *_: None)
         inside.append(True)
         raise KeyboardInterrupt
