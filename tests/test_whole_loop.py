@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,73 @@ TINY = (
 )
 
 
+WAIT_S = 500
+
+
+def demo(folder: Path) -> list[str]:
+    command = [sys.executable, "-m", "train.launch", "demo", "--config", str(CONFIG)]
+    return [*command, "--out", folder.name, "--seed", "3", *TINY]
+
+
+def robots(folder: Path) -> list[int]:
+    """The processes of robots that run by this demo's configuration."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            said = entry.read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        ours = b"robot.launch" in said and any(b"demo.yaml" in word for word in said)
+        if ours and (entry.parent / "cwd").resolve() == folder.parent:
+            found.append(int(entry.parent.name))
+    return found
+
+
+def wait_until(condition, what: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_killed_takes_its_robot_with_it_and_the_same_command_goes_on(
+    tmp_path: Path,
+) -> None:
+    """Killed while the robot explores, ended while it adapts."""
+    folder = tmp_path / "demo"
+    for number, log in ((signal.SIGKILL, "robot.log"), (signal.SIGTERM, "adapt.log")):
+        with (tmp_path / "log").open("w") as output:
+            running = subprocess.Popen(demo(folder), cwd=tmp_path, stdout=output, stderr=output)
+        try:
+            wait_until(
+                lambda log=log, running=running: (
+                    running.poll() is not None or ((folder / log).exists() and robots(folder))
+                ),
+                f"no {log}",
+            )
+            assert running.poll() is None, (tmp_path / "log").read_text()
+            running.send_signal(number)
+            status = running.wait(WAIT_S)
+        finally:
+            running.kill()
+            running.wait()
+        assert status == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+        wait_until(lambda: not robots(folder), "a robot outlives its demo")
+    assert "the same command again" in (tmp_path / "log").read_text()
+
+    again = subprocess.run(
+        demo(folder), cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert json.loads((folder / "metrics.json").read_text())["bundles_swapped"] >= 1
+
+
 @pytest.mark.slow
 def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    command = [sys.executable, "-m", "train.launch", "demo", "--config", str(CONFIG)]
     done = subprocess.run(
-        [*command, "--out", folder.name, "--seed", "3", *TINY],
+        demo(folder),
         cwd=tmp_path,  # a relative folder, as `make demo` has it
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from train.alone import InUse, making, training
+from train.alone import InUse, alone, making, training
 from train.checkpoint import read_facts
 from train.cli import app
 from train.collect import collect
@@ -87,6 +87,15 @@ def test_a_second_finetune_is_refused_before_it_opens_the_inbox(write_config, tm
     assert refused.exit_code != 0
     assert f"process {os.getpid()} is at it" in refused.stderr
     assert not (run / "inbox").exists()
+
+
+def test_a_second_demo_is_refused_before_it_changes_the_first_ones_settings(tmp_path):
+    config = ROOT / "configs" / "reach.yaml"
+    with alone(tmp_path / ".demo.lock", "demo", "wait"):
+        refused = CliRunner().invoke(app, ["demo", "--config", str(config), "--out", str(tmp_path)])
+    assert refused.exit_code != 0
+    assert f"{tmp_path}: process {os.getpid()} is at it" in refused.stderr.replace("\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dataset_is_made_by_one_process(make_config, tmp_path):

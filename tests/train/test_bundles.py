@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from export.bundle import read_bundle
+from export.bundle import Bundle, read_bundle
 from robot.policy import Policy
 from robot.safety.layout import bounds
 from train.acting import context_of, run_episodes
 from train.bundles import Exporter
 from train.labelling import decoded_rewards
 from train.learner import TrainingDiverged
+from train.offline import train_offline
 from train.phases import offline_agent
 from train.posterior import product_of_factors
 from train.run import Run
+from train.smac import Agent
 
 Z = torch.tensor([0.7, -1.2, 0.3])
+FIRST = 11  # of a cheetah's joint velocities
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +160,91 @@ def test_task_embeddings_are_draws_from_each_tasks_own_data(shared, random_episo
             mean, variance = agent.infer(context_of(agent, random_episodes[0][2 * task :][:2]))
         distance = (embeddings[task] - mean[0].numpy()) / variance[0].sqrt().numpy()
         assert np.abs(distance).max() < 5
+
+
+@pytest.fixture(scope="module")
+def almost_constant(
+    tmp_path_factory, make_config, small_dataset, short_family
+) -> tuple[Run, Agent, Exporter, Bundle, float]:
+    """A run whose first joint velocity moves by 2e-6 rad/s only; its agent after a phase 1, whose
+    policy listens to that number as much as it can; its exporter, bundle and the deviation."""
+
+    def still(episode):
+        observations = episode.observations.copy()
+        observations[:, FIRST] = 2e-6 * np.sin(np.arange(len(observations)))
+        return replace(episode, observations=observations)
+
+    kept = {
+        name: [[still(e) for e in task] for task in getattr(small_dataset, name)]
+        for name in ("train", "test")
+    }
+    folder = tmp_path_factory.mktemp("still")
+    (folder / "checkpoints").mkdir()
+    run = Run(make_config(), folder, short_family, replace(small_dataset, **kept))
+    agent = train_offline(run).agent
+    with torch.no_grad():
+        agent.policy.body[0].weight[:, FIRST] = 1.0
+    exporter = Exporter(run, agent)
+    bundle = exporter.write(folder / "still.bundle", phase="offline", updates=6)
+    return run, agent, exporter, bundle, run.dataset.observations()[:, FIRST].std()
+
+
+def test_noise_on_an_almost_constant_number_moves_no_action(almost_constant):
+    """Twenty deviations of noise saturated the outputs; so did 0.01 m on what moved by 2e-6."""
+    run, _, _, bundle, deviation = almost_constant
+    policy, rng = Policy(bundle), np.random.default_rng(0)
+    for s in run.dataset.train[0][0].observations:
+        action = policy.act(s, Z.double().numpy())
+        for noise in (20 * deviation, 0.01, 1e30):
+            noisy = s.copy()
+            noisy[FIRST] += noise * rng.choice([-1, 1])
+            found = policy.act(noisy, Z.double().numpy())
+            np.testing.assert_allclose(found, action, atol=1e-3)
+
+
+def test_what_is_clipped_is_clipped_alike_by_torch_and_onnx_runtime(almost_constant):
+    run, agent, _, bundle, _ = almost_constant
+    policy, rng = Policy(bundle), np.random.default_rng(1)
+    episode = run.dataset.train[0][0]
+    off = 10.0 ** rng.uniform(-2, 30, size=episode.observations.shape)
+    signs = rng.choice([-1.0, 0.0, 1.0], size=off.shape)
+    far = replace(
+        episode,
+        observations=episode.observations + signs * off,
+        rewards=episode.rewards + 1e3 * rng.standard_normal(episode.steps),
+    )
+    s = far.observations
+    factors = [policy.encode(s[t], far.actions[t], far.rewards[t], s[t + 1]) for t in range(20)]
+    labels = [policy.decode(s[t], far.actions[t], Z.double().numpy()) for t in range(20)]
+    means = [policy.act(s[t], Z.double().numpy()) for t in range(20)]
+    mean, variance = (torch.from_numpy(np.array(part)) for part in zip(*factors, strict=True))
+    with torch.no_grad():
+        expected = agent.infer(context_of(agent, [far]))
+        scaled = torch.from_numpy(agent.normalisation.observation(s[:-1]))
+        acted = torch.tanh(agent.policy(scaled, Z.expand(20, -1))[0])
+    for found, wanted in zip(product_of_factors(mean, variance), expected, strict=True):
+        close(found.numpy(), wanted[0].numpy())
+    close(np.array(labels), decoded_rewards(agent, far, Z))
+    close(np.array(means), acted.numpy())
+
+
+def test_the_parity_check_reaches_beyond_the_data(almost_constant):
+    run, _, exporter, *_ = almost_constant
+    seen = run.dataset.observations()
+    beyond = (exporter._samples["observation"] > seen.max(axis=0)).any(axis=1)
+    assert 0.2 < beyond.mean() < 0.3
+
+
+def test_an_export_names_what_is_almost_constant(almost_constant):
+    *_, exporter, _, _ = almost_constant
+    named = [str(each) for each in exporter.almost_constant()]
+    assert "joint_velocity[0] (deviation 1.4e-06 rad/s, floor 0.05)" in named
+
+
+def test_a_run_keeps_the_constants_that_it_was_trained_with(almost_constant, small_dataset):
+    """Whatever became of its data since."""
+    run, agent, *_ = almost_constant
+    elsewhere = replace(run, dataset=small_dataset)
+    assert not elsewhere.agent().normalisation.same(agent.normalisation)
+    assert offline_agent(elsewhere).normalisation.same(agent.normalisation)
+    assert train_offline(elsewhere).agent.normalisation.same(agent.normalisation)

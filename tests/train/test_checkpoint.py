@@ -118,6 +118,10 @@ def another_format(path):
     edited(path, lambda _, metadata: metadata.update(format="fieldtune-checkpoint-9"))
 
 
+def without_constants(path):
+    edited(path, lambda _, metadata: metadata.update(format="fieldtune-checkpoint-1"))
+
+
 def no_format(path):
     edited(path, lambda _, metadata: metadata.clear())
 
@@ -147,6 +151,7 @@ def lacks_some_optimiser_state(path):
         (lambda path: path.write_bytes(b""), "not a readable checkpoint"),
         (cut, "not a readable checkpoint"),
         (another_format, "format 'fieldtune-checkpoint-9', expected 'fieldtune-checkpoint-2'"),
+        (without_constants, "another version, before inputs had floors and ranges: go on with"),
         (no_format, "format None"),
         (lacks_a_weight, "agent.policy.body.0.bias is absent, expected [8]"),
         (has_a_weight_too_many, "agent.other is [1], expected absent"),

@@ -169,3 +169,4 @@ def test_an_exported_bundle_is_named_by_its_id(fieldtune, started):
     bundle = read_bundle(Path("out/policy.bundle"))
     assert bundle.id in result.stdout.replace("\n", "")
     assert bundle.manifest.provenance.updates == 4
+    assert "almost constant in the data: torso_position[1] (deviation" in result.stdout

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from train.checkpoint import load_checkpoint, read_facts
 from train.offline import train_offline
@@ -110,3 +111,15 @@ def test_the_seed_decides_everything(make_run, end_of, never_stopped, same):
         train_offline(run)
     assert same(end_of(again), never_stopped)
     assert not same(end_of(other)["networks"], never_stopped["networks"])
+
+
+def test_curves_of_a_resumed_run_have_each_update_once(make_run, monkeypatch):
+    """Update 5 was drawn twice: before the kill, and again from the checkpoint of update 4."""
+    monkeypatch.setattr("train.curves.EVERY", 1)
+    run = make_run("offline.checkpoint_every=2")
+    with pytest.raises(Killed):
+        train_offline(run, on_update=killed_after(5))
+    train_offline(run)
+    events = EventAccumulator(str(run.curves / "offline"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("critic/loss")] == [1, 2, 3, 4, 5, 6]
