@@ -69,7 +69,9 @@ def shift(phase: PhaseResult) -> Shift:
 
 
 def number(value: float) -> str:
-    """A return for people: a true minus sign, and no digits that mean nothing."""
+    """A return for people: a true minus sign, and no digits that mean nothing; – for none."""
+    if not np.isfinite(value):  # e.g. a shift by the spread of one task
+        return "–"
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
     return f"{value:.{digits}f}".replace("-", "−")
 
@@ -91,8 +93,8 @@ def _collapse(evaluation: Evaluation) -> list[str]:
     gain, drop = offline - evaluation.random, offline - online
     own = f"{episodes} episode{'s' if episodes > 1 else ''} of its own exploration"
     first = (
-        f"On {tasks} tasks that it never trained on, the policy returns {number(offline)} when it "
-        "infers the task from labelled offline data."
+        f"On {tasks} task{'s' if tasks > 1 else ''} that it never trained on, the policy returns "
+        f"{number(offline)} when it infers the task from labelled offline data."
     )
     if gain <= 0:
         return [
@@ -121,7 +123,9 @@ def _recovery(evaluation: Evaluation) -> list[str]:
         return ["Phase 2, the learning from exploration without rewards, has not been run."]
     gained = over_tasks(after.curve[-1]) - over_tasks(before.curve[-1])
     change = interval(gained)
-    if change.low > 0:
+    if len(gained) == 1:
+        verdict = "one task alone does not say whether that is better"
+    elif change.low > 0:
         verdict = "better than before it"
     elif change.high < 0:
         verdict = "worse than before it"

@@ -22,14 +22,18 @@ Constant = NDArray[np.float32] | float
 # data says nothing that can be told from noise on a robot.
 FLOORS = {
     "m": 5e-3,  # calibration of a hand, error of a tracker
+    "mm": 5.0,
     "m/s": 2e-2,
+    "mm/s": 20.0,
     "rad": 1e-2,  # play and calibration of a joint
     "rad/s": 5e-2,  # differences of an encoder's counts at 20 to 100 Hz
-    "degrees": 0.5,
     "quaternion": 5e-3,
     "N": 0.5,  # drift of a force-torque sensor
     "N m": 5e-2,
 }
+FLOORS |= dict.fromkeys(("deg", "degrees"), 0.5)
+FLOORS |= dict.fromkeys(("deg/s", "degrees/s"), 3.0)
+FLOORS |= dict.fromkeys(("Nm", "N·m", "N*m"), FLOORS["N m"])
 RANGE_SHARE = 0.1  # of half a field's declared range: a unit's floor may be no more
 FLOOR_SHARE = 0.01  # of half the range, or of the field's largest deviation: where no unit says
 CONSTANT = 1e-6  # a deviation below is none: the number is left in its own unit
@@ -123,8 +127,11 @@ class Normalisation:
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Normalisation:
         """What `arrays` gave. Raises `KeyError` for one that is missing."""
-        values = {field.name: arrays[field.name] for field in fields(Normalisation)}
-        return Normalisation(**{k: v.item() if v.ndim == 0 else v for k, v in values.items()})
+        values: dict[str, Any] = {}
+        for field in fields(Normalisation):
+            array = arrays[field.name]
+            values[field.name] = array.item() if array.ndim == 0 else array
+        return Normalisation(**values)
 
     def same(self, other: Normalisation) -> bool:
         """Whether every constant is equal."""

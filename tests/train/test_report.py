@@ -13,7 +13,7 @@ from robot import settings
 from sim.reach.scripted import collect_scripted
 from sim.registry import family as make_family
 from train.checkpoint import Progress, save_checkpoint
-from train.conclusions import interval, sentences, shift
+from train.conclusions import interval, number, sentences, shift
 from train.config import RunConfig
 from train.datasets import Dataset
 from train.evaluation import Evaluation, load_evaluation
@@ -221,3 +221,11 @@ def test_a_report_is_written_where_nothing_can_be_rendered(run, make_evaluation,
     save_checkpoint(run.offline_checkpoint, learner, rng, Progress({"updates": 0}))
     assert "Debian: libegl1" in write_report(run, make_evaluation()).read_text()
     assert not (run.folder / "picture.png").exists()
+
+
+def test_one_held_out_task_alone_proves_nothing_and_shows_no_infinity(make_evaluation):
+    evaluation = make_evaluation(tasks=1)
+    said = " ".join(sentences(evaluation))
+    assert "On 1 task that" in said
+    assert "one task alone does not say whether that is better" in said
+    assert number(shift(evaluation.phases["before"]).relative) == "–"

@@ -20,6 +20,7 @@ import typer
 from export.atomic import write_atomically
 from robot import settings
 from sim.rollout import random_return
+from train.alone import InUse
 from train.checkpoint import read_facts
 from train.collect import collect
 from train.evaluate import Evaluator
@@ -42,6 +43,7 @@ from train.study.plan import DATA, PHASE_2, Job, Study
 POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
 TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks
 REPORT_EVERY_S = 1.0
+EARLIER_S, LOOK_S = 60.0, 1.0
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -202,12 +204,25 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _run_after_earlier(job: Job) -> None:
+    """`run_job`, once the job of a study that was killed has ended: on a cluster that takes a
+    while. Raises `InUse` where it does not end."""
+    deadline = time.monotonic() + EARLIER_S
+    while True:
+        try:
+            return run_job(job)
+        except InUse:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_S)
+
+
 def main() -> None:
     folder, name, *seed = sys.argv[1:]
     end_with_parent()
     try:
         with explained():
-            run_job(Job(Path(folder), name, int(seed[0]) if seed else None))
+            _run_after_earlier(Job(Path(folder), name, int(seed[0]) if seed else None))
     except typer.Exit as end:  # its message is the end of the log, which the study shows
         raise SystemExit(end.exit_code) from None
 
