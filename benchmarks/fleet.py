@@ -138,7 +138,7 @@ def start_robots(folder: Path, address: str, keys: dict[str, str]) -> list[Robot
             "family": FAMILY,
             "driver": {"name": "sim", "seed": number},
             "seed": number,
-            "state_dir": str(home),
+            "state_dir": str(home.absolute()),
             "bridge": address,
             "keys": keys,
             "realtime": {"priority": None, "lock_memory": False},

@@ -81,7 +81,7 @@ def start_robot(folder: Path, address: str, options: argparse.Namespace) -> subp
         "name": "chain-1",
         "family": mass_robot.FAMILY,
         "driver": {"name": "masses", "period_s": options.period_s},
-        "state_dir": str(folder / "robot"),
+        "state_dir": str(folder.absolute() / "robot"),
         "bridge": address,
         "limits": limits,
     }

@@ -115,7 +115,7 @@ class Pair:
         **robot: Any,
     ) -> None:
         self.folder, self.template = folder, template
-        self.state_dir = state_dir or folder / "robot"
+        self.state_dir = (state_dir or folder / "robot").absolute()
         self.run = run or folder / "run"
         folder.mkdir(parents=True, exist_ok=True)
         self.address = f"tcp://127.0.0.1:{_free_port()}"

@@ -46,7 +46,7 @@ class DaemonStart:
     """`fieldtune-robot run` for one episode with a bundle that is there already."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._runs = folder, count()
+        self._folder, self._runs = folder.absolute(), count()
         self._bundle = folder / "policy.bundle"
         make_bundle(self._bundle)
 

@@ -3,51 +3,63 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from export.file_errors import naming
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
+
+def write_atomically(
+    path: Path, data: bytes, mode: int = 0o644, *, over_anything: bool = False
+) -> None:
     """Replace `path` by `data`: a temporary file beside it, synced, then renamed over it.
 
-    Nobody but its owner can read it before it has the permissions `mode`.
+    Nobody but its owner can read it before it has the permissions `mode`. A device or a pipe that
+    is there stays, unless it may be put `over_anything`: root's `--out /dev/null` would replace it.
 
     Raises:
-        OSError: no space, no permission, no such folder; `path` is then as it was.
+        OSError: no space, no permission, no such folder, with its name; `path` is as it was.
     """
-    with replace_atomically(path, mode) as file:
+    with replace_atomically(path, mode, over_anything=over_anything) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replace_atomically(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+def replace_atomically(
+    path: Path, mode: int = 0o644, *, over_anything: bool = False
+) -> Iterator[BinaryIO]:
     """The same for what is written piece by piece: `path` changes when the block ends well.
 
     Raises:
         OSError: as `write_atomically`. Whatever is raised, `path` is then as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    if not over_anything and path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "is no file that could be replaced", str(path))
+    with naming(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(mode)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     sync(path.parent)  # the rename itself must survive a power cut
 
 
 def sync(path: Path) -> None:
     """Return when `path` is on the disk: a file's bytes, or a folder's names. Raises `OSError`."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robot.command import (
-    FAULT_EXIT,
     Bundle,
     Config,
     Output,
     Overrides,
     explained,
-    load_settings,
+    load_to_drive,
     stop_on_signals,
     write_line,
 )
+from robot.exit_status import FAULT
 from robot.reward_source import RewardSourceName
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def adapt(
         from robot.station import newest_bundle
 
         chosen = [] if rewards is None else [f"robot.rewards.source={rewards}"]
-        settings = load_settings(config, [*(overrides or []), *chosen])
+        settings = load_to_drive(config, [*(overrides or []), *chosen], summary)
         tasks = KnownTasks(settings.tasks)
         if save is not None:  # what is wrong with it is said before anything moves
             tasks.path(save)
@@ -101,7 +101,7 @@ def adapt(
             told = {"returns": returns, "fault": adaptation.robot.fault}
             write_line(summary, told | {"cycles": adaptation.robot.cycles})
     if adaptation.robot.fault:
-        raise typer.Exit(FAULT_EXIT)
+        raise typer.Exit(FAULT)
 
 
 def act(
@@ -123,7 +123,7 @@ def act(
         from robot.drivers.lookup import create_driver
         from robot.known_task import KnownTasks
 
-        settings = load_settings(config, overrides)
+        settings = load_to_drive(config, overrides, summary)
         tasks = KnownTasks(settings.tasks)
         known = tasks.read(task)
         acting = Acting(
@@ -143,7 +143,7 @@ def act(
             told = {"episodes": done, "fault": acting.robot.fault, "cycles": acting.robot.cycles}
             write_line(summary, told)
     if acting.robot.fault:
-        raise typer.Exit(FAULT_EXIT)
+        raise typer.Exit(FAULT)
 
 
 def _show(done: list[AdaptedEpisode]) -> None:

@@ -12,17 +12,18 @@ import typer
 from robot.adapt_cli import act, adapt
 from robot.check_cli import check
 from robot.command import (
-    FAULT_EXIT,
     Bundle,
     Config,
     Output,
     Overrides,
     explained,
     load_settings,
+    load_to_drive,
     stop_on_signals,
     write_line,
 )
 from robot.describe_cli import describe
+from robot.exit_status import FAULT
 from robot.journal_cli import app as journal_app
 from robot.keys_cli import app as keys_app
 from robot.monitor_cli import monitor
@@ -83,7 +84,7 @@ def run(
         from robot.bundle_judge import BundleJudge
         from robot.bundle_store import stored_bundles
 
-        settings = load_settings(config, overrides)
+        settings = load_to_drive(config, overrides, summary)
         judge = BundleJudge(settings.bundle_record, settings.probation_episodes)
         for first in [bundle] if bundle is not None else stored_bundles(settings.bundles)[:1]:
             judge.expect(first)  # its trial goes on while the rest is loaded
@@ -98,7 +99,7 @@ def run(
         if summary is not None:
             write_line(summary, asdict(result))
     if result.fault:
-        raise typer.Exit(FAULT_EXIT)
+        raise typer.Exit(FAULT)
 
 
 @app.command()
@@ -109,14 +110,16 @@ def rearm(
 ) -> None:
     """Clear a latched fault, after a person has looked at the robot."""
     with explained():
+        from robot.driving import hint
         from robot.safety.latch import latched, release
 
         settings = load_settings(config, overrides)
         reason = latched(settings.latch)
         if reason is None:
-            typer.echo(f"robot {settings.name!r} is not in fault")
+            where = f"{settings.state_dir}{hint(settings)}"
+            typer.echo(f"robot {settings.name!r} is not in fault in {where}")
             return
-        typer.echo(f"robot {settings.name!r} is in fault: {reason}")
+        typer.echo(f"robot {settings.name!r} is in fault in {settings.state_dir}: {reason}")
         if not yes:
             typer.confirm("Have you looked at the robot, and is it safe to move?", abort=True)
         release(settings.latch)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot.safety.fault import FAULT_EXIT
+from robot.exit_status import FAULT, MISTAKE
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
@@ -38,13 +38,32 @@ Output = Annotated[
 
 
 def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
-    """The robot's settings, with its log on. Raises `robot.settings.ConfigError`."""
+    """The robot's settings, with its log on.
+
+    Raises `robot.settings.ConfigError`.
+    """
     from robot.config import RobotConfig
     from robot.settings import load
 
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("robot").setLevel(logging.INFO)
     return load(RobotConfig, path, section="robot", overrides=overrides or [])
+
+
+def load_to_drive(path: Path, overrides: list[str] | None, summary: Path | None) -> RobotConfig:
+    """The same for a command that is going to drive the robot, and say so in `summary`.
+
+    Raises `robot.settings.ConfigError`, and `robot.open_files.TooFewFiles` or `OSError` for what
+    would only be missed when the robot has moved.
+    """
+    from export.file_errors import require_writable
+    from robot.open_files import require_open_files
+
+    settings = load_settings(path, overrides)
+    require_open_files()
+    if summary is not None:
+        require_writable(summary)
+    return settings
 
 
 def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
@@ -78,7 +97,7 @@ def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
 
 
 def write_line(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as one JSON line. Raises `OSError`."""
+    """Write `content` as one JSON line. Raises `OSError` with the path."""
     from export.atomic import write_atomically
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,12 +109,14 @@ def explained() -> Iterator[None]:
     """Turn every error that has a cure into its message and exit status 1; 3 for a robot that is in
     fault already, so that a supervisor does not try again."""
     from export.bundle import BundleError
+    from export.file_errors import sentence
     from robot.bundle_record import BundleRecordError
     from robot.bundle_trial import TrialStopped
     from robot.drivers.driver import DriverFault
     from robot.journal_file import JournalError
     from robot.keys import KeysError
     from robot.known_task import TaskError
+    from robot.open_files import TooFewFiles
     from robot.rewards import NoRewards
     from robot.safety.limits import LimitFault
     from robot.settings import ConfigError
@@ -114,6 +135,7 @@ def explained() -> Iterator[None]:
         LimitFault,
         NoRewards,
         TaskError,
+        TooFewFiles,
         TrialStopped,
         WireError,
     )
@@ -121,4 +143,9 @@ def explained() -> Iterator[None]:
         yield
     except known as error:
         print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(FAULT_EXIT if isinstance(error, Latched) else 1) from None
+        raise typer.Exit(FAULT if isinstance(error, Latched) else MISTAKE) from None
+    except BrokenPipeError:  # whoever read the output has enough
+        raise
+    except OSError as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        raise typer.Exit(MISTAKE) from None

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
+from robot.config_paths import PathText
 from robot.reward_settings import RewardsConfig
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -124,7 +125,7 @@ class LimitsConfig(_Section):
     action_range: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
     action_rate: dict[str, Positive] = {}
     box: dict[str, BoxConfig] = {}
-    model: str | None = None
+    model: Annotated[str | None, PathText()] = None
     joints: tuple[JointsConfig, ...] = ()
     joint_position: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
     joint_velocity: dict[str, Positive] = {}
@@ -165,7 +166,11 @@ class RobotConfig(_Section):
 
     `family` is the task family that it serves: bundles of another are refused. `bridge` is the
     trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
-    bundles and a latched fault; a relative path starts where the command was given.
+    bundles and a latched fault.
+
+    Every relative path, also a driver's, starts in the folder of the file that names it, or where
+    it is typed on a command line (`robot.config_paths`).
+
     `journal_quota_mb` bounds the journal and the bundles together: above it, episodes that the
     trainer has acknowledged are deleted, and while others fill it no new one begins; bundles from
     the trainer may take half of it. Null sets no bound. A bundle that faults within its first
@@ -175,7 +180,7 @@ class RobotConfig(_Section):
     name: str = Field(min_length=1)
     family: str = Field(min_length=1)
     driver: DriverConfig = DriverConfig()
-    bridge: str | None = None
+    bridge: Annotated[str | None, PathText("ipc://")] = None
     keys: KeysConfig = KeysConfig()
     state_dir: Path = Path("runs/robot")
     journal_quota_mb: PositiveInt | None = 10_000

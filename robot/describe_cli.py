@@ -6,24 +6,20 @@ Imports what the command needs when it runs.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from robot.command import Config, Overrides, explained
 
 if TYPE_CHECKING:
     from robot.drivers.hardware_description import HardwareDescription
 
 
 def describe(
-    config: Annotated[
-        Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
-    ] = None,
+    config: Config,
+    overrides: Overrides = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Write over a description that differs.")
     ] = False,
@@ -33,17 +29,16 @@ def describe(
     The driver `zmq` reads its fields there while disconnected, and refuses a server that offers
     anything else. Nothing moves.
     """
-    from robot.config import RobotConfig
-    from robot.drivers.driver import DriverFault
-    from robot.drivers.hardware_description import (
-        read_description,
-        require_same,
-        write_description,
-    )
-    from robot.drivers.remote import ZmqOptions, served_description
-    from robot.settings import ConfigError, check, load
+    with explained():
+        from robot.config import RobotConfig
+        from robot.drivers.hardware_description import (
+            read_description,
+            require_same,
+            write_description,
+        )
+        from robot.drivers.remote import ZmqOptions, served_description
+        from robot.settings import ConfigError, check, load
 
-    try:
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
         if settings.driver.name != "zmq":
             raise ConfigError(
@@ -57,9 +52,6 @@ def describe(
             require_same(written, served, options.address)
         else:
             write_description(options.description, served)
-    except (ConfigError, DriverFault, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
     _show(served, options.description)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robot.exit_status import MISTAKE
 from robot.journal_text import facts, print_summary, print_table, started
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def verify(
         for problem in problems:
             print(f"problem: {problem}", file=sys.stderr)
         if problems:
-            raise typer.Exit(1)
+            raise typer.Exit(MISTAKE)
         typer.echo(f"{opened.path}: {count} episodes, all sound")
 
 
@@ -182,7 +183,7 @@ def export(
         for reason in exported.left_out:
             print(f"left out: {reason}", file=sys.stderr)
         if exported.damaged:
-            raise typer.Exit(1)
+            raise typer.Exit(MISTAKE)
 
 
 @app.command()
@@ -268,6 +269,7 @@ def _range(text: str | None) -> tuple[int, int | None]:
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn every error that has a cure into its message and exit status 1."""
+    from export.file_errors import sentence
     from robot.journal_file import JournalError
     from robot.mcap_export import ExportError
     from robot.settings import ConfigError
@@ -278,9 +280,11 @@ def _explained() -> Iterator[None]:
         message = str(error)
     except sqlite3.Error as error:
         message = f"the journal cannot be read: {error}: `fieldtune-robot journal verify` says more"
+    except BrokenPipeError:  # whoever read the output has enough
+        raise
     except OSError as error:
-        message = f"{error}: choose another --out, or check the disk"
+        message = f"{sentence(error)}: choose another --out, or check the disk"
     else:
         return
     print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(1)
+    raise typer.Exit(MISTAKE)

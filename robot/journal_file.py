@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 3
 APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
 BUSY_TIMEOUT_S = 5.0
+LOCK = ".lock"  # ends the name of the file beside a journal that its one writer holds
 _HEADER_BYTES = 100  # of every SQLite file
 
 _REWARDS = """
@@ -78,7 +79,7 @@ class WriterLock:
     @classmethod
     def take(cls, path: Path) -> Self:
         """Raises `JournalError` naming the process that holds it."""
-        beside = path.with_name(path.name + ".lock")
+        beside = path.with_name(path.name + LOCK)
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,7 +105,8 @@ class WriterLock:
 def writer(path: Path) -> str | None:
     """The process that records into this journal, "unknown" at worst; None where none does."""
     try:
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY)
+        # Not waiting for a pipe in its place: the emergency stop asks this.
+        descriptor = os.open(path.with_name(path.name + LOCK), os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:

@@ -6,13 +6,12 @@ Reads settings and prints; the file is robot/keys.py's. Imports what a command n
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from robot.command import Config, Overrides, explained
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
@@ -25,19 +24,11 @@ app = typer.Typer(
     """,
 )
 
-Config = Annotated[
-    Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
-]
-
 
 @app.command()
 def new(config: Config, overrides: Overrides = None) -> None:
     """Make this robot's key."""
-    with _explained():
+    with explained():
         from robot.keys import new_pair, write_secret
 
         settings, pair = _load(config, overrides), new_pair()
@@ -49,7 +40,7 @@ def new(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def show(config: Config, overrides: Overrides = None) -> None:
     """Print this robot's public key, for the trainer."""
-    with _explained():
+    with explained():
         from robot.keys import read_secret
 
         settings = _load(config, overrides)
@@ -68,15 +59,3 @@ def _for_trainer(settings: RobotConfig, public: str) -> None:
     typer.echo(f"on the trainer: fieldtune keys allow {shlex.quote(settings.name)} {public}")
     if settings.keys.trainer is None:
         typer.echo("then here: set robot.keys.trainer to what `fieldtune keys show` prints there")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    from robot.keys import KeysError
-    from robot.settings import ConfigError
-
-    try:
-        yield
-    except (ConfigError, KeysError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None

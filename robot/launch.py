@@ -5,7 +5,13 @@ Holds no command. It must import nothing heavy before the variables are set.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from robot.exit_status import MISTAKE
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -26,7 +32,33 @@ def main() -> None:
         os.environ[variable] = "1"
     from robot.cli import app
 
-    app()
+    run(app)
+
+
+def run(app: Callable[[], object]) -> None:
+    """Run a command line whose output may be anything, and may go to where there is no room.
+
+    File names and arguments that are no UTF-8 are printed with escapes. `--out=~/x` is expanded as
+    shells do for `--out ~/x`: else it would make a folder called `~`.
+    """
+    sys.argv[1:] = [_at_home(argument) for argument in sys.argv[1:]]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except OSError as error:  # all others are told where they happen
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        raise SystemExit(MISTAKE) from None
+
+
+def _at_home(argument: str) -> str:
+    option, equals, value = argument.partition("=")
+    if not (option.startswith("--") and equals and value.startswith("~")):
+        return argument
+    try:
+        return f"{option}={Path(value).expanduser()}"
+    except RuntimeError:  # nobody of that name
+        return argument
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.command import FAULT_EXIT, Config, Overrides, explained
+from robot.command import Config, Overrides, explained
+from robot.exit_status import FAULT, NOBODY
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
-
-NOBODY_EXIT = 4
 
 
 def monitor(
@@ -37,6 +36,7 @@ def monitor(
     """
     with explained():
         from robot.config import RobotConfig
+        from robot.driving import hint
         from robot.monitor import Life, look
         from robot.monitor_text import facts, lines
         from robot.settings import load
@@ -49,9 +49,12 @@ def monitor(
         snapshot = look(settings, config)
         typer.echo(json.dumps(facts(snapshot), indent=1) if as_json else lines(snapshot))
     if snapshot.fault:
-        raise typer.Exit(FAULT_EXIT)
+        raise typer.Exit(FAULT)
     if snapshot.life is not Life.RUNNING or snapshot.fault is None:
-        raise typer.Exit(NOBODY_EXIT)
+        if snapshot.life not in (Life.RUNNING, Life.SILENT, Life.UNKNOWN):
+            where = f"no process drives a robot in {settings.state_dir}{hint(settings)}"
+            typer.echo(where, err=True)
+        raise typer.Exit(NOBODY)
 
 
 def _live(settings: RobotConfig, config: Path, every_s: float) -> None:

@@ -58,7 +58,7 @@ class CommandRewards:
                 "instance 'robot.rewards.command=[python, judge.py]'"
             )
         self.error = ""
-        self._command = settings.command
+        self._command, self._folder = settings.command, settings.folder
         self._listener = Listener(settings, one_word_ends=False)
         self._number = 0
         self._complaints = self._unread = 0
@@ -72,6 +72,7 @@ class CommandRewards:
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                cwd=self._folder,
                 start_new_session=True,  # Ctrl-C is for the robot's process to answer
                 preexec_fn=ends_with_parent(),
             )

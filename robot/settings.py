@@ -1,7 +1,8 @@
 """Settings: YAML files and `a.b=value` overrides, checked against a pydantic model.
 
 Knows files, keys and how to explain a mistake in them. It must not know what any setting means:
-every program brings its own model, and the trainer uses this module with its own.
+every program brings its own model, and the trainer uses this module with its own. How scalars are
+read is plain_yaml's to know, where paths start config_paths'.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from export.atomic import write_atomically
+from robot import plain_yaml
+from robot.config_paths import Location, PathError, rooted, written
 
 Model = TypeVar("Model", bound=BaseModel)
-Location = tuple[str | int, ...]
+
+LONGEST = 1_000_000  # bytes of a file of settings
+_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+parse = plain_yaml.parse  # strict YAML, for whoever reads a file of another kind
 
 
 class ConfigError(Exception):
@@ -38,7 +44,8 @@ def load(
     """Read and check one run's settings.
 
     Types are strict: a quoted number is not a number. Keys that the model does not know are errors
-    when the model forbids extras.
+    when the model forbids extras. Paths come back absolute: those of the file and defaults start in
+    the file's own folder, links to it followed, those of overrides in the working folder.
 
     Args:
         model: what the settings must look like.
@@ -51,18 +58,22 @@ def load(
         ConfigError: with one line for each mistake.
     """
     path = Path(path)
-    settings = _read(path)
+    settings = written(_read(path), _folder(path))
     if section is not None and section not in settings and settings:
         found = ", ".join(repr(key) for key in settings)
         raise ConfigError(f"{path}: no section {section!r}; the file has {found}")
     places = [_apply_override(settings, override, section) for override in overrides]
     relevant = settings if section is None else settings.get(section)
     prefix: Location = () if section is None else (section,)
-    return _check(model, {} if relevant is None else relevant, str(path), prefix, places)
+    relevant = {} if relevant is None else relevant
+    checked = _check(model, relevant, str(path), prefix, places)
+    return _rooted(checked, relevant, _folder(path), str(path), prefix)
 
 
 def check(model: type[Model], values: dict[str, Any], *, source: str, key: str) -> Model:
     """Check settings that are already read, such as the part that a plug-in brings its model for.
+
+    Paths come back as from `load` where `values` are from there.
 
     Args:
         values: what stands at the dotted `key` of `source`.
@@ -70,7 +81,8 @@ def check(model: type[Model], values: dict[str, Any], *, source: str, key: str) 
     Raises:
         ConfigError: as `load`.
     """
-    return _check(model, values, source, tuple(key.split(".")), [])
+    prefix = tuple(key.split("."))
+    return _rooted(_check(model, values, source, prefix, []), values, None, source, prefix)
 
 
 def _check(
@@ -88,57 +100,49 @@ def _check(
 
 
 def dump(model: BaseModel, path: Path) -> None:
-    """Write resolved settings as YAML for `load`; a crash leaves the old file or the new."""
+    """Write resolved settings as YAML for `load`, paths absolute, those of a plug-in as they are;
+    a crash leaves the old file or the new."""
     path = Path(path)
-    # ASCII with escapes: as it stands, U+0085 would be read back as a line break.
+    model = rooted(model, {}, Path.cwd())
     # From plain data: a model turns infinity into null, whatever it is asked.
     values = to_jsonable_python(model.model_dump(by_alias=True), inf_nan_mode="constants")
-    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode())
+    write_atomically(path, plain_yaml.write(values).encode())
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice and reads `1e-3` as the number it is."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is not text: quote it", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+def _folder(path: Path) -> Path:
+    """The folder in which a file really lies, by whichever name it was called."""
+    try:
+        return path.resolve().parent
+    except OSError as error:  # the working folder is gone, or links go round
+        raise ConfigError(f"{path}: its folder cannot be found: {error.strerror}") from None
 
 
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes text which `_Loader` would take for a number."""
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        raise ConfigError("the working folder is gone: change to one that is there") from None
 
 
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-        list("-+0123456789"),
-    )
-
-
-def parse(text: str) -> Any:
-    # The loader descends from SafeLoader: it builds plain data only.
-    return yaml.load(text, Loader=_Loader)
+def _rooted(model: Model, raw: Any, folder: Path | None, source: str, prefix: Location) -> Model:
+    try:
+        return rooted(model, raw, folder, prefix)
+    except PathError as error:
+        raise ConfigError(
+            f"{source}: {_dotted(error.location)!r} is {_show(error.text)}: {error.problem}"
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        parsed = parse(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise ConfigError(
+                f"{path}: is longer than {LONGEST:,} bytes; expected a YAML file of settings"
+            )
+        parsed = parse(content.decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a YAML file of settings") from None
     except OSError as error:
@@ -188,7 +192,7 @@ def _apply_override(settings: dict[str, Any], override: str, section: str | None
                 f"set it as a whole, {parent}=..."
             )
         inside = inside[name]
-    inside[keys[-1]] = value
+    inside[keys[-1]] = written(value, _working_folder())
     return tuple(keys)
 
 
@@ -204,7 +208,7 @@ def _as_json(value: Any, source: str, prefix: Location) -> str:
 
     try:
         return json.dumps(value, default=refuse)
-    except ValueError as error:  # a YAML alias that contains itself
+    except (ValueError, RecursionError) as error:  # not from a file: those are bounded
         raise ConfigError(f"{source}: {error}") from None
 
 
@@ -226,6 +230,8 @@ def _explain(
         return f"{source}: missing key {key!r}"
     expected = re.sub(r"^Input should be ", "expected ", detail["msg"])
     expected = re.sub(r"^Value error, ", "", expected)
+    if detail["type"].startswith("bool_") and str(detail["input"]).lower() in _WORDS:
+        expected += f": write {_WORDS[str(detail['input']).lower()]}"
     if not location:
         return f"{source}: {expected}"
     return f"{source}: {key!r} is {_show(detail['input'])}: {expected}"

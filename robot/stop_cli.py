@@ -6,25 +6,27 @@ network nor that process's help, and works where the disk is full. Imports when 
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
 import time
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from robot.command import Config, Overrides
+from robot.exit_status import MISTAKE, NOBODY
+
+if TYPE_CHECKING:
+    from robot.config import RobotConfig
+    from robot.driving import Driving
 
 _LOOK_S = 0.01
 
 
 def stop(
-    config: Annotated[
-        Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
-    ] = None,
+    config: Config,
+    overrides: Overrides = None,
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0.0, help="How long to wait until the robot holds.")
     ] = 2.0,
@@ -34,47 +36,96 @@ def stop(
 ) -> None:
     """Emergency stop: hold the robot now, and keep it in fault until `rearm`.
 
-    Ends with 0 when the robot holds, or nothing drives it; with 1 when that is not certain. It is
-    no replacement for a button that cuts the power.
+    Where no process drives it in its state folder, those that drive a robot of this name in other
+    folders of this machine are stopped. Ends with 0 when the robot holds, with 1 when that is not
+    certain, with 4 when no process drives it: it is latched all the same, so that none begins to.
+    It is no replacement for a button that cuts the power.
     """
+    from export.file_errors import sentence
     from robot.config import RobotConfig
-    from robot.safety.latch import latch, latched
+    from robot.safety.latch import latched
     from robot.settings import ConfigError, load
 
     try:
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
         text = f"emergency stop by {_user()}" + (f": {reason}" if reason else "")
-        latch(settings.latch, text.replace("\n", " "))
-        told = latched(settings.latch)
-        driving = _wait(settings.latch, settings.journal, wait_s)
+        text = text.replace("\n", " ")
+        driven, others = _latch_driven(settings, text)
+        silent = [who for one in driven if (who := _wait(one, time.monotonic() + wait_s))]
+        reasons = {one.state_dir: latched(one.latch) for one in driven or [settings]}
     except (ConfigError, OSError) as error:
-        print(f"error: NOT STOPPED: {error}: use the robot's own button", file=sys.stderr)
-        raise typer.Exit(1) from None
-    if driving:
-        print(
-            f"error: process {driving} has not said within {wait_s:g} s that the robot "
-            f"{settings.name!r} holds: use the robot's own button",
-            file=sys.stderr,
+        why = sentence(error) if isinstance(error, OSError) else error
+        _complain(f"NOT STOPPED: {why}: use the robot's own button")
+        raise typer.Exit(MISTAKE) from None
+    for process in silent:
+        _complain(
+            f"process {process} has not said within {wait_s:g} s that the robot "
+            f"{settings.name!r} holds: use the robot's own button"
         )
-        raise typer.Exit(1)
-    typer.echo(
-        f"robot {settings.name!r} is stopped, and stays in fault until it is re-armed: {told}"
-    )
+    if silent:
+        raise typer.Exit(MISTAKE)
+    for folder, told in reasons.items():
+        done = "is stopped, and stays" if driven else "stays"
+        where = "" if folder == settings.state_dir else f", driven in {folder},"
+        typer.echo(f"robot {settings.name!r}{where} {done} in fault until it is re-armed: {told}")
+    if not driven:
+        _complain(f"no process drives a robot in {settings.state_dir}")
+        for other in others:
+            print(f"{other}, not {settings.name!r}: it goes on", file=sys.stderr)
+        raise typer.Exit(NOBODY)
 
 
-def _wait(latch_path: Path, journal: Path, wait_s: float) -> str:
+def _latch_driven(settings: RobotConfig, text: str) -> tuple[list[RobotConfig], list[Driving]]:
+    """Latch wherever this robot is driven, and in its own state folder in any case.
+
+    Returns each that is driven, and what processes drive in other folders where this one's own is
+    not. Raises `OSError` where nothing was reached.
+    """
+    from robot.driving import driving
+
+    trouble: OSError | None = None
+    try:
+        if _latch(settings, text):
+            return [settings], []
+    except OSError as error:  # it may still be driven elsewhere
+        trouble = error
+    others = driving(settings)
+    driven = [one.config for one in others if one.robot == settings.name]
+    for one in driven:
+        _latch(one, text)
+    if trouble is not None and not driven:
+        raise trouble
+    return driven, others
+
+
+def _latch(settings: RobotConfig, text: str) -> bool:
+    """Latch; whether a process drives the robot. Raises `OSError`."""
+    from robot.journal_file import writer
+    from robot.safety.latch import latch
+
+    before = None
+    with contextlib.suppress(OSError):  # latching comes first
+        before = writer(settings.journal)  # that one may end as soon as it is latched
+    latch(settings.latch, text)
+    return before is not None or writer(settings.journal) is not None
+
+
+def _wait(settings: RobotConfig, deadline: float) -> str:
     """Wait until somebody holds the robot, or nobody drives it; else name who still does."""
     from robot.journal_file import writer
     from robot.safety.latch import held_by
 
-    deadline = time.monotonic() + wait_s
     while True:
-        driving = writer(journal)
-        if driving is None or held_by(latch_path) is not None:
+        process = writer(settings.journal)
+        if process is None or held_by(settings.latch) is not None:
             return ""
         if time.monotonic() >= deadline:
-            return driving
+            return process
         time.sleep(_LOOK_S)
+
+
+def _complain(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr)
 
 
 def _user() -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robot.command import FAULT_EXIT, stop_on_signals
+from robot.command import stop_on_signals
+from robot.exit_status import FAULT
 
 if TYPE_CHECKING:
     from robot.config import RobotConfig
@@ -79,7 +80,7 @@ def try_driver(
     for sentence in found.wrong:
         print(f"error: {sentence}", file=sys.stderr)
     if found.wrong:
-        raise typer.Exit(FAULT_EXIT if latched(settings.latch) else 1)
+        raise typer.Exit(FAULT if latched(settings.latch) else 1)
 
 
 def _move(

@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
 
 from robot.cli import app
-from robot.command import FAULT_EXIT
 from robot.config import RealtimeConfig, RobotConfig
 from robot.daemon import FLUSH_S
+from robot.exit_status import FAULT
 from robot.safety.latch import latched
 from robot.status import ENDING_S
 
@@ -34,7 +35,7 @@ def unit():
 
 
 def test_a_fault_is_final_and_uploads_have_their_time(unit):
-    assert unit["RestartPreventExitStatus"] == str(FAULT_EXIT)
+    assert unit["RestartPreventExitStatus"] == str(FAULT)
     assert int(unit["TimeoutStopSec"]) > FLUSH_S
     assert ENDING_S > FLUSH_S
 
@@ -46,12 +47,19 @@ def test_the_real_time_that_is_asked_for_by_default_is_permitted(unit):
 
 
 def test_what_it_starts_is_a_command_with_those_options(unit):
-    program, command, option, _, override = shlex.split(unit["ExecStart"])
+    program, command, option, _ = shlex.split(unit["ExecStart"])
     assert program == PROGRAM
     names = {item.name or item.callback.__name__ for item in app.registered_commands}
     assert command in names
     assert option == "--config"
-    assert override.startswith("robot.state_dir=")
+
+
+def test_the_service_is_found_by_whoever_has_its_config(unit):
+    """No setting stands in the unit: `stop` and `rearm` without it would look elsewhere."""
+    assert "robot.state_dir" not in unit["ExecStart"] + unit["ExecStopPost"]
+    commissioning = (ROOT / "docs" / "commissioning.md").read_text()
+    state = Path("/var/lib", unit["StateDirectory"].replace("%i", "arm1"))
+    assert f"state_dir: {state}\n" in commissioning
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
@@ -73,13 +81,13 @@ def test_a_service_that_was_killed_or_hung_is_latched_for_a_person(
 ):
     """The unit's own ExecStopPost line, run by the same shell as systemd would."""
     config = tmp_path / "x.yaml"
-    config.write_text(yaml.safe_dump({"robot": {"name": "c1", "family": "points"}}))
+    robot = {"name": uuid4().hex, "family": "points", "state_dir": str(tmp_path / "state")}
+    config.write_text(yaml.safe_dump({"robot": robot}))
     program = tmp_path / "fieldtune-robot"
     program.write_text(f'#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -m robot.launch "$@"\n')
     program.chmod(0o755)
     line = unit["ExecStopPost"].replace(PROGRAM, str(program))
     line = line.replace("/etc/fieldtune/%i.yaml", str(config))
-    line = line.replace("/var/lib/fieldtune/%i", str(tmp_path / "state"))
     environment = os.environ | {"SERVICE_RESULT": result, "EXIT_STATUS": "ABRT"}
     subprocess.run(shlex.split(line), env=environment, check=True)
     found = latched(RobotConfig(name="c1", family="points", state_dir=tmp_path / "state").latch)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from export.atomic import write_atomically
+from export.file_errors import require_writable
 from sim.family import TaskFamily
 from sim.registry import family as make_family
 from sim.registry import scripted
@@ -83,6 +84,7 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
         varying = randomised(family, config.randomisation)
     except CannotRandomise as error:
         raise DatasetError(str(error)) from error
+    require_writable(folder)
     with making(folder), _maker(family.name)(config, varying, on_progress) as made:
         how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
         if varying is not family:

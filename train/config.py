@@ -5,11 +5,12 @@ Defaults are the compute-lean ones (docs/settings.md says why); `configs/` overr
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from robot.config import RobotConfig
+from robot.config_paths import PathText
 
 
 class _Section(BaseModel):
@@ -149,10 +150,11 @@ class AgentReplay(_Section):
 class Data(_Section):
     """The labelled dataset: where it is, and how much `fieldtune collect` makes.
 
-    `agent` is for families without a script.
+    A relative `path` starts in the folder of the file that names it. `agent` is for families
+    without a script.
     """
 
-    path: str = "data"
+    path: Annotated[str, PathText()] = "data"
     episodes_per_task: int = Field(24, ge=1)
     agent: AgentReplay | None = None
 

@@ -20,6 +20,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
 from export.atomic import sync
+from export.file_errors import naming
 from sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
 from sim.rollout import LabelledEpisode
 from train.admission import ended_early, problem_of_all
@@ -85,7 +86,21 @@ def write_dataset(
         DatasetError: `folder` already exists, or something is wrong with the data; see
             `train.admission`.
         MissingSignals: the family has signals, they were `measured`, and an episode has none.
+        OSError: with a path.
     """
+    with naming(folder):
+        return _write(folder, family, train, test, how, tasks, measured)
+
+
+def _write(
+    folder: Path,
+    family: TaskFamily,
+    train: Sequence[LabelledEpisode],
+    test: Sequence[LabelledEpisode],
+    how: dict[str, Any],
+    tasks: TaskSplit | None,
+    measured: bool,
+) -> str:
     # Here and not above: figures know evaluations, which know datasets.
     from train.dataset_card import FIGURE, Described, card, png, returns_figure
 

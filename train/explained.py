@@ -10,11 +10,14 @@ from contextlib import contextmanager
 
 import typer
 
+from robot.exit_status import INTERRUPTED, MISTAKE
+
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn the errors that a person can act on into one message and exit code 2."""
+    """Turn the errors that a person can act on into one message and exit status 1."""
     from export.bundle import BundleError
+    from export.file_errors import sentence
     from export.parity import ParityError
     from robot.drivers.driver import DriverFault
     from robot.keys import KeysError
@@ -43,7 +46,6 @@ def explained() -> Iterator[None]:
         HubError,
         InUse,
         KeysError,
-        OSError,
         ParityError,
         RunError,
         RunnerError,
@@ -53,7 +55,12 @@ def explained() -> Iterator[None]:
         WireError,
     ) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(MISTAKE) from None
+    except BrokenPipeError:  # whoever read the output has enough
+        raise
+    except OSError as error:
+        typer.secho(f"error: {sentence(error)}", fg="red", err=True)
+        raise typer.Exit(MISTAKE) from None
     except KeyboardInterrupt:
         typer.echo("stopped; run the same command again to go on", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None

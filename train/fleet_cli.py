@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robot.exit_status import MISTAKE
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -34,7 +36,7 @@ def fleet(
 
     if not (run / "config.yaml").exists():
         typer.secho(f"error: {run}: no run here: give --run its folder", fg="red", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(MISTAKE)
     watcher = Watcher(run)
     if as_json:
         typer.echo(json.dumps(_facts(watcher.look()), indent=1))

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from robot.exit_status import MISTAKE
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -98,10 +100,12 @@ def _for_robots(public: str) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
+    from export.file_errors import sentence
     from robot.keys import KeysError
 
     try:
         yield
-    except KeysError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from None
+    except (KeysError, OSError) as error:
+        told = sentence(error) if isinstance(error, OSError) else error
+        typer.secho(f"error: {told}", fg="red", err=True)
+        raise typer.Exit(MISTAKE) from None

@@ -12,6 +12,10 @@ import re
 import sys
 from collections.abc import Mapping
 
+from robot.exit_status import MISTAKE
+from robot.launch import run
+from robot.open_files import TooFewFiles, require_open_files
+
 THREADS = "FIELDTUNE_THREADS"
 _STARTED = "_FIELDTUNE_STARTED"  # the process that was already started again; survives exec
 
@@ -29,7 +33,12 @@ def main() -> None:
             "(the robot's own command is fieldtune-robot)",
             file=sys.stderr,
         )
-        raise SystemExit(2)
+        raise SystemExit(MISTAKE)
+    try:
+        require_open_files()
+    except TooFewFiles as error:
+        print(f"fieldtune: {error}", file=sys.stderr)
+        raise SystemExit(MISTAKE) from None
     settle()
     _hand_over()
 
@@ -37,7 +46,7 @@ def main() -> None:
 def _hand_over() -> None:
     from train.cli import app
 
-    app()
+    run(app)
 
 
 def settle() -> None:
@@ -46,7 +55,7 @@ def settle() -> None:
         wanted = environment(os.environ)
     except ValueError as error:
         print(f"fieldtune: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(MISTAKE) from None
     if wanted != dict(os.environ) and os.environ.get(_STARTED) != str(os.getpid()):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from export.manifest import FieldSpec
 from robot.clock import SECOND_NS
+from robot.config_paths import PathText
 from robot.drivers.driver import Array, DriverFault, Observation
 from robot.drivers.hardware_description import (
     HardwareDescription,
@@ -58,7 +59,7 @@ class ZmqOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    address: str
+    address: Annotated[str, PathText("ipc://")]
     description: Path
     lease_s: Positive | None = None
     timeout_s: Positive | None = None

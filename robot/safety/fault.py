@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-FAULT_EXIT = 3  # the process's status: final for a supervisor, since a person has to look
-
 
 class LimitFault(Exception):
     """A command or an observation that nothing may be done with, but to hold."""

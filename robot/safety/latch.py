@@ -1,24 +1,41 @@
 """The latched fault on disk: it outlives the process, so that no supervisor re-arms by restarting.
 
-Whoever writes the file stops the robot: the daemon watches it. Knows one small text file, whose
-last line says who holds the robot still because of it. It does not know what a fault is.
+Whoever puts something at that path stops the robot: the daemon watches it. Mostly that is a small
+text file, whose last line says who holds the robot still because of it; a folder, a pipe or a link
+to nowhere latches too, and is never waited for. It does not know what a fault is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import stat
 from pathlib import Path
 
-from export.atomic import sync
+from export.atomic import sync, write_atomically
+from export.file_errors import naming
+from robot.quiet_log import printable
 
 log = logging.getLogger(__name__)
 
 _HELD = "\nheld by process "
+_LONGEST = 65_536
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFLNK: "a link",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def latched(path: Path) -> str | None:
-    """Why the robot is latched, or None. An empty file, as after a full disk, latches too."""
+    """Why the robot is latched, or None. An empty file, as after a full disk, latches too.
+
+    Raises `OSError` where it cannot be known whether anything is there.
+    """
     text = _read(path)
     return None if text is None else text.partition(_HELD)[0].strip() or "unknown fault"
 
@@ -30,9 +47,9 @@ def held_by(path: Path) -> str | None:
 
 
 def confirm(path: Path) -> None:
-    """Say in a latch that is there: this process holds the robot still."""
+    """Say in a latch that is there: this process holds the robot still. Raises `OSError`."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:  # a person was faster
         return
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -40,14 +57,23 @@ def confirm(path: Path) -> None:
 
 
 def latch(path: Path, reason: str) -> None:
-    """Latch `reason` durably; an earlier fault is kept. On a full disk its text may be lost."""
+    """Latch `reason` durably; an earlier fault is kept. On a full disk its text may be lost.
+
+    What is there and is no text file is replaced by one, where that can be done in one step.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(map(printable, reason.replace(_HELD, " ").split("\n")))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
+        odd = _odd(path)
+        if odd is not None:  # latched already; this is for those who want to read or confirm it
+            more = "" if odd in text else f" ({odd})"
+            with contextlib.suppress(OSError):
+                write_atomically(path, f"{text}{more}\n".encode(), over_anything=True)
         return
     try:
-        os.write(descriptor, f"{reason}\n".encode())
+        os.write(descriptor, f"{text}\n".encode())
         os.fsync(descriptor)
     except OSError as error:  # the file is there, and that is what latches
         log.error("%s: latched, but why cannot be written: %s", path, error)
@@ -57,13 +83,44 @@ def latch(path: Path, reason: str) -> None:
 
 
 def release(path: Path) -> None:
-    """Forget the fault. Only for code that a person has asked to."""
-    path.unlink(missing_ok=True)
+    """Forget the fault. Only for code that a person has asked to.
+
+    Raises `OSError`, for instance for a folder with something in it.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        path.rmdir()
     sync(path.parent)
 
 
 def _read(path: Path) -> str | None:
+    """What is written there, or what stands there instead; None where nothing is."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except OSError:
+        odd = _odd(path)
+        if odd is None:
+            raise
+        return odd
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _odd(path)
+        with naming(path):
+            return os.read(descriptor, _LONGEST).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+def _odd(path: Path) -> str | None:
+    """What stands there where that is no file that can be read; None for one, or for nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    kind = _KINDS.get(stat.S_IFMT(mode))
+    if kind is not None:
+        return f"{kind} stands in the place of {path}"
+    return None if os.access(path, os.R_OK) else f"{path} cannot be read"

@@ -11,10 +11,10 @@ import os
 import threading
 from collections.abc import Callable
 
+from robot.exit_status import FAULT
 from robot.outlet import last_words
 from robot.realtime import prioritise
 from robot.safety.estop import LOOK_S, EStop
-from robot.safety.fault import FAULT_EXIT
 
 AT_REST_S = 10.0  # for one inference where no robot waits for it
 RETURN_S = 1.0
@@ -88,7 +88,7 @@ class Watchdog:
         writing.join(WRITING_S)
         _begin(self._lost, reason).join(WRITING_S)
         last_words(FAREWELL_S)
-        os._exit(FAULT_EXIT)  # no other way leads out of a call that does not return
+        os._exit(FAULT)  # no other way leads out of a call that does not return
 
 
 def _begin(write: Callable[..., None], *what: str) -> threading.Thread:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -192,8 +193,11 @@ def test_stop_says_so_when_the_process_that_drives_does_not_answer(config, bundl
         process.communicate()
 
 
-def test_stop_latches_a_robot_that_nobody_drives(config, bundle):
-    assert run("stop", "--config", config).returncode == 0
+def test_stop_latches_a_robot_that_nobody_drives_and_says_so(config, bundle, tmp_path):
+    other = f"robot.name={uuid4().hex}"  # c1 may be driven by another test, and would be found
+    stopped = run("stop", "--config", config, other)
+    assert stopped.returncode == 4
+    assert stopped.stderr.startswith(f"error: no process drives a robot in {tmp_path / 'state'}\n")
     again = run("run", "--config", config, "--bundle", bundle, "--episodes", 1)
     assert (again.returncode, "emergency stop by" in again.stderr) == (3, True)
 

@@ -148,3 +148,14 @@ def wait_until(done, seconds=20):
     while not done() and time.monotonic() < deadline:
         time.sleep(0.01)
     return done()
+
+
+def test_a_program_runs_in_the_folder_of_the_config_that_names_it(stream, tmp_path):
+    (tmp_path / "judge.py").write_text("raise SystemExit(5)")
+    made = stream((*PYTHON[:-1], "judge.py"), folder=tmp_path)
+    made.begin(1)
+    follow(made, 1)
+    assert made.collect(never) == {}
+    assert "ended with status 5" in made.error  # 2, were it not found
+    with pytest.raises(NoRewards, match=r"cannot be started: .*nowhere"):
+        stream((*PYTHON[:-1], "judge.py"), folder=tmp_path / "nowhere")

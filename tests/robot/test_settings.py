@@ -44,7 +44,7 @@ class Other(Strict):
 class Settings(Strict):
     name: str
     seed: int = 0
-    state_dir: Path = Path("state")
+    state_dir: Path = Path("/state")
     driver: Sim | Other = Field(default=Sim(), discriminator="name")
     exploration: Exploration = Exploration()
     box: dict[str, tuple[float, float]] = {}
@@ -124,6 +124,34 @@ def test_wrong_choice_names_the_choices(write):
 def test_every_mistake_has_its_line(write):
     path = write("robot: {seed: x, explor: 1}\n")
     assert len(refusal(path).splitlines()) == 3
+
+
+@pytest.mark.parametrize(("text", "says"), [("yes", "true"), ("off", "false")])
+def test_a_word_for_true_or_false_says_how_to_write_it(tmp_path, text, says):
+    class Switch(Strict):
+        on: bool = False
+
+    (tmp_path / "x.yaml").write_text(f"on: {text}\n")
+    with pytest.raises(ConfigError, match=f"'on' is '{text}': .* write {says}"):
+        load(Switch, tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("override", ["robot.seed=010", "robot.seed=0100"])
+def test_an_override_is_no_octal_number(write, override):
+    assert "begins with 0" in refusal(write("robot: {name: a}\n"), override)
+    assert "expected a valid integer" in refusal(write("robot: {name: a}\n"), "robot.seed=1:30")
+
+
+def test_a_bomb_of_aliases_is_one_sentence(write):
+    lines = "".join(f"  a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    text = refusal(write(f"robot:\n  a0: &a0 [1]\n{lines}"))
+    assert "aliases repeat more than" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_a_file_that_is_too_long_for_settings_is_not_read_to_its_end(write):
+    assert "is longer than 1,000,000 bytes" in refusal(write("# " + "x" * 1_000_000))
+    assert "is longer than 1,000,000 bytes" in refusal(Path("/dev/zero"))
 
 
 def test_missing_file_is_named(tmp_path):
@@ -211,7 +239,7 @@ def test_dump_leaves_no_temporary_file(tmp_path):
         Settings,
         name=st.text(),
         seed=st.integers(-(2**60), 2**60),
-        state_dir=st.just(Path("a b/ü")),
+        state_dir=st.just(Path("/a b/ü")),
         driver=st.builds(
             Sim,
             task=st.none() | st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),

@@ -86,14 +86,14 @@ def test_the_bundle_verifies_and_its_policy_acts_on_the_simulated_cheetah(loop):
 def test_a_dataset_is_never_overwritten(loop):
     arguments = ["collect", "--config", str(CONFIG), f"data.path={loop / 'data'}"]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "never overwritten" in result.output
 
 
 def test_too_little_work_for_the_data_is_refused_before_any_is_done(tmp_path):
     few = [f"data.path={tmp_path / 'data'}", "data.agent.rounds=2"]
     result = CliRunner().invoke(app, ["collect", "--config", str(CONFIG), *few])
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "set data.agent.rounds to 10 or more" in result.output
     assert not any(tmp_path.iterdir())
 
@@ -102,5 +102,5 @@ def test_an_agent_for_scripted_data_is_refused(tmp_path):
     reach = CONFIG.with_name("reach.yaml")
     arguments = [f"data.path={tmp_path / 'data'}", "data.agent={rounds: 2, updates_per_round: 5}"]
     result = CliRunner().invoke(app, ["collect", "--config", str(reach), *arguments])
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "data.agent is set" in result.output

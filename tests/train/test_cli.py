@@ -84,11 +84,11 @@ def test_help_does_not_wait_for_torch():
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
-def test_an_error_in_its_own_process_is_one_message_and_exit_code_2(config, tmp_path):
+def test_an_error_in_its_own_process_is_one_message_and_exit_status_1(config, tmp_path):
     result = process(
         "train", "--config", config, "--run", tmp_path / "run", "algorithm.discuont=0.9"
     )
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert "did you mean 'algorithm.discount'?" in result.stderr
     assert "Traceback" not in result.stderr + result.stdout
     assert not (tmp_path / "run").exists()
@@ -112,7 +112,7 @@ def test_an_error_in_its_own_process_is_one_message_and_exit_code_2(config, tmp_
 def test_bad_settings_are_explained_and_create_nothing(fieldtune, config, arguments, message):
     command, *others = arguments
     result = fieldtune(command, "--config", config, *others)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert list(Path().iterdir()) == []
@@ -122,7 +122,7 @@ def test_bad_settings_are_explained_and_create_nothing(fieldtune, config, argume
 def test_a_run_that_is_not_there_is_explained(fieldtune, command):
     out = ["--out", "a.bundle"] if command == "export" else []
     result = fieldtune(command, "--run", "runs/none", *out)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "runs/none: no run here; start one with `fieldtune train" in result.stderr
     assert list(Path().iterdir()) == []
 
@@ -135,22 +135,22 @@ def test_a_run_with_nothing_trained_is_explained(fieldtune, started, command):
         "finetune": ["--address", "tcp://127.0.0.1:*"],
     }.get(command, [])
     result = fieldtune(command, "--run", started, *extra)
-    assert result.exit_code == 2, result.exception
+    assert result.exit_code == 1, result.exception
     assert "run `fieldtune train` first" in result.stderr
     assert not Path("a.bundle").exists()
 
 
 def test_finetuning_needs_an_address_and_takes_loopback_only(fieldtune, started):
     result = fieldtune("finetune", "--run", started)
-    assert (result.exit_code, "robot.bridge is not set" in result.stderr) == (2, True)
+    assert (result.exit_code, "robot.bridge is not set" in result.stderr) == (1, True)
     result = fieldtune("finetune", "--run", started, "--address", "tcp://0.0.0.0:5555")
-    assert (result.exit_code, "CURVE" in result.stderr) == (2, True)
+    assert (result.exit_code, "CURVE" in result.stderr) == (1, True)
 
 
 def test_a_place_that_cannot_be_written_to_is_explained(fieldtune, config):
     Path("file").write_text("")
     result = fieldtune("train", "--config", config, "--run", "file/run")
-    assert result.exit_code == 2, result.exception
+    assert result.exit_code == 1, result.exception
     assert "file/run" in result.stderr
 
 

@@ -25,6 +25,17 @@ def test_each_config_that_is_shipped_loads_and_is_of_a_known_family(path):
     assert settings.load(RunConfig, path, overrides=["seed=3"]).seed == 3
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_data_and_state_of_a_shipped_config_lie_in_the_checkout(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = settings.load(RunConfig, path)
+    checkout = path.parents[1]
+    assert Path(config.data.path).parent == checkout / "data"
+    assert config.robot.state_dir.parent == checkout / "runs"
+    typed = settings.load(RunConfig, path, overrides=["data.path=here"])
+    assert typed.data.path == str(tmp_path / "here")
+
+
 def test_the_simulated_robots_model_is_the_one_that_is_trained_for():
     path = next(path for path in CONFIGS if path.stem == "push")
     for overrides, robot in (([], "sawyer"), (["robot.driver.model=panda"], "panda")):

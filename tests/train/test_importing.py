@@ -175,7 +175,7 @@ def test_an_attribute_of_each_episode_may_name_its_task(files, fieldtune, as_sto
     np.testing.assert_array_equal(data.test[0][0].rewards, episodes[1][2][::2])
 
     result = fieldtune(*arguments, "--task-attribute", "aim", "--out", files / "other")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "no attribute 'aim', only ['goal', 'id', 'total_steps']" in result.stderr
 
 
@@ -354,7 +354,7 @@ def test_options_that_cannot_be_are_explained_and_nothing_is_written(
 ):
     monkeypatch.chdir(tmp_path)
     result = fieldtune("--out", "out", *arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert message in result.stderr
     assert list(Path().iterdir()) == []
 
@@ -365,7 +365,7 @@ def test_a_later_task_that_is_malformed_leaves_nothing_written(files, fieldtune)
     before = sorted(files.iterdir())
     arguments = ["--hdf5", files / "buffer_{task}.hdf5", "--tasks", files / "tasks.json"]
     result = fieldtune(*arguments, "--out", files / "out")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "buffer_fast.hdf5: 'rewards' row 3 is [nan]" in result.stderr
     assert sorted(files.iterdir()) == before
 
@@ -374,7 +374,7 @@ def test_an_existing_folder_is_never_written_to(files, fieldtune):
     (files / "out").mkdir()
     arguments = ["--hdf5", files / "buffer_{task}.hdf5", "--tasks", files / "tasks.json"]
     result = fieldtune(*arguments, "--out", files / "out")
-    assert (result.exit_code, "never overwritten" in result.stderr) == (2, True)
+    assert (result.exit_code, "never overwritten" in result.stderr) == (1, True)
     assert list((files / "out").iterdir()) == []
 
 

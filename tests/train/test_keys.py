@@ -183,7 +183,7 @@ def test_the_commands_explain_what_is_wrong(command, folder):
     assert "fieldtune keys new" in command("allow", "one", A).output
     command("new")
     twice = command("new")
-    assert (twice.exit_code, "there is a key already" in twice.output) == (2, True)
+    assert (twice.exit_code, "there is a key already" in twice.output) == (1, True)
     assert "expected 64 hexadecimal digits" in command("allow", "one", "abc").output
     assert "no robot is allowed" in command("list").output
     (folder / "trainer.key").chmod(0o644)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +45,8 @@ def run_command_line(
     """
     _known("--preset", preset, get_args(Preset))
     _known("--runner", runner_name, get_args(RunnerName))
-    chosen = [f"data.path={folder / 'data'}", *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
+    place = f"data.path={json.dumps(str(folder / 'data'))}"
+    chosen = [place, *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
     loaded = settings.load(RunConfig, config, overrides=chosen)
     if loaded.family != family:
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")

@@ -1,0 +1,55 @@
+"""What the operating system says of a file, in one sentence that names the file.
+
+`write` on a full disk raises an error without a path, and a temporary file's name helps nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_CURES = {
+    errno.EACCES: "check who may use it",
+    errno.EPERM: "check who may use it",
+    errno.EROFS: "choose another place",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EMFILE: "allow this process more files (`ulimit -n`)",
+    errno.ENFILE: "this machine has too many files open",
+}
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an `OSError` raised inside name `path`, where it names none or a temporary beside it."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        beside = isinstance(named, str | Path) and Path(named).name.startswith(f".{path.name}.")
+        if error.errno is None or not (named is None or beside):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def require_writable(path: Path) -> None:
+    """Raise `OSError` where nothing could be put at `path`, as far as that is known beforehand:
+    before work begins whose result would go there. Changes nothing."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    code = errno.ENOTDIR if not folder.is_dir() else errno.EACCES
+    if code == errno.ENOTDIR or not os.access(folder, os.W_OK | os.X_OK):
+        raise OSError(code, os.strerror(code), str(path))
+
+
+def sentence(error: OSError) -> str:
+    """`PATH: what is wrong: the cure`, as far as they are known."""
+    if error.errno is None:
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    cure = _CURES.get(error.errno)
+    return f"{where}{error.strerror}" + ("" if cure is None else f": {cure}")

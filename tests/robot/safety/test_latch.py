@@ -1,0 +1,121 @@
+"""The latch: whatever stands in its place stops the robot, and nobody waits for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from robot.safety.latch import confirm, held_by, latch, latched, release
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def dangling_link(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def link_to_a_file(path: Path) -> None:
+    (path.parent / "beside.txt").write_text("old\n")
+    path.symlink_to(path.parent / "beside.txt")
+
+
+def listening_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+ODD = [pipe, dangling_link, link_to_itself, link_to_a_file, listening_socket]
+
+
+@pytest.mark.parametrize("make", [*ODD, folder], ids=lambda make: make.__name__)
+def test_whatever_is_there_latches_until_a_person_rearms(tmp_path, make):
+    path = tmp_path / "fault.txt"
+    make(path)
+    assert f"stands in the place of {path}" in latched(path)
+    assert held_by(path) is None
+    release(path)
+    assert latched(path) is None
+    assert sorted(tmp_path.iterdir()) == sorted(tmp_path.glob("beside.txt"))
+
+
+@pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+def test_latching_makes_a_file_of_it_so_that_who_holds_can_say_so(tmp_path, make):
+    path = tmp_path / "fault.txt"
+    make(path)
+    latch(path, "the arm is hot")
+    confirm(path)
+    assert latched(path).startswith("the arm is hot (")
+    assert latched(path).endswith(f"stands in the place of {path})")
+    assert held_by(path) == str(os.getpid())
+    assert all(beside.read_text() == "old\n" for beside in tmp_path.glob("beside.txt"))
+
+
+def test_a_folder_with_something_in_it_stays_and_is_named(tmp_path):
+    path = tmp_path / "fault.txt"
+    path.mkdir()
+    (path / "x").touch()
+    latch(path, "the arm is hot")
+    assert latched(path) == f"a folder stands in the place of {path}"
+    with pytest.raises(OSError, match=r"fault\.txt"):
+        release(path)
+    assert latched(path) is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_a_latch_that_may_not_be_read_latches(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    path = Path("fault.txt")
+    path.write_text("secret\n")
+    path.chmod(0o600)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            before = latched(path)
+            latch(path, "mine")
+            os.write(writing, f"{before}, {latched(path)}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    assert os.read(reading, 4096) == b"fault.txt cannot be read, fault.txt cannot be read"
+    os.close(reading)
+    assert path.read_text() == "secret\n"
+
+
+def test_where_it_cannot_be_known_is_an_error_that_names_the_file(tmp_path):
+    (tmp_path / "state").write_text("a file\n")
+    for ask in (latched, held_by):
+        with pytest.raises(NotADirectoryError) as raised:
+            ask(tmp_path / "state" / "fault.txt")
+        assert Path(raised.value.filename) == tmp_path / "state" / "fault.txt"
+
+
+@pytest.mark.parametrize(
+    "reason", ["x\nheld by process 1", "x\rheld by process 1", "x\x0b\nheld by process 1\n"]
+)
+def test_a_reason_cannot_say_that_the_robot_is_held(tmp_path, reason):
+    latch(tmp_path / "fault.txt", reason)
+    assert held_by(tmp_path / "fault.txt") is None
+
+
+def test_a_reason_may_hold_any_bytes(tmp_path):
+    path = tmp_path / "fault.txt"
+    latch(path, os.fsdecode(b"caf\xe9 \x1b[31m \xc2\xb5"))
+    assert latched(path) == r"caf\udce9 \x1b[31m µ"
