@@ -204,7 +204,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _run_after_earlier(job: Job) -> None:
+def run_after_earlier(job: Job) -> None:
     """`run_job`, once the job of a study that was killed has ended: on a cluster that takes a
     while. Raises `InUse` where it does not end."""
     deadline = time.monotonic() + EARLIER_S
@@ -222,7 +222,7 @@ def main() -> None:
     end_with_parent()
     try:
         with explained():
-            _run_after_earlier(Job(Path(folder), name, int(seed[0]) if seed else None))
+            run_after_earlier(Job(Path(folder), name, int(seed[0]) if seed else None))
     except typer.Exit as end:  # its message is the end of the log, which the study shows
         raise SystemExit(end.exit_code) from None
 

@@ -7,13 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
 
+from train.alone import InUse, training
 from train.config import AgentReplay
+from train.study import job as job_module
 from train.study.plan import Job, Study
 from train.study.run import StudyError, open_study, run_study
 from train.study.runners import LocalRunner
@@ -133,3 +137,21 @@ def test_a_study_runs_in_one_process_at_a_time(tmp_path, make_config):
     with pytest.raises(KeyboardInterrupt):
         run_study(tmp_path / "s", 1, LocalRunner(1), look)
     assert inside
+
+
+def test_a_job_waits_for_that_of_a_study_that_was_killed_but_not_for_ever(
+    tmp_path, make_config, monkeypatch
+):
+    """A cluster takes a while to end what a killed study began."""
+    monkeypatch.setattr(job_module, "LOOK_S", 0.1)
+    open_study(tmp_path / "s", Study(config=make_config(), seeds=1))
+    job = Job(tmp_path / "s", "meta-bc", 0)
+    with ExitStack() as held:
+        held.enter_context(training(job.folder / "checkpoints" / "meta-bc.safetensors"))
+        monkeypatch.setattr(job_module, "EARLIER_S", 0.0)
+        with pytest.raises(InUse):
+            job_module.run_after_earlier(job)
+        monkeypatch.setattr(job_module, "EARLIER_S", 300.0)
+        threading.Timer(1.0, held.close).start()
+        job_module.run_after_earlier(job)
+    assert job.done
