@@ -329,5 +329,5 @@ class Station:
         """The loop will not come back, and this process is about to end."""
         log.error("this process ends: %s", reason)
         if self.rig is not None:
-            self.bundle_record.faulted(self.rig.policy.bundle_id, reason)
+            self.judge.record.faulted(self.rig.policy.bundle_id, reason)
         self.recorder.flush(_LAST_FLUSH_S)
