@@ -74,8 +74,9 @@ def start_robot(folder: Path, address: str, options: argparse.Namespace) -> subp
         "box": {"position": {"low": [-50.0] * 10, "high": [50.0] * 10}},
     }
     if options.age_s is not None:
-        limits["observation_age_s"] = options.age_s
-        limits["loosen"] = {"observation_age_s": "a machine shared with other work"}
+        shared = "a machine shared with other work"
+        limits |= {"observation_age_s": options.age_s, "late_fraction": 1.0}
+        limits["loosen"] = {"observation_age_s": shared, "late_fraction": shared}
     config = folder / "run.yaml"
     settings = {
         "name": "chain-1",

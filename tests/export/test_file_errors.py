@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -13,24 +14,29 @@ from export.atomic import replace_atomically, sync, write_atomically
 from export.file_errors import naming, require_writable, sentence
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_room():
-    """Files may not grow: what `write` then says has no path, as on a full disk."""
+    """Files may not grow: what `write` then says has no path, as on a full disk.
+
+    Within a test alone: pytest itself may be writing to a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_write_without_room_names_the_target(tmp_path, no_room):  # noqa: ARG001
+def test_a_write_without_room_names_the_target(tmp_path):
     path = tmp_path / "x"
     for write in (
         lambda: write_atomically(path, b"1"),
         lambda: write_atomically(path, bytes(100_000)),
     ):
-        with pytest.raises(OSError, match="File too large") as raised:
+        with no_room(), pytest.raises(OSError, match="File too large") as raised:
             write()
         assert raised.value.filename == str(path)
         assert list(tmp_path.iterdir()) == []
