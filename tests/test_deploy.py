@@ -46,6 +46,10 @@ def test_the_real_time_that_is_asked_for_by_default_is_permitted(unit):
     assert "RestrictRealtime" not in unit
 
 
+def test_a_bundle_that_takes_all_memory_in_its_trial_does_not_end_the_robot(unit):
+    assert unit["OOMPolicy"] == "continue"
+
+
 def test_what_it_starts_is_a_command_with_those_options(unit):
     program, command, option, _ = shlex.split(unit["ExecStart"])
     assert program == PROGRAM
