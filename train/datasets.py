@@ -7,6 +7,7 @@ the folder's metadata the family. Knows nothing of networks or training units.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,19 @@ class Dataset:
     def thinned(self) -> bool:
         """Whether any episode has steps left out."""
         return any(e.following is not None for task in (*self.train, *self.test) for e in task)
+
+    @property
+    def digest(self) -> str:
+        """A sha256 of every task and episode: the same for the same data, wherever they lie."""
+        hashed = hashlib.sha256()
+        for tasks, data in ((self.train_tasks, self.train), (self.test_tasks, self.test)):
+            hashed.update(np.ascontiguousarray(tasks))
+            for index, episodes in enumerate(data):
+                for episode in episodes:
+                    hashed.update(f"{index} {episode.steps}".encode())
+                    for rows in (episode.observations, episode.actions, episode.rewards):
+                        hashed.update(np.ascontiguousarray(rows))
+        return hashed.hexdigest()
 
     def observations(self) -> Array:
         """What the training tasks' actions were taken in, `(transition, observation)`."""

@@ -14,6 +14,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
 
 from export.atomic import sync
@@ -43,6 +44,7 @@ class Inbox:
         self._partial = self.path / "partial"
         self._refused = self.path / "refused"
         self._shares: OrderedDict[str, Share] = OrderedDict()
+        self._unreadable: set[str] = set()
 
     def prepare(self) -> None:
         """Make the folders. Raises `OSError`.
@@ -106,15 +108,20 @@ class Inbox:
     def episodes(self, after: Set[str]) -> Iterator[tuple[str, Episode]]:
         """Stored episodes whose address is not in `after`, in the order they arrived.
 
-        A file that the disk has damaged since is set aside and reported in the log.
+        A file that the disk has damaged since is set aside and reported in the log. What cannot be
+        read is reported and left out: nobody's episode waits for it.
         """
-        arrived = [
-            (file.stat().st_mtime_ns, file.stem)
-            for file in self.path.glob(f"*{SUFFIX}")
-            if file.stem not in after
-        ]
+        arrived = []
+        for file in self.path.glob(f"*{SUFFIX}"):
+            if file.stem not in after:
+                with self._readable(file.stem):
+                    arrived.append((file.stat().st_mtime_ns, file.stem))
         for _, sha256 in sorted(arrived):
-            blob = self._file(sha256).read_bytes()
+            blob = None
+            with self._readable(sha256):
+                blob = self._file(sha256).read_bytes()
+            if blob is None:
+                continue
             try:
                 if content.address(blob) != sha256:
                     raise EpisodeError("its bytes have changed since it was stored")
@@ -125,6 +132,16 @@ class Inbox:
                 self._file(sha256).replace(aside)
                 continue
             yield sha256, episode
+
+    @contextmanager
+    def _readable(self, sha256: str) -> Iterator[None]:
+        """What cannot be read is told once, and tried again at the next look."""
+        try:
+            yield
+        except OSError as error:
+            if sha256 not in self._unreadable:
+                log.error("%s: left out for now: %s", self._file(sha256), error.strerror)
+            self._unreadable.add(sha256)
 
     def _file(self, sha256: str) -> Path:
         return self.path / f"{sha256}{SUFFIX}"

@@ -1,6 +1,7 @@
 """A run's folder and what is built from its configuration.
 
 RUN/config.yaml      the resolved configuration
+RUN/data.sha256      the digest of the data that it was made from
 RUN/checkpoints/     offline, self-supervised, oracle, meta-bc and pearl .safetensors
 RUN/bundles/         `latest.bundle`, the one published last
 RUN/tensorboard/     learning curves
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.atomic import write_atomically
 from robot import settings
 from sim.family import TaskFamily, bounds
 from sim.registry import family as make_family
@@ -25,6 +27,8 @@ from train.normalisation import Normalisation
 from train.randomised import CannotRandomise, randomised
 from train.replay import Lookahead, Replay
 from train.smac import Agent, Shape, Smac, seed_everything
+
+DATA = "data.sha256"
 
 
 class RunError(Exception):
@@ -100,7 +104,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
 
     Raises:
         DatasetError, ConfigError: nothing was created.
-        RunError: the folder holds a run of another configuration.
+        RunError: the folder holds a run of another configuration, or of other data.
     """
     family = make_family(config.family, **config.family_options)
     if family.dynamics_vary and config.self_supervised.labels > 1:
@@ -127,10 +131,24 @@ def open_run(config: RunConfig, folder: Path) -> Run:
                 f"{folder} holds a run with another {changed}; "
                 "give the new run a folder of its own with --run"
             )
+        _require_same_data(folder, dataset, config.data.path)
     else:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / DATA, f"{dataset.digest}\n".encode())
         settings.dump(config, known)
     return Run(config, folder, family, dataset)
+
+
+def _require_same_data(folder: Path, dataset: Dataset, path: str) -> None:
+    """Held-out tasks, normalisation and what a bundle says of its data are all the first data's."""
+    known, digest = folder / DATA, dataset.digest
+    if not known.exists():  # a run from before this was kept
+        write_atomically(known, f"{digest}\n".encode())
+    elif known.read_text(encoding="ascii").strip() != digest:
+        raise RunError(
+            f"{folder} was made from other data than {path} holds now ({known} has their digest): "
+            "put them back, or give the new run a folder of its own with --run"
+        )
 
 
 def empty_replay(agent: Agent, settings: Algorithm, tasks: int, steps: int) -> Replay:

@@ -248,7 +248,7 @@ def test_rewards_that_are_all_alike_are_refused(files, fieldtune, value):
         spoil_hdf5(files / f"buffer_{name}.hdf5", every_reward(value))
     arguments = ["--hdf5", files / "buffer_{task}.hdf5", "--tasks", files / "tasks.json"]
     result = fieldtune(*arguments, "--out", files / "out")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert f"every reward of the training tasks is {value:g}" in result.stderr
     assert "spread" not in result.stdout
     assert not (files / "out").exists()
@@ -262,7 +262,7 @@ def test_one_absurd_number_among_sound_ones_is_refused_by_task_episode_and_field
         minari_dataset(files / f"set-{name}", walks)
     arguments = ["--minari", files / "set-{task}", "--tasks", files / "tasks.json"]
     result = fieldtune(*arguments, "--out", files / "out")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "test task 'fast', episode 1: observation 'root_velocity'[1] at step 7" in result.stderr
     assert not (files / "out").exists()
 
@@ -280,7 +280,7 @@ def test_observations_in_another_unit_are_refused_unless_a_person_says_they_are_
         minari_dataset(files / f"set-{name}", [(s, a, r)])
     arguments = ["--minari", files / "set-{task}", "--tasks", files / "tasks.json"]
     result = fieldtune(*arguments, "--out", files / "out")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "error: task 'slow' (train): observation '" in result.stderr
     assert f"observation '{field}'" in result.stderr
     assert "cheetah-vel's simulator shows, tenfold: convert the data" in result.stderr

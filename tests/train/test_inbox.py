@@ -148,6 +148,16 @@ def test_episodes_come_in_the_order_of_arrival_without_those_known(inbox, make_e
     assert list(inbox.episodes({stored[0][0], stored[3][0]})) == [stored[i] for i in (1, 2, 4)]
 
 
+def test_what_cannot_be_read_is_told_once_and_keeps_nobody_waiting(inbox, make_episode, caplog):
+    (inbox.path / f"{'a' * 64}.episode").symlink_to("/nowhere")
+    (inbox.path / f"{'b' * 64}.episode").mkdir()
+    sha256 = send(inbox, msgspec.msgpack.encode(make_episode()))
+    inbox.finish(A, sha256)
+    for _ in range(2):
+        assert [found for found, _ in inbox.episodes(set())] == [sha256]
+    assert caplog.text.count("left out for now") == 2
+
+
 def test_a_file_damaged_since_is_set_aside_and_reported(inbox, make_episode, caplog):
     hashes = [send(inbox, msgspec.msgpack.encode(make_episode(n))) for n in (1, 2)]
     for sha256 in hashes:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from robot import settings
 from robot.settings import ConfigError
 from sim.registry import UnknownFamily
+from sim.registry import family as make_family
 from train.config import RunConfig
 from train.datasets import DatasetError, write_dataset
 from train.replay import Lookahead
@@ -34,6 +38,29 @@ def test_another_configuration_is_refused_by_the_key_that_differs(make_config, t
     with pytest.raises(RunError, match=r"another algorithm.discount \(0.99, now 0.9\)"):
         open_run(make_config("algorithm.discount=0.9"), tmp_path / "run")
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
+def test_other_data_in_the_place_of_a_runs_own_are_refused(make_config, tmp_path):
+    """Held-out tasks could be trained on, and a bundle say what other data were like."""
+    made = open_run(make_config(), tmp_path / "run").dataset
+    shorter = [[replace(one, rewards=one.rewards + 1.0) for one in task] for task in made.train]
+    family = make_family("cheetah-vel")
+    data = [[replace(one, task_index=i) for one in task] for i, task in enumerate(shorter)]
+    write_dataset(
+        tmp_path / "other",
+        family,
+        train=[one for task in data for one in task],
+        test=[one for task in made.test for one in task],
+        how={},
+    )
+    config = make_config()
+    shutil.copytree(config.data.path, tmp_path / "kept")
+    config = make_config(f"data.path={tmp_path / 'kept'}")
+    open_run(config, tmp_path / "second")
+    shutil.rmtree(tmp_path / "kept")
+    shutil.copytree(tmp_path / "other", tmp_path / "kept")
+    with pytest.raises(RunError, match=r"was made from other data than .*kept holds now"):
+        open_run(config, tmp_path / "second")
 
 
 def test_the_robots_section_may_change_from_one_opening_to_the_next(make_config, tmp_path):
