@@ -120,6 +120,8 @@ class Adaptation:
                 )
                 if attempt.broken:
                     break
+                if not self.robot.may_go_on():
+                    break
                 if index + 1 == self._context_episodes:
                     self._settle(context, policy)
             if self._rewards.error and not self.robot.fault:

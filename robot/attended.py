@@ -110,6 +110,7 @@ class Attended:
             self.recorder.start()
             self._telling.start()
             station.connect()
+            station.require_unlatched()  # somebody may have latched it meanwhile
             yield station.take(bundle, self.why_stop).policy
 
     def may_go_on(self) -> bool:

@@ -135,6 +135,7 @@ class Daemon:
             if self._bridge is not None:
                 self._bridge.start()
             self._station.connect()
+            self._station.require_unlatched()  # somebody may have latched it meanwhile
             self._explore()
             log.info("end: %s", self.summary.ended)
             self.summary.cycles = self._station.report.summary()

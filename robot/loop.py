@@ -125,7 +125,7 @@ def _until_rest(rig: Rig, run: Run, outcome: Outcome) -> None:
             rig.estop.rest()  # from here on no signal's handler raises
     except Late as error:
         outcome.reason, outcome.fault = EndReason.LATE, str(error)
-    except Exception as error:  # whatever it is, the robot holds and a person has to look
+    except (Exception, EmergencyStop) as error:  # the robot holds, and a person has to look
         outcome.reason, outcome.fault = EndReason.FAULT, explain(error)
     finally:
         trouble = hold(rig.driver)

@@ -30,11 +30,11 @@ from robot.policy import Policy, PolicyError
 from robot.realtime import Collections, realtime
 from robot.recorder import Recorder
 from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.estop import EStop, Left
+from robot.safety.estop import EmergencyStop, EStop, Left
 from robot.safety.fault import Implausible, explain
-from robot.safety.latch import confirm, latch, latched
+from robot.safety.latch import confirm, latch, latched, reserve
 from robot.safety.limits import Limits, check_observation
-from robot.safety.rest import close, hold
+from robot.safety.rest import close, hold, kept_signals
 from robot.safety.watchdog import Watchdog
 from robot.states import State, States
 
@@ -121,7 +121,14 @@ class Station:
         """
         hurried = self.driver.time_scale == 1.0
         priority = self.config.realtime.priority if hurried else None
-        self.driver.connect()
+        reserve(self.config.latch)
+        with kept_signals() as taken:
+            self.driver.connect()
+        if taken:
+            log.warning(
+                "the driver took %s for itself: given back, since they stop the robot",
+                ", ".join(taken),
+            )
         self.estop.start(priority)
         self._watchdog.start(priority)
         self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
@@ -204,6 +211,7 @@ class Station:
         assert self.rig is not None, "take() a bundle first"
         manifest = self.rig.policy.manifest
         try:
+            self.estop.look()
             self.estop.check()
             self.states.to(State.ARMED)
             with self.estop.interrupting():
@@ -216,7 +224,7 @@ class Station:
             else:
                 self.states.to(State.DISARMED, f"homing was left: {left}")
             return None
-        except Exception as error:
+        except (Exception, EmergencyStop) as error:
             self._hold_and_fault(f"bringing the robot to its start: {explain(error)}")
             return None
         except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -36,10 +37,11 @@ def stop(
 ) -> None:
     """Emergency stop: hold the robot now, and keep it in fault until `rearm`.
 
-    Where no process drives it in its state folder, those that drive a robot of this name in other
-    folders of this machine are stopped. Ends with 0 when the robot holds, with 1 when that is not
-    certain, with 4 when no process drives it: it is latched all the same, so that none begins to.
-    It is no replacement for a button that cuts the power.
+    Processes that drive a robot of this name in other folders of this machine are stopped too.
+
+    Ends with 0 when the robot holds, with 1 when that is not certain, with 4 when no process drives
+    it: it is latched all the same, so that none begins to. It is no replacement for a button that
+    cuts the power.
     """
     from export.file_errors import sentence
     from robot.config import RobotConfig
@@ -54,14 +56,13 @@ def stop(
         silent = [who for one in driven if (who := _wait(one, time.monotonic() + wait_s))]
         reasons = {one.state_dir: latched(one.latch) for one in driven or [settings]}
     except (ConfigError, OSError) as error:
-        why = sentence(error) if isinstance(error, OSError) else error
-        _complain(f"NOT STOPPED: {why}: use the robot's own button")
+        why = f"NOT STOPPED: {error}"
+        if isinstance(error, OSError):
+            why = f"NOT STOPPED: {sentence(error)}{_signalled(settings)}"
+        _complain(f"{why}: use the robot's own button")
         raise typer.Exit(MISTAKE) from None
-    for process in silent:
-        _complain(
-            f"process {process} has not said within {wait_s:g} s that the robot "
-            f"{settings.name!r} holds: use the robot's own button"
-        )
+    for unsaid in silent:
+        _complain(f"{unsaid} that the robot {settings.name!r} holds: use the robot's own button")
     if silent:
         raise typer.Exit(MISTAKE)
     for folder, told in reasons.items():
@@ -84,15 +85,17 @@ def _latch_driven(settings: RobotConfig, text: str) -> tuple[list[RobotConfig], 
     from robot.driving import driving
 
     trouble: OSError | None = None
+    driven: list[RobotConfig] = []
     try:
         if _latch(settings, text):
-            return [settings], []
+            driven.append(settings)
     except OSError as error:  # it may still be driven elsewhere
         trouble = error
     others = driving(settings)
-    driven = [one.config for one in others if one.robot == settings.name]
-    for one in driven:
-        _latch(one, text)
+    for one in others:
+        if one.robot == settings.name:
+            _latch(one.config, text)
+            driven.append(one.config)
     if trouble is not None and not driven:
         raise trouble
     return driven, others
@@ -110,17 +113,31 @@ def _latch(settings: RobotConfig, text: str) -> bool:
     return before is not None or writer(settings.journal) is not None
 
 
+def _signalled(settings: RobotConfig) -> str:
+    """Tell the process that drives the robot by a signal, where it could not be latched."""
+    from robot.journal_file import writer
+    from robot.safety.estop import SIGNAL
+
+    with contextlib.suppress(OSError, ValueError):  # another user's, or gone
+        process = int(writer(settings.journal) or "")
+        os.kill(process, SIGNAL)
+        return f"; process {process} was told by signal, and what it does is not known"
+    return ""
+
+
 def _wait(settings: RobotConfig, deadline: float) -> str:
-    """Wait until somebody holds the robot, or nobody drives it; else name who still does."""
+    """Wait until the process that drives the robot has said that it holds; else what is known."""
     from robot.journal_file import writer
     from robot.safety.latch import held_by
 
     while True:
         process = writer(settings.journal)
-        if process is None or held_by(settings.latch) is not None:
+        if held_by(settings.latch) is not None:
             return ""
+        if process is None:
+            return "the process that drove it has ended without saying"
         if time.monotonic() >= deadline:
-            return process
+            return f"process {process} has not said in time"
         time.sleep(_LOOK_S)
 
 

@@ -55,12 +55,12 @@ class Dataset:
         """A sha256 of every task and episode: the same for the same data, wherever they lie."""
         hashed = hashlib.sha256()
         for tasks, data in ((self.train_tasks, self.train), (self.test_tasks, self.test)):
-            hashed.update(np.ascontiguousarray(tasks))
+            hashed.update(tasks.tobytes())
             for index, episodes in enumerate(data):
                 for episode in episodes:
                     hashed.update(f"{index} {episode.steps}".encode())
                     for rows in (episode.observations, episode.actions, episode.rewards):
-                        hashed.update(np.ascontiguousarray(rows))
+                        hashed.update(rows.tobytes())
         return hashed.hexdigest()
 
     def observations(self) -> Array:

@@ -66,7 +66,7 @@ class CheckedDriver:
         self._observation_shape = (sum(field.width for field in found.observation_fields),)
         self._action_shape = (sum(field.width for field in found.action_fields),)
         self._connected = False
-        self._raised: list[tuple[str, Exception]] = []
+        self._raised: list[tuple[str, BaseException]] = []
         if hasattr(driver, "reward"):  # an attribute, so that `RewardSource` is found by it
             self.reward = self._reward
 
@@ -139,7 +139,7 @@ class CheckedDriver:
             return call(*arguments)
         except _OWN_WORDS:
             raise
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:  # a vendor's sys.exit() is no end
             raise DriverFault(self._kept(method, error)) from error
 
     def _own(self, method: str, what: str, given: Any, shape: tuple[int, ...] | None) -> Array:
@@ -190,7 +190,7 @@ class CheckedDriver:
         given_as = f"{what} as {kind}" if what else kind
         return DriverFault(f"{self.label}.{method} gave {given_as}, expected {expected}")
 
-    def _kept(self, method: str, error: Exception) -> str:
+    def _kept(self, method: str, error: BaseException) -> str:
         """What went wrong in a sentence. Its traceback is logged at `close`: not before a hold."""
         text = f"{self.label}.{method} raised {type(error).__name__}: {error} ({_place(error)})"
         if len(self._raised) < _KEPT:
@@ -218,7 +218,7 @@ def _same(one: Array, other: Array) -> bool:
     )
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where it was raised. Reads no source file: the robot does not hold yet."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:

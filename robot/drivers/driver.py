@@ -68,8 +68,8 @@ class Driver(Protocol):
         """Bring the robot to the start of an episode; `seed` picks among allowed starts.
 
         It may be left by any exception: an emergency stop, or a signal that ends the run, raises
-        one from a signal handler. So may `read` and `apply`, where they take longer than an
-        observation may be old.
+        one from a signal handler, which is no `Exception` and must be let through. So may `read`
+        and `apply`, where they take longer than an observation may be old.
         """
         ...
 

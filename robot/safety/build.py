@@ -123,6 +123,14 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
             limits.action_names, limits.low, limits.high, limits.rate, strict=True
         )
     ]
+    lines += [
+        f"limit action {name}, the rate of an episode's first command: NOT CHECKED "
+        "(robot.limits.joints does not say what it commands)"
+        for name, rate, first in zip(
+            limits.action_names, limits.rate, limits.first_rate, strict=True
+        )
+        if np.isfinite(rate) and not np.isfinite(first)
+    ]
     for index, name in enumerate(limits.observation_names):
         low, high = limits.own_low[index], limits.own_high[index]
         if low > -FARTHEST or high < FARTHEST:

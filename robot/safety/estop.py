@@ -29,11 +29,14 @@ SIGNAL = signal.SIGUSR1
 Asker = Callable[[], str]
 
 
-class EmergencyStop(Exception):
-    """Somebody has asked for it, or the loop stands still. The message says who and why."""
+class EmergencyStop(BaseException):
+    """Somebody has asked for it, or the loop stands still. The message says who and why.
+
+    No `Exception`: a driver that tries again on every error must not swallow it.
+    """
 
 
-class Left(Exception):
+class Left(BaseException):
     """A call that waits was left because the run is to end. No fault."""
 
 
@@ -194,7 +197,7 @@ class EStop:
         prioritise(priority, contextlib.ExitStack())  # the thread's end takes it back
         while not self._closing.wait(LOOK_S):
             if not self.reason:
-                self._look()
+                self.look()
             if self.reason:
                 self._tell()
                 return
@@ -202,7 +205,8 @@ class EStop:
             if self._looked_ns - before_ns > _STOOD_STILL_NS:
                 self._gap_ns = self._looked_ns, self._looked_ns - before_ns
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Ask the askers now, and trip where one says so."""
         try:
             reason = self.stall() or next(filter(None, (ask() for ask in self._askers)), "")
         except Exception as error:  # who cannot be asked cannot be heard

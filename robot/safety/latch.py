@@ -8,6 +8,7 @@ to nowhere latches too, and is never waited for. It does not know what a fault i
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -64,7 +65,7 @@ def latch(path: Path, reason: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join(map(printable, reason.replace(_HELD, " ").split("\n")))
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = _made(path)
     except FileExistsError:
         odd = _odd(path)
         if odd is not None:  # latched already; this is for those who want to read or confirm it
@@ -82,13 +83,45 @@ def latch(path: Path, reason: str) -> None:
     sync(path.parent)
 
 
+def reserve(path: Path) -> None:
+    """Keep a file ready to become the latch: on a disk full of files no other can be made."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _spare(path).touch()
+
+
+def _made(path: Path) -> int:
+    """A descriptor of the latch's new file. Raises `OSError`."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        try:
+            _spare(path).rename(path)
+        except OSError:
+            raise error from None
+        return os.open(path, os.O_WRONLY | os.O_TRUNC)
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".{path.name}.spare")
+
+
 def release(path: Path) -> None:
     """Forget the fault. Only for code that a person has asked to.
 
     Raises `OSError`, for instance for a folder with something in it.
     """
     try:
-        path.unlink(missing_ok=True)
+        if _spare(path).exists() or not stat.S_ISREG(path.lstat().st_mode):
+            path.unlink(missing_ok=True)
+        else:  # kept ready for the next one
+            path.rename(_spare(path))
+    except FileNotFoundError:
+        pass
     except (IsADirectoryError, PermissionError):
         path.rmdir()
     sync(path.parent)

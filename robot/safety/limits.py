@@ -79,6 +79,16 @@ class Limits:
         return tuple(group for group in self.joints if group.targets is not None)
 
     @cached_property
+    def first_rate(self) -> Array:
+        """`rate` of an episode's first command, which starts from where `staying` says: infinite
+        for a component that no joints say the meaning of."""
+        told = np.zeros(len(self.rate), dtype=bool)
+        for joints in self.joints:
+            if joints.moves and joints.command is not None:
+                told[joints.command.part] = True
+        return np.where(told, self.rate, np.inf)
+
+    @cached_property
     def boxes(self) -> tuple[tuple[int, int], ...]:
         """Every component of an observation that has a box, and the action's that it holds."""
         held = self.box_action.tolist()
@@ -160,9 +170,11 @@ def allow(
         action, changed = the_way_round(action, previous, observation, joints)
         reasons += changed
     wanted = action
-    if previous is not None and limits.rated:
-        step = limits.rate * period_s
-        slower = _clip(action, previous - step, previous + step)
+    if limits.rated:
+        first = previous is None
+        start = staying(observation, limits) if previous is None else previous
+        step = (limits.first_rate if first else limits.rate) * period_s
+        slower = _clip(action, start - step, start + step)
         reasons += _changes("rate", limits.action_names, action, slower)
         action = slower
     for joints in limits.joints:

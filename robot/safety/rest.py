@@ -6,6 +6,7 @@ Nothing stands before it: no log, no disk, no lock. It must not know why the rob
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -18,6 +19,7 @@ _NAMES = (
 )
 ENDING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 """Signals that would end this process, or stop it, and leave the robot as it is."""
+_OURS = (signal.SIGUSR1, signal.SIGCONT, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class Resting(Protocol):
@@ -51,11 +53,31 @@ def signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def kept_signals() -> Iterator[list[str]]:
+    """Give back, afterwards, the handlers of signals that something inside took for itself.
+
+    Yields their names, filled in at the end. Only the main thread can; elsewhere nothing is done.
+    """
+    taken: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield taken
+        return
+    before = {number: signal.getsignal(number) for number in (*ENDING, *_OURS)}
+    try:
+        yield taken
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+                taken.append(signal.Signals(number).name)
+
+
 def _undisturbed(method: Callable[[], None], name: str) -> str:
     with signals_wait():
         try:
             method()
-        except Exception as error:  # a driver must not raise here, and this is no place to do so
+        except BaseException as error:  # a driver must not raise here, nor end the process
             return (
                 f"the driver's {name}() failed, so the robot may still move: use its own button: "
                 f"{explain(error)}"

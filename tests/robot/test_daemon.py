@@ -714,3 +714,46 @@ def test_probation_lasts_as_long_as_the_config_says(config, mass, point_bundle):
     mass.trouble = lambda _: None
     # Counted anew in each life of the daemon: three and a fault is not four.
     assert Daemon(config, mass, episodes=1).run().bundle == bundle_id(old)
+
+
+def test_a_robot_that_is_latched_while_its_driver_connects_does_not_move(
+    config, mass, point_bundle
+):
+    point_bundle()
+    connect = mass.connect
+
+    def slowly():
+        connect()
+        latch(config.latch, "it hums")
+
+    mass.connect = slowly
+    with pytest.raises(Latched, match="it hums"):
+        Daemon(config, mass, episodes=1).run()
+    assert (mass.starts, mass.commands) == ([], [])
+
+
+@pytest.mark.parametrize("where", ["apply", "hold"])
+def test_a_driver_that_exits_is_a_fault_and_no_end_of_the_run(config, mass, point_bundle, where):
+    point_bundle()
+
+    def lost(*_):
+        raise SystemExit(0)
+
+    setattr(mass, where, lost)
+    summary = Daemon(config, mass, episodes=1).run()
+    assert f"{where} raised SystemExit" in summary.fault
+    assert f"{where} raised SystemExit" in latched(config.latch)
+
+
+def test_signals_that_a_driver_takes_for_itself_are_given_back(config, mass, point_bundle, caplog):
+    point_bundle()
+    connect, before = mass.connect, signal.getsignal(signal.SIGTERM)
+
+    def greedy():
+        connect()
+        signal.signal(signal.SIGTERM, lambda *_: None)
+
+    mass.connect = greedy
+    Daemon(config, mass, episodes=1).run()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "the driver took SIGTERM for itself" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -148,6 +149,41 @@ def test_stop_without_the_setting_that_run_had_reaches_it_by_its_name(
         assert f"robot {name!r}, driven in {state}, is stopped" in stopped.stdout
         assert process.wait(60) == 3
     assert latched(state / "fault.txt").startswith("emergency stop by ")
+
+
+@pytest.mark.slow
+def test_stop_reaches_every_process_that_drives_a_robot_of_this_name(config, bundle, tmp_path):
+    own, mine = tmp_path / "etc" / "state", tmp_path / "elsewhere" / "mine"
+    with (
+        driven(config, bundle, own, folder=tmp_path) as first,
+        driven(
+            config, bundle, mine, "robot.state_dir=mine", folder=tmp_path / "elsewhere"
+        ) as second,
+    ):
+        stopped = run("stop", "--config", config, "--wait-s", 60, folder=tmp_path)
+        assert stopped.returncode == 0, stopped.stderr
+        assert (first.wait(60), second.wait(60)) == (3, 3)
+    assert latched(own / "fault.txt") == latched(mine / "fault.txt")
+
+
+@pytest.mark.slow
+def test_an_end_of_the_process_is_no_word_that_the_robot_holds(config, bundle, tmp_path):
+    state = tmp_path / "etc" / "state"
+    with driven(config, bundle, state, folder=tmp_path) as process:
+        process.send_signal(signal.SIGSTOP)
+        with subprocess.Popen(
+            [*COMMAND, "stop", "--config", config, "--wait-s", "60"],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as stop:
+            while latched(state / "fault.txt") is None:
+                time.sleep(0.05)
+            process.kill()
+            told = stop.communicate()[1]
+    assert stop.returncode == 1
+    assert "has ended without saying that the robot" in told
 
 
 def test_where_no_process_drives_it_stop_says_so_with_a_status_of_its_own(config, bundle, tmp_path):

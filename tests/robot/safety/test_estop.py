@@ -116,7 +116,7 @@ def test_a_gap_between_two_beats_trips_it_before_anybody_has_looked(estop):
     now = time.monotonic_ns()
     estop.beat(now - 2 * 10**9, 10**8)
     estop.beat(now, 10**8)
-    estop._look()
+    estop.look()
     with pytest.raises(EmergencyStop, match=r"stood still for 2\.000 s"):
         estop.check()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from robot.safety.latch import confirm, held_by, latch, latched, release
+from robot.safety.latch import confirm, held_by, latch, latched, release, reserve
 
 
 def pipe(path: Path) -> None:
@@ -61,6 +63,27 @@ def test_latching_makes_a_file_of_it_so_that_who_holds_can_say_so(tmp_path, make
     assert latched(path).endswith(f"stands in the place of {path})")
     assert held_by(path) == str(os.getpid())
     assert all(beside.read_text() == "old\n" for beside in tmp_path.glob("beside.txt"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
+def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=16", "tmpfs", str(tmp_path)]
+    subprocess.run(mount, check=True)
+    try:
+        path = tmp_path / "fault.txt"
+        reserve(path)
+        with contextlib.suppress(OSError):
+            for number in range(20):
+                (tmp_path / f"{number}").touch()
+        with pytest.raises(OSError, match="No space left"):
+            (tmp_path / "one more").touch()
+        latch(path, "the arm is hot")
+        assert latched(path) == "the arm is hot"
+        release(path)
+        latch(path, "again")  # what is kept ready was not used up
+        assert latched(path) == "again"
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_folder_with_something_in_it_stays_and_is_named(tmp_path):
