@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from robot.posterior import Posterior
 from robot.reward_settings import RewardsConfig
 from robot.reward_streams import reward_stream
 from robot.rewards import DriverRewards, NoRewards
+from robot.safety.latch import latch
 
 
 @pytest.fixture
@@ -96,6 +98,22 @@ def test_a_stop_ends_it(adaptation, mass):
     mass.trouble = lambda robot: stop("SIGINT") if len(robot.commands) == 2 else None
     (result,) = run.run()
     assert (result.reason, result.steps) == (EndReason.STOPPED, 3)
+
+
+def test_a_stop_while_rewards_are_waited_for_is_a_fault_and_no_lack_of_them(
+    config, mass, point_bundle
+):
+    class Waiting(DriverRewards):
+        def collect(self, ended):
+            latch(config.latch, "it hums")
+            while not ended():
+                time.sleep(0.01)
+            return {}
+
+    run = Adaptation(config, mass, Waiting(mass), bundle=point_bundle())
+    (result,) = run.run()
+    assert result.rewarded == 0
+    assert run.robot.fault == "it hums"
 
 
 def test_a_driver_without_rewards_is_told_so():

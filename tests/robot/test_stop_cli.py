@@ -186,6 +186,28 @@ def test_an_end_of_the_process_is_no_word_that_the_robot_holds(config, bundle, t
     assert "has ended without saying that the robot" in told
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
+def test_where_nothing_can_be_written_the_process_is_told_by_signal(config, bundle, tmp_path):
+    state = tmp_path / "etc" / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=40", "tmpfs", str(state)]
+    subprocess.run(mount, check=True)
+    try:
+        with driven(config, bundle, state, folder=tmp_path) as process:
+            (state / ".fault.txt.spare").unlink()
+            with contextlib.suppress(OSError):
+                for number in range(60):
+                    (state / f"{number}").touch()
+            stopped = run("stop", "--config", config, folder=tmp_path)
+            assert process.wait(60) == 3
+        assert stopped.returncode == 1
+        assert f"NOT STOPPED: {state}" in stopped.stderr
+        assert f"process {process.pid} was told by signal" in stopped.stderr
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
+
+
 def test_where_no_process_drives_it_stop_says_so_with_a_status_of_its_own(config, bundle, tmp_path):
     stopped = run("stop", "--config", "etc/r.yaml", folder=tmp_path)
     assert stopped.returncode == 4
