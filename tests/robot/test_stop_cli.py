@@ -192,7 +192,9 @@ def test_where_nothing_can_be_written_the_process_is_told_by_signal(config, bund
     state = tmp_path / "etc" / "state"
     state.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=40", "tmpfs", str(state)]
-    subprocess.run(mount, check=True)
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
     try:
         with driven(config, bundle, state, folder=tmp_path) as process:
             (state / ".fault.txt.spare").unlink()

@@ -68,7 +68,9 @@ def test_latching_makes_a_file_of_it_so_that_who_holds_can_say_so(tmp_path, make
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
 def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path):
     mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=16", "tmpfs", str(tmp_path)]
-    subprocess.run(mount, check=True)
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
     try:
         path = tmp_path / "fault.txt"
         reserve(path)
