@@ -1,1 +1,0 @@
-"""The `drawer-door` family: what to open and how far, no observation shows."""

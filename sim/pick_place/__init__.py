@@ -1,1 +1,0 @@
-"""The `pick-place` family: which block belongs where, no observation shows."""
