@@ -19,7 +19,7 @@ import msgspec
 from benchmarks.figures import Report, Table
 from benchmarks.machine import machine, versions
 from benchmarks.page import page
-from export.atomic import write_atomically
+from fieldtune.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 NAMES = (

@@ -1,7 +1,7 @@
 """What `python -m benchmarks.NAME` does: one benchmark in the environment that a user gets.
 
-The launcher's environment (`train.launch`) holds for all of them; a benchmark that needs another,
-for the other side, starts a process of its own.
+The launcher's environment (`fieldtune.train.launch`) holds for all of them; a benchmark that needs
+another, for the other side, starts a process of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.figures import Table
 from benchmarks.page import plain
 from benchmarks.turns import Effort
-from train.launch import settle
+from fieldtune.train.launch import settle
 
 Benchmark = Callable[[Effort], Iterator[Table]]
 

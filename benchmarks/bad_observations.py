@@ -22,17 +22,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from export.manifest import FieldSpec
-from robot.clock import Clock
-from robot.config import LimitsConfig, RealtimeConfig, ZHold
-from robot.drivers.driver import Observation
-from robot.episode import EndReason, EpisodeHeader, Mode
-from robot.exploration import ZSource
-from robot.loop import Rig, Run, run_episode
-from robot.posterior import Posterior
-from robot.realtime import realtime
-from robot.safety.build import build_limits
-from robot.states import State, States
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import LimitsConfig, RealtimeConfig, ZHold
+from fieldtune.robot.drivers.driver import Observation
+from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
+from fieldtune.robot.loop.control_loop import Rig, Run, run_episode
+from fieldtune.robot.loop.states import State, States
+from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.safety.build import build_limits
+from fieldtune.robot.timing.clock import Clock
+from fieldtune.robot.timing.realtime import realtime
 
 KINDS = ("nan", "repeated", "frozen", "late")
 BUSY = "busy"

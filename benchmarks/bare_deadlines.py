@@ -12,10 +12,10 @@ import signal
 import sys
 import time
 
-from robot.clock import SECOND_NS
-from robot.config import RealtimeConfig
-from robot.cycle_report import Histogram
-from robot.realtime import realtime
+from fieldtune.robot.config import RealtimeConfig
+from fieldtune.robot.timing.clock import SECOND_NS
+from fieldtune.robot.timing.cycle_report import Histogram
+from fieldtune.robot.timing.realtime import realtime
 
 SAY_S = 5.0
 

@@ -21,9 +21,9 @@ from benchmarks.bridge_sides import Child, Pusher, Robot
 from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.machine import filesystem
 from benchmarks.turns import Effort, in_turns
-from robot.journal import Journal
-from robot.keys import BridgeKeys, new_pair
-from train.keys import make_keys
+from fieldtune.robot.curve_keys import BridgeKeys, new_pair
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.bridge.keys import make_keys
 
 OURS, OURS_CURVE = "Fieldtune's bridge", "Fieldtune's bridge, CURVE"
 RAW, RAW_CURVE = "PUSH/PULL", "PUSH/PULL, CURVE"

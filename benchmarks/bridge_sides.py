@@ -17,13 +17,13 @@ from typing import Any
 import zmq
 
 from benchmarks import episodes
-from export.atomic import write_atomically
-from robot.bridge import BridgeClient
-from robot.content import address as content_address
-from robot.journal import Journal
-from robot.keys import BridgeKeys, KeyPair
-from train.hub import Hub
-from train.keys import open_keys
+from fieldtune.files import write_atomically
+from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.curve_keys import BridgeKeys, KeyPair
+from fieldtune.robot.episodes.codec import address as content_address
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.keys import open_keys
 
 ROOT = Path(__file__).parents[1]
 ANYWHERE = "tcp://127.0.0.1:*"

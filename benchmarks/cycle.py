@@ -21,25 +21,25 @@ from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.inference_alone import HZ, KNOWN, Alone, OnnxAlone, TorchAlone, observations
 from benchmarks.smac_sides import make_ours, reference
 from benchmarks.turns import Effort
-from export.bundle import Bundle
-from export.manifest import Description, FieldSpec, Provenance
-from export.writer import write_bundle
-from robot.clock import Clock, Deadline
-from robot.config import LimitsConfig, ZHold
-from robot.cycle_report import CycleReport, Marks
-from robot.drivers.checked import checked
-from robot.drivers.driver import Observation
-from robot.episode import EpisodeHeader, Mode
-from robot.exploration import ZSource
-from robot.loop import Rig, Run, run_episode
-from robot.policy import Policy
-from robot.posterior import Posterior
-from robot.recorder import Recorder
-from robot.safety.build import build_limits
-from robot.states import State, States
-from sim.registry import family
-from train.bundles import field_specs
-from train.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.export.bundle import Bundle
+from fieldtune.export.manifest import Description, FieldSpec, Provenance
+from fieldtune.export.writer import write_bundle
+from fieldtune.robot.config import LimitsConfig, ZHold
+from fieldtune.robot.drivers.checked import checked
+from fieldtune.robot.drivers.driver import Observation
+from fieldtune.robot.episodes.episode import EpisodeHeader, Mode
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.control_loop import Rig, Run, run_episode
+from fieldtune.robot.loop.states import State, States
+from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.safety.build import build_limits
+from fieldtune.robot.timing.clock import Clock, Deadline
+from fieldtune.robot.timing.cycle_report import CycleReport, Marks
+from fieldtune.sim.registry import family
+from fieldtune.train.agent.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.runs.bundles import field_specs
 
 Array = NDArray[np.float64]
 OURS, ONNX, TORCH = "Fieldtune's cycle", "onnxruntime alone", "plain torch"

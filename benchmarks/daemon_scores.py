@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robot import settings
-from robot.exploration import Draws
-from robot.journal import Journal
-from train.acting import run_episodes
-from train.bundles import Exporter
-from train.config import RunConfig
-from train.launch import settle
-from train.phases import newest_agent
-from train.run import Run, open_run
-from train.smac import Agent
+from fieldtune import settings
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.policy.exploration import Draws
+from fieldtune.train.agent.trials import run_episodes
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.config import RunConfig
+from fieldtune.train.launch import settle
+from fieldtune.train.runs.agents import newest_agent
+from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.run import Run, open_run
 
 ADAPT_S = 1800.0
 
@@ -54,7 +54,7 @@ def adapted(run: Run, bundle: Path, folder: Path, task: int, episodes: int) -> l
     """
     state = folder / f"task-{task}"
     parameters = [float(value) for value in run.dataset.test_tasks[task]]
-    command = [sys.executable, "-m", "robot.launch", "adapt"]
+    command = [sys.executable, "-m", "fieldtune.robot.launch", "adapt"]
     command += ["--config", str(run.folder / "config.yaml"), "--bundle", str(bundle)]
     command += ["--episodes", str(episodes), f"robot.state_dir={json.dumps(str(state))}"]
     command += [f"robot.driver.task={json.dumps(parameters)}", f"robot.seed={task}"]

@@ -19,12 +19,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchmarks.mutations import damaged, damaged_yaml
-from export import archive
-from export.bundle import MEMBERS, BundleError, file_entry, read_bundle
-from robot.bundle_exam import examine
-from robot.config import RobotConfig
-from robot.policy import PolicyError
-from robot.settings import ConfigError, dump, load
+from fieldtune.export import archive
+from fieldtune.export.bundle import MEMBERS, BundleError, file_entry, read_bundle
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.policy.bundle_exam import examine
+from fieldtune.robot.policy.policy import PolicyError
+from fieldtune.settings import ConfigError, dump, load
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 Change = Callable[[Any, random.Random], Any]
@@ -179,7 +179,7 @@ class Configs(Kind):
     refusals = (ConfigError,)
 
     def __init__(self, folder: Path, sound: Path, seed: int) -> None:
-        from train.config import RunConfig
+        from fieldtune.train.config import RunConfig
 
         super().__init__(folder, sound, seed)
         self._texts = [path.read_text(encoding="utf-8") for path in sorted(sound.glob("*.yaml"))]

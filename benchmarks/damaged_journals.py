@@ -16,9 +16,9 @@ from typing import Any
 from benchmarks import episodes
 from benchmarks.damaged_files import Kind, Unsound
 from benchmarks.mutations import damaged
-from robot import content
-from robot.journal import Journal, JournalError
-from robot.recorder import Recorder
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.recorder import Recorder
 
 
 class Journals(Kind):
@@ -32,7 +32,7 @@ class Journals(Kind):
         self._file = (sound / "sound.sqlite").read_bytes()
         self._wal = (sound / "sound.sqlite-wal").read_bytes()
         with Journal.read(self._write(self._file, self._wal)) as journal:
-            self._step = content.pack(journal.steps(1)[0])
+            self._step = codec.pack(journal.steps(1)[0])
             self._addresses = {n: journal.blob(n)[0] for n in range(1, EPISODES)}
 
     @staticmethod
@@ -49,7 +49,7 @@ class Journals(Kind):
             with journal.transaction():
                 journal.begin(episodes.header(_SMALL, EPISODES), 1)
                 for step in episodes.steps(_SMALL, EPISODES):
-                    journal.add(EPISODES, content.pack(step))
+                    journal.add(EPISODES, codec.pack(step))
             for name in ("", "-wal"):
                 made = path.with_name(path.name + name)
                 (sound / f"sound.sqlite{name}").write_bytes(made.read_bytes())

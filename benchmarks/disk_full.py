@@ -24,7 +24,7 @@ from benchmarks.ledger import Ledger
 from benchmarks.pair import ROBOT, Member, Pair, Unfit, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
 from benchmarks.small_disk import NotPermitted, SmallDisk
-from train.launch import settle
+from fieldtune.train.launch import settle
 
 ROBOT_MB, TRAINER_MB, QUOTA_MB = 32, 512, 8
 SIDES = ("robot", "robot", "storing", "learning")  # a quarter each, the robot two

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot import content
-from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Mode, Step
-from robot.journal import Journal
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Mode, Step
+from fieldtune.robot.journal.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def footer(size: Size) -> EpisodeFooter:
 
 def records(size: Size, seed: int) -> list[bytes]:
     """The packed steps."""
-    return [content.pack(step) for step in steps(size, seed)]
+    return [codec.pack(step) for step in steps(size, seed)]
 
 
 def fill(journal: Journal, size: Size, count: int, robot: str = "benchmark") -> list[str]:

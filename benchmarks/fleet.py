@@ -30,13 +30,13 @@ from benchmarks.bridge_sides import ANYWHERE
 from benchmarks.cycle import make_bundle
 from benchmarks.machine import facts
 from benchmarks.processes import environment, processor_s, resident_mb, terminate
-from robot import heartbeat
-from robot.journal import EntryState, Journal
-from robot.keys import new_pair, write_secret
-from robot.status import Status
-from train.fleet import FILE, Fleet
-from train.inbox import Inbox
-from train.keys import make_keys
+from fieldtune.robot.curve_keys import new_pair, write_secret
+from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.robot.monitor import heartbeat
+from fieldtune.robot.monitor.status import Status
+from fieldtune.train.bridge.fleet import FILE, Fleet
+from fieldtune.train.bridge.inbox import Inbox
+from fieldtune.train.bridge.keys import make_keys
 
 LOOK_S = 5.0
 START_S = 1800.0
@@ -154,7 +154,7 @@ def start_robots(folder: Path, address: str, keys: dict[str, str]) -> list[Robot
         config.write_text(yaml.safe_dump({"robot": settings}), encoding="utf-8")
         with (home / "daemon.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "robot.launch", "run", "--config", str(config)],
+                [sys.executable, "-m", "fieldtune.robot.launch", "run", "--config", str(config)],
                 env=environment(),
                 stdout=log,
                 stderr=log,

@@ -14,11 +14,11 @@ import threading
 import time
 from pathlib import Path
 
-from train.fleet import telling
-from train.hub import Hub
-from train.keys import open_keys
+from fieldtune.train.bridge.fleet import telling
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.keys import open_keys
 
-POLL_S = 0.05  # as train.finetune
+POLL_S = 0.05  # as fieldtune.train.phases.from_robots
 
 
 def main() -> None:

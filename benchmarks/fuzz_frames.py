@@ -30,10 +30,10 @@ from benchmarks.fuzzed_processes import BATCH, PATIENCE_S, Process, Result, deal
 from benchmarks.machine import facts
 from benchmarks.mutations import damaged
 from benchmarks.strangers import strangers
-from robot import wire
-from robot.journal import EntryState, Journal
-from robot.keys import BridgeKeys, new_pair
-from train.keys import make_keys
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.curve_keys import BridgeKeys, new_pair
+from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.train.bridge.keys import make_keys
 
 _ID = "ab" * 32
 

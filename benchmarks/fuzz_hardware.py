@@ -15,7 +15,7 @@ import zmq
 
 from benchmarks.fuzzed_processes import BATCH, PATIENCE_S, Process, Result, dealer
 from benchmarks.mutations import damaged
-from robot.drivers.hardware_frames import (
+from fieldtune.robot.drivers.hardware.frames import (
     Ask,
     FrameError,
     Say,

@@ -22,7 +22,7 @@ from typing import Any, Self
 import zmq
 
 from benchmarks.processes import ROOT, environment
-from robot.keys import BridgeKeys
+from fieldtune.robot.curve_keys import BridgeKeys
 
 PATIENCE_S = 60.0
 BATCH = 50
@@ -130,7 +130,7 @@ def joints_in_cpp() -> Path | None:
 
 
 def _bridge(address: str, folder: str) -> None:
-    from robot.bridge import BridgeClient
+    from fieldtune.robot.bridge.client import BridgeClient
 
     home = Path(folder)
     journal, bundles = home / "journal.sqlite", home / "bundles"
@@ -143,9 +143,9 @@ def _bridge(address: str, folder: str) -> None:
 
 
 def _driver(address: str, server: str, folder: str) -> None:
-    from robot.drivers.driver import DriverFault
-    from robot.drivers.hardware_description import write_description
-    from robot.drivers.remote import ZmqDriver, ZmqOptions, served_description
+    from fieldtune.robot.drivers.driver import DriverFault
+    from fieldtune.robot.drivers.hardware.description import write_description
+    from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
 
     def options(place: str) -> ZmqOptions:
         return ZmqOptions(

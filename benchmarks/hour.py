@@ -35,8 +35,8 @@ from benchmarks.cycle import make_bundle
 from benchmarks.hour_figures import SAMPLE_S, Sample, draw, judge
 from benchmarks.machine import facts
 from benchmarks.processes import environment, resident_mb, terminate
-from robot import heartbeat
-from robot.status import Status
+from fieldtune.robot.monitor import heartbeat
+from fieldtune.robot.monitor.status import Status
 
 
 class Bare:
@@ -91,7 +91,7 @@ def start_robot(folder: Path, address: str, options: argparse.Namespace) -> subp
     command = ["run", "--config", config, "--bundle", bundle, "--summary", folder / "summary.json"]
     with (folder / "daemon.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "robot.launch", *map(str, command)],
+            [sys.executable, "-m", "fieldtune.robot.launch", *map(str, command)],
             env=environment(folder / "plugin"),
             stdout=log,
             stderr=log,

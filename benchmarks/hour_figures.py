@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robot.journal import EntryState, Journal
+from fieldtune.robot.journal.journal import EntryState, Journal
 
 SAMPLE_S = 5.0
 WARM_UP_S = 300.0

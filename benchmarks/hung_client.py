@@ -28,11 +28,11 @@ from typing import Any
 
 from benchmarks.pair import FAMILY, ROOT, Member, Pair, Unfit, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
-from robot.drivers.hardware_description import write_description
-from robot.drivers.remote import LEASE_PERIODS, ZmqOptions, served_description
-from robot.journal import Journal, JournalError
-from robot.safety.latch import release
-from train.launch import settle
+from fieldtune.robot.drivers.hardware.description import write_description
+from fieldtune.robot.drivers.hardware.driver import LEASE_PERIODS, ZmqOptions, served_description
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.safety.latch import release
+from fieldtune.train.launch import settle
 
 FAULT_EXIT = 3
 FIRST_STEPS, LAST_STEPS = 3, 60

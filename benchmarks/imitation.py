@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.trial import kept_back
-from robot import settings
-from sim.family import Array, bounds
-from sim.registry import family as make_family
-from sim.rollout import LabelledEpisode, rollout
-from sim.success import succeeded
-from train.config import RunConfig
-from train.datasets import read_dataset
-from train.learner import adam, gradient_step
-from train.networks import Policy, squashed_log_prob
+from fieldtune import settings
+from fieldtune.sim.family import Array, bounds
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.sim.success import succeeded
+from fieldtune.train.agent.networks import Policy, squashed_log_prob
+from fieldtune.train.algorithms.optimisation import adam, gradient_step
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.dataset import read_dataset
 
 LOOKS, STARTS = 3, 4
 ROWS = 512

@@ -13,9 +13,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
-from robot.clock import Clock
-from train.networks import PolicyGraph
+from fieldtune.export.bundle import Bundle
+from fieldtune.robot.timing.clock import Clock
+from fieldtune.train.agent.networks import PolicyGraph
 
 Array = NDArray[np.float64]
 HZ = 250

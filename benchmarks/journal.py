@@ -17,11 +17,11 @@ from benchmarks.alone import main
 from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.machine import filesystem
 from benchmarks.turns import Effort, in_turns
-from robot import content
-from robot.episode import Step
-from robot.journal import Journal
-from robot.journal_file import connect
-from robot.recorder import Recorder
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import Step
+from fieldtune.robot.journal.file import connect
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.recorder import Recorder
 
 OURS, RECORDER, SQLITE = "Fieldtune's journal", "Fieldtune's recorder", "SQLite's executemany"
 ROLES: dict[str, Role] = {OURS: "ours", RECORDER: "ours", SQLITE: "floor"}
@@ -37,7 +37,7 @@ class Sides:
         self._folder, self._transactions = folder, transactions
         self._files = itertools.count()
         self._steps: list[Step] = episodes.steps(SIZE, 0)
-        self._records = [content.pack(step) for step in self._steps]
+        self._records = [codec.pack(step) for step in self._steps]
         self.written: dict[str, Path] = {}
 
     @property
@@ -81,7 +81,7 @@ class Sides:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
                 "INSERT INTO episodes (number, header) VALUES (?, ?)",
-                [(number, content.pack(episodes.header(SIZE, number))) for number in batch],
+                [(number, codec.pack(episodes.header(SIZE, number))) for number in batch],
             )
             connection.executemany(
                 "INSERT INTO steps (episode, step, record) VALUES (?, ?, ?)",

@@ -21,8 +21,8 @@ from benchmarks import episodes
 from benchmarks.ledger import Ledger
 from benchmarks.pair import ROBOT, Member, Pair, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
-from robot.journal import Journal
-from train.launch import settle
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.launch import settle
 
 WIDE = episodes.Size("cheetah-vel", 50, 2_500, 6)  # 1 MB: it takes several messages to upload
 QUOTA_MB = 20
@@ -149,12 +149,14 @@ def ingestion(pair: Pair) -> tuple[int, list[str]]:
     """How many episodes the last checkpoint has learned from, and whether each is in it once."""
     if not (pair.run / "checkpoints" / "self-supervised.safetensors").exists():
         return 0, []
-    from robot import settings  # torch takes seconds, and not every proof has a trainer that learns
-    from train.checkpoint import CheckpointError, read_facts
-    from train.config import RunConfig
-    from train.finetune import as_trajectory
-    from train.inbox import Inbox
-    from train.run import open_run
+    from fieldtune import (
+        settings,  # torch takes seconds, and not every proof has a trainer that learns
+    )
+    from fieldtune.train.bridge.inbox import Inbox
+    from fieldtune.train.config import RunConfig
+    from fieldtune.train.phases.from_robots import as_trajectory
+    from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
+    from fieldtune.train.runs.run import open_run
 
     run = open_run(settings.load(RunConfig, pair.run / "config.yaml"), pair.run)
     try:

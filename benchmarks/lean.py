@@ -20,9 +20,9 @@ from benchmarks.alone import main
 from benchmarks.figures import Goal, Series, Table
 from benchmarks.smac_sides import Data, make_ours, reference
 from benchmarks.turns import Effort, in_turns
-from robot import settings
-from train.config import RunConfig
-from train.draws import draw_offline, draw_union
+from fieldtune import settings
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.sampling import draw_offline, draw_union
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "docs" / "results" / "cheetah-vel" / "metrics.json"

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from robot import content
-from robot.content import EpisodeError
-from robot.journal import Journal, JournalError
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.journal.journal import Journal, JournalError
 
 _Steps = list[bytes]  # a digest of each step's record, in order
 
@@ -192,14 +192,14 @@ class Ledger:
         for sha256 in there.keys() - self._stored.keys():
             blob = there[sha256].read_bytes()
             try:
-                episode = content.unpack_episode(blob)
+                episode = codec.unpack_episode(blob)
             except EpisodeError as error:
                 self.unreadable.append(f"{there[sha256]}: {error}")
                 continue
-            if content.address(blob) != sha256:
+            if codec.address(blob) != sha256:
                 self.unreadable.append(f"{there[sha256]}: its bytes have another sha256")
             if episode.header.robot == self.robot:
-                steps = [_digest(content.pack(step)) for step in episode.steps]
+                steps = [_digest(codec.pack(step)) for step in episode.steps]
                 self._stored[sha256] = (episode.header.number, steps)
 
     def _compare(self, number: int, before: _Episode | None, now: _Episode) -> None:

@@ -27,7 +27,7 @@ from benchmarks.locomotion_sides import (
 )
 from benchmarks.pool import EnvPool, NoEnvPool
 from benchmarks.turns import Effort, cores, in_turns
-from sim.registry import family
+from fieldtune.sim.registry import family
 
 COPIES = 64
 PROCESSES = 16  # gymnasium's asynchronous environment starts one a copy

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bare_physics import BarePhysics
 from benchmarks.pool import EnvPool
-from sim.family import Array, TaskFamily, bounds
+from fieldtune.sim.family import Array, TaskFamily, bounds
 
 
 @dataclass(frozen=True)

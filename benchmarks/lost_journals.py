@@ -23,7 +23,7 @@ from tempfile import mkdtemp
 from benchmarks.ledger import Ledger
 from benchmarks.pair import ROBOT, Pair, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
-from train.launch import settle
+from fieldtune.train.launch import settle
 
 ALIVE_S = 1.5
 QUOTA_MB = 20

@@ -19,8 +19,8 @@ from benchmarks.alone import main
 from benchmarks.bare_physics import BarePhysics, NoCompiler
 from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.turns import Effort, cores, in_turns
-from sim.family import Array, TaskFamily, bounds
-from sim.registry import family, names
+from fieldtune.sim.family import Array, TaskFamily, bounds
+from fieldtune.sim.registry import family, names
 
 COPIES = 64
 FAMILIES = ("reach", "push", "multi", "pick-place", "drawer-door")

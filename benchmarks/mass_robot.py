@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from export.manifest import FieldSpec
-from robot.drivers.driver import Array, Observation
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Array, Observation
 
 MASSES, DRIVEN = 10, 6  # 20 numbers in, 6 out: the reference's sizes for cheetah-vel
 FAMILY, ROBOT = "chain", "masses"
@@ -38,7 +38,8 @@ class MassOptions(BaseModel):
 
 
 class MassDriver:
-    """Implements `robot.drivers.driver.Driver`: neighbours joined by springs, and dampers."""
+    """Implements `fieldtune.robot.drivers.driver.Driver`: neighbours joined by springs, and
+    dampers."""
 
     Options = MassOptions
     robot, observation_fields, action_fields, time_scale = ROBOT, OBSERVATIONS, ACTIONS, 1.0

@@ -23,7 +23,7 @@ from benchmarks.bad_network import BadNetwork, Harm, Manners
 from benchmarks.ledger import Ledger
 from benchmarks.pair import Member, Pair, Unfit, prepare, shortened, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
-from train.launch import settle
+from fieldtune.train.launch import settle
 
 HORIZON = 20  # an episode is a second
 ROUNDS = 5

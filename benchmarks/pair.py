@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from export.atomic import write_atomically
-from export.bundle import pack_bundle, read_bundle
-from export.manifest import Manifest
-from robot.journal import Journal
-from train.launch import environment
+from fieldtune.export.bundle import pack_bundle, read_bundle
+from fieldtune.export.manifest import Manifest
+from fieldtune.files import write_atomically
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.launch import environment
 
 ROOT = Path(__file__).parents[1]
 FAMILY = "cheetah-vel"
@@ -151,7 +151,7 @@ class Pair:
 
     def robot(self, *arguments: str) -> Member:
         """The robot's daemon, as `fieldtune-robot run`."""
-        command = ("-m", "robot.launch", "run", "--config", self.config, *arguments)
+        command = ("-m", "fieldtune.robot.launch", "run", "--config", self.config, *arguments)
         return self._start("robot", " in use", *command)
 
     def storing(self) -> Member:
@@ -162,7 +162,9 @@ class Pair:
     def learning(self) -> Member:
         """The trainer, as `fieldtune finetune`."""
         where = ("--run", self.run, "--address", self.address)
-        return self._start("learning", "published", "-m", "train.launch", "finetune", *where)
+        return self._start(
+            "learning", "published", "-m", "fieldtune.train.launch", "finetune", *where
+        )
 
     def receives(self) -> bool:
         """Whether an episode is half received now."""
@@ -246,9 +248,9 @@ def shortened(bundle: Path, out: Path, horizon: int) -> Path:
 
 
 def _random_data(folder: Path) -> None:
-    from sim.registry import family as make_family
-    from sim.rollout import rollout
-    from train.datasets import write_dataset
+    from fieldtune.sim.registry import family as make_family
+    from fieldtune.sim.rollout import rollout
+    from fieldtune.train.data.dataset import write_dataset
 
     family, rng, made = make_family(FAMILY), np.random.default_rng(0), []
     width = sum(field.width for field in family.action_fields)
@@ -271,7 +273,7 @@ def _random_data(folder: Path) -> None:
 
 
 def _fieldtune(*arguments: object) -> None:
-    command = [sys.executable, "-m", "train.launch", *map(str, arguments)]
+    command = [sys.executable, "-m", "fieldtune.train.launch", *map(str, arguments)]
     done = subprocess.run(
         command,
         cwd=ROOT,

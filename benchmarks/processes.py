@@ -9,7 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from robot.launch import ONE_THREAD
+from fieldtune.robot.launch import ONE_THREAD
 
 ROOT = Path(__file__).parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robot import settings
-from sim.family import TaskFamily
-from train.config import RunConfig
-from train.evaluate import Evaluator
-from train.phases import averaged_agent, offline_agent
-from train.run import Run, open_run
-from train.smac import Agent
+from fieldtune import settings
+from fieldtune.sim.family import TaskFamily
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.config import RunConfig
+from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.runs.agents import averaged_agent, offline_agent
+from fieldtune.train.runs.run import Run, open_run
 
 REPEATS = 12
 

@@ -21,8 +21,8 @@ from benchmarks.locomotion_sides import Ours, drawn_actions, timed
 from benchmarks.machine import filesystem
 from benchmarks.smac_sides import Data
 from benchmarks.turns import Effort, cores, in_turns, rate
-from robot.journal import Journal
-from sim.registry import family
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.sim.registry import family
 
 
 def copies_in_a_batch(effort: Effort) -> Table:

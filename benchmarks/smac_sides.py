@@ -2,9 +2,10 @@
 
 Allocator and thread pools read their settings when a process starts, so whoever wants others needs
 another process: `python -m benchmarks.smac_sides SIDE THREADS DEVICE` answers one line on stdout
-for each on stdin: seconds to measure for, in, and updates a second, out. `ours` is `train.smac` as
-`fieldtune train` runs it; `plain` is `benchmarks.plain_smac`; `products` are the matrix products of
-one update alone, and `peak` says at how many GFLOP/s the best product of this machine runs.
+for each on stdin: seconds to measure for, in, and updates a second, out. `ours` is
+`fieldtune.train.algorithms.smac` as `fieldtune train` runs it; `plain` is `benchmarks.plain_smac`;
+`products` are the matrix products of one update alone, and `peak` says at how many GFLOP/s the best
+product of this machine runs.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import torch
 
 from benchmarks.plain_smac import PlainSmac
 from benchmarks.products import peak_gflops, products_of, run_products
-from robot import settings
-from train.config import RunConfig
-from train.draws import draw_offline
-from train.launch import environment
-from train.normalisation import Normalisation
-from train.presets import overrides
-from train.replay import Batch, Replay, Trajectory
-from train.smac import Agent, Shape, Smac
+from fieldtune import settings
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.smac import Agent, Shape, Smac
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.replay import Batch, Replay, Trajectory
+from fieldtune.train.data.sampling import draw_offline
+from fieldtune.train.launch import environment
+from fieldtune.train.study.presets import overrides
 
 ROOT = Path(__file__).parents[1]
 SIDES = ("ours", "plain", "products", "peak")

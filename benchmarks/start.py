@@ -22,7 +22,7 @@ from benchmarks.alone import main
 from benchmarks.cycle import make_bundle
 from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.turns import Effort, in_turns
-from robot.journal import Journal
+from fieldtune.robot.journal.journal import Journal
 
 BIN = Path(sys.executable).parent
 HELP, ROBOT_HELP = "fieldtune --help", "fieldtune-robot --help"

@@ -27,8 +27,8 @@ from benchmarks.cycle import make_bundle
 from benchmarks.pair import Unfit
 from benchmarks.processes import environment
 from benchmarks.proof import conclude, remember, remembered, table
-from robot.safety.latch import latched
-from train.launch import settle
+from fieldtune.robot.safety.latch import latched
+from fieldtune.train.launch import settle
 
 FAULT_EXIT = 3
 PERIOD_S = 0.01
@@ -116,7 +116,7 @@ class Robot:
         command = ["run", "--config", str(self._config), "--bundle", str(self._bundle)]
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "robot.launch", *command],
+                [sys.executable, "-m", "fieldtune.robot.launch", *command],
                 env=environment(self._plugin),
                 stdout=log,
                 stderr=log,

@@ -16,9 +16,9 @@ from pathlib import Path
 import zmq
 
 from benchmarks.fuzzed_processes import Process, joints_in_cpp
-from robot import wire
-from robot.keys import BridgeKeys, KeyPair, new_pair, write_secret
-from train.keys import make_keys
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.curve_keys import BridgeKeys, KeyPair, new_pair, write_secret
+from fieldtune.train.bridge.keys import make_keys
 
 GREETING, WELCOME = 64, 170
 LISTEN_S = 3.0

@@ -22,20 +22,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robot import settings
-from sim.rollout import LabelledEpisode
-from train.acting import explore
-from train.conclusions import shift
-from train.config import RunConfig
-from train.datasets import Dataset
-from train.evaluate import Evaluator
-from train.evaluation import measure
-from train.in_process import train_in_process
-from train.labelling import decoded_rewards, task_embeddings
-from train.offline import train_offline
-from train.run import Run, open_run
-from train.self_supervised import SelfSupervisedPhase
-from train.smac import Agent
+from fieldtune import settings
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.trials import explore
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.evaluation.measure import measure
+from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.reports.conclusions import shift
+from fieldtune.train.runs.run import Run, open_run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few
 LOOKS = 4  # on the way through each phase

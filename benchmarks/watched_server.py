@@ -20,8 +20,8 @@ from hardware_frames import Sensed
 from hardware_server import parser, serve
 from serve_sim import Simulated, describe
 
-from robot.drivers.sim import SimDriver, SimOptions
-from robot.realtime import prioritise
+from fieldtune.robot.drivers.sim import SimDriver, SimOptions
+from fieldtune.robot.timing.realtime import prioritise
 
 PRIORITY = 40
 

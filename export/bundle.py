@@ -18,9 +18,9 @@ from typing import Any
 import pydantic_core
 from pydantic import ValidationError
 
-from export import archive
-from export.graph import GraphError, check_graph
-from export.manifest import GRAPHS, SCHEMA_VERSION, FieldSpec, FileEntry, Manifest
+from fieldtune.export import archive
+from fieldtune.export.graph import GraphError, check_graph
+from fieldtune.export.manifest import GRAPHS, SCHEMA_VERSION, FieldSpec, FileEntry, Manifest
 
 OPSET = 18
 MAX_BUNDLE_BYTES = 256 * 2**20

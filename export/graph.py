@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from math import prod
 
-from export.manifest import Signature
-from export.protobuf import FIXED32, VARINT, Field, FormError, Message, Table, read
+from fieldtune.export.manifest import Signature
+from fieldtune.export.protobuf import FIXED32, VARINT, Field, FormError, Message, Table, read
 
 MOST_FIELDS = 200_000  # an exported policy has some hundreds
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from export.manifest import PARITY_LIMIT, Parity, Signature
+from fieldtune.export.manifest import PARITY_LIMIT, Parity, Signature
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from export.atomic import write_atomically
-from export.bundle import OPSET, Bundle, file_entry, pack_bundle, parse_bundle
-from export.manifest import GRAPHS, Description, Manifest, Parity, Signature
-from export.parity import Samples, measure
+from fieldtune.export.bundle import OPSET, Bundle, file_entry, pack_bundle, parse_bundle
+from fieldtune.export.manifest import GRAPHS, Description, Manifest, Parity, Signature
+from fieldtune.export.parity import Samples, measure
+from fieldtune.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

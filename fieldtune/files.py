@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from export.file_errors import naming
+from fieldtune.file_errors import naming
 
 
 def write_atomically(

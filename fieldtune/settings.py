@@ -19,9 +19,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
-from export.atomic import write_atomically
-from robot import plain_yaml
-from robot.config_paths import Location, PathError, rooted, written
+from fieldtune import plain_yaml
+from fieldtune.config_paths import Location, PathError, rooted, written
+from fieldtune.files import write_atomically
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
-from robot.config_paths import PathText
-from robot.reward_settings import RewardsConfig
+from fieldtune.config_paths import PathText
+from fieldtune.robot.reward_settings import RewardsConfig
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LATE_FRACTION = 0.2
@@ -169,7 +169,7 @@ class RobotConfig(_Section):
     bundles and a latched fault.
 
     Every relative path, also a driver's, starts in the folder of the file that names it, or where
-    it is typed on a command line (`robot.config_paths`).
+    it is typed on a command line (`fieldtune.config_paths`).
 
     `journal_quota_mb` bounds the journal and the bundles together: above it, episodes that the
     trainer has acknowledged are deleted, and while others fill it no new one begins; bundles from

@@ -1,7 +1,8 @@
 """Curve25519 keys for the bridge: their files, and what makes a socket use them.
 
-Holds what robot and trainer share. It knows no allow-list (train/keys.py) and no messages. A public
-key is written as 64 hexadecimal digits everywhere: safe in a shell, in YAML and over the telephone.
+Holds what robot and trainer share. It knows no allow-list (train/bridge/keys.py) and no messages. A
+public key is written as 64 hexadecimal digits everywhere: safe in a shell, in YAML and over the
+telephone.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
-from export.atomic import write_atomically
-from robot.config import RobotConfig
+from fieldtune.files import write_atomically
+from fieldtune.robot.config import RobotConfig
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SECRET = re.compile(r"fieldtune secret key (\d+)\npublic: (\S+)\nsecret: (\S+)\n")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from robot.exit_status import MISTAKE
+from fieldtune.exit_status import MISTAKE
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -30,7 +30,7 @@ def main() -> None:
     """
     for variable in ONE_THREAD:
         os.environ[variable] = "1"
-    from robot.cli import app
+    from fieldtune.robot.cli.app import app
 
     run(app)
 

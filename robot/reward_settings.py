@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from robot.config_paths import FolderOf
-from robot.reward_source import RewardSourceName
+from fieldtune.config_paths import FolderOf
+from fieldtune.robot.reward_source import RewardSourceName
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Key = Annotated[str, Field(min_length=1, max_length=1)]

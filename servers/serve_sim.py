@@ -14,9 +14,9 @@ import numpy as np
 from hardware_frames import Description, Field, Sensed
 from hardware_server import parser, serve
 
-from export.manifest import FieldSpec
-from robot.drivers.sim import SimDriver, SimOptions
-from sim import family, registry
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.sim import SimDriver, SimOptions
+from fieldtune.sim import family, registry
 
 
 class Simulated:

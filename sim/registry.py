@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, TaskFamily
-from sim.rollout import LabelledEpisode
+from fieldtune.sim.family import Array, TaskFamily
+from fieldtune.sim.rollout import LabelledEpisode
 
 
 class UnknownFamily(ValueError):
@@ -18,24 +18,24 @@ class UnknownFamily(ValueError):
 
 
 _FAMILIES = {
-    "ant-dir": ("sim.ant_dir", "AntDirFamily"),
-    "cheetah-vel": ("sim.cheetah_vel", "CheetahVelFamily"),
-    "drawer-door": ("sim.drawer_door.family", "DrawerDoorFamily"),
-    "hopper-params": ("sim.hopper_params", "HopperParamsFamily"),
-    "humanoid-dir": ("sim.humanoid_dir", "HumanoidDirFamily"),
-    "multi": ("sim.multi.family", "MultiFamily"),
-    "pick-place": ("sim.pick_place.family", "PickPlaceFamily"),
-    "push": ("sim.push.family", "PushFamily"),
-    "reach": ("sim.reach.family", "ReachFamily"),
-    "walker-params": ("sim.walker_params", "WalkerParamsFamily"),
+    "ant-dir": ("fieldtune.sim.locomotion.ant_dir", "AntDirFamily"),
+    "cheetah-vel": ("fieldtune.sim.locomotion.cheetah_vel", "CheetahVelFamily"),
+    "drawer-door": ("fieldtune.sim.manipulation.families.drawer_door", "DrawerDoorFamily"),
+    "hopper-params": ("fieldtune.sim.locomotion.hopper_params", "HopperParamsFamily"),
+    "humanoid-dir": ("fieldtune.sim.locomotion.humanoid_dir", "HumanoidDirFamily"),
+    "multi": ("fieldtune.sim.manipulation.families.multi", "MultiFamily"),
+    "pick-place": ("fieldtune.sim.manipulation.families.pick_place", "PickPlaceFamily"),
+    "push": ("fieldtune.sim.manipulation.families.push", "PushFamily"),
+    "reach": ("fieldtune.sim.manipulation.reach.family", "ReachFamily"),
+    "walker-params": ("fieldtune.sim.locomotion.walker_params", "WalkerParamsFamily"),
 }
 
 _SCRIPTED = {
-    "drawer-door": "sim.manipulation.scripted",
-    "multi": "sim.manipulation.scripted",
-    "pick-place": "sim.manipulation.scripted",
-    "push": "sim.manipulation.scripted",
-    "reach": "sim.reach.scripted",
+    "drawer-door": "fieldtune.sim.manipulation.scripted",
+    "multi": "fieldtune.sim.manipulation.scripted",
+    "pick-place": "fieldtune.sim.manipulation.scripted",
+    "push": "fieldtune.sim.manipulation.scripted",
+    "reach": "fieldtune.sim.manipulation.reach.scripted",
 }
 
 

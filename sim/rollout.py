@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, BatchSimulator, TaskFamily, bounds
+from fieldtune.sim.family import Array, BatchSimulator, TaskFamily, bounds
 
 BATCH = 64  # copies stepped together where the caller has no opinion
 

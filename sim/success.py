@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sim.family import TaskFamily
-from sim.rollout import LabelledEpisode
+from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.rollout import LabelledEpisode
 
 
 def succeeded(episode: LabelledEpisode) -> bool:

@@ -10,9 +10,24 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from export.bundle import file_entry, pack_bundle, parse_bundle
-from export.manifest import GRAPHS, Description, FieldSpec, Manifest, Parity, Provenance, Signature
-from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader, Mode, Step
+from fieldtune.export.bundle import file_entry, pack_bundle, parse_bundle
+from fieldtune.export.manifest import (
+    GRAPHS,
+    Description,
+    FieldSpec,
+    Manifest,
+    Parity,
+    Provenance,
+    Signature,
+)
+from fieldtune.robot.episodes.episode import (
+    EndReason,
+    Episode,
+    EpisodeFooter,
+    EpisodeHeader,
+    Mode,
+    Step,
+)
 
 # A busy machine is slow, which is no fault of what is tested.
 settings.register_profile("untimed", deadline=None)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from robot import content
-from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Mode, Step
-from robot.journal import Journal
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Mode, Step
+from fieldtune.robot.journal.journal import Journal
 
 STEPS = 30
 
@@ -50,7 +50,7 @@ def record(journal: Journal) -> tuple[int, str]:
         )
         number = journal.begin(header)
         for index in range(STEPS):
-            journal.add(number, content.pack(step(index)))
+            journal.add(number, codec.pack(step(index)))
         footer = EpisodeFooter(end_reason=EndReason.HORIZON, steps=STEPS, final_observation=[])
         return number, journal.finish(number, footer)
 

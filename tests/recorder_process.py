@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from robot.episode import EpisodeHeader, Mode, Step
-from robot.recorder import Recorder
+from fieldtune.robot.episodes.episode import EpisodeHeader, Mode, Step
+from fieldtune.robot.journal.recorder import Recorder
 
 with Recorder(Path(sys.argv[1])) as recorder:
     number = recorder.next_number()

@@ -86,7 +86,7 @@ def test_a_bundle_reads_and_runs(robot, tmp_path):
         "python",
         "-c",
         "import sys, numpy, onnxruntime\n"
-        "from export.bundle import read_bundle\n"
+        "from fieldtune.export.bundle import read_bundle\n"
         "bundle = read_bundle(sys.argv[1])\n"
         "session = onnxruntime.InferenceSession(bundle.graphs['policy.onnx'])\n"
         "inputs = {'observation': numpy.zeros((1, 5), 'f'), 'z': numpy.zeros((1, 3), 'f')}\n"

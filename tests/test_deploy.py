@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from robot.cli import app
-from robot.config import RealtimeConfig, RobotConfig
-from robot.daemon import FLUSH_S
-from robot.exit_status import FAULT
-from robot.safety.latch import latched
-from robot.status import ENDING_S
+from fieldtune.exit_status import FAULT
+from fieldtune.robot.cli.app import app
+from fieldtune.robot.config import RealtimeConfig, RobotConfig
+from fieldtune.robot.monitor.status import ENDING_S
+from fieldtune.robot.programs.explore import FLUSH_S
+from fieldtune.robot.safety.latch import latched
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "deploy" / "fieldtune-robot@.service"
@@ -88,7 +88,9 @@ def test_a_service_that_was_killed_or_hung_is_latched_for_a_person(
     robot = {"name": uuid4().hex, "family": "points", "state_dir": str(tmp_path / "state")}
     config.write_text(yaml.safe_dump({"robot": robot}))
     program = tmp_path / "fieldtune-robot"
-    program.write_text(f'#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -m robot.launch "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -m fieldtune.robot.launch "$@"\n'
+    )
     program.chmod(0o755)
     line = unit["ExecStopPost"].replace(PROGRAM, str(program))
     line = line.replace("/etc/fieldtune/%i.yaml", str(config))

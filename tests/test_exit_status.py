@@ -12,16 +12,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from robot import exit_status
-from robot.cli import app as robot
-from robot.open_files import LEAST
-from train.cli import app as trainer
+from fieldtune import exit_status
+from fieldtune.open_files import LEAST
+from fieldtune.robot.cli.app import app as robot
+from fieldtune.train.cli.app import app as trainer
 
 ROOT = Path(__file__).parents[1]
-MODULES = {"fieldtune": "train.launch", "fieldtune-robot": "robot.launch"}
+MODULES = {"fieldtune": "fieldtune.train.launch", "fieldtune-robot": "fieldtune.robot.launch"}
 
 
-MODULE = [sys.executable, "-m", "robot.launch"]
+MODULE = [sys.executable, "-m", "fieldtune.robot.launch"]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_same_mistake_ends_both_programs_alike(app, command, arguments, says
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_too_few_open_files_are_one_sentence_before_anything_is_begun(config, tmp_path, module):
-    command = {"train.launch": "collect", "robot.launch": "run"}[module]
+    command = {"fieldtune.train.launch": "collect", "fieldtune.robot.launch": "run"}[module]
     done = subprocess.run(
         [
             "sh",

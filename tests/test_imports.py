@@ -23,7 +23,7 @@ ARROWS = {
 }
 SIM_DRIVER = "robot/drivers/sim.py"
 MCAP_EXPORT = (
-    "robot/mcap_export.py"  # an extra of its own: says what to install where it is missing
+    "robot/mcap/export.py"  # an extra of its own: says what to install where it is missing
 )
 WORKSTATION_EXPORT = {"export/writer.py", "export/parity.py"}
 LEARNING = {"torch", "onnx", "onnxscript", "safetensors", "tensorboard"}

@@ -22,11 +22,12 @@ import pytest
 import yaml
 import zmq
 
-from export.manifest import FieldSpec
-from robot import content, wire
-from robot.episode import EndReason
-from robot.journal import EntryState, Journal, JournalError
-from train.inbox import Inbox
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import EntryState, Journal, JournalError
+from fieldtune.train.bridge.inbox import Inbox
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +85,9 @@ class Site:
                 }
             )
         )
-        return self._start("daemon", "-m", "robot.launch", "run", "--config", config, *arguments)
+        return self._start(
+            "daemon", "-m", "fieldtune.robot.launch", "run", "--config", config, *arguments
+        )
 
     def trainer(self) -> subprocess.Popen[str]:
         script = ROOT / "tests" / "trainer_process.py"
@@ -150,7 +153,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path, make_bundle):
-    from sim import registry
+    from fieldtune.sim import registry
 
     family = registry.family("cheetah-vel")
 
@@ -219,7 +222,7 @@ def test_a_daemon_killed_mid_episode_keeps_every_acknowledged_step_once(site):
     final = site.recorded_bytes()
     assert acknowledged.items() <= final.items()
     episodes = [episode for _, episode in Inbox(site.inbox).episodes(set())]
-    received = [(e.header.number, s.index, content.pack(s)) for e in episodes for s in e.steps]
+    received = [(e.header.number, s.index, codec.pack(s)) for e in episodes for s in e.steps]
     assert len(received) == len(final)
     assert {(number, index): record for number, index, record in received} == final
     ends = Counter(episode.footer.end_reason for episode in episodes)
@@ -237,7 +240,7 @@ def test_a_trainer_killed_mid_upload_goes_on_where_it_was_and_the_robot_never_st
             with journal.transaction():
                 journal.begin(make_header(number, family="cheetah-vel"))
                 for index in range(400):
-                    journal.add(number, content.pack(make_step(index, width=2_500)))
+                    journal.add(number, codec.pack(make_step(index, width=2_500)))
                 journal.finish(number, make_footer(400))
     sizes = {}
     with Journal.read(site.journal) as journal:

@@ -27,7 +27,7 @@ WAIT_S = 500
 
 
 def demo(folder: Path) -> list[str]:
-    command = [sys.executable, "-m", "train.launch", "demo", "--config", str(CONFIG)]
+    command = [sys.executable, "-m", "fieldtune.train.launch", "demo", "--config", str(CONFIG)]
     return [*command, "--out", folder.name, "--seed", "3", *TINY]
 
 
@@ -39,7 +39,7 @@ def robots(folder: Path) -> list[int]:
             said = entry.read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        ours = b"robot.launch" in said and any(b"demo.yaml" in word for word in said)
+        ours = b"fieldtune.robot.launch" in said and any(b"demo.yaml" in word for word in said)
         if ours and (entry.parent / "cwd").resolve() == folder.parent:
             found.append(int(entry.parent.name))
     return found

@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
-from train.hub import Hub
+from fieldtune.train.bridge.hub import Hub
 
 logging.basicConfig(level=logging.INFO)
 address, inbox, bundle = sys.argv[1:]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from export.lock import Held, exclusive
+from fieldtune.lock import Held, exclusive
 
 
 class InUse(Exception):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from robot.config import RobotConfig
-from robot.config_paths import PathText
+from fieldtune.config_paths import PathText
+from fieldtune.robot.config import RobotConfig
 
 
 class _Section(BaseModel):
@@ -164,7 +164,7 @@ class Randomisation(_Section):
 
     Ranges are [smallest, largest]: factors of the masses of what can be moved, of friction and of
     the motors' torques; control periods from an action to its effect. Noise is by unit. What each
-    does: `sim.manipulation.variation`.
+    does: `fieldtune.sim.manipulation.variation`.
     """
 
     mass: tuple[float, float] = (1.0, 1.0)

@@ -12,9 +12,9 @@ import re
 import sys
 from collections.abc import Mapping
 
-from robot.exit_status import MISTAKE
-from robot.launch import run
-from robot.open_files import TooFewFiles, require_open_files
+from fieldtune.exit_status import MISTAKE
+from fieldtune.open_files import TooFewFiles, require_open_files
+from fieldtune.robot.launch import run
 
 THREADS = "FIELDTUNE_THREADS"
 _STARTED = "_FIELDTUNE_STARTED"  # the process that was already started again; survives exec
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _hand_over() -> None:
-    from train.cli import app
+    from fieldtune.train.cli.app import app
 
     run(app)
 

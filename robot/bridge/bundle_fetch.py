@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from export.atomic import sync
-from robot.bundle_store import make_room
-from robot.bundle_trial import BESIDE_THE_LOOP, Trial, Verdict
-from robot.quiet_log import QuietLog
-from robot.transfer import STALLED_S, Download
-from robot.wire import BundleChunk, BundleRequest
+from fieldtune.files import sync
+from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.robot.bridge.transfer import STALLED_S, Download
+from fieldtune.robot.bridge.wire import BundleChunk, BundleRequest
+from fieldtune.robot.policy.bundle_store import make_room
+from fieldtune.robot.policy.bundle_trial import BESIDE_THE_LOOP, Trial, Verdict
 
 log = logging.getLogger(__name__)
 

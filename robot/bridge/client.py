@@ -21,13 +21,13 @@ from typing import Self
 
 import zmq
 
-from robot import wire
-from robot.bundle_fetch import ANY_BUNDLE, BundleFetch, Rules
-from robot.bundle_trial import Verdict
-from robot.conversation import Conversation, LinkLost, Noticeboard, Voice
-from robot.journal import Journal, JournalError
-from robot.keys import BridgeKeys
-from robot.quiet_log import printable
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, BundleFetch, Rules
+from fieldtune.robot.bridge.connection import Conversation, LinkLost, Noticeboard, Voice
+from fieldtune.robot.bridge.rationed_log import printable
+from fieldtune.robot.curve_keys import BridgeKeys
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.policy.bundle_trial import Verdict
 
 log = logging.getLogger(__name__)
 

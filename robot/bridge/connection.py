@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from robot import wire
-from robot.bundle_fetch import BundleFetch
-from robot.clock_offset import ClockOffset, Echo
-from robot.journal import Journal
-from robot.quiet_log import QuietLog
-from robot.uploads import Uploads
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.bundle_fetch import BundleFetch
+from fieldtune.robot.bridge.clock_offset import ClockOffset, Echo
+from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.robot.bridge.uploads import Uploads
+from fieldtune.robot.journal.journal import Journal
 
 log = logging.getLogger(__name__)
 

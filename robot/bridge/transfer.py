@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from robot.wire import (
+from fieldtune.robot.bridge.wire import (
     CHUNK_BYTES,
     BundleChunk,
     BundleRequest,

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from robot import wire
-from robot.journal import DamagedEpisode, Journal
-from robot.quiet_log import QuietLog, printable
-from robot.transfer import STALLED_S, WINDOW, Upload
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.rationed_log import QuietLog, printable
+from fieldtune.robot.bridge.transfer import STALLED_S, WINDOW, Upload
+from fieldtune.robot.journal.journal import DamagedEpisode, Journal
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.command import (
+from fieldtune.exit_status import FAULT
+from fieldtune.robot.cli.options import (
     Bundle,
     Config,
     Output,
@@ -21,12 +22,11 @@ from robot.command import (
     stop_on_signals,
     write_line,
 )
-from robot.exit_status import FAULT
-from robot.reward_source import RewardSourceName
+from fieldtune.robot.reward_source import RewardSourceName
 
 if TYPE_CHECKING:
-    from robot.adapt import AdaptedEpisode
-    from robot.known_task import KnownTask
+    from fieldtune.robot.policy.saved_tasks import KnownTask
+    from fieldtune.robot.programs.adapt import AdaptedEpisode
 
 
 def adapt(
@@ -52,14 +52,15 @@ def adapt(
 
       fieldtune-robot adapt --config FILE --rewards keys 'robot.rewards.keys={s: 0, f: -1}'
 
-      fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=[python, judge.py]'
-    """  # noqa: E501
+      fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=[python,
+      judge.py]'
+    """
     with explained():
-        from robot.adapt import Adaptation
-        from robot.drivers.lookup import create_driver
-        from robot.known_task import KnownTasks
-        from robot.reward_streams import reward_stream
-        from robot.station import newest_bundle
+        from fieldtune.robot.drivers.lookup import create_driver
+        from fieldtune.robot.loop.episode_runner import newest_bundle
+        from fieldtune.robot.policy.saved_tasks import KnownTasks
+        from fieldtune.robot.programs.adapt import Adaptation
+        from fieldtune.robot.rewards.lookup import reward_stream
 
         chosen = [] if rewards is None else [f"robot.rewards.source={rewards}"]
         settings = load_to_drive(config, [*(overrides or []), *chosen], summary)
@@ -119,9 +120,9 @@ def act(
 ) -> None:
     """Do a task that is known, without exploring."""
     with explained():
-        from robot.act import Acting
-        from robot.drivers.lookup import create_driver
-        from robot.known_task import KnownTasks
+        from fieldtune.robot.drivers.lookup import create_driver
+        from fieldtune.robot.policy.saved_tasks import KnownTasks
+        from fieldtune.robot.programs.act import Acting
 
         settings = load_to_drive(config, overrides, summary)
         tasks = KnownTasks(settings.tasks)

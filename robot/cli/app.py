@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
-from robot.adapt_cli import act, adapt
-from robot.check_cli import check
-from robot.command import (
+from fieldtune.exit_status import FAULT
+from fieldtune.robot.cli.adapt import act, adapt
+from fieldtune.robot.cli.check import check
+from fieldtune.robot.cli.describe import describe
+from fieldtune.robot.cli.journal import app as journal_app
+from fieldtune.robot.cli.keys import app as keys_app
+from fieldtune.robot.cli.monitor import monitor
+from fieldtune.robot.cli.options import (
     Bundle,
     Config,
     Output,
@@ -22,13 +27,8 @@ from robot.command import (
     stop_on_signals,
     write_line,
 )
-from robot.describe_cli import describe
-from robot.exit_status import FAULT
-from robot.journal_cli import app as journal_app
-from robot.keys_cli import app as keys_app
-from robot.monitor_cli import monitor
-from robot.stop_cli import stop
-from robot.tasks_cli import app as tasks_app
+from fieldtune.robot.cli.stop import stop
+from fieldtune.robot.cli.tasks import app as tasks_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,16 +81,16 @@ def run(
     with explained():
         from dataclasses import asdict
 
-        from robot.bundle_judge import BundleJudge
-        from robot.bundle_store import stored_bundles
+        from fieldtune.robot.policy.bundle_judge import BundleJudge
+        from fieldtune.robot.policy.bundle_store import stored_bundles
 
         settings = load_to_drive(config, overrides, summary)
         judge = BundleJudge(settings.bundle_record, settings.probation_episodes)
         for first in [bundle] if bundle is not None else stored_bundles(settings.bundles)[:1]:
             judge.expect(first)  # its trial goes on while the rest is loaded
 
-        from robot.daemon import Daemon
-        from robot.drivers.lookup import create_driver
+        from fieldtune.robot.drivers.lookup import create_driver
+        from fieldtune.robot.programs.explore import Daemon
 
         driver = create_driver(settings, config)
         daemon = Daemon(settings, driver, bundle=bundle, episodes=episodes, judge=judge)
@@ -110,8 +110,8 @@ def rearm(
 ) -> None:
     """Clear a latched fault, after a person has looked at the robot."""
     with explained():
-        from robot.driving import hint
-        from robot.safety.latch import latched, release
+        from fieldtune.robot.monitor.driving import hint
+        from fieldtune.robot.safety.latch import latched, release
 
         settings = load_settings(config, overrides)
         reason = latched(settings.latch)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.command import Bundle, Config, Overrides, explained, load_settings
+from fieldtune.robot.cli.options import Bundle, Config, Overrides, explained, load_settings
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
-    from robot.station import Station
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.loop.episode_runner import Station
 
 
 def check(
@@ -51,7 +51,7 @@ def check(
     with explained():
         settings = load_settings(config, overrides)
         if connect and bundle is None:
-            from robot.trial_cli import try_driver
+            from fieldtune.robot.cli.check_connect import try_driver
 
             _require_undriven(settings)
             try_driver(settings, config, still=still or [], yes=yes, as_json=as_json)
@@ -64,11 +64,11 @@ def check(
 
 
 def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, connect: bool) -> None:
-    from robot.drivers.lookup import create_driver
-    from robot.recorder import Recorder
-    from robot.safety.build import describe
-    from robot.safety.latch import latched
-    from robot.station import Station, newest_bundle
+    from fieldtune.robot.drivers.lookup import create_driver
+    from fieldtune.robot.journal.recorder import Recorder
+    from fieldtune.robot.loop.episode_runner import Station, newest_bundle
+    from fieldtune.robot.safety.build import describe
+    from fieldtune.robot.safety.latch import latched
 
     path = bundle or newest_bundle(settings)
     station = Station(settings, create_driver(settings, config), Recorder(settings.journal))
@@ -95,8 +95,8 @@ def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, conn
 
 
 def _require_undriven(settings: RobotConfig) -> None:
-    from robot.drivers.driver import DriverFault
-    from robot.journal_file import writer
+    from fieldtune.robot.drivers.driver import DriverFault
+    from fieldtune.robot.journal.file import writer
 
     driving = writer(settings.journal)
     if driving is not None:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robot.command import stop_on_signals
-from robot.exit_status import FAULT
+from fieldtune.exit_status import FAULT
+from fieldtune.robot.cli.options import stop_on_signals
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
-    from robot.driver_trial import DriverTrial
-    from robot.drivers.watched import WatchedDriver
-    from robot.safety.limits import Limits
-    from robot.station import Station
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.driver_trial.trial import DriverTrial
+    from fieldtune.robot.drivers.watched import WatchedDriver
+    from fieldtune.robot.loop.episode_runner import Station
+    from fieldtune.robot.safety.limits import Limits
 
 LOOKS = 20
 CYCLES = 100
@@ -37,15 +37,15 @@ def try_driver(
     Raises `typer.Exit` where something is wrong, and what a robot's programs raise where it cannot
     begin.
     """
-    from robot.driver_trial import DriverTrial
-    from robot.driver_trial_report import report
-    from robot.driver_trial_text import lines
-    from robot.drivers.lookup import create_driver
-    from robot.drivers.watched import WatchedDriver
-    from robot.recorder import Recorder
-    from robot.safety.build import describe
-    from robot.safety.latch import latched
-    from robot.station import Station
+    from fieldtune.robot.driver_trial.report import report
+    from fieldtune.robot.driver_trial.text import lines
+    from fieldtune.robot.driver_trial.trial import DriverTrial
+    from fieldtune.robot.drivers.lookup import create_driver
+    from fieldtune.robot.drivers.watched import WatchedDriver
+    from fieldtune.robot.journal.recorder import Recorder
+    from fieldtune.robot.loop.episode_runner import Station
+    from fieldtune.robot.safety.build import describe
+    from fieldtune.robot.safety.latch import latched
 
     driver = WatchedDriver(create_driver(settings, config))
     given = _given(still, driver)
@@ -92,9 +92,9 @@ def _move(
     wrong: list[str],
     notes: list[str],
 ) -> None:
-    from robot.drivers.lookup import is_simulated
-    from robot.exploration import Draws
-    from robot.journal_file import WriterLock, explained
+    from fieldtune.robot.drivers.lookup import is_simulated
+    from fieldtune.robot.journal.file import WriterLock, explained
+    from fieldtune.robot.policy.exploration import Draws
 
     settings = station.config
     simulated = is_simulated(settings, config)
@@ -127,7 +127,7 @@ def _stay(
     simulated: bool,
     notes: list[str],
 ) -> None:
-    from robot.still_action import Untold, still_action
+    from fieldtune.robot.driver_trial.still_action import Untold, still_action
 
     fields, where = station.driver.action_fields, trial.where()
     try:
@@ -145,13 +145,13 @@ def _stay(
 @contextmanager
 def _told(wrong: list[str], doing: str = "") -> Iterator[None]:
     """Add what is raised inside to `wrong`: what was measured until then is worth showing."""
-    from robot.driver_trial import Stopped
-    from robot.drivers.driver import DriverFault
-    from robot.journal_file import JournalError
-    from robot.safety.estop import EmergencyStop
-    from robot.safety.limits import LimitFault
-    from robot.station import Latched
-    from robot.still_action import NotStill
+    from fieldtune.robot.driver_trial.still_action import NotStill
+    from fieldtune.robot.driver_trial.trial import Stopped
+    from fieldtune.robot.drivers.driver import DriverFault
+    from fieldtune.robot.journal.file import JournalError
+    from fieldtune.robot.loop.episode_runner import Latched
+    from fieldtune.robot.safety.estop import EmergencyStop
+    from fieldtune.robot.safety.limits import LimitFault
 
     try:
         yield
@@ -174,8 +174,8 @@ def _agreed(name: str) -> bool:
 
 
 def _given(still: Sequence[str], driver: WatchedDriver) -> dict[str, list[float]]:
-    from robot.settings import ConfigError
-    from robot.still_action import NotStill, require_known
+    from fieldtune.robot.driver_trial.still_action import NotStill, require_known
+    from fieldtune.settings import ConfigError
 
     given: dict[str, list[float]] = {}
     for text in still:
@@ -198,9 +198,9 @@ def _given(still: Sequence[str], driver: WatchedDriver) -> dict[str, list[float]
 
 def _limits(settings: RobotConfig, driver: WatchedDriver, config: Path) -> Limits:
     """From config and driver alone: the driver's own fields in the place of a policy's."""
-    from robot.safety.build import build_limits
-    from robot.safety.layout import LimitsError
-    from robot.settings import ConfigError
+    from fieldtune.robot.safety.build import build_limits
+    from fieldtune.robot.safety.layout import LimitsError
+    from fieldtune.settings import ConfigError
 
     try:
         return build_limits(

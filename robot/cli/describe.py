@@ -1,6 +1,6 @@
 """`fieldtune-robot describe`: writes down what a hardware server offers.
 
-Reads settings, asks the server and prints; the file is robot/drivers/hardware_description.py's.
+Reads settings, asks the server and prints; the file is robot/drivers/hardware/description.py's.
 Imports what the command needs when it runs.
 """
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.command import Config, Overrides, explained
+from fieldtune.robot.cli.options import Config, Overrides, explained
 
 if TYPE_CHECKING:
-    from robot.drivers.hardware_description import HardwareDescription
+    from fieldtune.robot.drivers.hardware.description import HardwareDescription
 
 
 def describe(
@@ -30,14 +30,14 @@ def describe(
     anything else. Nothing moves.
     """
     with explained():
-        from robot.config import RobotConfig
-        from robot.drivers.hardware_description import (
+        from fieldtune.robot.config import RobotConfig
+        from fieldtune.robot.drivers.hardware.description import (
             read_description,
             require_same,
             write_description,
         )
-        from robot.drivers.remote import ZmqOptions, served_description
-        from robot.settings import ConfigError, check, load
+        from fieldtune.robot.drivers.hardware.driver import ZmqOptions, served_description
+        from fieldtune.settings import ConfigError, check, load
 
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
         if settings.driver.name != "zmq":

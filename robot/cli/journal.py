@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.exit_status import MISTAKE
-from robot.journal_text import facts, print_summary, print_table, started
+from fieldtune.exit_status import MISTAKE
+from fieldtune.robot.cli.journal_text import facts, print_summary, print_table, started
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
-    from robot.drivers.driver import Driver
-    from robot.journal import Journal
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.drivers.driver import Driver
+    from fieldtune.robot.journal.journal import Journal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +53,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 class Clock(StrEnum):
-    """`robot.mcap_export.TimeBase`, and what to take where nobody says."""
+    """`fieldtune.robot.mcap.export.TimeBase`, and what to take where nobody says."""
 
     AUTO = "auto"
     WALL = "wall"
@@ -102,8 +102,8 @@ def show(
 ) -> None:
     """One episode: how it began and ended, and what its steps come to."""
     with _explained():
-        from robot.journal_file import JournalError
-        from robot.journal_summary import summarise
+        from fieldtune.robot.journal.file import JournalError
+        from fieldtune.robot.journal.summary import summarise
 
         with _open(_place(config, overrides, journal)) as opened, opened.snapshot():
             entries = opened.entries()
@@ -163,8 +163,8 @@ def export(
 ) -> None:
     """Write episodes to an MCAP file, for Foxglove and Rerun."""
     with _explained():
-        from robot.field_names import bundle_names
-        from robot.mcap_export import TimeBase, export_mcap
+        from fieldtune.robot.mcap.export import TimeBase, export_mcap
+        from fieldtune.robot.mcap.field_names import bundle_names
 
         place = _place(config, overrides, journal)
         first, last = _range(episodes)
@@ -200,8 +200,8 @@ def offer(
     It remembers them in its run's `inbox/refused/`: delete their files there first.
     """
     with _explained():
-        from robot.journal import Journal
-        from robot.journal_file import explained
+        from fieldtune.robot.journal.file import explained
+        from fieldtune.robot.journal.journal import Journal
 
         place = _place(config, overrides, journal)
         first, last = _range(episodes)
@@ -221,9 +221,9 @@ class _Place:
 
     def driver(self) -> Driver | None:
         """For its fields; None where no config names it, or it cannot be made here."""
-        from robot.drivers.driver import DriverFault
-        from robot.drivers.lookup import create_driver
-        from robot.settings import ConfigError
+        from fieldtune.robot.drivers.driver import DriverFault
+        from fieldtune.robot.drivers.lookup import create_driver
+        from fieldtune.settings import ConfigError
 
         if self.settings is None or self.config is None:
             return None
@@ -240,8 +240,8 @@ def _place(config: Path | None, overrides: list[str] | None, journal: Path | Non
         if overrides:
             raise typer.BadParameter(f"{overrides[0]!r} is a setting, and needs --config")
         return _Place(journal)
-    from robot.config import RobotConfig
-    from robot.settings import load
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.settings import load
 
     assert config is not None
     settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
@@ -249,7 +249,7 @@ def _place(config: Path | None, overrides: list[str] | None, journal: Path | Non
 
 
 def _open(place: _Place) -> Journal:
-    from robot.journal import Journal
+    from fieldtune.robot.journal.journal import Journal
 
     return Journal.read(place.journal)
 
@@ -269,10 +269,10 @@ def _range(text: str | None) -> tuple[int, int | None]:
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn every error that has a cure into its message and exit status 1."""
-    from export.file_errors import sentence
-    from robot.journal_file import JournalError
-    from robot.mcap_export import ExportError
-    from robot.settings import ConfigError
+    from fieldtune.file_errors import sentence
+    from fieldtune.robot.journal.file import JournalError
+    from fieldtune.robot.mcap.export import ExportError
+    from fieldtune.settings import ConfigError
 
     try:
         yield

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from robot.journal import Entry
-    from robot.journal_summary import StepSummary
+    from fieldtune.robot.journal.journal import Entry
+    from fieldtune.robot.journal.summary import StepSummary
 
 
 def started(entry: Entry) -> str:

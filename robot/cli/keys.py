@@ -1,6 +1,7 @@
 """`fieldtune-robot keys`: this robot's key.
 
-Reads settings and prints; the file is robot/keys.py's. Imports what a command needs when it runs.
+Reads settings and prints; the file is robot/curve_keys.py's. Imports what a command needs when it
+runs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robot.command import Config, Overrides, explained
+from fieldtune.robot.cli.options import Config, Overrides, explained
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
+    from fieldtune.robot.config import RobotConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +30,7 @@ app = typer.Typer(
 def new(config: Config, overrides: Overrides = None) -> None:
     """Make this robot's key."""
     with explained():
-        from robot.keys import new_pair, write_secret
+        from fieldtune.robot.curve_keys import new_pair, write_secret
 
         settings, pair = _load(config, overrides), new_pair()
         write_secret(settings.secret_key, pair)
@@ -41,7 +42,7 @@ def new(config: Config, overrides: Overrides = None) -> None:
 def show(config: Config, overrides: Overrides = None) -> None:
     """Print this robot's public key, for the trainer."""
     with explained():
-        from robot.keys import read_secret
+        from fieldtune.robot.curve_keys import read_secret
 
         settings = _load(config, overrides)
         pair = read_secret(settings.secret_key, f"fieldtune-robot keys new --config {config}")
@@ -49,8 +50,8 @@ def show(config: Config, overrides: Overrides = None) -> None:
 
 
 def _load(path: Path, overrides: list[str] | None) -> RobotConfig:
-    from robot.config import RobotConfig
-    from robot.settings import load
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.settings import load
 
     return load(RobotConfig, path, section="robot", overrides=overrides or [])
 

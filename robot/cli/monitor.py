@@ -1,7 +1,7 @@
 """`fieldtune-robot monitor`: what the robot does, live in the terminal or once for a script.
 
-Reads settings and shows; what is known is robot/monitor.py's. Imports what the command needs when
-it runs.
+Reads settings and shows; what is known is robot/monitor/snapshot.py's. Imports what the command
+needs when it runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.command import Config, Overrides, explained
-from robot.exit_status import FAULT, NOBODY
+from fieldtune.exit_status import FAULT, NOBODY
+from fieldtune.robot.cli.options import Config, Overrides, explained
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
+    from fieldtune.robot.config import RobotConfig
 
 
 def monitor(
@@ -35,11 +35,11 @@ def monitor(
     known.
     """
     with explained():
-        from robot.config import RobotConfig
-        from robot.driving import hint
-        from robot.monitor import Life, look
-        from robot.monitor_text import facts, lines
-        from robot.settings import load
+        from fieldtune.robot.config import RobotConfig
+        from fieldtune.robot.monitor.driving import hint
+        from fieldtune.robot.monitor.snapshot import Life, look
+        from fieldtune.robot.monitor.text import facts, lines
+        from fieldtune.settings import load
 
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
         if not (once or as_json):
@@ -60,8 +60,8 @@ def monitor(
 def _live(settings: RobotConfig, config: Path, every_s: float) -> None:
     from rich.live import Live
 
-    from robot.monitor import look
-    from robot.monitor_text import table
+    from fieldtune.robot.monitor.snapshot import look
+    from fieldtune.robot.monitor.text import table
 
     with Live(table(look(settings, config)), auto_refresh=False, screen=True) as live:
         while True:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot.exit_status import FAULT, MISTAKE
+from fieldtune.exit_status import FAULT, MISTAKE
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
-    from robot.safety.estop import EStop
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.safety.estop import EStop
 
 Config = Annotated[
     Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
@@ -40,10 +40,10 @@ Output = Annotated[
 def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
     """The robot's settings, with its log on.
 
-    Raises `robot.settings.ConfigError`.
+    Raises `fieldtune.settings.ConfigError`.
     """
-    from robot.config import RobotConfig
-    from robot.settings import load
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.settings import load
 
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("robot").setLevel(logging.INFO)
@@ -53,11 +53,11 @@ def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
 def load_to_drive(path: Path, overrides: list[str] | None, summary: Path | None) -> RobotConfig:
     """The same for a command that is going to drive the robot, and say so in `summary`.
 
-    Raises `robot.settings.ConfigError`, and `robot.open_files.TooFewFiles` or `OSError` for what
-    would only be missed when the robot has moved.
+    Raises `fieldtune.settings.ConfigError`, and `fieldtune.open_files.TooFewFiles` or `OSError` for
+    what would only be missed when the robot has moved.
     """
-    from export.file_errors import require_writable
-    from robot.open_files import require_open_files
+    from fieldtune.file_errors import require_writable
+    from fieldtune.open_files import require_open_files
 
     settings = load_settings(path, overrides)
     require_open_files()
@@ -73,8 +73,8 @@ def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
     too; one that is ignored stays so, as SIGHUP under nohup. Once the robot is released, a second
     SIGINT ends the process at once. SIGUSR1 is an emergency stop. Output waits for no reader.
     """
-    from robot.outlet import never_wait_for_readers
-    from robot.safety.rest import ENDING
+    from fieldtune.robot.outlet import never_wait_for_readers
+    from fieldtune.robot.safety.rest import ENDING
 
     asked = False
 
@@ -98,7 +98,7 @@ def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
 
 def write_line(path: Path, content: dict[str, Any]) -> None:
     """Write `content` as one JSON line. Raises `OSError` with the path."""
-    from export.atomic import write_atomically
+    from fieldtune.files import write_atomically
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(content) + "\n").encode())
@@ -108,20 +108,20 @@ def write_line(path: Path, content: dict[str, Any]) -> None:
 def explained() -> Iterator[None]:
     """Turn every error that has a cure into its message and exit status 1; 3 for a robot that is in
     fault already, so that a supervisor does not try again."""
-    from export.bundle import BundleError
-    from export.file_errors import sentence
-    from robot.bundle_record import BundleRecordError
-    from robot.bundle_trial import TrialStopped
-    from robot.drivers.driver import DriverFault
-    from robot.journal_file import JournalError
-    from robot.keys import KeysError
-    from robot.known_task import TaskError
-    from robot.open_files import TooFewFiles
-    from robot.rewards import NoRewards
-    from robot.safety.limits import LimitFault
-    from robot.settings import ConfigError
-    from robot.station import BundleRefused, Latched
-    from robot.wire import WireError
+    from fieldtune.export.bundle import BundleError
+    from fieldtune.file_errors import sentence
+    from fieldtune.open_files import TooFewFiles
+    from fieldtune.robot.bridge.wire import WireError
+    from fieldtune.robot.curve_keys import KeysError
+    from fieldtune.robot.drivers.driver import DriverFault
+    from fieldtune.robot.journal.file import JournalError
+    from fieldtune.robot.loop.episode_runner import BundleRefused, Latched
+    from fieldtune.robot.policy.bundle_trial import TrialStopped
+    from fieldtune.robot.policy.bundle_trust import BundleRecordError
+    from fieldtune.robot.policy.saved_tasks import TaskError
+    from fieldtune.robot.rewards.streams import NoRewards
+    from fieldtune.robot.safety.limits import LimitFault
+    from fieldtune.settings import ConfigError
 
     known = (
         BundleError,

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.command import Config, Overrides
-from robot.exit_status import MISTAKE, NOBODY
+from fieldtune.exit_status import MISTAKE, NOBODY
+from fieldtune.robot.cli.options import Config, Overrides
 
 if TYPE_CHECKING:
-    from robot.config import RobotConfig
-    from robot.driving import Driving
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.monitor.driving import Driving
 
 _LOOK_S = 0.01
 
@@ -43,10 +43,10 @@ def stop(
     it: it is latched all the same, so that none begins to. It is no replacement for a button that
     cuts the power.
     """
-    from export.file_errors import sentence
-    from robot.config import RobotConfig
-    from robot.safety.latch import latched
-    from robot.settings import ConfigError, load
+    from fieldtune.file_errors import sentence
+    from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.safety.latch import latched
+    from fieldtune.settings import ConfigError, load
 
     try:
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
@@ -82,7 +82,7 @@ def _latch_driven(settings: RobotConfig, text: str) -> tuple[list[RobotConfig], 
     Returns each that is driven, and what processes drive in other folders where this one's own is
     not. Raises `OSError` where nothing was reached.
     """
-    from robot.driving import driving
+    from fieldtune.robot.monitor.driving import driving
 
     trouble: OSError | None = None
     driven: list[RobotConfig] = []
@@ -103,8 +103,8 @@ def _latch_driven(settings: RobotConfig, text: str) -> tuple[list[RobotConfig], 
 
 def _latch(settings: RobotConfig, text: str) -> bool:
     """Latch; whether a process drives the robot. Raises `OSError`."""
-    from robot.journal_file import writer
-    from robot.safety.latch import latch
+    from fieldtune.robot.journal.file import writer
+    from fieldtune.robot.safety.latch import latch
 
     before = None
     with contextlib.suppress(OSError):  # latching comes first
@@ -115,8 +115,8 @@ def _latch(settings: RobotConfig, text: str) -> bool:
 
 def _signalled(settings: RobotConfig) -> str:
     """Tell the process that drives the robot by a signal, where it could not be latched."""
-    from robot.journal_file import writer
-    from robot.safety.estop import SIGNAL
+    from fieldtune.robot.journal.file import writer
+    from fieldtune.robot.safety.estop import SIGNAL
 
     with contextlib.suppress(OSError, ValueError):  # another user's, or gone
         process = int(writer(settings.journal) or "")
@@ -127,8 +127,8 @@ def _signalled(settings: RobotConfig) -> str:
 
 def _wait(settings: RobotConfig, deadline: float) -> str:
     """Wait until the process that drives the robot has said that it holds; else what is known."""
-    from robot.journal_file import writer
-    from robot.safety.latch import held_by
+    from fieldtune.robot.journal.file import writer
+    from fieldtune.robot.safety.latch import held_by
 
     while True:
         process = writer(settings.journal)

@@ -1,7 +1,7 @@
 """`fieldtune-robot tasks`: the tasks that this robot has adapted to.
 
-Reads settings and prints; the files are robot/known_task.py's. Imports what a command needs when it
-runs.
+Reads settings and prints; the files are robot/policy/saved_tasks.py's. Imports what a command needs
+when it runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robot.command import Bundle, Config, Overrides, explained
+from fieldtune.robot.cli.options import Bundle, Config, Overrides, explained
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 def list_tasks(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
     """Every task, by name."""
     with explained():
-        from robot.journal_text import print_table
+        from fieldtune.robot.cli.journal_text import print_table
 
         tasks = _tasks(config, overrides)
         known = [(name, tasks.read(name)) for name in tasks.names()]
@@ -84,13 +84,13 @@ def recompute(
 ) -> None:
     """Make a task's posterior again for another bundle, from what the journal holds of it."""
     with explained():
-        from export.bundle import read_bundle
-        from robot.command import load_settings
-        from robot.journal import Journal
-        from robot.known_task import KnownTasks
-        from robot.known_task import recompute as again
-        from robot.policy import Policy
-        from robot.station import newest_bundle
+        from fieldtune.export.bundle import read_bundle
+        from fieldtune.robot.cli.options import load_settings
+        from fieldtune.robot.journal.journal import Journal
+        from fieldtune.robot.loop.episode_runner import newest_bundle
+        from fieldtune.robot.policy.policy import Policy
+        from fieldtune.robot.policy.saved_tasks import KnownTasks
+        from fieldtune.robot.policy.saved_tasks import recompute as again
 
         settings = load_settings(config, overrides)
         tasks = KnownTasks(settings.tasks)
@@ -102,8 +102,8 @@ def recompute(
 
 
 def _tasks(config: Any, overrides: list[str] | None) -> Any:
-    from robot.command import load_settings
-    from robot.known_task import KnownTasks
+    from fieldtune.robot.cli.options import load_settings
+    from fieldtune.robot.policy.saved_tasks import KnownTasks
 
     return KnownTasks(load_settings(config, overrides).tasks)
 

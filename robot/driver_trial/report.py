@@ -13,10 +13,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import FieldSpec
-from robot.clock import SECOND_NS
-from robot.driver_trial import Cycles, DriverTrial
-from robot.drivers.watched import WatchedDriver
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.driver_trial.trial import Cycles, DriverTrial
+from fieldtune.robot.drivers.watched import WatchedDriver
+from fieldtune.robot.timing.clock import SECOND_NS
 
 Array = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import FieldSpec
-from robot.config import CommandKind
-from robot.safety.limits import ROUNDING, Limits, staying
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import CommandKind
+from fieldtune.robot.safety.limits import ROUNDING, Limits, staying
 
 Array = NDArray[np.float64]
 

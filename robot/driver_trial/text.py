@@ -10,7 +10,7 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
-from robot.driver_trial_report import Seen, Spread, TrialReport
+from fieldtune.robot.driver_trial.report import Seen, Spread, TrialReport
 
 _WIDE = 200  # also into a pipe, where rich would cut lines at 80 columns
 

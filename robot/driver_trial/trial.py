@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.clock import SECOND_NS, Clock
-from robot.drivers.driver import Driver, Observation
-from robot.safety.estop import EStop, Left
-from robot.safety.limits import Limits, allow, check_observation
-from robot.safety.rest import hold
+from fieldtune.robot.drivers.driver import Driver, Observation
+from fieldtune.robot.safety.estop import EStop, Left
+from fieldtune.robot.safety.limits import Limits, allow, check_observation
+from fieldtune.robot.safety.rest import hold
+from fieldtune.robot.timing.clock import SECOND_NS, Clock
 
 Array = NDArray[np.float64]
 

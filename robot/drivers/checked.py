@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from robot.drivers.driver import Array, Driver, DriverFault, Observation
-from robot.drivers.offered import offered
-from robot.safety.estop import EmergencyStop, Left
+from fieldtune.robot.drivers.driver import Array, Driver, DriverFault, Observation
+from fieldtune.robot.drivers.offered import offered
+from fieldtune.robot.safety.estop import EmergencyStop, Left
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def described(driver: object, name: str) -> str:
 
 
 class CheckedDriver:
-    """Implements `robot.drivers.driver.Driver` around a driver that may be wrong.
+    """Implements `fieldtune.robot.drivers.driver.Driver` around a driver that may be wrong.
 
     Fields, period and model are read once, when it is made. What `read` and `apply` give is copied,
     and frozen; what `apply` and `reward` are given is a copy too, the driver's to change. What is
@@ -91,7 +91,7 @@ class CheckedDriver:
     def read(self) -> Observation:
         seen = self._call("read", self.driver.read)
         if not isinstance(seen, Observation):
-            raise self._gave("read", seen, "an Observation (robot.drivers.driver)")
+            raise self._gave("read", seen, "an Observation (fieldtune.robot.drivers.driver)")
         signals = seen.signals
         return Observation(
             self._own("read", "values", seen.values, self._observation_shape),

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import FieldSpec
+from fieldtune.export.manifest import FieldSpec
 
 Array = NDArray[np.float64]
 
@@ -36,9 +36,9 @@ class Driver(Protocol):
     """What a robot must offer. Fields are readable while disconnected, and stay as they are.
 
     Only `home` and `apply` move it. Arrays are copied on their way in and out
-    (`robot.drivers.checked`): a driver may hand out its own buffer, keep what it was given, and
-    change either. What it raises is a fault; a `DriverFault` says in its own words what to do.
-    Before `connect`, and after `close`, only properties are read.
+    (`fieldtune.robot.drivers.checked`): a driver may hand out its own buffer, keep what it was
+    given, and change either. What it raises is a fault; a `DriverFault` says in its own words what
+    to do. Before `connect`, and after `close`, only properties are read.
     """
 
     @property

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from export.manifest import FieldSpec
-from robot.clock import SECOND_NS
-from robot.drivers.driver import Array, Driver, DriverFault, Observation
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Array, Driver, DriverFault, Observation
+from fieldtune.robot.timing.clock import SECOND_NS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -52,7 +52,7 @@ class FaultOptions(BaseModel):
 
 
 class FaultyDriver:
-    """Implements `robot.drivers.driver.Driver` around another one, which it breaks as asked.
+    """Implements `fieldtune.robot.drivers.driver.Driver` around another one, which it breaks as asked.
 
     The same seed and the same calls give the same faults, whatever other faults are asked for.
     Raises `DriverFault` for a field or a component that the driver does not have.

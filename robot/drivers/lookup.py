@@ -2,8 +2,9 @@
 
 Any package offers drivers through the entry-point group `fieldtune.drivers`: a class with a
 pydantic model `Options`, called as `cls(family, options)`, which implements
-`robot.drivers.driver.Driver`; `robot.drivers.checked` holds it to that. One whose options have
-`faults` is a simulator, and gets them injected. This module must not know any driver itself.
+`fieldtune.robot.drivers.driver.Driver`; `fieldtune.robot.drivers.checked` holds it to that. One
+whose options have `faults` is a simulator, and gets them injected. This module must not know any
+driver itself.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from robot.config import RobotConfig
-from robot.drivers.checked import CheckedDriver, checked
-from robot.drivers.driver import Driver, DriverFault
-from robot.drivers.faults import FaultOptions, FaultyDriver
-from robot.settings import ConfigError, check
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.drivers.checked import CheckedDriver, checked
+from fieldtune.robot.drivers.driver import Driver, DriverFault
+from fieldtune.robot.drivers.faults import FaultOptions, FaultyDriver
+from fieldtune.settings import ConfigError, check
 
 GROUP = "fieldtune.drivers"
 
 
 def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
-    """The configured driver, disconnected, behind its boundary (`robot.drivers.checked`).
+    """The configured driver, disconnected, behind its boundary (`fieldtune.robot.drivers.checked`).
 
     Args:
         source: where the config came from, for errors.

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from export.manifest import FieldSpec
-from robot.drivers.driver import Driver, DriverFault
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Driver, DriverFault
 
 _METHODS: dict[str, tuple[str, ...]] = {
     "connect": (),
@@ -78,7 +78,11 @@ def _require_taking(driver: Driver, name: str, arguments: tuple[str, ...], label
 
 def _fields(driver: Driver, name: str, label: str) -> tuple[FieldSpec, ...]:
     found = _property(
-        driver, name, _are_fields, "a tuple of FieldSpec (export.manifest), not empty", label
+        driver,
+        name,
+        _are_fields,
+        "a tuple of FieldSpec (fieldtune.export.manifest), not empty",
+        label,
     )
     return tuple(found)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from export.manifest import FieldSpec
-from robot.drivers.driver import Array, DriverFault, Observation
-from robot.drivers.faults import FaultOptions
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Array, DriverFault, Observation
+from fieldtune.robot.drivers.faults import FaultOptions
 
 
 class SimOptions(BaseModel):
@@ -22,7 +22,7 @@ class SimOptions(BaseModel):
 
     `model` is the family's robot where it has several. `task` is the hidden task's parameters; null
     draws one from `seed`. `time_scale` 2 runs twice as fast as real time, `.inf` as fast as it can.
-    `faults` are injected by `robot.drivers.faults`.
+    `faults` are injected by `fieldtune.robot.drivers.faults`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,8 @@ class SimOptions(BaseModel):
 
 
 class SimDriver:
-    """Implements `robot.drivers.driver.Driver`. The simulated robot rests between two `apply`."""
+    """Implements `fieldtune.robot.drivers.driver.Driver`. The simulated robot rests between two
+    `apply`."""
 
     Options = SimOptions
 
@@ -139,7 +140,7 @@ class SimDriver:
 
 def _find_family(name: str, model: str | None) -> Any:
     try:
-        from sim import registry
+        from fieldtune.sim import registry
 
         return registry.family(name, **({} if model is None else {"robot": model}))
     except ImportError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from robot.drivers.checked import CheckedDriver
-from robot.drivers.driver import Array, Observation
+from fieldtune.robot.drivers.checked import CheckedDriver
+from fieldtune.robot.drivers.driver import Array, Observation
 
 _READ = "read"
 

@@ -11,7 +11,13 @@ from typing import TypeVar
 
 import msgspec
 
-from robot.episode import EPISODE_VERSION, Episode, EpisodeFooter, EpisodeHeader, Step
+from fieldtune.robot.episodes.episode import (
+    EPISODE_VERSION,
+    Episode,
+    EpisodeFooter,
+    EpisodeHeader,
+    Step,
+)
 
 _T = TypeVar("_T")
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from robot import content
-from robot.content import EpisodeError
-from robot.episode import EpisodeHeader
-from robot.journal_file import JournalError
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.episodes.episode import EpisodeHeader
+from fieldtune.robot.journal.file import JournalError
 
 if TYPE_CHECKING:
-    from robot.journal import Journal
+    from fieldtune.robot.journal.journal import Journal
 
 _RESCUE = (
     "the file is damaged: stop the daemon, keep a copy of the file with its -wal beside it, get "
@@ -46,7 +46,7 @@ def find_problems(journal: Journal, connection: sqlite3.Connection) -> list[str]
 
 
 def _require_sound(journal: Journal, number: int, header: bytes, finished: bool) -> None:
-    decoded = content.unpack_header(header)
+    decoded = codec.unpack_header(header)
     _require_number(journal, number, decoded)
     if finished:
         journal.episode(number)

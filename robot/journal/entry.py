@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from robot import content
-from robot.content import EpisodeError
-from robot.episode import EpisodeFooter, EpisodeHeader
-from robot.journal_file import JournalError
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.episodes.episode import EpisodeFooter, EpisodeHeader
+from fieldtune.robot.journal.file import JournalError
 
 
 class EntryState(StrEnum):
@@ -64,8 +64,8 @@ def read_entry(
             number=number,
             state=EntryState.OPEN if footer is None else EntryState(receipt or EntryState.PENDING),
             steps=steps,
-            header=content.unpack_header(header),
-            footer=None if footer is None else content.unpack_footer(footer),
+            header=codec.unpack_header(header),
+            footer=None if footer is None else codec.unpack_footer(footer),
             sha256=sha256,
             reason=reason,
             wall_ns=wall_ns,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from export.atomic import sync
+from fieldtune.files import sync
 
 log = logging.getLogger(__name__)
 

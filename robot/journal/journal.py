@@ -16,15 +16,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
-from robot import content, journal_check, journal_quota, journal_recovery, journal_rewards
-from robot.content import EpisodeError
-from robot.episode import Episode, EpisodeFooter, EpisodeHeader, Step
-from robot.journal_entry import DamagedEpisode, Entry, EntryState, read_entry
-from robot.journal_file import JournalError, WriterLock, connect, explained
-from robot.journal_glance import Glance, glance
-from robot.journal_presence import Lost, Presence
-from robot.journal_quota import Room
-from robot.journal_reading import connect_to_read
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.episodes.episode import Episode, EpisodeFooter, EpisodeHeader, Step
+from fieldtune.robot.journal import check, quota, recovery
+from fieldtune.robot.journal import rewards as journal_rewards
+from fieldtune.robot.journal.entry import DamagedEpisode, Entry, EntryState, read_entry
+from fieldtune.robot.journal.file import JournalError, WriterLock, connect, explained
+from fieldtune.robot.journal.overview import Glance, glance
+from fieldtune.robot.journal.presence import Lost, Presence
+from fieldtune.robot.journal.quota import Room
+from fieldtune.robot.journal.reading import connect_to_read
 
 __all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError", "Room"]
 
@@ -55,7 +57,7 @@ class Journal:
             connection = connect(path, create=True)
             journal = cls(path, connection, undo.pop_all())
             undo.callback(journal.close)
-            journal_recovery.close_interrupted(journal, connection)
+            recovery.close_interrupted(journal, connection)
             journal._presence = Presence(path, connection)
             journal._beside.callback(journal._presence.close)
             undo.pop_all()
@@ -127,7 +129,7 @@ class Journal:
         try:
             self._connection.execute(
                 "INSERT INTO episodes (number, header, wall_ns) VALUES (?, ?, ?)",
-                (header.number, content.pack(header), wall_ns),
+                (header.number, codec.pack(header), wall_ns),
             )
         except sqlite3.IntegrityError as error:
             raise JournalError(
@@ -144,7 +146,7 @@ class Journal:
         """
         first = self._open_length(number)
         try:
-            found = content.step_indices(records)
+            found = codec.step_indices(records)
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
         for expected, index in enumerate(found, first):
@@ -169,9 +171,9 @@ class Journal:
                 f"{self.path}: episode {number} ends with footer.steps={footer.steps}, but {held} "
                 "were added"
             )
-        packed = content.pack(footer)
-        content.unpack_footer(packed)
-        sha256 = content.address(self._join(number, packed))
+        packed = codec.pack(footer)
+        codec.unpack_footer(packed)
+        sha256 = codec.address(self._join(number, packed))
         self._connection.execute(
             "UPDATE episodes SET footer = ?, sha256 = ? WHERE number = ?", (packed, sha256, number)
         )
@@ -188,7 +190,7 @@ class Journal:
         """Delete acknowledged episodes, and never others, while the journal is above its quota.
 
         Does a small piece of that. Raises `sqlite3.OperationalError` when the disk refuses."""
-        room = journal_quota.make_room(self._connection, quota_bytes)
+        room = quota.make_room(self._connection, quota_bytes)
         self.note_length()
         return room
 
@@ -271,7 +273,7 @@ class Journal:
         with explained(self.path):
             headers = self._connection.execute("SELECT header FROM episodes").fetchall()
             try:
-                return {content.unpack_header(header).bundle_id for (header,) in headers}
+                return {codec.unpack_header(header).bundle_id for (header,) in headers}
             except EpisodeError as error:
                 raise JournalError(
                     f"{self.path}: {error}: run `fieldtune-robot journal verify`"
@@ -299,10 +301,10 @@ class Journal:
             blob = self._join(number, footer)
         except JournalError as error:
             raise DamagedEpisode(str(error), sha256) from error
-        if content.address(blob) != sha256:
+        if codec.address(blob) != sha256:
             raise DamagedEpisode(
                 f"{self.path}: episode {number} no longer has the bytes it was closed with (sha256 "
-                f"{content.address(blob)}, expected {sha256}): the disk or the file is damaged",
+                f"{codec.address(blob)}, expected {sha256}): the disk or the file is damaged",
                 sha256,
             )
         return sha256, blob
@@ -310,7 +312,7 @@ class Journal:
     def episode(self, number: int) -> Episode:
         """A finished episode, decoded and checked. Raises `JournalError`."""
         try:
-            return content.unpack_episode(self.blob(number)[1])
+            return codec.unpack_episode(self.blob(number)[1])
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
 
@@ -329,14 +331,14 @@ class Journal:
         Runs SQLite's own check, decodes every episode and compares those that are finished with
         their content address.
         """
-        return journal_check.find_problems(self, self._connection)
+        return check.find_problems(self, self._connection)
 
     def _join(self, number: int, footer: bytes) -> bytes:
         (header,) = self._connection.execute(
             "SELECT header FROM episodes WHERE number = ?", (number,)
         ).fetchone()
         try:
-            return content.join(header, self._records(number), footer)
+            return codec.join(header, self._records(number), footer)
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}: check the disk") from error
 
@@ -348,7 +350,7 @@ class Journal:
 
     def _unpack(self, number: int, record: bytes) -> Step:
         try:
-            return content.unpack_step(record)
+            return codec.unpack_step(record)
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}") from error
 

@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot import content
-from robot.content import EpisodeError
-from robot.episode import Step
-from robot.journal_entry import Entry, EntryState, read_entry
-from robot.journal_file import JournalError
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.episodes.episode import Step
+from fieldtune.robot.journal.entry import Entry, EntryState, read_entry
+from fieldtune.robot.journal.file import JournalError
 
 RECENT_STEPS = 1_000
 
@@ -56,5 +56,5 @@ def _glance(path: Path, connection: sqlite3.Connection) -> Glance:
         "SELECT record FROM steps WHERE episode = ? ORDER BY step DESC LIMIT ?",
         (row[0], RECENT_STEPS),
     ).fetchall()
-    recent = [content.unpack_step(record) for (record,) in reversed(records)]
+    recent = [codec.unpack_step(record) for (record,) in reversed(records)]
     return Glance(dict(counts), read_entry(path, *row), recent)

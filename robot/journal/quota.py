@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot.bundle_store import folder_bytes
+from fieldtune.robot.policy.bundle_store import folder_bytes
 
 if TYPE_CHECKING:
-    from robot.journal import Journal
+    from fieldtune.robot.journal.journal import Journal
 
 log = logging.getLogger(__name__)
 

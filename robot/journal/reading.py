@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from robot.journal_file import JournalError, connect, writer
+from fieldtune.robot.journal.file import JournalError, connect, writer
 
 
 def connect_to_read(path: Path, closing: contextlib.ExitStack) -> sqlite3.Connection:

@@ -20,14 +20,14 @@ from typing import Self
 
 import msgspec
 
-from robot import content
-from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
-from robot.journal import Journal, JournalError
-from robot.journal_file import explained
-from robot.journal_presence import Lost
-from robot.journal_quota import Quota
-from robot.journal_rescue import rescue
-from robot.recorder_events import Begin, End, Event, Put, Rewards, write
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
+from fieldtune.robot.journal.file import explained
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.presence import Lost
+from fieldtune.robot.journal.quota import Quota
+from fieldtune.robot.journal.recorder_events import Begin, End, Event, Put, Rewards, write
+from fieldtune.robot.journal.rescue import rescue
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Recorder:
         if self._lost or self._fatal_error or self.queued_steps >= self.capacity_steps:
             self._lost += 1
             return
-        record = content.pack(step)
+        record = codec.pack(step)
         self._accepted += 1
         self._steps += 1
         self._send(Put(self._number, record))

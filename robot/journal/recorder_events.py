@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robot.episode import EpisodeFooter, EpisodeHeader
-from robot.journal import Journal
+from fieldtune.robot.episodes.episode import EpisodeFooter, EpisodeHeader
+from fieldtune.robot.journal.journal import Journal
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from robot.episode import EndReason, EpisodeFooter
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter
 
 if TYPE_CHECKING:
-    from robot.journal import Journal
+    from fieldtune.robot.journal.journal import Journal
 
 
 def close_interrupted(journal: Journal, connection: sqlite3.Connection) -> None:

@@ -10,9 +10,9 @@ import sqlite3
 import time
 from pathlib import Path
 
-from export.atomic import sync
-from robot.journal import Journal, JournalError
-from robot.journal_presence import Lost
+from fieldtune.files import sync
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.presence import Lost
 
 
 def rescue(journal: Journal, lost: Lost) -> str:

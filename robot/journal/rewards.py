@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from robot.journal_file import JournalError
+from fieldtune.robot.journal.file import JournalError
 
 
 def write(

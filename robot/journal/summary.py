@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot.episode import Step
+from fieldtune.robot.episodes.episode import Step
 
 
 @dataclass(frozen=True)

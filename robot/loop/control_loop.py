@@ -14,19 +14,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.clock import SECOND_NS, Clock
-from robot.cycle_report import CycleReport, Marks
-from robot.drivers.driver import Driver, Observation
-from robot.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
-from robot.exploration import ZSource
-from robot.lateness import Late, Lateness
-from robot.policy import Policy
-from robot.realtime import Collections
-from robot.safety.estop import EmergencyStop, EStop, stood_still
-from robot.safety.fault import LimitFault, explain
-from robot.safety.limits import Limits, allow, check_applied, check_observation, staying
-from robot.safety.rest import hold
-from robot.states import State, States
+from fieldtune.robot.drivers.driver import Driver, Observation
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
+from fieldtune.robot.loop.states import State, States
+from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.safety.estop import EmergencyStop, EStop, stood_still
+from fieldtune.robot.safety.fault import LimitFault, explain
+from fieldtune.robot.safety.limits import Limits, allow, check_applied, check_observation, staying
+from fieldtune.robot.safety.rest import hold
+from fieldtune.robot.timing.clock import SECOND_NS, Clock
+from fieldtune.robot.timing.cycle_report import CycleReport, Marks
+from fieldtune.robot.timing.lateness import Late, Lateness
+from fieldtune.robot.timing.realtime import Collections
 
 Array = NDArray[np.float64]
 

@@ -14,29 +14,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Bundle, BundleError, BundleMismatch, check_compatible
-from export.manifest import Manifest
-from robot.bundle_judge import BundleJudge
-from robot.bundle_store import stored_bundles
-from robot.clock import Clock
-from robot.config import RobotConfig
-from robot.cycle_report import CycleReport
-from robot.drivers.checked import checked
-from robot.drivers.driver import Driver
-from robot.episode import EndReason, EpisodeHeader, Mode
-from robot.exploration import Draws, ZSource
-from robot.loop import Outcome, Rig, Run, run_episode
-from robot.policy import Policy, PolicyError
-from robot.realtime import Collections, realtime
-from robot.recorder import Recorder
-from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.estop import EmergencyStop, EStop, Left
-from robot.safety.fault import Implausible, explain
-from robot.safety.latch import confirm, latch, latched, reserve
-from robot.safety.limits import Limits, check_observation
-from robot.safety.rest import close, hold, kept_signals
-from robot.safety.watchdog import Watchdog
-from robot.states import State, States
+from fieldtune.export.bundle import Bundle, BundleError, BundleMismatch, check_compatible
+from fieldtune.export.manifest import Manifest
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.drivers.checked import checked
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.control_loop import Outcome, Rig, Run, run_episode
+from fieldtune.robot.loop.states import State, States
+from fieldtune.robot.policy.bundle_judge import BundleJudge
+from fieldtune.robot.policy.bundle_store import stored_bundles
+from fieldtune.robot.policy.exploration import Draws, ZSource
+from fieldtune.robot.policy.policy import Policy, PolicyError
+from fieldtune.robot.safety.build import LimitsError, build_limits, describe
+from fieldtune.robot.safety.estop import EmergencyStop, EStop, Left
+from fieldtune.robot.safety.fault import Implausible, explain
+from fieldtune.robot.safety.latch import confirm, latch, latched, reserve
+from fieldtune.robot.safety.limits import Limits, check_observation
+from fieldtune.robot.safety.rest import close, hold, kept_signals
+from fieldtune.robot.safety.watchdog import Watchdog
+from fieldtune.robot.timing.clock import Clock
+from fieldtune.robot.timing.cycle_report import CycleReport
+from fieldtune.robot.timing.realtime import Collections, realtime
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,9 @@ class Station:
 
         Raises:
             BundleRefused: also for one that faulted on probation, or failed a trial before.
-            robot.bundle_trial.TrialStopped: `why_stop` gave a reason.
-            robot.bundle_record.BundleRecordError: what is known of bundles cannot be read.
+            fieldtune.robot.policy.bundle_trial.TrialStopped: `why_stop` gave a reason.
+            fieldtune.robot.policy.bundle_trust.BundleRecordError: what is known of bundles cannot
+            be read.
         """
         with _refusing(path):
             bundle = self.judge.sound(path, why_stop)
@@ -152,7 +153,7 @@ class Station:
     def fits(self, path: Path) -> None:
         """The same without a trial: for a clear word before anything is opened.
 
-        Raises `BundleRefused`, `robot.bundle_record.BundleRecordError`.
+        Raises `BundleRefused`, `fieldtune.robot.policy.bundle_trust.BundleRecordError`.
         """
         with _refusing(path):
             self._fit(self.judge.read(path).manifest)

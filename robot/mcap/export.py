@@ -14,11 +14,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from export.atomic import replace_atomically
-from robot.clock import SECOND_NS
-from robot.episode import EndReason, Episode, EpisodeHeader, Step
-from robot.journal import Entry, Journal, JournalError
-from robot.mcap_schemas import ERROR, INFO, LOG, STEP, VECTOR, WARNING, Names, Part, Schema, split
+from fieldtune.files import replace_atomically
+from fieldtune.robot.episodes.episode import EndReason, Episode, EpisodeHeader, Step
+from fieldtune.robot.journal.journal import Entry, Journal, JournalError
+from fieldtune.robot.mcap.schemas import (
+    ERROR,
+    INFO,
+    LOG,
+    STEP,
+    VECTOR,
+    WARNING,
+    Names,
+    Part,
+    Schema,
+    split,
+)
+from fieldtune.robot.timing.clock import SECOND_NS
 
 if TYPE_CHECKING:
     from mcap.writer import Writer

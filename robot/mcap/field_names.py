@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from export.bundle import BundleError, bundle_id, read_bundle
-from robot.drivers.driver import Driver
-from robot.episode import EpisodeHeader
-from robot.mcap_schemas import Names
+from fieldtune.export.bundle import BundleError, bundle_id, read_bundle
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.episodes.episode import EpisodeHeader
+from fieldtune.robot.mcap.schemas import Names
 
 UNKNOWN = Names((), (), "nobody: numbers go by their place")
 

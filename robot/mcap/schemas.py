@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from export.manifest import FieldSpec
+from fieldtune.export.manifest import FieldSpec
 
 _TIME = {
     "type": "object",

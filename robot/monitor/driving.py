@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from robot.config import RobotConfig
-from robot.journal_file import LOCK
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.journal.file import LOCK
 
 _LONGEST = 65_536
 

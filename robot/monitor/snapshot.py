@@ -16,15 +16,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from robot import heartbeat
-from robot.config import RobotConfig
-from robot.heartbeat import Beat, HeartbeatError
-from robot.journal import EntryState, Journal, JournalError
-from robot.journal_file import writer
-from robot.journal_glance import Glance
-from robot.known_task import KnownTasks
-from robot.safety.latch import latched
-from robot.status import Status
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.journal.file import writer
+from fieldtune.robot.journal.journal import EntryState, Journal, JournalError
+from fieldtune.robot.journal.overview import Glance
+from fieldtune.robot.monitor import heartbeat
+from fieldtune.robot.monitor.heartbeat import Beat, HeartbeatError
+from fieldtune.robot.monitor.status import Status
+from fieldtune.robot.policy.saved_tasks import KnownTasks
+from fieldtune.robot.safety.latch import latched
 
 STANDING_S = 2.0  # a main thread that has done nothing for longer is worth a word
 

@@ -11,13 +11,13 @@ from typing import Protocol
 
 import msgspec
 
-from robot.config import RobotConfig
-from robot.heartbeat import Heart
-from robot.recorder import Recorder
-from robot.sd_notify import Service
-from robot.station import Station
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.episode_runner import Station
+from fieldtune.robot.monitor.heartbeat import Heart
+from fieldtune.robot.monitor.systemd import Service
 
-ENDING_S = 90.0  # longer than robot.daemon.FLUSH_S
+ENDING_S = 90.0  # longer than fieldtune.robot.programs.explore.FLUSH_S
 
 
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

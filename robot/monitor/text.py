@@ -13,8 +13,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from robot.monitor import Life, Snapshot
-from robot.status import Status
+from fieldtune.robot.monitor.snapshot import Life, Snapshot
+from fieldtune.robot.monitor.status import Status
 
 Row = tuple[str, str, str]  # name, text, style
 

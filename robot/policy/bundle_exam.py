@@ -1,7 +1,8 @@
 """What a bundle has to stand before a robot loads it: its graphs run over what they may meet.
 
 Knows inputs and answers. It must not know processes, drivers, nor what becomes of a bundle that
-fails; that it may hang, crash or take all memory is its caller's concern (robot/bundle_trial.py).
+fails; that it may hang, crash or take all memory is its caller's concern
+(robot/policy/bundle_trial.py).
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
-from export.manifest import FieldSpec
-from robot.policy import Policy, PolicyError
+from fieldtune.export.bundle import Bundle
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.policy.policy import Policy, PolicyError
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from export.bundle import Bundle, BundleError, bundle_id, read_bundle
-from robot.bundle_record import BundleRecord, BundleRecordError
-from robot.bundle_trial import Trial, Verdict, software
+from fieldtune.export.bundle import Bundle, BundleError, bundle_id, read_bundle
+from fieldtune.robot.policy.bundle_trial import Trial, Verdict, software
+from fieldtune.robot.policy.bundle_trust import BundleRecord, BundleRecordError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ class BundleJudge:
 
     @property
     def record(self) -> BundleRecord:
-        """What this robot has seen of bundles. Raises `robot.bundle_record.BundleRecordError`."""
+        """What this robot has seen of bundles. Raises
+        `fieldtune.robot.policy.bundle_trust.BundleRecordError`."""
         if self._record is None:
             self._record = BundleRecord(self._record_path, self._probation, software())
         return self._record

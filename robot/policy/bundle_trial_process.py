@@ -1,7 +1,8 @@
 """A bundle's trial, from within: the process that a bundle may hang, crash or fill.
 
-Gives up memory, time and privileges first, then verifies the bundle, runs it (robot/bundle_exam.py)
-and says one verdict on its standard output. Nothing of the robot is in it.
+Gives up memory, time and privileges first, then verifies the bundle, runs it
+(robot/policy/bundle_exam.py) and says one verdict on its standard output. Nothing of the robot is
+in it.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any
 
 import msgspec
 
-from export.atomic import sync
-from export.bundle import BundleError, bundle_id, read_bundle
-from robot.bundle_exam import examine
-from robot.bundle_trial import Verdict
-from robot.policy import PolicyError
+from fieldtune.export.bundle import BundleError, bundle_id, read_bundle
+from fieldtune.files import sync
+from fieldtune.robot.policy.bundle_exam import examine
+from fieldtune.robot.policy.bundle_trial import Verdict
+from fieldtune.robot.policy.policy import PolicyError
 
 _LONGEST = 2_000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def main() -> None:
-    """Try the bundle that the command line names (robot/bundle_trial.py gives it)."""
+    """Try the bundle that the command line names (robot/policy/bundle_trial.py gives it)."""
     path, wanted, memory, processor_s, parent = sys.argv[3:]
     out = os.dup(1)
     with Path(os.devnull).open("wb") as nowhere:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from export.atomic import write_atomically
+from fieldtune.files import write_atomically
 
 log = logging.getLogger(__name__)
 

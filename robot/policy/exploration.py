@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.config import ExplorationConfig, ZHold
-from robot.episode import Mode
-from robot.posterior import Posterior
+from fieldtune.robot.config import ExplorationConfig, ZHold
+from fieldtune.robot.episodes.episode import Mode
+from fieldtune.robot.policy.posterior import Posterior
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.episode import Mode
-from robot.exploration import Exploration, Plan
-from robot.policy import Policy
+from fieldtune.robot.episodes.episode import Mode
+from fieldtune.robot.policy.exploration import Exploration, Plan
+from fieldtune.robot.policy.policy import Policy
 
 Array = NDArray[np.float64]
 

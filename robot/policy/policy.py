@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
+from fieldtune.export.bundle import Bundle
 
 Array = NDArray[np.float64]
 

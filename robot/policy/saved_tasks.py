@@ -19,10 +19,10 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from export.atomic import write_atomically
-from robot.journal import Journal, JournalError
-from robot.policy import Policy
-from robot.posterior import Posterior
+from fieldtune.files import write_atomically
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.posterior import Posterior
 
 VERSION = 1
 ENCODER = "encoder.onnx"
@@ -38,7 +38,7 @@ class TaskError(Exception):
 
 
 class KnownTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A posterior in its natural parameters (`robot.posterior`), and where it is from.
+    """A posterior in its natural parameters (`fieldtune.robot.policy.posterior`), and where it is from.
 
     `transitions` rewarded ones in `episodes` of this robot's journal made it; `rewards` is who gave
     them. `saved` is the wall clock, for people.

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from robot.attended import Attempt, Attended
-from robot.config import RobotConfig, ZHold
-from robot.drivers.driver import Driver
-from robot.known_task import KnownTask, require_fit
+from fieldtune.robot.config import RobotConfig, ZHold
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.policy.saved_tasks import KnownTask, require_fit
+from fieldtune.robot.programs.session import Attempt, Attended
 
 
 class Acting:

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.attended import Attempt, Attended
-from robot.config import RobotConfig, ZHold
-from robot.drivers.driver import Driver
-from robot.episode import EndReason
-from robot.known_task import KnownTask, remember
-from robot.policy import Policy
-from robot.posterior import Posterior
-from robot.rewards import NoRewards, RewardStream
+from fieldtune.robot.config import RobotConfig, ZHold
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.saved_tasks import KnownTask, remember
+from fieldtune.robot.programs.session import Attempt, Attended
+from fieldtune.robot.rewards.streams import NoRewards, RewardStream
 
 log = logging.getLogger(__name__)
 

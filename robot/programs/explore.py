@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robot.bridge import BridgeClient
-from robot.bundle_fetch import Rules
-from robot.bundle_judge import BundleJudge
-from robot.bundle_store import forget_bundles, stored_bundles
-from robot.bundle_trial import TrialStopped
-from robot.config import RobotConfig
-from robot.drivers.driver import Driver
-from robot.episode import EndReason
-from robot.exploration import Draws, Exploration
-from robot.journal import Journal, JournalError
-from robot.keys import bridge_keys
-from robot.labelling import Labeller
-from robot.recorder import Recorder
-from robot.states import State
-from robot.station import BundleRefused, Station
-from robot.status import Telling
+from fieldtune.robot.bridge.bundle_fetch import Rules
+from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.curve_keys import bridge_keys
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.episode_runner import BundleRefused, Station
+from fieldtune.robot.loop.states import State
+from fieldtune.robot.monitor.status import Telling
+from fieldtune.robot.policy.bundle_judge import BundleJudge
+from fieldtune.robot.policy.bundle_store import forget_bundles, stored_bundles
+from fieldtune.robot.policy.bundle_trial import TrialStopped
+from fieldtune.robot.policy.exploration import Draws, Exploration
+from fieldtune.robot.policy.labelling import Labeller
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ class Daemon:
         episodes: end after this many; None explores until asked to stop.
         judge: where the first bundle's trial has begun already.
 
-    Raises `robot.wire.WireError` for a bridge address that may not be used, `robot.keys.KeysError`
-    for keys that cannot be.
+    Raises `fieldtune.robot.bridge.wire.WireError` for a bridge address that may not be used,
+    `fieldtune.robot.curve_keys.KeysError` for keys that cannot be.
     """
 
     def __init__(

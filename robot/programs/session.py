@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.config import RobotConfig, ZHold
-from robot.drivers.driver import Driver
-from robot.episode import EndReason, Mode
-from robot.exploration import Draws, ZSource
-from robot.policy import Policy
-from robot.posterior import Posterior
-from robot.recorder import Recorder
-from robot.safety.estop import EStop
-from robot.states import State
-from robot.station import Station
-from robot.status import Telling
+from fieldtune.robot.config import RobotConfig, ZHold
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.episodes.episode import EndReason, Mode
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.episode_runner import Station
+from fieldtune.robot.loop.states import State
+from fieldtune.robot.monitor.status import Telling
+from fieldtune.robot.policy.exploration import Draws, ZSource
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.safety.estop import EStop
 
 Array = NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from typing import IO, Any
 
 import msgspec
 
-from robot.child_process import ends_with_parent
-from robot.reward_settings import RewardsConfig
-from robot.rewards import Array, Listener, NoRewards, Said
+from fieldtune.child_process import ends_with_parent
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.streams import Array, Listener, NoRewards, Said
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class CommandRewards:
-    """Implements `robot.rewards.RewardStream` with a program of its own process group.
+    """Implements `fieldtune.robot.rewards.streams.RewardStream` with a program of its own process group.
 
     A line that cannot be read is left out, and said; a program that ends is an `error`.
     """

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from robot.reward_settings import RewardsConfig
-from robot.rewards import Array, Listener, NoRewards, Said
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.streams import Array, Listener, NoRewards, Said
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ _DISABLED = b"\0"
 
 
 class KeyRewards:
-    """Implements `robot.rewards.RewardStream` with the terminal at `descriptor`, standard input
-    where not given. Keys that have no value are ignored."""
+    """Implements `fieldtune.robot.rewards.streams.RewardStream` with the terminal at `descriptor`,
+    standard input where not given. Keys that have no value are ignored."""
 
     source = "keys"
 

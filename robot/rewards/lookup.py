@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from robot.drivers.driver import Driver
-from robot.reward_settings import RewardsConfig
-from robot.reward_source import RewardSourceName
-from robot.rewards import DriverRewards, NoRewards, RewardSource, RewardStream
-from robot.rewards_command import CommandRewards
-from robot.rewards_keys import KeyRewards
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.reward_source import RewardSourceName
+from fieldtune.robot.rewards.command import CommandRewards
+from fieldtune.robot.rewards.keyboard import KeyRewards
+from fieldtune.robot.rewards.streams import DriverRewards, NoRewards, RewardSource, RewardStream
 
 
 def reward_stream(settings: RewardsConfig, driver: Driver) -> RewardStream:

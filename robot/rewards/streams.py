@@ -18,8 +18,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.clock import SECOND_NS
-from robot.reward_settings import RewardsConfig
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)
 

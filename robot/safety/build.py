@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import FieldSpec
-from robot.config import LATE_FRACTION, BoxConfig, LimitsConfig, Loosenable
-from robot.safety.build_joints import build_joints, describe_joints, held_by_joints
-from robot.safety.joints import FAULT_MARGIN
-from robot.safety.layout import Layout, LimitsError, bounds
-from robot.safety.limits import Limits
-from robot.safety.permits import Permits
-from robot.safety.plausible import FARTHEST, plausible
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import LATE_FRACTION, BoxConfig, LimitsConfig, Loosenable
+from fieldtune.robot.safety.build_joints import build_joints, describe_joints, held_by_joints
+from fieldtune.robot.safety.joints import FAULT_MARGIN
+from fieldtune.robot.safety.layout import Layout, LimitsError, bounds
+from fieldtune.robot.safety.limits import Limits
+from fieldtune.robot.safety.permits import Permits
+from fieldtune.robot.safety.plausible import FARTHEST, plausible
 
 Array = NDArray[np.float64]
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.config import CommandKind, JointsConfig, LimitsConfig, Loosenable
-from robot.safety.build_wrapping import describe_wrapping, targets_of, wrapping_of
-from robot.safety.joints import FAULT_MARGIN, JointLimits, Reading
-from robot.safety.layout import Layout, LimitsError, unknown
-from robot.safety.model import JointModel, read_model
-from robot.safety.permits import Permits
-from robot.safety.units import UNITS
-from robot.safety.xml_tree import ModelError
+from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig, Loosenable
+from fieldtune.robot.safety.build_wrapping import describe_wrapping, targets_of, wrapping_of
+from fieldtune.robot.safety.joints import FAULT_MARGIN, JointLimits, Reading
+from fieldtune.robot.safety.layout import Layout, LimitsError, unknown
+from fieldtune.robot.safety.models.read import JointModel, read_model
+from fieldtune.robot.safety.models.xml_tree import ModelError
+from fieldtune.robot.safety.permits import Permits
+from fieldtune.robot.safety.units import UNITS
 
 Array = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.config import CommandKind, JointsConfig
-from robot.safety.joints import JointLimits
-from robot.safety.layout import Layout, LimitsError, unknown
-from robot.safety.units import UNITS
-from robot.safety.wrapping import GAP, OVERLAP, TURN, Targets, Wrapping
+from fieldtune.robot.config import CommandKind, JointsConfig
+from fieldtune.robot.safety.joints import JointLimits
+from fieldtune.robot.safety.layout import Layout, LimitsError, unknown
+from fieldtune.robot.safety.units import UNITS
+from fieldtune.robot.safety.wrapping import GAP, OVERLAP, TURN, Targets, Wrapping
 
 Array = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from robot.clock import SECOND_NS
-from robot.realtime import prioritise
-from robot.safety.lent import Lent
+from fieldtune.robot.safety.lent import Lent
+from fieldtune.robot.timing.clock import SECOND_NS
+from fieldtune.robot.timing.realtime import prioritise
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ that the later wins where they contradict: acceleration, velocity, position. Nea
 range a joint may only go as fast as its acceleration can still brake. The idea of limits as a
 library of pure functions is ros2_control's (joint_limits).
 
-`robot.safety.build_joints` makes the numbers. Keeps no state and touches no hardware.
+`fieldtune.robot.safety.build_joints` makes the numbers. Keeps no state and touches no hardware.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.config import CommandKind
-from robot.safety.fault import LimitFault
-from robot.safety.wrapping import TURN, Targets, Wrapping
+from fieldtune.robot.config import CommandKind
+from fieldtune.robot.safety.fault import LimitFault
+from fieldtune.robot.safety.wrapping import TURN, Targets, Wrapping
 
 Array = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ import os
 import stat
 from pathlib import Path
 
-from export.atomic import sync, write_atomically
-from export.file_errors import naming
-from robot.quiet_log import printable
+from fieldtune.file_errors import naming
+from fieldtune.files import sync, write_atomically
+from fieldtune.robot.bridge.rationed_log import printable
 
 log = logging.getLogger(__name__)
 

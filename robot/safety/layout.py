@@ -11,7 +11,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import FieldSpec
+from fieldtune.export.manifest import FieldSpec
 
 Array = NDArray[np.float64]
 

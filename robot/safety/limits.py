@@ -1,6 +1,7 @@
 """Limits as pure functions of command, previous command, observation, limits and period.
 
-Holds the rules; `robot.safety.build` makes the numbers. Keeps no state and touches no hardware.
+Holds the rules; `fieldtune.robot.safety.build` makes the numbers. Keeps no state and touches no
+hardware.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.safety.fault import Implausible, LimitFault
-from robot.safety.joints import (
+from fieldtune.robot.safety.fault import Implausible, LimitFault
+from fieldtune.robot.safety.joints import (
     FAULT_MARGIN,
     JointLimits,
     allow_joints,
@@ -21,7 +22,7 @@ from robot.safety.joints import (
     the_way_round,
     told_again,
 )
-from robot.safety.plausible import FARTHEST
+from fieldtune.robot.safety.plausible import FARTHEST
 
 Array = NDArray[np.float64]
 

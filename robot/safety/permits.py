@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from robot.config import Loosenable
-from robot.safety.layout import LimitsError
+from fieldtune.robot.config import Loosenable
+from fieldtune.robot.safety.layout import LimitsError
 
 
 class Permits:

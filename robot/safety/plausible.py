@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from export.manifest import FieldSpec
-from robot.safety.layout import bounds
-from robot.safety.units import of_one
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.safety.layout import bounds
+from fieldtune.robot.safety.units import of_one
 
 Array = NDArray[np.float64]
 

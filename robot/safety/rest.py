@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from robot.safety.fault import explain
+from fieldtune.robot.safety.fault import explain
 
 _NAMES = (
     *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGALRM", "SIGVTALRM", "SIGPROF"),

@@ -11,10 +11,10 @@ import os
 import threading
 from collections.abc import Callable
 
-from robot.exit_status import FAULT
-from robot.outlet import last_words
-from robot.realtime import prioritise
-from robot.safety.estop import LOOK_S, EStop
+from fieldtune.exit_status import FAULT
+from fieldtune.robot.outlet import last_words
+from fieldtune.robot.safety.estop import LOOK_S, EStop
+from fieldtune.robot.timing.realtime import prioritise
 
 AT_REST_S = 10.0  # for one inference where no robot waits for it
 RETURN_S = 1.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot.clock import SECOND_NS, Deadline
+from fieldtune.robot.timing.clock import SECOND_NS, Deadline
 
 SMALLEST_NS = 100
 BUCKETS_AN_OCTAVE = 16  # a quantile is at most 2^(1/16), 4.4 %, above what was measured

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from robot.config import RealtimeConfig
+from fieldtune.robot.config import RealtimeConfig
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit, require_signals
-from sim.locomotion import Body, LocomotionBatch, LocomotionRobot, Read
+from fieldtune.sim.family import (
+    Array,
+    BatchSimulator,
+    Field,
+    SingleRobot,
+    TaskSplit,
+    require_signals,
+)
+from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot, Read
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
@@ -92,7 +99,7 @@ class AntDirFamily:
 
     def split(self) -> TaskSplit:
         """The reference's own 100 training and 20 held-out directions."""
-        listed = json.loads((files("sim") / "tasks" / "ant-dir-tasks.json").read_text())
+        listed = json.loads((files("fieldtune.sim") / "tasks" / "ant-dir-tasks.json").read_text())
         values = np.array(listed["values"], dtype=np.float64)[:, None]
         return TaskSplit(train=values[listed["train"]], test=values[listed["eval"]])
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
+from fieldtune.sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
 
 if TYPE_CHECKING:
     import mujoco
@@ -92,7 +92,9 @@ class CheetahVelFamily:
 
     def split(self) -> TaskSplit:
         """The reference's own 100 training and 30 held-out velocities."""
-        listed = json.loads((files("sim") / "tasks" / "cheetah-vel-tasks.json").read_text())
+        listed = json.loads(
+            (files("fieldtune.sim") / "tasks" / "cheetah-vel-tasks.json").read_text()
+        )
         values = np.array(listed["values"], dtype=np.float64)[:, None]
         return TaskSplit(train=values[listed["train"]], test=values[listed["eval"]])
 
@@ -147,7 +149,7 @@ class CheetahBatch:
     """A `BatchSimulator` of `n_envs` cheetahs."""
 
     def __init__(self, n_envs: int, threads: int = 1) -> None:
-        from sim.batch_mujoco import MujocoBatch
+        from fieldtune.sim.physics.batch import MujocoBatch
 
         self.n_envs = n_envs
         self._batch = MujocoBatch([model()] * n_envs, SUBSTEPS, threads)
@@ -183,7 +185,7 @@ class CheetahRobot:
     def __init__(self) -> None:
         from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 
-        from sim.rendering import Renderer, View
+        from fieldtune.sim.physics.rendering import Renderer, View
 
         self._environment = HalfCheetahEnv(frame_skip=SUBSTEPS)
         self._data = self._environment.data

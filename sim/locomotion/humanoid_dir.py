@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit, require_signals
-from sim.locomotion import Body, LocomotionBatch, LocomotionRobot, Read, model
+from fieldtune.sim.family import (
+    Array,
+    BatchSimulator,
+    Field,
+    SingleRobot,
+    TaskSplit,
+    require_signals,
+)
+from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot, Read, model
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv

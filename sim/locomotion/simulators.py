@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array
+from fieldtune.sim.family import Array
 
 if TYPE_CHECKING:
     import mujoco
@@ -97,7 +97,7 @@ class LocomotionBatch:
     """A `BatchSimulator` of `n_envs` bodies; bit-identical to gymnasium's, one stepped by one."""
 
     def __init__(self, body: Body, n_envs: int, threads: int = 1) -> None:
-        from sim.batch_mujoco import MujocoBatch
+        from fieldtune.sim.physics.batch import MujocoBatch
 
         self.n_envs = n_envs
         self._body = body
@@ -147,7 +147,7 @@ class LocomotionRobot:
     """A `SingleRobot`: one body in gymnasium's own environment, stepped by its own `step`."""
 
     def __init__(self, body: Body) -> None:
-        from sim.rendering import Renderer, View
+        from fieldtune.sim.physics.rendering import Renderer, View
 
         self._body = body
         self._environment = body.environment()

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit, require_signals
-from sim.family import width as total_width
-from sim.locomotion import Body, LocomotionBatch, LocomotionRobot, Read, model
+from fieldtune.sim.family import (
+    Array,
+    BatchSimulator,
+    Field,
+    SingleRobot,
+    TaskSplit,
+    require_signals,
+)
+from fieldtune.sim.family import width as total_width
+from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot, Read, model
 
 if TYPE_CHECKING:
     import mujoco

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.dynamics import DynamicsFamily, PlanarBody, planar_fields, scaled_parts
-from sim.family import Field
-from sim.locomotion import Read
+from fieldtune.sim.family import Field
+from fieldtune.sim.locomotion.simulators import Read
+from fieldtune.sim.locomotion.varying_body import (
+    DynamicsFamily,
+    PlanarBody,
+    planar_fields,
+    scaled_parts,
+)
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv

@@ -12,11 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
-from sim.manipulation.arms import Arm, arm
-from sim.manipulation.scene import Scene, Start, observation_fields
-from sim.manipulation.scripts import Script, Seen
-from sim.manipulation.variation import NOTHING, Variation
+from fieldtune.sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
+from fieldtune.sim.manipulation.arms import Arm, arm
+from fieldtune.sim.manipulation.scene import Scene, Start, observation_fields
+from fieldtune.sim.manipulation.scripts.script import Script, Seen
+from fieldtune.sim.manipulation.variation import NOTHING, Variation
 
 TRAIN_TASKS, TEST_TASKS = 50, 10
 SPLIT_SEED = 20220717
@@ -134,16 +134,16 @@ class ManipulationFamily(ABC):
         The first call in a process loads robosuite (seconds).
         """
         if self.variation != NOTHING:
-            from sim.manipulation.varied import VariedBatch
+            from fieldtune.sim.manipulation.simulators.varied_batch import VariedBatch
 
             return VariedBatch(self, n_envs, threads)
-        from sim.manipulation.batch import TabletopBatch
+        from fieldtune.sim.manipulation.simulators.batch import TabletopBatch
 
         return TabletopBatch(self, n_envs, threads)
 
     def single_robot(self) -> SingleRobot:
         """One arm in robosuite's own environment, stepped by its own `step`; it never varies."""
-        from sim.manipulation.robot import TabletopRobot
+        from fieldtune.sim.manipulation.simulators.single_robot import TabletopRobot
 
         return TabletopRobot(self)
 

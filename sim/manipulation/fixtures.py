@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array
+from fieldtune.sim.family import Array
 
 BUTTON_TRAVEL, BUTTON_TOP = 0.02, 0.055
 DRAWER_TRAVEL = 0.12

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from sim.family import Array, Field
-from sim.manipulation.arms import Arm
-from sim.manipulation.fixtures import KINDS
+from fieldtune.sim.family import Array, Field
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.fixtures import KINDS
 
 Home = Literal["home", "low", "high"]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, bounds
-from sim.manipulation.family import ManipulationFamily
-from sim.manipulation.scripts import Script, Seen, wander
-from sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
+from fieldtune.sim.family import Array, bounds
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.scripts.script import Script, Seen, wander
+from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
 
 POLICY = "scripted and noisy, five eighths of it at its own task, a quarter at another one's"
 STYLES = ("own", "other", "own", "own", "wander", "own", "other", "own")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.family import Array
+from fieldtune.sim.family import Array
 
 START_NOISE = 0.02  # rad, robosuite's default initialisation noise
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, Field
+from fieldtune.sim.family import Array, Field
 
 _DRAWS = 2  # second word of an episode's seed: its start has 1
 

@@ -13,10 +13,10 @@ import numpy as np
 from numba import carray, njit
 from numpy.typing import NDArray
 
-from sim import libmujoco
-from sim.family import Array
-from sim.libmujoco import ADDRESS, gather, pointer
-from sim.threads import Shares
+from fieldtune.sim.family import Array
+from fieldtune.sim.physics import libmujoco
+from fieldtune.sim.physics.libmujoco import ADDRESS, gather, pointer
+from fieldtune.sim.physics.threads import Shares
 
 _mj_step = libmujoco.function("mj_step", ADDRESS, ADDRESS)
 _mj_rne_post_constraint = libmujoco.function("mj_rnePostConstraint", ADDRESS, ADDRESS)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from benchmarks.imitation import Clone
-from robot import settings
-from sim.family import bounds, width
-from sim.registry import family
-from sim.rollout import LabelledEpisode
-from train.config import RunConfig
+from fieldtune import settings
+from fieldtune.sim.family import bounds, width
+from fieldtune.sim.registry import family
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 

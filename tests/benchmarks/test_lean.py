@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.lean import Costs, steps_to
 from benchmarks.smac_sides import ROOT
-from robot import settings
-from train.config import RunConfig
+from fieldtune import settings
+from fieldtune.train.config import RunConfig
 
 SMALL = ["algorithm.meta_batch=2", "algorithm.batch=4"]
 

@@ -12,10 +12,10 @@ import pytest
 
 from benchmarks.ledger import Ledger
 from benchmarks.small_disk import NotPermitted, SmallDisk
-from robot import content
-from robot.episode import Episode
-from robot.journal import Journal
-from train.inbox import Inbox
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import Episode
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.bridge.inbox import Inbox
 
 ROBOT, EPISODES, STEPS = "sawyer", 3, 4
 
@@ -28,7 +28,7 @@ def journal(tmp_path, make_header, make_step, make_footer):
         for number in range(1, EPISODES + 1):
             opened.begin(make_header(number))
             for index in range(STEPS):
-                opened.add(number, content.pack(make_step(index)))
+                opened.add(number, codec.pack(make_step(index)))
             opened.finish(number, make_footer(STEPS))
     with Journal.open(path) as opened:
         for number in range(1, EPISODES + 1):
@@ -90,10 +90,10 @@ def test_an_episode_that_came_twice_is_a_duplicate(ledger, journal, inbox):
     with Journal.read(journal) as opened:
         episode = opened.episode(2)
     footer = msgspec.structs.replace(episode.footer, fault="the same, ended again")
-    parts = [content.pack(part) for part in (episode.header, *episode.steps, footer)]
-    blob = content.join(parts[0], parts[1:-1], parts[-1])
-    (inbox / f"{content.address(blob)}.episode").write_bytes(blob)
-    assert isinstance(content.unpack_episode(blob), Episode)
+    parts = [codec.pack(part) for part in (episode.header, *episode.steps, footer)]
+    blob = codec.join(parts[0], parts[1:-1], parts[-1])
+    (inbox / f"{codec.address(blob)}.episode").write_bytes(blob)
+    assert isinstance(codec.unpack_episode(blob), Episode)
     ledger.settle()
     assert ledger.duplicated == ["episode 2 is in the inbox 2 times"]
 
@@ -118,7 +118,7 @@ def test_an_acknowledged_step_that_is_gone_or_another_is_lost(
     with Journal.open(journal) as opened, opened.transaction():
         opened.begin(make_header(4))
         for index in range(2):
-            opened.add(4, content.pack(make_step(index)))
+            opened.add(4, codec.pack(make_step(index)))
     ledger.look()
     assert ledger.problems == []
     assert ledger.open_steps() == 2

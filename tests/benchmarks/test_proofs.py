@@ -99,8 +99,8 @@ def test_a_small_disk_is_full_when_it_is_filled_and_empty_when_it_is_freed(tmp_p
 @pytest.fixture(scope="module")
 def template(tmp_path_factory, make_bundle) -> Path:
     """What `benchmarks.pair.prepare` makes, with a bundle that nobody trained."""
-    from sim.registry import family as make_family
-    from train.bundles import field_specs
+    from fieldtune.sim.registry import family as make_family
+    from fieldtune.train.runs.bundles import field_specs
 
     folder, family = tmp_path_factory.mktemp("proof") / "template", make_family(FAMILY)
     (folder / "run").mkdir(parents=True)

@@ -25,8 +25,8 @@ from benchmarks.locomotion_sides import (
 from benchmarks.plain_smac import PlainSmac
 from benchmarks.pool import PYTHON, EnvPool, NoEnvPool
 from benchmarks.products import products_of, run_products, total_gflop
-from robot.journal import Journal
-from sim.registry import family
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.sim.registry import family
 
 COPIES = 2
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from export.archive import decode, encode
-from export.bundle import MEMBERS
-from export.manifest import Description, FieldSpec, Provenance
-from export.writer import write_bundle
+from fieldtune.export.archive import decode, encode
+from fieldtune.export.bundle import MEMBERS
+from fieldtune.export.manifest import Description, FieldSpec, Provenance
+from fieldtune.export.writer import write_bundle
 
 
 class Policy(nn.Module):

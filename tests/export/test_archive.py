@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.archive import ArchiveError, decode, digest, encode
+from fieldtune.export.archive import ArchiveError, decode, digest, encode
 
 NAMES = ("a.json", "b.onnx")
 contents = st.tuples(st.binary(max_size=200), st.binary(max_size=200))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export.archive import decode
-from export.bundle import (
+from fieldtune.export.archive import decode
+from fieldtune.export.bundle import (
     MAX_BUNDLE_BYTES,
     MEMBERS,
     BundleError,
@@ -21,7 +21,7 @@ from export.bundle import (
     parse_bundle,
     read_bundle,
 )
-from export.manifest import GRAPHS, FieldSpec
+from fieldtune.export.manifest import GRAPHS, FieldSpec
 
 # The fixtures below hand out constants, so one per test function is enough.
 quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.mutations import damaged
-from export.bundle import OPSET, read_bundle
-from export.graph import MODEL, MOST_FIELDS, GraphError, check_graph
-from export.manifest import Signature
-from export.protobuf import read
+from fieldtune.export.bundle import OPSET, read_bundle
+from fieldtune.export.graph import MODEL, MOST_FIELDS, GraphError, check_graph
+from fieldtune.export.manifest import Signature
+from fieldtune.export.protobuf import read
 
 
 @pytest.fixture(scope="module")

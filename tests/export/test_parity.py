@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from export.manifest import PARITY_LIMIT
-from export.parity import ParityError, measure
-from export.writer import export_graph
+from fieldtune.export.manifest import PARITY_LIMIT
+from fieldtune.export.parity import ParityError, measure
+from fieldtune.export.writer import export_graph
 
 
 @pytest.fixture

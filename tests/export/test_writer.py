@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 import torch
 
-from export.bundle import read_bundle
-from export.parity import ParityError, measure
-from export.writer import export_graph, write_bundle
+from fieldtune.export.bundle import read_bundle
+from fieldtune.export.parity import ParityError, measure
+from fieldtune.export.writer import export_graph, write_bundle
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 ROOT = CONFTEST.parents[2]

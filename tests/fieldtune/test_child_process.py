@@ -17,15 +17,15 @@ WAIT_S = 60
 SLEEPER = "import time; time.sleep(600)"  # neither reads nor prints: no closed pipe ends it
 PLAIN = f"""
 import subprocess, sys
-from robot.child_process import ends_with_parent
+from fieldtune.child_process import ends_with_parent
 child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}], preexec_fn=ends_with_parent())
 print(child.pid, flush=True)
 sys.stdin.read()
 """
 REWARDS = f"""
 import sys
-from robot.reward_settings import RewardsConfig
-from robot.rewards_command import CommandRewards
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.command import CommandRewards
 stream = CommandRewards(RewardsConfig(command=(sys.executable, "-c", {SLEEPER!r})))
 stream.open()
 print(stream._process.pid, flush=True)

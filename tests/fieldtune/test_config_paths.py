@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from robot.config import RobotConfig
-from robot.drivers.remote import ZmqOptions
-from robot.settings import ConfigError, check, dump, load
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.settings import ConfigError, check, dump, load
 
 ROBOT = "name: a\n  family: reach\n"
 

@@ -10,8 +10,8 @@ import signal
 
 import pytest
 
-from export.atomic import replace_atomically, sync, write_atomically
-from export.file_errors import naming, require_writable, sentence
+from fieldtune.file_errors import naming, require_writable, sentence
+from fieldtune.files import replace_atomically, sync, write_atomically
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from export.atomic import write_atomically
+from fieldtune.files import write_atomically
 
 
 def test_a_file_is_replaced_whole(tmp_path):

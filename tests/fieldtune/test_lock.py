@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from export.lock import Held, exclusive
+from fieldtune.lock import Held, exclusive
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from export.lock import exclusive
+from fieldtune.lock import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from robot.open_files import LEAST, TooFewFiles, require_open_files
+from fieldtune.open_files import LEAST, TooFewFiles, require_open_files
 
 
 @pytest.fixture

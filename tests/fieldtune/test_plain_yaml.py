@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.plain_yaml import DEEPEST, parse, write
+from fieldtune.plain_yaml import DEEPEST, parse, write
 
 
 @pytest.mark.parametrize(

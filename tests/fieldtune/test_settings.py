@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from robot.settings import ConfigError, dump, load
+from fieldtune.settings import ConfigError, dump, load
 
 
 class Hold(StrEnum):

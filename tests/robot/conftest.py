@@ -21,12 +21,12 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from export.bundle import OPSET, file_entry, pack_bundle, parse_bundle
-from export.manifest import Description, FieldSpec, Manifest, Parity, Provenance
-from robot.config import RobotConfig
-from robot.drivers.driver import DriverFault, Observation
-from robot.episode import Episode
-from robot.journal import Journal
+from fieldtune.export.bundle import OPSET, file_entry, pack_bundle, parse_bundle
+from fieldtune.export.manifest import Description, FieldSpec, Manifest, Parity, Provenance
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.drivers.driver import DriverFault, Observation
+from fieldtune.robot.episodes.episode import Episode
+from fieldtune.robot.journal.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -384,7 +384,7 @@ class LiveRobot:
         config.write_text(yaml.safe_dump({"robot": settings}), encoding="utf-8")
         self._install()
         command = ["run", "--config", str(config), "--bundle", str(self.bundle), *arguments]
-        script = f"{prelude}\nfrom robot.launch import main\nmain()\n"
+        script = f"{prelude}\nfrom fieldtune.robot.launch import main\nmain()\n"
         paths = [str(self.folder / "plugin"), str(Path(__file__).parent), str(ROOT)]
         process = subprocess.Popen(
             [sys.executable, "-c", script, *command],

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from export.manifest import FieldSpec
-from robot.drivers.driver import Observation
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Observation
 
 
 class LiveOptions(BaseModel):

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 from zmq.utils import z85
 
-from robot.cli import app
-from robot.config import KeysConfig, RobotConfig
-from robot.daemon import Daemon
-from robot.keys import KeyPair, KeysError, bridge_keys, check_public, new_pair
-from robot.keys import read_secret as read
-from robot.keys import write_secret as write
-from train.hub import Hub
-from train.keys import make_keys
+from fieldtune.robot.cli.app import app
+from fieldtune.robot.config import KeysConfig, RobotConfig
+from fieldtune.robot.curve_keys import KeyPair, KeysError, bridge_keys, check_public, new_pair
+from fieldtune.robot.curve_keys import read_secret as read
+from fieldtune.robot.curve_keys import write_secret as write
+from fieldtune.robot.programs.explore import Daemon
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.keys import make_keys
 
 CURE = "fieldtune-robot keys new"
 

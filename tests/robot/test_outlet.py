@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from robot.outlet import WAITING, Outlet
+from fieldtune.robot.outlet import WAITING, Outlet
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def test_a_process_says_its_last_words_and_does_not_wait_for_who_does_not_listen
     script = (
         "import logging, sys\n"
         "logging.basicConfig(level=20)\n"
-        "from robot.outlet import never_wait_for_readers as never\n"
+        "from fieldtune.robot.outlet import never_wait_for_readers as never\n"
         "never(); never()\n"
         "logging.info('logged'); print('printed'); print('x' * int(sys.argv[1]))\n"
         "raise SystemExit('error: last')\n"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sim.family import Array, TaskFamily, bounds
-from sim.rollout import LabelledEpisode, rollout
+from fieldtune.sim.family import Array, TaskFamily, bounds
+from fieldtune.sim.rollout import LabelledEpisode, rollout
 
 
 @pytest.fixture(scope="session")

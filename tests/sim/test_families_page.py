@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.family import width
-from sim.registry import family, names
+from fieldtune.sim.family import width
+from fieldtune.sim.registry import family, names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
 

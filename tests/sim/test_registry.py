@@ -6,8 +6,8 @@ import textwrap
 
 import pytest
 
-from sim.family import bounds, width
-from sim.registry import UnknownFamily, family, names
+from fieldtune.sim.family import bounds, width
+from fieldtune.sim.registry import UnknownFamily, family, names
 
 
 def test_every_listed_family_describes_itself() -> None:
@@ -44,8 +44,8 @@ def test_describing_and_scoring_load_no_simulator() -> None:
         """
         import sys
         import numpy as np
-        from sim.family import width
-        from sim.registry import family, names
+        from fieldtune.sim.family import width
+        from fieldtune.sim.registry import family, names
         for name in names():
             one = family(name)
             task = one.split().test[0]
@@ -64,7 +64,7 @@ def test_simulating_never_loads_torch() -> None:
         """
         import sys
         import numpy as np
-        from sim.registry import family, names
+        from fieldtune.sim.registry import family, names
         for name in names():
             one = family(name)
             simulator = one.simulator(1)

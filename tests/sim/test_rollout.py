@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim.cheetah_vel import CheetahVelFamily
-from sim.family import Array
-from sim.rollout import mean_return, pairs, random_return, rollout
+from fieldtune.sim.family import Array
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
+from fieldtune.sim.rollout import mean_return, pairs, random_return, rollout
 
 FAMILY = CheetahVelFamily()
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sim.registry import family, names
-from sim.rollout import LabelledEpisode
-from sim.success import success_by_task, success_rate
+from fieldtune.sim.registry import family, names
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.sim.success import success_by_task, success_rate
 
 PUSH = family("push")
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 import yaml
 
-from robot import settings
-from sim.cheetah_vel import CheetahVelFamily
-from sim.rollout import LabelledEpisode, rollout
-from train.config import Algorithm, Networks, RunConfig
-from train.datasets import Dataset, read_dataset, write_dataset
-from train.evaluation import DecoderError, Evaluation, PhaseResult
-from train.normalisation import Normalisation
-from train.offline import train_offline
-from train.replay import Batch
-from train.run import Run
-from train.smac import Agent, Shape, Smac
+from fieldtune import settings
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
+from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.smac import Agent, Shape, Smac
+from fieldtune.train.config import Algorithm, Networks, RunConfig
+from fieldtune.train.data.dataset import Dataset, read_dataset, write_dataset
+from fieldtune.train.data.replay import Batch
+from fieldtune.train.evaluation.measure import DecoderError, Evaluation, PhaseResult
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.run import Run
 
 STARTING = -14.0  # return without any context
 

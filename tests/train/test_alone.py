@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from train.alone import InUse, alone, making, training
-from train.checkpoint import read_facts
-from train.cli import app
-from train.collect import collect
-from train.in_process import train_in_process
-from train.offline import train_offline
+from fieldtune.train.alone import InUse, alone, making, training
+from fieldtune.train.cli.app import app
+from fieldtune.train.collecting.collect import collect
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.checkpoint import read_facts
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 300
@@ -28,7 +28,7 @@ def test_a_second_trainer_is_refused_and_one_that_was_killed_leaves_the_place_fr
     write_config, tmp_path
 ):
     config, run = write_config(tmp_path / "run.yaml"), tmp_path / "run"
-    command = [sys.executable, "-m", "train.launch", "train", "--config", str(config)]
+    command = [sys.executable, "-m", "fieldtune.train.launch", "train", "--config", str(config)]
     command += ["--run", str(run), "offline.updates=1000000", "offline.checkpoint_every=5"]
     checkpoint = run / "checkpoints" / "offline.safetensors"
     with (tmp_path / "log").open("w") as log:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from robot import settings
-from robot.settings import ConfigError
-from sim import registry
-from train.config import RunConfig
-from train.offline import train_offline
-from train.self_supervised import SelfSupervisedPhase
+from fieldtune import settings
+from fieldtune.settings import ConfigError
+from fieldtune.sim import registry
+from fieldtune.train.config import RunConfig
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from train import console
-from train.console import progress
+from fieldtune.train import console
+from fieldtune.train.console import progress
 
 
 def test_a_log_gets_lines_with_remaining_time_and_one_at_the_end(capsys, monkeypatch):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from train import launch
-from train.launch import environment
+from fieldtune.train import launch
+from fieldtune.train.launch import environment
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {
@@ -33,7 +33,7 @@ def start(tmp_path):
     script.write_text(
         "import json, subprocess, sys\n"
         "with open('starts', 'a') as file: file.write('x')\n"
-        "from train.launch import settle\n"
+        "from fieldtune.train.launch import settle\n"
         "settle()\n"
         "show = \"print(open('/proc/self/environ').read())\"\n"
         "child = subprocess.run([sys.executable, '-c', show], capture_output=True, text=True)\n"
@@ -113,7 +113,7 @@ def test_a_robot_side_installation_says_how_to_get_the_rest(monkeypatch, capsys)
 
 def test_help_is_there_without_starting_again():
     result = subprocess.run(
-        [sys.executable, "-m", "train.launch", "study", "--help"],
+        [sys.executable, "-m", "fieldtune.train.launch", "study", "--help"],
         env={**CLEAN, "PYTHONPATH": str(ROOT), "FIELDTUNE_THREADS": "not a number"},
         capture_output=True,
         text=True,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.normalisation import Constant, Normalisation
+from fieldtune.train.agent.normalisation import Constant, Normalisation
 
 LOG_STD_RANGE = (-5.0, 1.0)
 ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside

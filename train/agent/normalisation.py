@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, Field
-from train.admission import is_spread
+from fieldtune.sim.family import Array, Field
+from fieldtune.train.data.admission import is_spread
 
 Constant = NDArray[np.float32] | float
 

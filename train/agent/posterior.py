@@ -1,7 +1,7 @@
 """The task posterior q(z|h): a product of per-transition Gaussian factors and the prior.
 
 Pure functions of tensors. The robot keeps the same quantity one transition at a time
-(`robot.posterior`); a test holds the two together.
+(`fieldtune.robot.policy.posterior`); a test holds the two together.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sim.family import Array, BatchSimulator, TaskFamily
-from sim.rollout import LabelledEpisode, rollout
-from train.networks import squashed_sample
-from train.posterior import sample
-from train.replay import Batch, Trajectory
-from train.smac import Agent
+from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
+from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.agent.networks import squashed_sample
+from fieldtune.train.agent.posterior import sample
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.data.replay import Batch, Trajectory
 
 ZHold = Literal["episode", "step"]
 Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from train.replay import Batch
+from fieldtune.train.data.replay import Batch
 
 if TYPE_CHECKING:
-    from train.config import Algorithm
-    from train.smac import Agent
+    from fieldtune.train.algorithms.smac import Agent
+    from fieldtune.train.config import Algorithm
 
 Metrics = dict[str, float]
 

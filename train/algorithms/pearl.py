@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from train import losses
-from train.config import Algorithm
-from train.learner import (
+from fieldtune.train.agent.networks import squashed_log_prob
+from fieldtune.train.agent.posterior import kl_to_prior, sample
+from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.optimisation import (
     Metrics,
     adam,
     gradient_step,
@@ -18,11 +19,10 @@ from train.learner import (
     per_row,
     posterior_metrics,
 )
-from train.networks import squashed_log_prob
-from train.posterior import kl_to_prior, sample
-from train.replay import Batch
-from train.sac import sample_with_log_prob
-from train.smac import Agent
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.algorithms.task_conditioned_sac import sample_with_log_prob
+from fieldtune.train.config import Algorithm
+from fieldtune.train.data.replay import Batch
 
 # Entropy's weight against one unit of scaled reward. PEARL's release has a fixed coefficient of 1
 # at reward scale 5; as critics and actor only know the ratio, that is 0.2 at reward scale 1.

@@ -12,17 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train import losses
-from train.config import Algorithm, SelfSupervised
-from train.learner import (
-    Metrics,
-    adam,
-    gradient_step,
-    paid_and_reached,
-    per_row,
-    posterior_metrics,
-)
-from train.networks import (
+from fieldtune.train.agent.networks import (
     Critic,
     Decoder,
     DynamicsDecoder,
@@ -31,9 +21,19 @@ from train.networks import (
     squashed_log_prob,
     squashed_sample,
 )
-from train.normalisation import Normalisation
-from train.posterior import kl_to_prior, product_of_factors, sample
-from train.replay import Batch
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.posterior import kl_to_prior, product_of_factors, sample
+from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.optimisation import (
+    Metrics,
+    adam,
+    gradient_step,
+    paid_and_reached,
+    per_row,
+    posterior_metrics,
+)
+from fieldtune.train.config import Algorithm, SelfSupervised
+from fieldtune.train.data.replay import Batch
 
 INFERENCE = ("encoder", "decoder", "dynamics")  # what learns to infer and explain a task
 

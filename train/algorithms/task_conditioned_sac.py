@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train import losses
-from train.learner import Metrics
-from train.networks import Critic, Policy, squashed_sample
+from fieldtune.train.agent.networks import Critic, Policy, squashed_sample
+from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.optimisation import Metrics
 
 TARGET_RATE = 0.005
 FIRST_TEMPERATURE = 0.1

@@ -12,8 +12,8 @@ import logging
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from robot.quiet_log import QuietLog
-from train.keys import TrainerKeys
+from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.train.bridge.keys import TrainerKeys
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from robot.safety.latch import latch, latched, release
+from fieldtune.robot.safety.latch import latch, latched, release
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from robot.episode import EndReason, EpisodeFooter, EpisodeHeader
-from robot.heartbeat import Beat, Heart, HeartbeatError, read
-from train.hub import Hub
-from train.inbox import SUFFIX
-from train.quarantine import Quarantine
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader
+from fieldtune.robot.monitor.heartbeat import Beat, Heart, HeartbeatError, read
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.inbox import SUFFIX
+from fieldtune.train.bridge.quarantine import Quarantine
 
 FILE = "fleet.json"
 SILENT_S = 5.0  # robots speak five times a second

@@ -20,14 +20,14 @@ from typing import Self
 
 import zmq
 
-from robot import wire
-from robot.episode import Episode
-from robot.quiet_log import QuietLog
-from robot.wire import RefusalKind
-from train.gate import Gate
-from train.inbox import Inbox, Refused
-from train.keys import TrainerKeys
-from train.shelf import Shelf
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.robot.bridge.wire import RefusalKind
+from fieldtune.robot.episodes.episode import Episode
+from fieldtune.train.bridge.authentication import Gate
+from fieldtune.train.bridge.inbox import Inbox, Refused
+from fieldtune.train.bridge.keys import TrainerKeys
+from fieldtune.train.bridge.published_bundles import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,8 @@ class Hub:
         """Tell every robot, now and later, to end its episode and leave.
 
         In an emergency: to hold at once, and to stay in fault until a person has looked at it. It
-        lasts as long as this hub; `train.emergency` makes it outlast the process.
+        lasts as long as this hub; `fieldtune.train.bridge.emergency_stop` makes it outlast the
+        process.
         """
         self._emergency |= emergency
         self._stop_requested.set()

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.atomic import sync
-from robot import content
-from robot.content import EpisodeError
-from robot.episode import Episode
-from train.inbox_share import Refused, Share
+from fieldtune.files import sync
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.episodes.episode import Episode
+from fieldtune.train.bridge.inbox_share import Refused, Share
 
 __all__ = ["SUFFIX", "Inbox", "Refused"]
 
@@ -86,7 +86,7 @@ class Inbox:
         share = self.share(sender)
         partial = share.file(sha256)
         blob = partial.read_bytes()
-        actual = content.address(blob)
+        actual = codec.address(blob)
         if actual != sha256:
             if not share.is_all_of_this_life(sha256):
                 log.warning("%s was damaged on this disk and has to come again", partial)
@@ -94,7 +94,7 @@ class Inbox:
                 return False
             share.refuse(sha256, f"its sha256 is {actual}, announced was {sha256}")
         try:
-            recorded_by = content.unpack_episode(blob).header.robot
+            recorded_by = codec.unpack_episode(blob).header.robot
         except EpisodeError as error:
             share.refuse(sha256, str(error))
         if robot not in (None, recorded_by):
@@ -123,9 +123,9 @@ class Inbox:
             if blob is None:
                 continue
             try:
-                if content.address(blob) != sha256:
+                if codec.address(blob) != sha256:
                     raise EpisodeError("its bytes have changed since it was stored")
-                episode = content.unpack_episode(blob)
+                episode = codec.unpack_episode(blob)
             except EpisodeError as error:
                 aside = self._refused / f"{sha256}.damaged"
                 log.error("%s: %s; moved to %s", self._file(sha256), error, aside)

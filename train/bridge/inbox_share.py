@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from export.atomic import write_atomically
-from robot import wire
+from fieldtune.files import write_atomically
+from fieldtune.robot.bridge import wire
 
 PARTIAL_BYTES = 2 * wire.MAX_TRANSFER_BYTES
 PARTIALS = 16  # a robot sends four at once

@@ -3,8 +3,8 @@
     FOLDER/trainer.key    the trainer's secret key
     FOLDER/robots         one line a robot: its name, its public key
 
-Knows files, no sockets (train/gate.py). Everything fails closed: a list that cannot be read allows
-nobody.
+Knows files, no sockets (train/bridge/authentication.py). Everything fails closed: a list that
+cannot be read allows nobody.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.atomic import write_atomically
-from robot.keys import KeyPair, KeysError, check_public, new_pair, read_secret, write_secret
+from fieldtune.files import write_atomically
+from fieldtune.robot.curve_keys import (
+    KeyPair,
+    KeysError,
+    check_public,
+    new_pair,
+    read_secret,
+    write_secret,
+)
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 
-from export.bundle import parse_bundle
-from robot import wire
-from robot.wire import RefusalKind
+from fieldtune.export.bundle import parse_bundle
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.wire import RefusalKind
 
 _KEPT = 2
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from export.atomic import write_atomically
+from fieldtune.files import write_atomically
 
 FOLDER = "quarantine"
 SUFFIX = ".json"

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from train.explained import explained
-from train.fleet_cli import fleet
-from train.import_cli import import_
-from train.keys_cli import app as keys_app
-from train.study_cli import study
+from fieldtune.train.cli.errors import explained
+from fieldtune.train.cli.fleet import fleet
+from fieldtune.train.cli.import_dataset import import_
+from fieldtune.train.cli.keys import app as keys_app
+from fieldtune.train.cli.study import study
 
 if TYPE_CHECKING:
-    from train.config import RunConfig
-    from train.run import Run
+    from fieldtune.train.config import RunConfig
+    from fieldtune.train.runs.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,8 +66,8 @@ Overrides = Annotated[
 def collect(config: Config, overrides: Overrides = None) -> None:
     """Make a family's labelled multi-task dataset (Minari, in `data.path`)."""
     with explained():
-        from train.collect import collect as make
-        from train.console import progress
+        from fieldtune.train.collecting.collect import collect as make
+        from fieldtune.train.console import progress
 
         settings = _load(config, overrides)
         with progress("collecting", "episodes") as advance:
@@ -92,9 +92,9 @@ def train(
 ) -> None:
     """Phase 1: meta-train on the dataset. Run the same command again to resume."""
     with explained():
-        from train.console import progress
-        from train.offline import train_offline
-        from train.run import open_run
+        from fieldtune.train.console import progress
+        from fieldtune.train.phases.offline import train_offline
+        from fieldtune.train.runs.run import open_run
 
         opened = open_run(_load(config, overrides), run)
         total = opened.config.offline.updates
@@ -110,8 +110,8 @@ def export(
 ) -> None:
     """Write the newest policy of a run as a bundle, checked against torch."""
     with explained():
-        from train.bundles import Exporter
-        from train.phases import newest_agent
+        from fieldtune.train.runs.agents import newest_agent
+        from fieldtune.train.runs.bundles import Exporter
 
         opened = _open(run)
         agent, phase, updates = newest_agent(opened)
@@ -137,14 +137,14 @@ def finetune(
 ) -> None:
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
     with explained():
-        from train.alone import training
-        from train.console import progress
-        from train.emergency import stop_robots_on_signal
-        from train.finetune import Finetune, FinetuneProgress
-        from train.fleet import telling
-        from train.hub import Hub
-        from train.keys import open_keys
-        from train.run import RunError
+        from fieldtune.train.alone import training
+        from fieldtune.train.bridge.emergency_stop import stop_robots_on_signal
+        from fieldtune.train.bridge.fleet import telling
+        from fieldtune.train.bridge.hub import Hub
+        from fieldtune.train.bridge.keys import open_keys
+        from fieldtune.train.console import progress
+        from fieldtune.train.phases.from_robots import Finetune, FinetuneProgress
+        from fieldtune.train.runs.run import RunError
 
         logging.basicConfig(format="%(asctime)s %(message)s")
         logging.getLogger("train").setLevel(logging.INFO)
@@ -182,7 +182,7 @@ def clear_stop(run: Folder) -> None:
 
     Robots stay in fault until each is re-armed by a person who has looked at it.
     """
-    from train.emergency import clear
+    from fieldtune.train.bridge.emergency_stop import clear
 
     with explained():
         typer.echo("cleared: start the trainer anew" if clear(run) else "no emergency stop is on")
@@ -195,8 +195,8 @@ app.command()(fleet)
 def oracle(run: Folder) -> None:
     """Phase 2 with true rewards, in this process: what self-supervision is measured against."""
     with explained():
-        from train.console import progress
-        from train.in_process import train_in_process
+        from fieldtune.train.console import progress
+        from fieldtune.train.phases.in_simulation import train_in_process
 
         opened = _open(run)
         total = opened.config.self_supervised.updates
@@ -213,9 +213,9 @@ def oracle(run: Folder) -> None:
 def evaluate(run: Folder) -> None:
     """Measure every phase that was trained on the held-out tasks; write the report."""
     with explained():
-        from train.console import print_returns, progress
-        from train.evaluation import evaluate_run
-        from train.report import write_report
+        from fieldtune.train.console import print_returns, progress
+        from fieldtune.train.evaluation.measure import evaluate_run
+        from fieldtune.train.reports.report import write_report
 
         opened = _open(run)
         with progress("evaluating", "phases") as advance:
@@ -239,8 +239,8 @@ def demo(
 ) -> None:
     """The whole loop on a simulated arm: data, training, robot, finetuning, report."""
     with explained():
-        from train.console import print_returns
-        from train.demo import run_demo
+        from fieldtune.train.cli.demo import run_demo
+        from fieldtune.train.console import print_returns
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the robot is ended first
         evaluation = run_demo(config, folder, seed, overrides or [])
@@ -250,14 +250,14 @@ def demo(
 
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:
-    from robot import settings
-    from train.config import RunConfig
+    from fieldtune import settings
+    from fieldtune.train.config import RunConfig
 
     return settings.load(RunConfig, config, overrides=overrides or [])
 
 
 def _open(folder: Path) -> Run:
-    from train.run import RunError, open_run
+    from fieldtune.train.runs.run import RunError, open_run
 
     known = folder / "config.yaml"
     if not known.exists():

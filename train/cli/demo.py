@@ -19,22 +19,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from robot import settings
-from robot.child_process import ends_with_parent
-from robot.episode import Mode
-from robot.journal import Journal, JournalError
-from robot.journal_file import writer
-from train.alone import alone, training
-from train.collect import collect
-from train.config import RunConfig
-from train.console import progress
-from train.evaluation import Evaluation, evaluate_run, write_metrics
-from train.finetune import Finetune, FinetuneProgress
-from train.hub import Hub
-from train.in_process import train_in_process
-from train.offline import train_offline
-from train.report import write_report
-from train.run import Run, RunError, open_run
+from fieldtune import settings
+from fieldtune.child_process import ends_with_parent
+from fieldtune.robot.episodes.episode import Mode
+from fieldtune.robot.journal.file import writer
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.train.alone import alone, training
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.collecting.collect import collect
+from fieldtune.train.config import RunConfig
+from fieldtune.train.console import progress
+from fieldtune.train.evaluation.measure import Evaluation, evaluate_run, write_metrics
+from fieldtune.train.phases.from_robots import Finetune, FinetuneProgress
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.reports.report import write_report
+from fieldtune.train.runs.run import Run, RunError, open_run
 
 ROBOT_EXIT_S = 120.0
 ADAPT_S = 300.0
@@ -190,7 +190,7 @@ def _robot(run: Run, arguments: list[str], log: Path) -> Iterator[subprocess.Pop
     _wait_for_earlier(run.config.robot.journal)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "robot.launch", *arguments],
+            [sys.executable, "-m", "fieldtune.robot.launch", *arguments],
             stdout=output,
             stderr=output,
             preexec_fn=ends_with_parent(),

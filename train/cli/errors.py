@@ -10,29 +10,29 @@ from contextlib import contextmanager
 
 import typer
 
-from robot.exit_status import INTERRUPTED, MISTAKE
+from fieldtune.exit_status import INTERRUPTED, MISTAKE
 
 
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn the errors that a person can act on into one message and exit status 1."""
-    from export.bundle import BundleError
-    from export.file_errors import sentence
-    from export.parity import ParityError
-    from robot.drivers.driver import DriverFault
-    from robot.keys import KeysError
-    from robot.settings import ConfigError
-    from robot.wire import WireError
-    from sim.registry import UnknownFamily
-    from train.alone import InUse
-    from train.checkpoint import CheckpointError
-    from train.datasets import DatasetError
-    from train.evaluation import EvaluationError
-    from train.hub import HubError
-    from train.learner import TrainingDiverged
-    from train.run import RunError
-    from train.study.run import StudyError
-    from train.study.runners import RunnerError
+    from fieldtune.export.bundle import BundleError
+    from fieldtune.export.parity import ParityError
+    from fieldtune.file_errors import sentence
+    from fieldtune.robot.bridge.wire import WireError
+    from fieldtune.robot.curve_keys import KeysError
+    from fieldtune.robot.drivers.driver import DriverFault
+    from fieldtune.settings import ConfigError
+    from fieldtune.sim.registry import UnknownFamily
+    from fieldtune.train.algorithms.optimisation import TrainingDiverged
+    from fieldtune.train.alone import InUse
+    from fieldtune.train.bridge.hub import HubError
+    from fieldtune.train.data.dataset import DatasetError
+    from fieldtune.train.evaluation.measure import EvaluationError
+    from fieldtune.train.runs.checkpoint import CheckpointError
+    from fieldtune.train.runs.run import RunError
+    from fieldtune.train.study.runners import RunnerError
+    from fieldtune.train.study.scheduler import StudyError
 
     try:
         yield

@@ -1,7 +1,7 @@
 """`fieldtune fleet`: the trainer's robots, live in the terminal or once for a script.
 
-Reads a run's folder and shows; what is known is train/fleet.py's. Imports what the command needs
-when it runs.
+Reads a run's folder and shows; what is known is train/bridge/fleet.py's. Imports what the command
+needs when it runs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot.exit_status import MISTAKE
+from fieldtune.exit_status import MISTAKE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from train.fleet import FleetView, RobotLine, Watcher
+    from fieldtune.train.bridge.fleet import FleetView, RobotLine, Watcher
 
 
 def fleet(
@@ -32,7 +32,7 @@ def fleet(
     """Every robot of a run: when it was last heard of, what it does, and what has come from it."""
     from rich.console import Console
 
-    from train.fleet import Watcher
+    from fieldtune.train.bridge.fleet import Watcher
 
     if not (run / "config.yaml").exists():
         typer.secho(f"error: {run}: no run here: give --run its folder", fg="red", err=True)
@@ -62,7 +62,7 @@ def table(view: FleetView) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from robot.quiet_log import printable
+    from fieldtune.robot.bridge.rationed_log import printable
 
     made = Table(
         *("robot", "state", "heard of", "bundle", "pending", "ingested", "steps", "clock offset"),

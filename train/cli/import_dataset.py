@@ -1,4 +1,4 @@
-"""`fieldtune import`: its options and examples; the work is train/importing.py's."""
+"""`fieldtune import`: its options and examples; the work is train/importing/dataset.py's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from train.explained import explained
+from fieldtune.train.cli.errors import explained
 
 
 def import_(
@@ -43,15 +43,21 @@ def import_(
 
     [bold]Examples[/bold]
 
-      fieldtune import --family cheetah-vel --tasks tasks.json --out data/macaw --hdf5 'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
+      fieldtune import --family cheetah-vel --tasks tasks.json --out data/macaw --hdf5
+      'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
 
       fieldtune import --family cheetah-vel --out data/mine --minari 'datasets/cheetah-{task}'
-    """  # noqa: E501
+    """
     with explained():
-        from sim.registry import family as make_family
-        from train.alone import making
-        from train.console import progress
-        from train.importing import family_tasks, import_dataset, read_tasks, source_of
+        from fieldtune.sim.registry import family as make_family
+        from fieldtune.train.alone import making
+        from fieldtune.train.console import progress
+        from fieldtune.train.importing.dataset import (
+            family_tasks,
+            import_dataset,
+            read_tasks,
+            source_of,
+        )
 
         of = make_family(family)
         source = source_of(of, hdf5, minari, task_attribute, stride, last)

@@ -1,6 +1,6 @@
 """`fieldtune keys`: the trainer's key, and which robots may talk to it.
 
-Reads and prints; the files are train/keys.py's. Imports what a command needs when it runs.
+Reads and prints; the files are train/bridge/keys.py's. Imports what a command needs when it runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from robot.exit_status import MISTAKE
+from fieldtune.exit_status import MISTAKE
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +40,7 @@ _DEFAULT = Path("keys")
 def new(folder: Folder = _DEFAULT) -> None:
     """Make the trainer's key."""
     with _explained():
-        from train.keys import make_keys
+        from fieldtune.train.bridge.keys import make_keys
 
         public = make_keys(folder).own.public
     typer.echo(f"{folder}: the trainer's key is made; nobody else may read this folder")
@@ -51,7 +51,7 @@ def new(folder: Folder = _DEFAULT) -> None:
 def show(folder: Folder = _DEFAULT) -> None:
     """Print the trainer's public key, for the robots' configs."""
     with _explained():
-        from train.keys import open_keys
+        from fieldtune.train.bridge.keys import open_keys
 
         public = open_keys(folder).own.public
     _for_robots(public)
@@ -65,7 +65,7 @@ def allow(
 ) -> None:
     """Listen to a robot, known by its public key, under this name. In force at once."""
     with _explained():
-        from train.keys import open_keys
+        from fieldtune.train.bridge.keys import open_keys
 
         open_keys(folder).allowed.allow(robot, key)
     typer.echo(f"robot {robot!r} is allowed")
@@ -75,7 +75,7 @@ def allow(
 def revoke(robot: Robot, folder: Folder = _DEFAULT) -> None:
     """Shut a robot out, in a running trainer too, from its next message on."""
     with _explained():
-        from train.keys import open_keys
+        from fieldtune.train.bridge.keys import open_keys
 
         open_keys(folder).allowed.revoke(robot)
     typer.echo(f"robot {robot!r} is no longer allowed")
@@ -85,7 +85,7 @@ def revoke(robot: Robot, folder: Folder = _DEFAULT) -> None:
 def list_robots(folder: Folder = _DEFAULT) -> None:
     """Print the robots that are allowed, each with its public key."""
     with _explained():
-        from train.keys import open_keys
+        from fieldtune.train.bridge.keys import open_keys
 
         entries = open_keys(folder).allowed.entries()
     for name, key in entries.items():
@@ -100,8 +100,8 @@ def _for_robots(public: str) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from export.file_errors import sentence
-    from robot.keys import KeysError
+    from fieldtune.file_errors import sentence
+    from fieldtune.robot.curve_keys import KeysError
 
     try:
         yield

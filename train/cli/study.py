@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from train.explained import explained
+from fieldtune.train.cli.errors import explained
 
 Overrides = Annotated[
     list[str] | None,
@@ -46,7 +46,7 @@ def study(
       fieldtune study ant-dir --out studies/long self_supervised.steps=200000
     """
     with explained():
-        from train.study.command import run_command_line
+        from fieldtune.train.study.command import run_command_line
 
         run_command_line(
             family,

@@ -16,17 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sim.family import Array, TaskFamily, bounds, width
-from sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
-from train.config import AgentReplay, Slice
-from train.diverged import Watch
-from train.experience import Experience, Transitions
-from train.learner import Metrics
-from train.normalisation import Normalisation
-from train.sac import TaskToldSac, ToldTransitions
-from train.smac import seed_everything
-from train.task_numbers import unwound
-from train.unfinished import Learner, Round, Unfinished
+from fieldtune.sim.family import Array, TaskFamily, bounds, width
+from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.optimisation import Metrics
+from fieldtune.train.algorithms.smac import seed_everything
+from fieldtune.train.algorithms.task_conditioned_sac import TaskToldSac, ToldTransitions
+from fieldtune.train.collecting.episode_buffer import Experience, Transitions
+from fieldtune.train.collecting.resumable import Learner, Round, Unfinished
+from fieldtune.train.config import AgentReplay, Slice
+from fieldtune.train.data.task_numbers import unwound
+from fieldtune.train.runs.diverged import Watch
 
 UPDATE_ROWS = 256
 UNIT_ROWS = 10_000  # rewards that their unit is taken from

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from export.atomic import write_atomically
-from export.file_errors import require_writable
-from sim.family import TaskFamily
-from sim.registry import family as make_family
-from sim.registry import scripted
-from sim.rollout import LabelledEpisode, mean_return
-from sim.success import success_by_task, success_rate
-from train.alone import making
-from train.config import AgentReplay, RunConfig
-from train.contact_sheet import FILE, contact_sheet
-from train.datasets import DatasetError, write_dataset
-from train.randomised import CannotRandomise, randomised
+from fieldtune.file_errors import require_writable
+from fieldtune.files import write_atomically
+from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.registry import scripted
+from fieldtune.sim.rollout import LabelledEpisode, mean_return
+from fieldtune.sim.success import success_by_task, success_rate
+from fieldtune.train.alone import making
+from fieldtune.train.collecting.contact_sheet import FILE, contact_sheet
+from fieldtune.train.config import AgentReplay, RunConfig
+from fieldtune.train.data.dataset import DatasetError, write_dataset
+from fieldtune.train.data.randomise import CannotRandomise, randomised
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -162,9 +162,9 @@ def _add_pictures(folder: Path, config: RunConfig, family: TaskFamily) -> None:
 
 @contextmanager
 def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
-    from train.conditioned_sac import TooFewRounds, check_rounds, collect_replay
-    from train.relabelled import CannotRelabel, check_relabelled, share_episodes
-    from train.unfinished import UnfinishedError, unfinished
+    from fieldtune.train.collecting.agent_replay import TooFewRounds, check_rounds, collect_replay
+    from fieldtune.train.collecting.relabel import CannotRelabel, check_relabelled, share_episodes
+    from fieldtune.train.collecting.resumable import UnfinishedError, unfinished
 
     settings, episodes = config.data.agent or AgentReplay(), config.data.episodes_per_task
     asked = {

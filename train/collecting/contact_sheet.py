@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from sim.family import Array
+from fieldtune.sim.family import Array
 
 FILE = "contact.png"
 ROWS, FRAMES, SIZE, GAP = 6, 6, 160, 4  # episodes, pictures of each, pixels

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, TaskFamily, width
-from sim.rollout import LabelledEpisode
+from fieldtune.sim.family import Array, TaskFamily, width
+from fieldtune.sim.rollout import LabelledEpisode
 
 
 class Transitions(NamedTuple):

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim.family import Array, TaskFamily
-from sim.rollout import LabelledEpisode
+from fieldtune.sim.family import Array, TaskFamily
+from fieldtune.sim.rollout import LabelledEpisode
 
 KEY = "data.agent.relabelled"
 

@@ -21,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import get_num_threads
 
-from export.atomic import write_atomically
-from export.lock import Held, exclusive
-from sim.rollout import LabelledEpisode
-from train.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
-from train.launch import THREADS
+from fieldtune.files import write_atomically
+from fieldtune.lock import Held, exclusive
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.launch import THREADS
+from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
 
 LIBRARIES = ("mujoco", "numpy", "torch")  # whose versions decide the bits
 
@@ -44,7 +44,8 @@ class Round:
 
 @dataclass(frozen=True)
 class Learner:
-    """What `train.checkpoint` asks of a learner: networks, and optimisers by name."""
+    """What `fieldtune.train.runs.checkpoint` asks of a learner: networks, and optimisers by
+    name."""
 
     agent: Any
     optimisers: dict[str, Any]

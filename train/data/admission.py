@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, Field, TaskFamily, TaskSplit, bounds, width
-from sim.rollout import LabelledEpisode
-from train.plausible import LARGEST, Plausible, among, anything
-from train.task_numbers import in_both
+from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, width
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.plausible import LARGEST, Plausible, among, anything
+from fieldtune.train.data.task_numbers import in_both
 
 SLACK = 0.01  # of an action's range, for rounding
 ALIKE = 1e-6  # of their size: rewards that differ by less are one number to a float32 network

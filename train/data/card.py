@@ -16,10 +16,10 @@ import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sim.family import Array, Field, TaskFamily, TaskSplit, width
-from sim.rollout import LabelledEpisode
-from train.conclusions import number
-from train.figures import AFTER, BEFORE, MUTED, bare_figure, legend_above
+from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, width
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.reports.conclusions import number
+from fieldtune.train.reports.figures import AFTER, BEFORE, MUTED, bare_figure, legend_above
 
 FIGURE = "returns.png"
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -205,8 +205,8 @@ def _loading(data: Described) -> str:
         "As `data.path` of a run, or in Python:\n\n"
         "```python\n"
         "from pathlib import Path\n"
-        "from sim.registry import family\n"
-        "from train.datasets import read_dataset\n\n"
+        "from fieldtune.sim.registry import family\n"
+        "from fieldtune.train.data.dataset import read_dataset\n\n"
         f'data = read_dataset(Path("FOLDER"), family("{data.family.name}"))\n'
         "data.train[0][0].rewards  # first training task, first episode\n"
         "```\n\n"

@@ -20,11 +20,11 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from export.atomic import sync
-from export.file_errors import naming
-from sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
-from sim.rollout import LabelledEpisode
-from train.admission import ended_early, problem_of_all
+from fieldtune.file_errors import naming
+from fieldtune.files import sync
+from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.admission import ended_early, problem_of_all
 
 WHOLE, THINNED = 1, 2  # formats: in the second, what a step led to is in an episode's infos
 SIGNALS, NEXT = "signals", "next_observations"  # in an episode's infos
@@ -98,7 +98,7 @@ def write_dataset(
 
     Raises:
         DatasetError: `folder` already exists, or something is wrong with the data; see
-            `train.admission`.
+            `fieldtune.train.data.admission`.
         MissingSignals: the family has signals, they were `measured`, and an episode has none.
         OSError: with a path.
     """
@@ -116,7 +116,7 @@ def _write(
     measured: bool,
 ) -> str:
     # Here and not above: figures know evaluations, which know datasets.
-    from train.dataset_card import FIGURE, Described, card, png, returns_figure
+    from fieldtune.train.data.card import FIGURE, Described, card, png, returns_figure
 
     if folder.exists():
         raise DatasetError(
@@ -213,7 +213,7 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
 
     Raises:
         DatasetError: missing, unreadable, of another family, with other fields, or with numbers
-            that `train.admission` keeps out.
+            that `fieldtune.train.data.admission` keeps out.
     """
     metadata = read_metadata(folder)
     if metadata["family"] != family.name:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array, Field, TaskFamily, bounds
-from sim.rollout import LabelledEpisode
+from fieldtune.sim.family import Array, Field, TaskFamily, bounds
+from fieldtune.sim.rollout import LabelledEpisode
 
 LARGEST = 1e12  # of any number; float32 networks must be able to square it
 ABSURD = 1000.0  # spans beyond the bulk of its own dataset

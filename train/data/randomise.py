@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sim.family import TaskFamily
-from sim.manipulation.family import ManipulationFamily
-from sim.manipulation.variation import Variation
-from train.config import Randomisation
+from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.variation import Variation
+from fieldtune.train.config import Randomisation
 
 
 class CannotRandomise(ValueError):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.config import Algorithm, Context, Offline, SelfSupervised
-from train.replay import Batch, Replay, concatenate
+from fieldtune.train.config import Algorithm, Context, Offline, SelfSupervised
+from fieldtune.train.data.replay import Batch, Replay, concatenate
 
 
 def draw_context(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.rollout import LabelledEpisode
+from fieldtune.sim.rollout import LabelledEpisode
 
 
 def thinned(episode: LabelledEpisode, kept: NDArray[np.int64]) -> LabelledEpisode:

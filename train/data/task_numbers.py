@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.family import Array, TaskFamily, TaskSplit
+from fieldtune.sim.family import Array, TaskFamily, TaskSplit
 
 FULL_TURN = 360.0
 SAME = 1e-9  # of a parameter's range

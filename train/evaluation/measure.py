@@ -1,6 +1,7 @@
 """Everything a run is judged by, measured once on its held-out tasks and kept as JSON.
 
-Collects the numbers of `train.evaluate` over the phases that were trained; does not draw them.
+Collects the numbers of `fieldtune.train.evaluation.protocol` over the phases that were trained;
+does not draw them.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.atomic import write_atomically
-from sim.registry import scripted
-from sim.rollout import random_return
-from train import losses
-from train.calibration import Calibration, calibration
-from train.checkpoint import read_facts
-from train.evaluate import Evaluator
-from train.learner import per_row
-from train.networks import DynamicsDecoder
-from train.phases import averaged_agent, offline_agent
-from train.replay import Batch, Replay
-from train.run import Run
-from train.smac import Agent
+from fieldtune.files import write_atomically
+from fieldtune.sim.registry import scripted
+from fieldtune.sim.rollout import random_return
+from fieldtune.train.agent.networks import DynamicsDecoder
+from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.optimisation import per_row
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.data.replay import Batch, Replay
+from fieldtune.train.evaluation.calibration import Calibration, calibration
+from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.runs.agents import averaged_agent, offline_agent
+from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.run import Run
 
 REFERENCE_SEEDS = 4  # start states a task for the random and scripted references
 

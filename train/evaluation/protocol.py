@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sim.family import Array, TaskFamily
-from sim.success import succeeded
-from train.acting import ZHold, explore, infer, run_episodes
-from train.config import Evaluation, RunConfig
-from train.replay import Replay
-from train.smac import Agent
+from fieldtune.sim.family import Array, TaskFamily
+from fieldtune.sim.success import succeeded
+from fieldtune.train.agent.trials import ZHold, explore, infer, run_episodes
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.config import Evaluation, RunConfig
+from fieldtune.train.data.replay import Replay
 
 Floats = NDArray[np.float64]
 

@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 import yaml
 
-from robot import settings
-from sim.family import Array, TaskFamily, TaskSplit, bounds
-from sim.rollout import LabelledEpisode
-from train.admission import problem_of_all
-from train.datasets import DatasetError, Split, write_dataset
-from train.task_numbers import in_both
-from train.unit_check import far_from_simulated
+from fieldtune import settings
+from fieldtune.sim.family import Array, TaskFamily, TaskSplit, bounds
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.admission import problem_of_all
+from fieldtune.train.data.dataset import DatasetError, Split, write_dataset
+from fieldtune.train.data.task_numbers import in_both
+from fieldtune.train.importing.unit_check import far_from_simulated
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
@@ -77,8 +77,8 @@ def source_of(
     Raises:
         DatasetError: they name none, more than one, or contradict each other.
     """
-    from train.minari_source import MinariAttribute, MinariDatasets
-    from train.transition_files import STRIDE, TransitionFiles
+    from fieldtune.train.importing.hdf5_source import STRIDE, TransitionFiles
+    from fieldtune.train.importing.minari_source import MinariAttribute, MinariDatasets
 
     if (hdf5 is None) == (minari is None):
         given = "neither" if hdf5 is None else "both"
@@ -216,7 +216,8 @@ def import_dataset(
         trust_units: take observations that are far from what the family's simulator shows.
 
     Raises:
-        DatasetError: `folder` exists, or something is wrong with the data (`train.admission`);
+        DatasetError: `folder` exists, or something is wrong with the data
+        (`fieldtune.train.data.admission`);
             nothing was written.
     """
     if folder.exists():

@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import TaskFamily, width
-from sim.rollout import LabelledEpisode
-from train.admission import problem
-from train.datasets import DatasetError
-from train.thinning import thinned
+from fieldtune.sim.family import TaskFamily, width
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.admission import problem
+from fieldtune.train.data.dataset import DatasetError
+from fieldtune.train.data.subsample import thinned
 
 KEYS = ("obs", "actions", "next_obs", "rewards", "terminals")
 ROUNDING = 2.0**-23  # of a number: twice the most that float32 rounds by
@@ -59,8 +59,8 @@ def read_transitions(
     """One task's file as episodes with `task_index` 0, thinned out to every `stride`-th row.
 
     A `terminals` row ends its episode. After `family.horizon` steps that is the time limit, and the
-    episode does not count as terminated. An episode is checked (`train.admission`) as a whole,
-    before it is thinned out.
+    episode does not count as terminated. An episode is checked (`fieldtune.train.data.admission`)
+    as a whole, before it is thinned out.
 
     Raises:
         DatasetError: see `TransitionFiles.episodes`.

@@ -16,11 +16,11 @@ import minari
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import TaskFamily, width
-from sim.rollout import LabelledEpisode
-from train.admission import ended_early, problem
-from train.datasets import DatasetError
-from train.thinning import thinned
+from fieldtune.sim.family import TaskFamily, width
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.admission import ended_early, problem
+from fieldtune.train.data.dataset import DatasetError
+from fieldtune.train.data.subsample import thinned
 
 
 @dataclass(frozen=True)

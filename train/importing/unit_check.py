@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sim.family import Array, TaskFamily, bounds
-from sim.rollout import LabelledEpisode, rollout
-from train.admission import problem
-from train.plausible import Plausible, beyond
+from fieldtune.sim.family import Array, TaskFamily, bounds
+from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.data.admission import problem
+from fieldtune.train.data.plausible import Plausible, beyond
 
 COPIES = 16
 

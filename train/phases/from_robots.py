@@ -16,19 +16,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robot.episode import EndReason, Episode
-from sim.family import width
-from sim.rollout import LabelledEpisode
-from train.admission import problem
-from train.bundles import Exporter
-from train.curves import Curves
-from train.diverged import Watch
-from train.hub import Hub, RobotView
-from train.plausible import Plausible
-from train.quarantine import Quarantine, Quarantined
-from train.retried import Retried
-from train.run import Run
-from train.self_supervised import SelfSupervisedPhase
+from fieldtune.robot.episodes.episode import EndReason, Episode
+from fieldtune.sim.family import width
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.bridge.hub import Hub, RobotView
+from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
+from fieldtune.train.data.admission import problem
+from fieldtune.train.data.plausible import Plausible
+from fieldtune.train.phases.retried_write import Retried
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.curves import Curves
+from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.run import Run
 
 log = logging.getLogger(__name__)
 

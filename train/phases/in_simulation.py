@@ -10,15 +10,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from sim.family import Array, BatchSimulator
-from sim.rollout import LabelledEpisode
-from train.acting import explore
-from train.admission import problem
-from train.alone import training
-from train.curves import Curves
-from train.diverged import Watch
-from train.run import Run, RunError
-from train.self_supervised import SelfSupervisedPhase
+from fieldtune.sim.family import Array, BatchSimulator
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.trials import explore
+from fieldtune.train.alone import training
+from fieldtune.train.data.admission import problem
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.curves import Curves
+from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.run import Run, RunError
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sim.rollout import LabelledEpisode
-from train.acting import to_training_units
-from train.posterior import sample
-from train.replay import Replay
-from train.smac import Agent
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.posterior import sample
+from fieldtune.train.agent.trials import to_training_units
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.data.replay import Replay
 
 
 @torch.no_grad()

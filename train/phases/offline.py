@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from train.alone import training
-from train.baselines import MetaBehaviourCloning, Pearl
-from train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from train.config import Algorithm
-from train.curves import Curves
-from train.diverged import Watch
-from train.draws import draw_offline
-from train.learner import Learner
-from train.run import Run
-from train.smac import Agent, Smac, seed_everything
+from fieldtune.train.algorithms.optimisation import Learner
+from fieldtune.train.algorithms.pearl import MetaBehaviourCloning, Pearl
+from fieldtune.train.algorithms.smac import Agent, Smac, seed_everything
+from fieldtune.train.alone import training
+from fieldtune.train.config import Algorithm
+from fieldtune.train.data.sampling import draw_offline
+from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from fieldtune.train.runs.curves import Curves
+from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.run import Run
 
 OnUpdate = Callable[[int], None]
 Method = Literal["smac", "meta-bc", "pearl"]

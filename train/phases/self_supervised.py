@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sim.rollout import LabelledEpisode
-from train.acting import to_training_units
-from train.checkpoint import (
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.trials import to_training_units
+from fieldtune.train.algorithms.smac import Agent, Metrics
+from fieldtune.train.data.plausible import beyond
+from fieldtune.train.data.replay import Replay
+from fieldtune.train.data.sampling import draw_union
+from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
+from fieldtune.train.runs.checkpoint import (
     CheckpointError,
     Progress,
     load_agent,
     load_checkpoint,
     save_checkpoint,
 )
-from train.draws import draw_union
-from train.labelling import decoded_rewards, task_embeddings
-from train.plausible import beyond
-from train.replay import Replay
-from train.run import Run, RunError, empty_replay
-from train.smac import Agent, Metrics
+from fieldtune.train.runs.run import Run, RunError, empty_replay
 
 
 class SelfSupervisedPhase:
@@ -37,7 +37,7 @@ class SelfSupervisedPhase:
 
     `average` holds exponentially averaged weights: what is published and evaluated, since single
     iterates swing from update to update (docs/settings.md). `plausible` is where the numbers of
-    what is added must be; who adds it sees to that (`train.admission`).
+    what is added must be; who adds it sees to that (`fieldtune.train.data.admission`).
     """
 
     def __init__(self, run: Run, *, true_rewards: bool = False) -> None:

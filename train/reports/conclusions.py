@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from train.evaluation import Evaluation, PhaseResult
+from fieldtune.train.evaluation.measure import Evaluation, PhaseResult
 
 Floats = NDArray[np.float64]
 

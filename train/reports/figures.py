@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from train.conclusions import interval, number, over_tasks, shift
-from train.evaluation import Evaluation, PhaseResult
+from fieldtune.train.evaluation.measure import Evaluation, PhaseResult
+from fieldtune.train.reports.conclusions import interval, number, over_tasks, shift
 
 Floats = NDArray[np.float64]
 

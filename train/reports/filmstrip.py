@@ -1,7 +1,7 @@
 """One held-out task in pictures: the single robot explores, infers the task, and does it.
 
 The robot is the family's own reference environment, filmed while it runs the same trial as
-everywhere else (`train.acting`). Knows nothing of pages or runs.
+everywhere else (`fieldtune.train.agent.trials`). Knows nothing of pages or runs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from sim.family import Array, SingleRobot, TaskFamily
-from sim.rollout import LabelledEpisode
-from train.acting import ZHold, explore, infer, run_episodes
-from train.smac import Agent
+from fieldtune.sim.family import Array, SingleRobot, TaskFamily
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.trials import ZHold, explore, infer, run_episodes
+from fieldtune.train.algorithms.smac import Agent
 
 Image = NDArray[np.uint8]
 
@@ -163,7 +163,9 @@ class _Filmed:
     def _shoot(self) -> None:
         try:
             self.reels[-1][self._now] = self._robot.render(self._size, self._size).copy()
-        except RuntimeError as error:  # what `sim.rendering` raises without a graphics context
+        except (
+            RuntimeError
+        ) as error:  # what `fieldtune.sim.physics.rendering` raises without a graphics context
             raise NoPicture(str(error)) from error
 
 

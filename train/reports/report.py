@@ -1,7 +1,8 @@
 """The report of a run: one HTML file with its figures, numbers and pictures inside.
 
-Assembles what `train.conclusions`, `train.figures` and `train.picture` make; the page itself is
-`templates/report.html`. It measures nothing but the filmed trial.
+Assembles what `fieldtune.train.reports.conclusions`, `fieldtune.train.reports.figures` and
+`fieldtune.train.reports.filmstrip` make; the page itself is `templates/report.html`. It measures
+nothing but the filmed trial.
 """
 
 from __future__ import annotations
@@ -17,13 +18,21 @@ import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from export.atomic import write_atomically
-from train import figures
-from train.conclusions import interval, nearer_goal, number, over_tasks, percent, sentences, shift
-from train.evaluation import Evaluation, save_evaluation
-from train.phases import newest_agent
-from train.picture import Film, NoPicture, film, png, strip
-from train.run import Run
+from fieldtune.files import write_atomically
+from fieldtune.train.evaluation.measure import Evaluation, save_evaluation
+from fieldtune.train.reports import figures
+from fieldtune.train.reports.conclusions import (
+    interval,
+    nearer_goal,
+    number,
+    over_tasks,
+    percent,
+    sentences,
+    shift,
+)
+from fieldtune.train.reports.filmstrip import Film, NoPicture, film, png, strip
+from fieldtune.train.runs.agents import newest_agent
+from fieldtune.train.runs.run import Run
 
 NONE = "–"
 RETURNS = {
@@ -83,7 +92,7 @@ def page(
 ) -> str:
     """The whole page. It asks for nothing outside itself; all text is escaped."""
     environment = Environment(
-        loader=PackageLoader("train"),
+        loader=PackageLoader("fieldtune.train"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

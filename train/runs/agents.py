@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from train.checkpoint import AVERAGE, load_agent, read_facts
-from train.run import Run
-from train.smac import Agent
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.runs.checkpoint import AVERAGE, load_agent, read_facts
+from fieldtune.train.runs.run import Run
 
 
 def offline_agent(run: Run) -> Agent:

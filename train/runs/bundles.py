@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
-from export.manifest import Description, FieldSpec, Provenance
-from export.writer import write_bundle
-from sim.family import Array, Field
-from train.acting import context_of
-from train.checkpoint import not_finite
-from train.learner import TrainingDiverged
-from train.networks import DecoderGraph, EncoderGraph, PolicyGraph
-from train.normalisation import AlmostConstant, almost_constant
-from train.posterior import sample
-from train.run import Run
-from train.smac import Agent
+from fieldtune.export.bundle import Bundle
+from fieldtune.export.manifest import Description, FieldSpec, Provenance
+from fieldtune.export.writer import write_bundle
+from fieldtune.sim.family import Array, Field
+from fieldtune.train.agent.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.agent.normalisation import AlmostConstant, almost_constant
+from fieldtune.train.agent.posterior import sample
+from fieldtune.train.agent.trials import context_of
+from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.runs.checkpoint import not_finite
+from fieldtune.train.runs.run import Run
 
 PARITY_SAMPLES = 1024
 

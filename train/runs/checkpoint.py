@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from export.atomic import write_atomically
-from train.learner import Learner, TrainingDiverged
-from train.normalisation import Normalisation
-from train.smac import Agent
+from fieldtune.files import write_atomically
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.optimisation import Learner, TrainingDiverged
+from fieldtune.train.algorithms.smac import Agent
 
 FORMAT = "fieldtune-checkpoint-2"
 WITHOUT_CONSTANTS = "fieldtune-checkpoint-1"  # its networks know inputs without floor or range
@@ -143,7 +143,8 @@ def _weights(
 
 
 def _constants(learner: Learner) -> dict[str, NDArray[Any]]:
-    """By name; empty for a learner that keeps its own among the arrays (`train.unfinished`)."""
+    """By name; empty for a learner that keeps its own among the arrays
+    (`fieldtune.train.collecting.resumable`)."""
     known: Normalisation | None = getattr(learner.agent, "normalisation", None)
     return {} if known is None else known.arrays()
 

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from export.atomic import write_atomically
-from robot import settings
-from sim.family import TaskFamily, bounds
-from sim.registry import family as make_family
-from sim.rollout import LabelledEpisode
-from train.acting import to_training_units
-from train.config import Algorithm, RunConfig
-from train.datasets import Dataset, read_dataset
-from train.normalisation import Normalisation
-from train.randomised import CannotRandomise, randomised
-from train.replay import Lookahead, Replay
-from train.smac import Agent, Shape, Smac, seed_everything
+from fieldtune import settings
+from fieldtune.files import write_atomically
+from fieldtune.sim.family import TaskFamily, bounds
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.trials import to_training_units
+from fieldtune.train.algorithms.smac import Agent, Shape, Smac, seed_everything
+from fieldtune.train.config import Algorithm, RunConfig
+from fieldtune.train.data.dataset import Dataset, read_dataset
+from fieldtune.train.data.randomise import CannotRandomise, randomised
+from fieldtune.train.data.replay import Lookahead, Replay
 
 DATA = "data.sha256"
 

@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from robot import settings
-from robot.settings import ConfigError
-from train.conclusions import number, percent
-from train.config import RunConfig
-from train.console import Advance, progress
-from train.presets import Preset
-from train.presets import overrides as preset_overrides
-from train.study.page import closed, write_page
-from train.study.plan import Job, Study
-from train.study.run import OnLook, open_study, run_study
-from train.study.runners import RunnerName, make_runner
-from train.study.summary import Row
+from fieldtune import settings
+from fieldtune.settings import ConfigError
+from fieldtune.train.config import RunConfig
+from fieldtune.train.console import Advance, progress
+from fieldtune.train.reports.conclusions import number, percent
+from fieldtune.train.study.page import closed, write_page
+from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.presets import Preset
+from fieldtune.train.study.presets import overrides as preset_overrides
+from fieldtune.train.study.runners import RunnerName, make_runner
+from fieldtune.train.study.scheduler import OnLook, open_study, run_study
+from fieldtune.train.study.summary import Row
 
 
 def run_command_line(

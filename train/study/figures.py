@@ -1,6 +1,6 @@
 """A study's figures: return and success by reward-free steps, the decoder, the posterior shift.
 
-Pure functions of results; the look is `train.figures`'.
+Pure functions of results; the look is `fieldtune.train.reports.figures`'.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from train.calibration import Calibration
-from train.conclusions import number, shift
-from train.evaluation import PhaseResult
-from train.figures import (
+from fieldtune.train.evaluation.calibration import Calibration
+from fieldtune.train.evaluation.measure import PhaseResult
+from fieldtune.train.reports.conclusions import number, shift
+from fieldtune.train.reports.figures import (
     AFTER,
     BEFORE,
     INK,
@@ -32,8 +32,8 @@ from train.figures import (
     principal_plane,
     task_colours,
 )
-from train.study.plan import Method
-from train.study.summary import (
+from fieldtune.train.study.plan import Method
+from fieldtune.train.study.summary import (
     Estimate,
     Results,
     curve,

@@ -1,4 +1,4 @@
-"""One job of a study, in a process of its own: `python -m train.study.job STUDY NAME [SEED]`.
+"""One job of a study, in a process of its own: `python -m fieldtune.train.study.job STUDY NAME [SEED]`.
 
 Goes on from its own checkpoint, writes its result when it is done, and ends when the process that
 started it is gone (its standard input closes), so that a killed study leaves nothing running.
@@ -17,28 +17,28 @@ import msgspec
 import numpy as np
 import typer
 
-from export.atomic import write_atomically
-from robot import settings
-from sim.rollout import random_return
-from train.alone import InUse
-from train.checkpoint import read_facts
-from train.collect import collect
-from train.evaluate import Evaluator
-from train.evaluation import (
+from fieldtune import settings
+from fieldtune.files import write_atomically
+from fieldtune.sim.rollout import random_return
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.alone import InUse
+from fieldtune.train.cli.errors import explained
+from fieldtune.train.collecting.collect import collect
+from fieldtune.train.evaluation.measure import (
     REFERENCE_SEEDS,
     DecoderError,
     PhaseResult,
     decoder_error,
     measure,
 )
-from train.explained import explained
-from train.in_process import train_in_process
-from train.offline import train_offline
-from train.phases import averaged_agent
-from train.run import Run, open_run
-from train.self_supervised import SelfSupervisedPhase
-from train.smac import Agent
-from train.study.plan import DATA, PHASE_2, Job, Study
+from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.agents import averaged_agent
+from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study
 
 POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
 TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks

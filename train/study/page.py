@@ -1,6 +1,6 @@
 """A study's page: `README.md` with its table, beside its figures and `metrics.json`.
 
-Assembles; measures nothing. Numbers come from `train.study.summary` alone.
+Assembles; measures nothing. Numbers come from `fieldtune.train.study.summary` alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import yaml
 
-from export.atomic import write_atomically
-from train.calibration import Calibration
-from train.conclusions import LEVEL, number, percent
-from train.evaluation import EvaluationError
-from train.study import figures
-from train.study.plan import PHASE_2, Method, Study
-from train.study.summary import (
+from fieldtune.files import write_atomically
+from fieldtune.train.evaluation.calibration import Calibration
+from fieldtune.train.evaluation.measure import EvaluationError
+from fieldtune.train.reports.conclusions import LEVEL, number, percent
+from fieldtune.train.study import figures
+from fieldtune.train.study.plan import PHASE_2, Method, Study
+from fieldtune.train.study.summary import (
     Curve,
     Estimate,
     Results,

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from train.config import RunConfig
+from fieldtune.train.config import RunConfig
 
 Method = Literal["offline", "trained", "frozen", "oracle", "meta-bc", "pearl"]
 METHODS: tuple[Method, ...] = get_args(Method)

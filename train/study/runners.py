@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from train.study.plan import Job
+from fieldtune.train.study.plan import Job
 
 RunnerName = Literal["local", "ray"]
 
@@ -53,7 +53,7 @@ def make_runner(name: RunnerName, slots: int | None) -> Runner:
 def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess.Popen[bytes]:
     """Start one job's process. It ends itself when the pipe to its standard input closes."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "train.study.job", study, name]
+    command = [sys.executable, "-m", "fieldtune.train.study.job", study, name]
     with Path(log).open("ab") as output:
         return subprocess.Popen(
             command + ([] if seed is None else [str(seed)]),
@@ -64,7 +64,7 @@ def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess
 
 
 class LocalRunner:
-    """Processes of this machine, one thread each (`train.launch`)."""
+    """Processes of this machine, one thread each (`fieldtune.train.launch`)."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -121,7 +121,7 @@ class RayRunner:
 
 def _on_worker(study: str, name: str, seed: int | None, log: str, environment: dict) -> int:
     """A job on a worker of the cluster, with the threads and the allocator of who asked for it."""
-    from train import launch
+    from fieldtune.train import launch
 
     os.environ.update(launch.environment(environment))
     process = run_command(study, name, seed, log)

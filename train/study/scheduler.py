@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from export.lock import Held, exclusive
-from robot import settings
-from train.run import first_difference
-from train.study.plan import Job, Study, jobs, ready
-from train.study.runners import Handle, Runner
+from fieldtune import settings
+from fieldtune.lock import Held, exclusive
+from fieldtune.train.runs.run import first_difference
+from fieldtune.train.study.plan import Job, Study, jobs, ready
+from fieldtune.train.study.runners import Handle, Runner
 
 LOOK_EVERY_S = 0.5
 LOG_LINES = 6

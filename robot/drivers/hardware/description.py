@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from export.atomic import write_atomically
-from export.manifest import FieldSpec
-from robot.drivers.driver import DriverFault
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.files import write_atomically
+from fieldtune.robot.drivers.driver import DriverFault
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _LARGEST_FILE = 1_000_000

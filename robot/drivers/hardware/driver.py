@@ -13,16 +13,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from export.manifest import FieldSpec
-from robot.clock import SECOND_NS
-from robot.config_paths import PathText
-from robot.drivers.driver import Array, DriverFault, Observation
-from robot.drivers.hardware_description import (
+from fieldtune.config_paths import PathText
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.curve_keys import BridgeKeys, KeysError, check_public, read_secret
+from fieldtune.robot.drivers.driver import Array, DriverFault, Observation
+from fieldtune.robot.drivers.hardware.description import (
     HardwareDescription,
     read_description,
     require_same,
 )
-from robot.drivers.hardware_frames import (
+from fieldtune.robot.drivers.hardware.frames import (
     Ask,
     Code,
     FrameError,
@@ -34,8 +34,8 @@ from robot.drivers.hardware_frames import (
     write_action,
     write_seed,
 )
-from robot.drivers.hardware_link import Answer, HardwareLink, NoAnswer, Refusal, patiently
-from robot.keys import BridgeKeys, KeysError, check_public, read_secret
+from fieldtune.robot.drivers.hardware.link import Answer, HardwareLink, NoAnswer, Refusal, patiently
+from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class ZmqOptions(BaseModel):
 
 
 class ZmqDriver:
-    """Implements `robot.drivers.driver.Driver`."""
+    """Implements `fieldtune.robot.drivers.driver.Driver`."""
 
     Options = ZmqOptions
 

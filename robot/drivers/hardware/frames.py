@@ -13,10 +13,10 @@ from enum import IntEnum
 import numpy as np
 from pydantic import ValidationError
 
-from export.manifest import FieldSpec
-from robot.clock import SECOND_NS
-from robot.drivers.driver import Array
-from robot.drivers.hardware_description import HardwareDescription
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Array
+from fieldtune.robot.drivers.hardware.description import HardwareDescription
+from fieldtune.robot.timing.clock import SECOND_NS
 
 MAGIC = b"FTHW"
 VERSION = 1

@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import zmq
 
-from robot.clock import SECOND_NS
-from robot.drivers.driver import DriverFault
-from robot.drivers.hardware_clock import SenseClock
-from robot.drivers.hardware_description import HardwareDescription
-from robot.drivers.hardware_frames import (
+from fieldtune.robot.bridge.wire import WireError, check_address
+from fieldtune.robot.curve_keys import BridgeKeys
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.hardware.clock import SenseClock
+from fieldtune.robot.drivers.hardware.description import HardwareDescription
+from fieldtune.robot.drivers.hardware.frames import (
     MAX_FRAME_BYTES,
     Ask,
     Code,
@@ -31,8 +32,7 @@ from robot.drivers.hardware_frames import (
     read_reply,
     write_request,
 )
-from robot.keys import BridgeKeys
-from robot.wire import WireError, check_address
+from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from robot.safety.model import JointModel, numbers
-from robot.safety.xml_tree import ModelError, read_tree
+from fieldtune.robot.safety.models.read import JointModel, numbers
+from fieldtune.robot.safety.models.xml_tree import ModelError, read_tree
 
 MAX_FILES = 64
 _ACTUATORS = ("general", "motor", "position", "velocity", "intvelocity", "damper", "cylinder")

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from robot.safety.xml_tree import ModelError, read_tree
+from fieldtune.robot.safety.models.xml_tree import ModelError, read_tree
 
 PACKAGE = "package://"
 
@@ -45,8 +45,8 @@ def read_model(place: str) -> dict[str, JointModel]:
     Raises:
         ModelError: whatever is wrong with it, and nothing else.
     """
-    from robot.safety.mjcf import mjcf_joints
-    from robot.safety.urdf import urdf_joints
+    from fieldtune.robot.safety.models.mjcf import mjcf_joints
+    from fieldtune.robot.safety.models.urdf import urdf_joints
 
     path = _locate(place)
     root = read_tree(path)

@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from robot.safety.model import JointModel, numbers
-from robot.safety.xml_tree import ModelError
+from fieldtune.robot.safety.models.read import JointModel, numbers
+from fieldtune.robot.safety.models.xml_tree import ModelError
 
 _TURNS = {"revolute": True, "continuous": True, "prismatic": False}
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array, Field
-from sim.manipulation.family import ManipulationFamily, on_table
-from sim.manipulation.fixtures import KINDS
-from sim.manipulation.scene import Fixture, Marker, Scene, Start
-from sim.manipulation.scripts import Script, Seen
-from sim.manipulation.skills import pull
-from sim.manipulation.start import start_joints
+from fieldtune.sim.family import Array, Field
+from fieldtune.sim.manipulation.family import ManipulationFamily, on_table
+from fieldtune.sim.manipulation.fixtures import KINDS
+from fieldtune.sim.manipulation.scene import Fixture, Marker, Scene, Start
+from fieldtune.sim.manipulation.scripts.script import Script, Seen
+from fieldtune.sim.manipulation.scripts.skills import pull
+from fieldtune.sim.manipulation.start import start_joints
 
 THINGS = ("drawer", "door")
 PLACES = ((0.68, 0.15), (0.68, -0.13))  # m, x and y of each

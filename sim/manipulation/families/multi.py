@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array, Field
-from sim.manipulation.family import ManipulationFamily, on_table, turned
-from sim.manipulation.fixtures import BUTTON_TRAVEL, DRAWER_TRAVEL, SHELF_HALF, SHELF_HEIGHT
-from sim.manipulation.scene import Block, Fixture, Marker, Scene, Start
-from sim.manipulation.scripts import Script, Seen
-from sim.manipulation.skills import press, pull, put
-from sim.manipulation.start import start_joints
+from fieldtune.sim.family import Array, Field
+from fieldtune.sim.manipulation.family import ManipulationFamily, on_table, turned
+from fieldtune.sim.manipulation.fixtures import (
+    BUTTON_TRAVEL,
+    DRAWER_TRAVEL,
+    SHELF_HALF,
+    SHELF_HEIGHT,
+)
+from fieldtune.sim.manipulation.scene import Block, Fixture, Marker, Scene, Start
+from fieldtune.sim.manipulation.scripts.script import Script, Seen
+from fieldtune.sim.manipulation.scripts.skills import press, pull, put
+from fieldtune.sim.manipulation.start import start_joints
 
 JOBS = ("press", "open", "place")
 HALF = 0.02  # m, half the block's edge

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array, Field
-from sim.manipulation.family import ManipulationFamily, on_table, turned
-from sim.manipulation.fixtures import SHELF_HEIGHT
-from sim.manipulation.scene import Block, Fixture, Marker, Scene, Start
-from sim.manipulation.scripts import Script, Seen
-from sim.manipulation.skills import put
-from sim.manipulation.start import start_joints
+from fieldtune.sim.family import Array, Field
+from fieldtune.sim.manipulation.family import ManipulationFamily, on_table, turned
+from fieldtune.sim.manipulation.fixtures import SHELF_HEIGHT
+from fieldtune.sim.manipulation.scene import Block, Fixture, Marker, Scene, Start
+from fieldtune.sim.manipulation.scripts.script import Script, Seen
+from fieldtune.sim.manipulation.scripts.skills import put
+from fieldtune.sim.manipulation.start import start_joints
 
 BLOCKS = ("red_block", "blue_block")
 HALF = 0.02  # m, half a block's edge

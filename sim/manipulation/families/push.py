@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array, Field
-from sim.manipulation.family import TABLE_CENTRE, ManipulationFamily, on_table, turned
-from sim.manipulation.scene import Block, Marker, Scene, Start
-from sim.manipulation.scripts import Script, Seen
-from sim.manipulation.start import start_joints
+from fieldtune.sim.family import Array, Field
+from fieldtune.sim.manipulation.family import TABLE_CENTRE, ManipulationFamily, on_table, turned
+from fieldtune.sim.manipulation.scene import Block, Marker, Scene, Start
+from fieldtune.sim.manipulation.scripts.script import Script, Seen
+from fieldtune.sim.manipulation.start import start_joints
 
 HALF = 0.025  # m, half the block's edge
 NEAREST, FURTHEST = 0.12, 0.18  # m, a goal from the table's centre
@@ -76,7 +76,7 @@ class PushFamily(ManipulationFamily):
 
     def script(self, seen: Seen, task: Array) -> Script:
         """See `ManipulationFamily.script`."""
-        from sim.push.script import push
+        from fieldtune.sim.manipulation.scripts.push import push
 
         return push(seen, task, self.arm.table_height)
 

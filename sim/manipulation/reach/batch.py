@@ -1,7 +1,8 @@
 """Many `reach` arms at once: robosuite's model and control law in compiled code.
 
-Holds the physics states and their threads. The law itself is `sim.osc`; the model and gains are
-read from the robosuite environment (`sim.manipulation.compiled`).
+Holds the physics states and their threads. The law itself is
+`fieldtune.sim.manipulation.simulators.osc`; the model and gains are read from the robosuite
+environment (`fieldtune.sim.manipulation.simulators.compiled`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array
-from sim.manipulation.arms import Arm
-from sim.manipulation.compiled import compiled
-from sim.manipulation.scene import Scene
-from sim.manipulation.start import start_joints
-from sim.osc import advance, data_addresses
-from sim.threads import Shares
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.scene import Scene
+from fieldtune.sim.manipulation.simulators.compiled import compiled
+from fieldtune.sim.manipulation.simulators.osc import advance, data_addresses
+from fieldtune.sim.manipulation.start import start_joints
+from fieldtune.sim.physics.threads import Shares
 
 
 class ReachBatch:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.family import Array
-from sim.manipulation.arms import Arm
-from sim.manipulation.scene import Marker, Scene, Start
-from sim.manipulation.start import start_joints
-from sim.manipulation.tabletop import Tabletop
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.scene import Marker, Scene, Start
+from fieldtune.sim.manipulation.simulators.tabletop import Tabletop
+from fieldtune.sim.manipulation.start import start_joints
 
 
 class Reach(Tabletop):

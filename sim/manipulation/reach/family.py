@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
-from sim.manipulation.arms import Arm, arm
+from fieldtune.sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
+from fieldtune.sim.manipulation.arms import Arm, arm
 
 INNER_RADIUS = 0.15  # m from the home position
 OUTER_RADIUS = 0.25
@@ -121,12 +121,12 @@ class ReachFamily:
 
     def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator:
         """`n_envs` arms in compiled code. The first call in a process loads robosuite (seconds)."""
-        from sim.reach.batch import ReachBatch
+        from fieldtune.sim.manipulation.reach.batch import ReachBatch
 
         return ReachBatch(self.arm, n_envs, threads)
 
     def single_robot(self) -> SingleRobot:
         """One arm in robosuite's own environment, stepped by its own `step`."""
-        from sim.reach.robot import ReachRobot
+        from fieldtune.sim.manipulation.reach.robot import ReachRobot
 
         return ReachRobot(self.arm)

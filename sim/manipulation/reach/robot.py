@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array
-from sim.manipulation.arms import Arm
-from sim.manipulation.tabletop import ACTION_LIMIT
-from sim.reach.environment import Reach
-from sim.rendering import Renderer, View
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.reach.environment import Reach
+from fieldtune.sim.manipulation.simulators.tabletop import ACTION_LIMIT
+from fieldtune.sim.physics.rendering import Renderer, View
 
 VIEW = View(
     lookat=(-0.15, 0.1, 1.05), distance=1.7, azimuth=140.0, elevation=-15.0, geom_groups=(1,)
@@ -17,7 +17,7 @@ VIEW = View(
 
 
 class ReachRobot:
-    """A `SingleRobot` over `sim.reach.environment.Reach`."""
+    """A `SingleRobot` over `fieldtune.sim.manipulation.reach.environment.Reach`."""
 
     def __init__(self, arm: Arm) -> None:
         self._environment = Reach(arm)

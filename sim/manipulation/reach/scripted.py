@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array, bounds
-from sim.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
-from sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
+from fieldtune.sim.family import Array, bounds
+from fieldtune.sim.manipulation.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
+from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
 
 BEST_GAIN = 3.0  # of 0.5 to 4, no gain reaches much sooner: the arm's speed limit decides
 POLICY = "scripted, a quarter of it towards the own target"

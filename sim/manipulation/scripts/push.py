@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.family import Array
-from sim.manipulation.scripts import CLOSE, Movement, Script, Seen, Wish, above, at, go
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.scripts.script import (
+    CLOSE,
+    Movement,
+    Script,
+    Seen,
+    Wish,
+    above,
+    at,
+    go,
+)
 
 OVER = 0.08  # m above the table, clear of the block
 LOW = 0.022  # m above the table

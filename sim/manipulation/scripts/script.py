@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.family import Array
+from fieldtune.sim.family import Array
 
 
 class Seen(NamedTuple):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sim.family import Array
-from sim.manipulation.fixtures import KINDS
-from sim.manipulation.scripts import (
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.fixtures import KINDS
+from fieldtune.sim.manipulation.scripts.script import (
     CLOSE,
     OPEN,
     Movement,

@@ -1,7 +1,8 @@
 """Many arms over the same scene at once: robosuite's model and control law in compiled code.
 
-Holds the physics states and their threads. The law itself is `sim.osc`; what it needs to know is
-read from the robosuite environment (`sim.manipulation.compiled`).
+Holds the physics states and their threads. The law itself is
+`fieldtune.sim.manipulation.simulators.osc`; what it needs to know is read from the robosuite
+environment (`fieldtune.sim.manipulation.simulators.compiled`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array
-from sim.manipulation.compiled import compiled
-from sim.manipulation.family import ManipulationFamily
-from sim.manipulation.scene import observe
-from sim.osc import advance, data_addresses
-from sim.threads import Shares
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.scene import observe
+from fieldtune.sim.manipulation.simulators.compiled import compiled
+from fieldtune.sim.manipulation.simulators.osc import advance, data_addresses
+from fieldtune.sim.physics.threads import Shares
 
 
 class TabletopBatch:

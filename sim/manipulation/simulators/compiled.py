@@ -12,11 +12,11 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
-from sim.family import Array
-from sim.manipulation.arms import Arm
-from sim.manipulation.scene import Addresses, Scene
-from sim.manipulation.tabletop import Tabletop
-from sim.osc import Controller
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.scene import Addresses, Scene
+from fieldtune.sim.manipulation.simulators.osc import Controller
+from fieldtune.sim.manipulation.simulators.tabletop import Tabletop
 
 
 class Gripper(NamedTuple):

@@ -1,10 +1,10 @@
 """robosuite's operational-space position controller and physics loop, compiled (numba, no GIL).
 
 Holds the control law and the calls into libmujoco. It knows nothing of tasks, rewards or
-robosuite's classes: `sim.manipulation.compiled` hands it indices, gains and pointers. It follows
-robosuite 1.5.2 (`controllers/parts/arm/osc.py`, `lite_physics=True`, `OSC_POSITION`, fixed
-impedance, goals relative to the *achieved* pose in the base frame, position and orientation
-uncoupled); Khatib 1987.
+robosuite's classes: `fieldtune.sim.manipulation.simulators.compiled` hands it indices, gains and
+pointers. It follows robosuite 1.5.2 (`controllers/parts/arm/osc.py`, `lite_physics=True`,
+`OSC_POSITION`, fixed impedance, goals relative to the *achieved* pose in the base frame, position
+and orientation uncoupled); Khatib 1987.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numba import carray, njit
 from numpy.typing import NDArray
 
-from sim import libmujoco
-from sim.libmujoco import ADDRESS, INT, pointer
+from fieldtune.sim.physics import libmujoco
+from fieldtune.sim.physics.libmujoco import ADDRESS, INT, pointer
 
 _mj_step1 = libmujoco.function("mj_step1", ADDRESS, ADDRESS)
 _mj_step2 = libmujoco.function("mj_step2", ADDRESS, ADDRESS)

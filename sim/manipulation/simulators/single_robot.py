@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array
-from sim.manipulation.family import ManipulationFamily
-from sim.manipulation.tabletop import ACTION_LIMIT, Tabletop
-from sim.rendering import Renderer, View
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.simulators.tabletop import ACTION_LIMIT, Tabletop
+from fieldtune.sim.physics.rendering import Renderer, View
 
 VIEW = View(
     lookat=(0.03, 0.0, 0.88), distance=1.25, azimuth=140.0, elevation=-28.0, geom_groups=(1,)
@@ -16,7 +16,7 @@ VIEW = View(
 
 
 class TabletopRobot:
-    """A `SingleRobot` over `sim.manipulation.tabletop.Tabletop`."""
+    """A `SingleRobot` over `fieldtune.sim.manipulation.simulators.tabletop.Tabletop`."""
 
     def __init__(self, family: ManipulationFamily) -> None:
         self._family = family

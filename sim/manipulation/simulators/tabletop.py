@@ -23,10 +23,10 @@ from robosuite.models.arenas import TableArena  # noqa: E402
 from robosuite.models.objects import BoxObject  # noqa: E402
 from robosuite.models.tasks import ManipulationTask  # noqa: E402
 
-from sim.family import Array  # noqa: E402
-from sim.manipulation.arms import Arm  # noqa: E402
-from sim.manipulation.fixtures import KINDS  # noqa: E402
-from sim.manipulation.scene import Addresses, Scene, Start, observe  # noqa: E402
+from fieldtune.sim.family import Array  # noqa: E402
+from fieldtune.sim.manipulation.arms import Arm  # noqa: E402
+from fieldtune.sim.manipulation.fixtures import KINDS  # noqa: E402
+from fieldtune.sim.manipulation.scene import Addresses, Scene, Start, observe  # noqa: E402
 
 CONTROL_HZ = 20
 ACTION_LIMIT = 0.05  # m in a control period: OSC_POSITION's output range

@@ -11,11 +11,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.family import Array
-from sim.manipulation.batch import TabletopBatch
-from sim.manipulation.family import ManipulationFamily
-from sim.manipulation.scene import reported_fields, with_gaps
-from sim.manipulation.variation import Delay, Drawn, draw
+from fieldtune.sim.family import Array
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.scene import reported_fields, with_gaps
+from fieldtune.sim.manipulation.simulators.batch import TabletopBatch
+from fieldtune.sim.manipulation.variation import Delay, Drawn, draw
 
 
 class VariedBatch(TabletopBatch):

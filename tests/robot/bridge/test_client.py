@@ -12,13 +12,14 @@ import msgspec
 import pytest
 import zmq
 
-from robot import content, wire
-from robot.bridge import BridgeClient
-from robot.bundle_fetch import ANY_BUNDLE, Rules
-from robot.conversation import Conversation
-from robot.journal import EntryState, Journal
-from robot.uploads import AT_ONCE
-from train.hub import Hub
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, Rules
+from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.bridge.connection import Conversation
+from fieldtune.robot.bridge.uploads import AT_ONCE
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.train.bridge.hub import Hub
 
 WAIT_S = 60
 
@@ -38,7 +39,7 @@ def record(journal_path, make_header, make_step, make_footer):
         with Journal.open(journal_path) as journal, journal.transaction():
             number = journal.begin(make_header(journal.next_number()))
             for index in range(steps):
-                journal.add(number, content.pack(make_step(index, width)))
+                journal.add(number, codec.pack(make_step(index, width)))
             return journal.finish(number, make_footer(steps))
 
     return write
@@ -364,7 +365,7 @@ def test_the_robots_own_process_never_looks_into_a_bundle_that_comes(
     bundle_id = make_bundle(tmp_path / "new.bundle", padding=5_000_000)
     hub.publish(tmp_path / "new.bundle")
     for name in ("digest", "decode", "encode"):
-        monkeypatch.setattr(f"export.archive.{name}", looked)
+        monkeypatch.setattr(f"fieldtune.export.archive.{name}", looked)
     client = bridge(hub.address)
     wait_for(lambda: client.newest_bundle() == tmp_path / f"bundles/{bundle_id}.bundle")
     assert [verdict.refused for verdict in client.verdicts()] == [""]
@@ -459,7 +460,7 @@ def test_a_trial_goes_on_while_the_trainer_is_away(bridge, make_bundle, tmp_path
 def test_a_bundle_that_the_disk_had_no_room_for_is_fetched_again(
     bridge, hub, make_bundle, tmp_path, caplog, monkeypatch
 ):
-    monkeypatch.setattr("robot.bundle_fetch.STALLED_S", 0.2)
+    monkeypatch.setattr("fieldtune.robot.bridge.bundle_fetch.STALLED_S", 0.2)
     (tmp_path / "bundles").write_text("in the way, as a full disk is")
     bundle_id = make_bundle(tmp_path / "new.bundle")
     hub.publish(tmp_path / "new.bundle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from robot.clock_offset import WINDOW, ClockOffset, Echo
+from fieldtune.robot.bridge.clock_offset import WINDOW, ClockOffset, Echo
 
 delays = st.integers(0, 10**9)
 

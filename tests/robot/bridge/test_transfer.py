@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from robot.transfer import WINDOW, Download, Upload
-from robot.wire import CHUNK_BYTES, BundleChunk, UploadStatus
+from fieldtune.robot.bridge.transfer import WINDOW, Download, Upload
+from fieldtune.robot.bridge.wire import CHUNK_BYTES, BundleChunk, UploadStatus
 
 SHA = "a" * 64
 LARGE = bytes(range(256)) * (10 * CHUNK_BYTES // 256) + b"end"

@@ -6,11 +6,12 @@ import logging
 
 import pytest
 
-from robot import content, wire
-from robot.journal import Journal
-from robot.quiet_log import QuietLog
-from robot.transfer import STALLED_S
-from robot.uploads import Uploads
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.robot.bridge.transfer import STALLED_S
+from fieldtune.robot.bridge.uploads import Uploads
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.journal import Journal
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def journal(tmp_path, make_header, make_step, make_footer):
             with journal.transaction():
                 number = journal.begin(make_header(journal.next_number()))
                 for index in range(4):
-                    journal.add(number, content.pack(make_step(index, 3)))
+                    journal.add(number, codec.pack(make_step(index, 3)))
                 journal.finish(number, make_footer(4))
         yield journal
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from robot import wire
+from fieldtune.robot.bridge import wire
 
 SHA = "0123456789abcdef" * 4
 

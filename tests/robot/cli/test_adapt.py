@@ -16,16 +16,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from export.manifest import FieldSpec
-from robot.cli import app
-from robot.episode import EndReason
-from robot.exploration import Draws
-from robot.journal import Journal
-from robot.known_task import KnownTasks
-from sim import registry
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.cli.app import app
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.policy.exploration import Draws
+from fieldtune.robot.policy.saved_tasks import KnownTasks
+from fieldtune.sim import registry
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "robot.launch"]
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "fieldtune.robot.launch"]
 
 
 @pytest.fixture

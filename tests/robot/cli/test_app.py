@@ -15,14 +15,14 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from export.manifest import FieldSpec
-from robot.episode import EndReason, Mode
-from robot.journal import EntryState, Journal, JournalError
-from sim import registry
-from train.hub import Hub
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.episodes.episode import EndReason, Mode
+from fieldtune.robot.journal.journal import EntryState, Journal, JournalError
+from fieldtune.sim import registry
+from fieldtune.train.bridge.hub import Hub
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "robot.launch"]
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "fieldtune.robot.launch"]
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_help_shows_examples():
 
 def test_without_a_driver_no_simulator_and_no_torch_is_imported():
     code = (
-        "import sys, robot.daemon, robot.adapt, robot.cli, robot.launch, robot.drivers.sim\n"
+        "import sys, fieldtune.robot.programs.explore, fieldtune.robot.programs.adapt, fieldtune.robot.cli.app, fieldtune.robot.launch, fieldtune.robot.drivers.sim\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} "
         "& {'torch', 'mujoco', 'robosuite', 'gymnasium', 'sim', 'train', 'numba'}))"
     )
@@ -274,7 +274,7 @@ def test_without_a_driver_no_simulator_and_no_torch_is_imported():
 def test_help_does_not_wait_for_what_checks_settings():
     code = (
         "import sys; sys.argv = ['fieldtune-robot', '--help']\n"
-        "from robot.launch import main\n"
+        "from fieldtune.robot.launch import main\n"
         "try: main()\n"
         "except SystemExit: print(sorted({'pydantic', 'numpy', 'zmq'} & set(sys.modules)))"
     )
@@ -287,7 +287,7 @@ def test_help_does_not_wait_for_what_checks_settings():
 def test_the_launcher_sets_one_thread_whatever_was_inherited():
     code = (
         "import os, sys; sys.argv = ['fieldtune-robot', '--help']\n"
-        "from robot.launch import ONE_THREAD, main\n"
+        "from fieldtune.robot.launch import ONE_THREAD, main\n"
         "try: main()\n"
         "except SystemExit: print({os.environ[name] for name in ONE_THREAD})"
     )

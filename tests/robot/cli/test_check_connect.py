@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robot.safety.latch import latch
+from fieldtune.robot.safety.latch import latch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ARM = """
 import time
 import numpy as np
 from pydantic import BaseModel
-from export.manifest import FieldSpec
-from robot.drivers.driver import Observation
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.driver import Observation
 
 
 class Options(BaseModel):
@@ -105,7 +105,7 @@ def arm(tmp_path):
 
 def check(config: Path, *arguments: str, **given) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "robot.launch", "check", "--config", config, *arguments],
+        [sys.executable, "-m", "fieldtune.robot.launch", "check", "--config", config, *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(config.parent)},
         capture_output=True,

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from mcap.reader import make_reader
 
-from robot import content
-from robot.journal import Journal
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.journal import Journal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WALL = 1_700_000_000_000_000_000
 
 
@@ -39,7 +39,7 @@ def record(make_header, make_step, make_footer):
         with journal.transaction():
             journal.begin(header, wall_ns)
             for index in range(steps):
-                journal.add(header.number, content.pack(make_step(index)))
+                journal.add(header.number, codec.pack(make_step(index)))
             if end:
                 journal.finish(header.number, make_footer(steps))
         return header.number
@@ -49,7 +49,7 @@ def record(make_header, make_step, make_footer):
 
 def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "robot.launch", "journal", *map(str, arguments)],
+        [sys.executable, "-m", "fieldtune.robot.launch", "journal", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,

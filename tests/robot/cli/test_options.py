@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from robot.episode import EndReason
+from fieldtune.robot.episodes.episode import EndReason
 
 
 @pytest.mark.slow

@@ -15,14 +15,14 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from export.manifest import FieldSpec
-from robot.journal import Journal, JournalError
-from robot.safety.latch import latched
-from sim import registry
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.safety.latch import latched
+from fieldtune.sim import registry
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
-COMMAND = [sys.executable, "-m", "robot.launch"]
+COMMAND = [sys.executable, "-m", "fieldtune.robot.launch"]
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from export.manifest import FieldSpec
-from robot.config import CommandKind, JointsConfig, LimitsConfig
-from robot.safety.build import build_limits
-from robot.safety.limits import Limits
-from robot.still_action import NotStill, Untold, still_action
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig
+from fieldtune.robot.driver_trial.still_action import NotStill, Untold, still_action
+from fieldtune.robot.safety.build import build_limits
+from fieldtune.robot.safety.limits import Limits
 
 POSITION = FieldSpec(name="position", unit="rad", low=(-3.0,) * 2, high=(3.0,) * 2)
 HERE = np.array([0.4, -0.7])

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from export.manifest import FieldSpec
-from robot.config import CommandKind, JointsConfig, LimitsConfig
-from robot.driver_trial import DriverTrial, Stopped
-from robot.driver_trial_report import TrialReport, report
-from robot.driver_trial_text import lines
-from robot.drivers.checked import checked
-from robot.drivers.driver import DriverFault, Observation
-from robot.drivers.watched import WatchedDriver
-from robot.safety.build import build_limits
-from robot.safety.estop import EmergencyStop, EStop
-from robot.safety.fault import LimitFault
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig
+from fieldtune.robot.driver_trial.report import TrialReport, report
+from fieldtune.robot.driver_trial.text import lines
+from fieldtune.robot.driver_trial.trial import DriverTrial, Stopped
+from fieldtune.robot.drivers.checked import checked
+from fieldtune.robot.drivers.driver import DriverFault, Observation
+from fieldtune.robot.drivers.watched import WatchedDriver
+from fieldtune.robot.safety.build import build_limits
+from fieldtune.robot.safety.estop import EmergencyStop, EStop
+from fieldtune.robot.safety.fault import LimitFault
 
 ANGLE = FieldSpec(name="angle", unit="rad", low=(-math.pi,), high=(math.pi,))
 TARGET = FieldSpec(name="target", unit="rad", low=(-3.0,), high=(3.0,))

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import zmq
 
-from robot.drivers.hardware_description import HardwareDescription, write_description
-from robot.drivers.hardware_frames import (
+from fieldtune.robot.drivers.hardware.description import HardwareDescription, write_description
+from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
+from fieldtune.robot.drivers.hardware.frames import (
     Ask,
     Reply,
     Say,
@@ -28,7 +29,6 @@ from robot.drivers.hardware_frames import (
     write_request,
     write_seed,
 )
-from robot.drivers.remote import ZmqDriver, ZmqOptions, served_description
 
 ROOT = Path(__file__).parents[3]
 SERVERS = ROOT / "servers"

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from export.manifest import FieldSpec
-from robot.adapt import Adaptation
-from robot.config import BoxConfig, JointsConfig, LimitsConfig
-from robot.daemon import Daemon
-from robot.drivers.checked import CheckedDriver, checked
-from robot.drivers.driver import DriverFault, Observation
-from robot.episode import EndReason
-from robot.journal import Journal
-from robot.reward_streams import reward_stream
-from robot.rewards import DriverRewards, RewardSource
-from robot.safety.estop import EmergencyStop
-from robot.safety.latch import latched
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import BoxConfig, JointsConfig, LimitsConfig
+from fieldtune.robot.drivers.checked import CheckedDriver, checked
+from fieldtune.robot.drivers.driver import DriverFault, Observation
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.programs.adapt import Adaptation
+from fieldtune.robot.programs.explore import Daemon
+from fieldtune.robot.rewards.lookup import reward_stream
+from fieldtune.robot.rewards.streams import DriverRewards, RewardSource
+from fieldtune.robot.safety.estop import EmergencyStop
+from fieldtune.robot.safety.latch import latched
 from tests.robot.conftest import PointMass
 
 NAMED = r"driver 'arm' \(tests\.robot\.drivers\.test_checked\.\w+\)"

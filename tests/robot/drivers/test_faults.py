@@ -9,13 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from export.manifest import FieldSpec
-from robot.config import RobotConfig
-from robot.drivers.driver import DriverFault, Observation
-from robot.drivers.faults import FaultOptions, FaultyDriver
-from robot.drivers.lookup import create_driver
-from robot.rewards import RewardSource
-from robot.settings import ConfigError
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.drivers.driver import DriverFault, Observation
+from fieldtune.robot.drivers.faults import FaultOptions, FaultyDriver
+from fieldtune.robot.drivers.lookup import create_driver
+from fieldtune.robot.rewards.streams import RewardSource
+from fieldtune.settings import ConfigError
 
 POSITION = FieldSpec(name="position", unit="m", low=(-9.0,) * 2, high=(9.0,) * 2)
 SPEED = FieldSpec(name="speed", unit="m/s", low=(-9.0,), high=(9.0,))

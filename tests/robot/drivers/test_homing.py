@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from robot.drivers.driver import DriverFault
-from robot.drivers.hardware_frames import Ask, Say, State
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.hardware.frames import Ask, Say, State
 from tests.robot.drivers.conftest import SERVERS, kind_of, state_of
 
 SEED = 0xFFFF  # both joints to 0.2 rad, which takes a second

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import serve_lerobot  # servers/, on the path by conftest.py
 
-from robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.driver import DriverFault
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-lerobot" / "bin" / "python"

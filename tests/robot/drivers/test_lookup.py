@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from robot.config import RobotConfig
-from robot.drivers.driver import DriverFault
-from robot.drivers.lookup import create_driver
-from robot.drivers.sim import SimDriver
-from robot.settings import ConfigError
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.lookup import create_driver
+from fieldtune.robot.drivers.sim import SimDriver
+from fieldtune.settings import ConfigError
 
 
 def config(**driver) -> RobotConfig:
@@ -43,8 +43,8 @@ def test_another_package_brings_a_driver_by_its_entry_point(tmp_path, monkeypatc
 
 THEIRS = """
 from pydantic import BaseModel, ConfigDict
-from export.manifest import FieldSpec
-from robot.drivers.faults import FaultOptions
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.drivers.faults import FaultOptions
 
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")

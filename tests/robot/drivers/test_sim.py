@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from robot.drivers.driver import DriverFault
-from robot.drivers.sim import SimDriver, SimOptions
-from sim import registry
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.sim import SimDriver, SimOptions
+from fieldtune.sim import registry
 
 
 @pytest.fixture

@@ -7,22 +7,22 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from robot import content
+from fieldtune.robot.episodes import codec
 
 
 @pytest.mark.parametrize("steps", [0, 3, 16, 2**16])
 def test_packed_parts_join_into_the_episodes_own_encoding(make_episode, steps):
     episode = make_episode(steps=steps, width=1)
-    parts = [content.pack(step) for step in episode.steps]
-    joined = content.join(content.pack(episode.header), parts, content.pack(episode.footer))
+    parts = [codec.pack(step) for step in episode.steps]
+    joined = codec.join(codec.pack(episode.header), parts, codec.pack(episode.footer))
     assert joined == msgspec.msgpack.encode(episode)
-    assert content.unpack_episode(joined) == episode
+    assert codec.unpack_episode(joined) == episode
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_never_an_episode(blob):
-    with pytest.raises(content.EpisodeError):
-        content.unpack_episode(blob)
+    with pytest.raises(codec.EpisodeError):
+        codec.unpack_episode(blob)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_an_unsound_episode_is_explained(make_episode, change, reason):
     else:
         ((part, values),) = change.items()
         episode = replace(episode, **{part: replace(getattr(episode, part), **values)})
-    with pytest.raises(content.EpisodeError, match=reason):
-        content.unpack_episode(msgspec.msgpack.encode(episode))
+    with pytest.raises(codec.EpisodeError, match=reason):
+        codec.unpack_episode(msgspec.msgpack.encode(episode))

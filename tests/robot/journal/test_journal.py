@@ -19,9 +19,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from robot import content
-from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader, Mode, Step
-from robot.journal import DamagedEpisode, EntryState, Journal, JournalError
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import (
+    EndReason,
+    Episode,
+    EpisodeFooter,
+    EpisodeHeader,
+    Mode,
+    Step,
+)
+from fieldtune.robot.journal.journal import DamagedEpisode, EntryState, Journal, JournalError
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ def record(make_header, make_step, make_footer):
         with journal.transaction():
             number = journal.begin(make_header(journal.next_number()))
             for index in range(steps):
-                journal.add(number, content.pack(make_step(index)))
+                journal.add(number, codec.pack(make_step(index)))
             if end:
                 journal.finish(number, make_footer(steps))
         return number
@@ -54,7 +61,7 @@ def test_the_blob_is_the_episodes_own_encoding_named_by_its_hash(path, record, m
     with Journal.open(path) as journal:
         sha256, blob = journal.blob(record(journal))
     assert blob == msgspec.msgpack.encode(make_episode(1))
-    assert sha256 == content.address(blob)
+    assert sha256 == codec.address(blob)
 
 
 def test_the_blob_is_the_same_after_every_restart(path, record):
@@ -145,14 +152,14 @@ def test_a_step_out_of_order_is_refused(path, record, make_step, index):
     with Journal.open(path) as journal:
         number = record(journal, steps=1, end=False)
         with pytest.raises(JournalError, match=f"index {index}, expected 1"):
-            journal.add(number, content.pack(make_step(index)))
+            journal.add(number, codec.pack(make_step(index)))
 
 
 def test_a_step_after_the_end_is_refused(path, record, make_step):
     with Journal.open(path) as journal:
         number = record(journal)
         with pytest.raises(JournalError, match="episode 1 is not open"):
-            journal.add(number, content.pack(make_step(3)))
+            journal.add(number, codec.pack(make_step(3)))
 
 
 def test_a_footer_that_counts_otherwise_is_refused(path, record, make_footer):
@@ -172,7 +179,7 @@ def test_bytes_that_are_no_step_are_never_stored(path, record):
 
 
 def test_of_steps_that_come_together_none_is_added_where_one_is_wrong(path, record, make_step):
-    good = [content.pack(make_step(index)) for index in range(3)]
+    good = [codec.pack(make_step(index)) for index in range(3)]
     with Journal.open(path) as journal:
         number = record(journal, steps=0, end=False)
         for wrong in ([*good, b"\x80"], [*good, good[0]], [good[1]]):
@@ -187,7 +194,7 @@ def test_a_transaction_that_fails_leaves_nothing(path, make_header, make_step):
     with Journal.open(path) as journal:
         with pytest.raises(JournalError), journal.transaction():  # noqa: PT012
             journal.begin(make_header(1))
-            journal.add(1, content.pack(make_step(5)))
+            journal.add(1, codec.pack(make_step(5)))
         assert journal.entries() == []
 
 
@@ -369,7 +376,7 @@ def test_any_episode_comes_back_bit_for_bit(tmp_path_factory, episode):
         with journal.transaction():
             number = journal.begin(episode.header)
             for step in episode.steps:
-                journal.add(number, content.pack(step))
+                journal.add(number, codec.pack(step))
             sha256 = journal.finish(number, episode.footer)
         assert journal.blob(number) == (sha256, msgspec.msgpack.encode(episode))
         assert journal.episode(number) == episode
@@ -403,7 +410,7 @@ class JournalMachine(RuleBasedStateMachine):
         number = self.open_episode()
         with self.journal.transaction():
             for _ in range(n):
-                self.journal.add(number, content.pack(self.step(self.steps[number])))
+                self.journal.add(number, codec.pack(self.step(self.steps[number])))
                 self.steps[number] += 1
 
     @precondition(lambda self: self.open_episode() is not None)
@@ -418,7 +425,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     def fail_in_a_transaction(self):
         number = self.open_episode()
-        record = content.pack(self.step(self.steps[number]))
+        record = codec.pack(self.step(self.steps[number]))
         with pytest.raises(JournalError), self.journal.transaction():  # noqa: PT012
             self.journal.add(number, record)
             self.journal.add(number, record)

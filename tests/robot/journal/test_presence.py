@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from robot.attended import Attended
-from robot.config import ZHold
-from robot.daemon import Daemon
-from robot.journal import Journal
-from robot.posterior import Posterior
-from robot.recorder import Recorder
+from fieldtune.robot.config import ZHold
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.programs.explore import Daemon
+from fieldtune.robot.programs.session import Attended
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

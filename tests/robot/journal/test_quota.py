@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from robot import content
-from robot.config import RobotConfig
-from robot.daemon import Daemon
-from robot.journal import EntryState, Journal
-from robot.journal_file import SCHEMA_VERSION
-from robot.recorder import Recorder
-from train.hub import Hub
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.file import SCHEMA_VERSION
+from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.programs.explore import Daemon
+from fieldtune.train.bridge.hub import Hub
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KB = 1000
 
 
@@ -39,7 +39,7 @@ def record(make_header, make_step, make_footer):
         with journal.transaction():
             number = journal.begin(make_header(journal.next_number()))
             for index in range(steps):
-                journal.add(number, content.pack(make_step(index, width=200)))
+                journal.add(number, codec.pack(make_step(index, width=200)))
             sha256 = journal.finish(number, make_footer(steps))
         if state is EntryState.ACKNOWLEDGED:
             journal.acknowledge(sha256)
@@ -168,9 +168,9 @@ def test_one_piece_of_work_is_small_and_gets_on(path, record):
     with Journal.open(path) as journal:
         for _ in range(6):
             record(journal, EntryState.ACKNOWLEDGED)
-        from robot import journal_quota
+        from fieldtune.robot.journal import quota
 
-        room = journal_quota.make_room(journal._connection, 0, piece_s=0.0)
+        room = quota.make_room(journal._connection, 0, piece_s=0.0)
         assert (room.deleted, room.settled, room.full) == (1, False, False)
         assert numbers(journal) == [2, 3, 4, 5, 6]
 
@@ -212,7 +212,7 @@ def test_the_wall_clock_is_beside_the_episode_and_not_in_it(path, make_header, m
             with journal.transaction():
                 header = make_header(journal.next_number())
                 journal.begin(header, wall_ns)
-                shas.append(content.address(content.join(content.pack(header), [], b"")))
+                shas.append(codec.address(codec.join(codec.pack(header), [], b"")))
                 journal.finish(header.number, make_footer(0))
         assert [entry.wall_ns for entry in journal.entries()] == [None, 1_700_000_000_000_000_000]
         blob = journal.blob(2)[1]

@@ -17,12 +17,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from robot import content, journal_cli, mcap_export, monitor_text  # noqa: F401 - before a fork
-from robot.cli import app
-from robot.config import RobotConfig
-from robot.journal import Journal, JournalError
-from robot.monitor import Life, look
-from robot.recorder import Recorder
+from fieldtune.robot.cli.app import app
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.monitor import text as monitor_text  # noqa: F401 - before a fork
+from fieldtune.robot.monitor.snapshot import Life, look
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from robot.episode import EndReason
-from robot.journal import EntryState, Journal, JournalError
-from robot.recorder import Recorder
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import EntryState, Journal, JournalError
+from fieldtune.robot.journal.recorder import Recorder
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from robot import content
-from robot.journal import Journal, JournalError
-from robot.journal_file import SCHEMA_VERSION
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.file import SCHEMA_VERSION
+from fieldtune.robot.journal.journal import Journal, JournalError
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def record(make_header, make_step, make_footer):
         with journal.transaction():
             journal.begin(header)
             for index in range(steps):
-                journal.add(header.number, content.pack(make_step(index)))
+                journal.add(header.number, codec.pack(make_step(index)))
             journal.finish(header.number, make_footer(steps))
         return header.number
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robot.journal_summary import summarise
+from fieldtune.robot.journal.summary import summarise
 
 
 def test_steps_reasons_and_overruns_are_counted(make_step):

@@ -8,19 +8,19 @@ import time
 import numpy as np
 import pytest
 
-from export.bundle import read_bundle
-from export.manifest import FieldSpec
-from robot.clock import Clock
-from robot.config import BoxConfig, CommandKind, JointsConfig, LimitsConfig, ZHold
-from robot.drivers.driver import DriverFault
-from robot.episode import EndReason, EpisodeHeader, Mode
-from robot.exploration import ZSource
-from robot.loop import Rig, Run, run_episode
-from robot.policy import Policy
-from robot.posterior import Posterior
-from robot.safety.build import build_limits
-from robot.safety.estop import EStop
-from robot.states import State, States
+from fieldtune.export.bundle import read_bundle
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import BoxConfig, CommandKind, JointsConfig, LimitsConfig, ZHold
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
+from fieldtune.robot.loop.control_loop import Rig, Run, run_episode
+from fieldtune.robot.loop.states import State, States
+from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.safety.build import build_limits
+from fieldtune.robot.safety.estop import EStop
+from fieldtune.robot.timing.clock import Clock
 
 SEEN = (
     FieldSpec(name="position", unit="m", low=(-1.0,), high=(2.0,)),

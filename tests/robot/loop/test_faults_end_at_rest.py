@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from export.manifest import FieldSpec
-from robot.config import BoxConfig, LimitsConfig
-from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.latch import confirm, held_by, latch, latched, release
-from robot.safety.limits import LimitFault, allow, check_applied, check_observation
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import BoxConfig, LimitsConfig
+from fieldtune.robot.safety.build import LimitsError, build_limits, describe
+from fieldtune.robot.safety.latch import confirm, held_by, latch, latched, release
+from fieldtune.robot.safety.limits import LimitFault, allow, check_applied, check_observation
 
 INF = float("inf")
 OBSERVATION = (

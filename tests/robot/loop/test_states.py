@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.states import State, StateError, States
+from fieldtune.robot.loop.states import State, StateError, States
 
 
 def test_an_episode_goes_from_disarmed_to_hold():

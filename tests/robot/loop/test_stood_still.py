@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from robot.episode import EndReason
-from robot.safety.latch import release
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.safety.latch import release
 
 
 def stop_for(process, seconds: float) -> int:

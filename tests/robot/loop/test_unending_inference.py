@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.bundle import bundle_id
+from fieldtune.export.bundle import bundle_id
 
 FAR = 0.02  # metres from the start
 
@@ -90,7 +90,7 @@ def in_place_of(tmp_path):
         return f"""
 import onnxruntime
 import robot.policy as policy
-import robot.safety.watchdog as watchdog
+import fieldtune.robot.safety.watchdog as watchdog
 
 watchdog.AT_REST_S = 1.0
 made = policy.Policy.__init__

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from mcap.reader import make_reader
 
-from export.manifest import FieldSpec
-from robot import content
-from robot.episode import EndReason
-from robot.field_names import UNKNOWN, bundle_names
-from robot.journal import Journal
-from robot.mcap_export import ExportError, TimeBase, export_mcap
-from robot.mcap_schemas import Names
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.mcap.export import ExportError, TimeBase, export_mcap
+from fieldtune.robot.mcap.field_names import UNKNOWN, bundle_names
+from fieldtune.robot.mcap.schemas import Names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WALL = 1_700_000_000_000_000_000
 
 
@@ -50,7 +50,7 @@ def record(make_header, make_step, make_footer):
             for index in range(3):
                 sense_ns = header.started_ns + 50_000_000 * index
                 made = make_step(index, sense_ns=sense_ns, **(step or {}))
-                journal.add(header.number, content.pack(made))
+                journal.add(header.number, codec.pack(made))
             if end:
                 journal.finish(header.number, make_footer(3, **(footer or {})))
         return header.number
@@ -332,7 +332,7 @@ def test_without_the_mcap_package_the_extra_is_named(path, record):
         "import sys; sys.modules['mcap'] = sys.modules['mcap.writer'] = None\n"
         "sys.argv = ['fieldtune-robot', 'journal', 'export', '--journal', sys.argv[1], '--out', "
         "sys.argv[1] + '.mcap']\n"
-        "from robot.launch import main; main()"
+        "from fieldtune.robot.launch import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)],

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from robot import heartbeat
-from robot.heartbeat import Beat, Heart, HeartbeatError
+from fieldtune.robot.monitor import heartbeat
+from fieldtune.robot.monitor.heartbeat import Beat, Heart, HeartbeatError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_reader_never_sees_half_of_it(path):
 
 def test_a_killed_process_is_dead_at_once_and_its_words_remain(path):
     script = (
-        "import time, pathlib, sys; from robot.heartbeat import Heart\n"
+        "import time, pathlib, sys; from fieldtune.robot.monitor.heartbeat import Heart\n"
         "with Heart(pathlib.Path(sys.argv[1]), lambda: {'n': 3}): time.sleep(100)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT)

@@ -14,19 +14,19 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from robot.attended import Attended
-from robot.cli import app
-from robot.config import ZHold
-from robot.daemon import Daemon
-from robot.drivers.driver import DriverFault
-from robot.episode import EndReason
-from robot.heartbeat import SILENT_S
-from robot.journal import Journal
-from robot.monitor import Life, look
-from robot.monitor_text import facts, lines
-from robot.posterior import Posterior
+from fieldtune.robot.cli.app import app
+from fieldtune.robot.config import ZHold
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.monitor.heartbeat import SILENT_S
+from fieldtune.robot.monitor.snapshot import Life, look
+from fieldtune.robot.monitor.text import facts, lines
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.programs.explore import Daemon
+from fieldtune.robot.programs.session import Attended
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HERE = Path("robot.yaml")
 
 
@@ -139,10 +139,10 @@ def test_a_second_process_that_is_refused_does_not_speak_for_the_robot(
 _PROCESS = """
 import pathlib, sys, time
 from types import SimpleNamespace
-from robot.config import RobotConfig
-from robot.cycle_report import CycleReport
-from robot.recorder import Recorder
-from robot.states import States
+from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.timing.cycle_report import CycleReport
+from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.states import States
 from robot.status import Telling
 config = RobotConfig(name="m1", family="points", state_dir=pathlib.Path(sys.argv[1]))
 recorder = Recorder(config.journal)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from robot.daemon import Daemon
+from fieldtune.robot.programs.explore import Daemon
 
 
 @pytest.fixture

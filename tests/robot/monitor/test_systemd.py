@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from robot.sd_notify import Service
+from fieldtune.robot.monitor.systemd import Service
 
 
 @pytest.fixture(params=["path", "abstract"])

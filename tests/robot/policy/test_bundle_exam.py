@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from export.bundle import read_bundle
-from export.manifest import FieldSpec
-from robot.bundle_exam import MOST_EMBEDDINGS, UNBOUNDED, examine, latents, probes
-from robot.policy import PolicyError
+from fieldtune.export.bundle import read_bundle
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.policy.bundle_exam import MOST_EMBEDDINGS, UNBOUNDED, examine, latents, probes
+from fieldtune.robot.policy.policy import PolicyError
 from tests.robot.conftest import policy_graph
 
 

@@ -6,8 +6,14 @@ import os
 
 import pytest
 
-from robot.bundle_store import KEPT, folder_bytes, forget_bundles, make_room, stored_bundles
-from robot.journal import Journal, JournalError
+from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.policy.bundle_store import (
+    KEPT,
+    folder_bytes,
+    forget_bundles,
+    make_room,
+    stored_bundles,
+)
 
 
 def store(folder, count):

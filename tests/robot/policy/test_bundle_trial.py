@@ -12,10 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import bundle_id
-from robot.bundle_trial import BESIDE_THE_LOOP, Trial, TrialStopped, Verdict, software
+from fieldtune.export.bundle import bundle_id
+from fieldtune.robot.policy.bundle_trial import (
+    BESIDE_THE_LOOP,
+    Trial,
+    TrialStopped,
+    Verdict,
+    software,
+)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def wait_for(condition):
@@ -110,7 +116,7 @@ def test_the_trial_does_not_depend_on_the_folder_it_is_started_in(
 
 def test_a_trial_ends_with_the_robot_that_began_it(endless_bundle):
     script = (
-        "import sys, time; from pathlib import Path; from robot.bundle_trial import Trial\n"
+        "import sys, time; from pathlib import Path; from fieldtune.robot.policy.bundle_trial import Trial\n"
         "trial = Trial(Path(sys.argv[1]), sys.argv[2]).start(); print(trial.pid, flush=True)\n"
         "time.sleep(600)"
     )

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.config import ExplorationConfig, ZHold
-from robot.episode import Mode
-from robot.exploration import Draws, Exploration, ZSource
-from robot.posterior import Posterior
+from fieldtune.robot.config import ExplorationConfig, ZHold
+from fieldtune.robot.episodes.episode import Mode
+from fieldtune.robot.policy.exploration import Draws, Exploration, ZSource
+from fieldtune.robot.policy.posterior import Posterior
 
 EMBEDDINGS = np.arange(12.0).reshape(6, 2)
 

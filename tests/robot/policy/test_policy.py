@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.bundle import read_bundle
-from robot.policy import Policy, PolicyError
+from fieldtune.export.bundle import read_bundle
+from fieldtune.robot.policy.policy import Policy, PolicyError
 from tests.robot.conftest import policy_graph
 
 OBSERVATION = np.array([0.3, -0.1])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robot.posterior import Posterior
+from fieldtune.robot.policy.posterior import Posterior
 
 LATENT = 3
 _means = arrays(np.float64, LATENT, elements=st.floats(-1e3, 1e3))

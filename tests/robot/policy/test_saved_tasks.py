@@ -8,15 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.bundle import read_bundle
-from robot.act import Acting
-from robot.adapt import Adaptation
-from robot.episode import EndReason
-from robot.exploration import Draws
-from robot.journal import Journal
-from robot.known_task import KnownTask, KnownTasks, TaskError, recompute, require_fit
-from robot.policy import Policy
-from robot.rewards import DriverRewards
+from fieldtune.export.bundle import read_bundle
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.policy.exploration import Draws
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.saved_tasks import (
+    KnownTask,
+    KnownTasks,
+    TaskError,
+    recompute,
+    require_fit,
+)
+from fieldtune.robot.programs.act import Acting
+from fieldtune.robot.programs.adapt import Adaptation
+from fieldtune.robot.rewards.streams import DriverRewards
 
 
 @pytest.fixture

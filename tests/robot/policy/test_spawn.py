@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from robot.spawn import spawn
+from fieldtune.robot.policy.spawn import spawn
 
 TELL = (
     "import json, os, signal, sys;"

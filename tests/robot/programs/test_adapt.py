@@ -8,17 +8,17 @@ import time
 import numpy as np
 import pytest
 
-from robot.adapt import Adaptation
-from robot.config import ExplorationConfig, ZHold
-from robot.drivers.driver import DriverFault
-from robot.episode import EndReason, Mode
-from robot.exploration import Draws
-from robot.journal import Journal
-from robot.posterior import Posterior
-from robot.reward_settings import RewardsConfig
-from robot.reward_streams import reward_stream
-from robot.rewards import DriverRewards, NoRewards
-from robot.safety.latch import latch
+from fieldtune.robot.config import ExplorationConfig, ZHold
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.episodes.episode import EndReason, Mode
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.policy.exploration import Draws
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.programs.adapt import Adaptation
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.lookup import reward_stream
+from fieldtune.robot.rewards.streams import DriverRewards, NoRewards
+from fieldtune.robot.safety.latch import latch
 
 
 @pytest.fixture

@@ -16,24 +16,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bundle import bundle_id
-from export.manifest import FieldSpec
-from robot.bundle_judge import BundleJudge
-from robot.bundle_record import BundleRecord
-from robot.bundle_store import KEPT
-from robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
-from robot.daemon import Daemon
-from robot.drivers.driver import DriverFault
-from robot.episode import EndReason, Mode
-from robot.exploration import Draws
-from robot.journal import Journal
-from robot.posterior import Posterior
-from robot.safety.latch import held_by, latch, latched, release
-from robot.safety.limits import LimitFault
-from robot.states import State
-from robot.station import BundleRefused, Latched
-from train.emergency import stop_robots_on_signal
-from train.hub import Hub
+from fieldtune.export.bundle import bundle_id
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.episodes.episode import EndReason, Mode
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.loop.episode_runner import BundleRefused, Latched
+from fieldtune.robot.loop.states import State
+from fieldtune.robot.policy.bundle_judge import BundleJudge
+from fieldtune.robot.policy.bundle_store import KEPT
+from fieldtune.robot.policy.bundle_trust import BundleRecord
+from fieldtune.robot.policy.exploration import Draws
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.programs.explore import Daemon
+from fieldtune.robot.safety.latch import held_by, latch, latched, release
+from fieldtune.robot.safety.limits import LimitFault
+from fieldtune.train.bridge.emergency_stop import stop_robots_on_signal
+from fieldtune.train.bridge.hub import Hub
 
 
 def episodes(config):
@@ -473,7 +473,7 @@ def test_a_sound_bundle_is_tried_once(config, mass, point_bundle, monkeypatch):
     point_bundle()
     assert Daemon(config, mass, episodes=1).run().complete
     began = []
-    monkeypatch.setattr("robot.bundle_judge.Trial", lambda *_: began.append(True))
+    monkeypatch.setattr("fieldtune.robot.policy.bundle_judge.Trial", lambda *_: began.append(True))
     assert Daemon(config, mass, episodes=1).run().complete
     assert began == []
 
@@ -543,7 +543,7 @@ def test_over_the_bridge_it_waits_explores_swaps_uploads_and_stops(
 def test_a_bridge_without_a_trainer_does_not_hinder_exploring(
     config, mass, point_bundle, monkeypatch
 ):
-    monkeypatch.setattr("robot.daemon.STOPPED_FLUSH_S", 0.1)
+    monkeypatch.setattr("fieldtune.robot.programs.explore.STOPPED_FLUSH_S", 0.1)
     point_bundle()
     config = config.model_copy(update={"bridge": "tcp://127.0.0.1:9"})
     daemon = Daemon(config, mass, episodes=4)
@@ -623,7 +623,7 @@ def test_an_emergency_stop_between_episodes_latches(config, mass, point_bundle):
 
 
 def test_an_emergency_stop_while_waiting_for_a_bundle_latches(config, mass, hub, monkeypatch):
-    monkeypatch.setattr("robot.daemon.STOPPED_FLUSH_S", 0.1)
+    monkeypatch.setattr("fieldtune.robot.programs.explore.STOPPED_FLUSH_S", 0.1)
     config = config.model_copy(update={"bridge": hub.address})
     daemon = Daemon(config, mass)
     threading.Timer(0.3, latch, (config.latch, "smoke")).start()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from robot import content
-from robot.drivers.sim import SimDriver, SimOptions
-from robot.episode import EndReason, EpisodeFooter, Step
-from sim import registry
+from fieldtune.robot.drivers.sim import SimDriver, SimOptions
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, Step
+from fieldtune.sim import registry
 
 STEP = Step(
     index=0,
@@ -53,12 +53,12 @@ def test_a_family_without_signals_logs_none():
 
 
 def test_a_step_without_signals_has_the_bytes_it_always_had():
-    assert b"signals" not in content.pack(STEP)
+    assert b"signals" not in codec.pack(STEP)
     footer = EpisodeFooter(end_reason=EndReason.HORIZON, steps=1, final_observation=[0.0])
-    assert b"signals" not in content.pack(footer)
+    assert b"signals" not in codec.pack(footer)
 
 
 def test_signals_come_back_as_they_were_packed():
     measured = msgspec.structs.replace(STEP, signals=[1.5, -2.0])
-    assert content.unpack_step(content.pack(measured)) == measured
-    assert content.unpack_step(content.pack(STEP)).signals is msgspec.UNSET
+    assert codec.unpack_step(codec.pack(measured)) == measured
+    assert codec.unpack_step(codec.pack(STEP)).signals is msgspec.UNSET

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot.adapt import Adaptation
-from robot.reward_settings import RewardsConfig
-from robot.rewards import DriverRewards, NoRewards
-from robot.rewards_command import WAITING_LINES, CommandRewards
+from fieldtune.robot.programs.adapt import Adaptation
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.command import WAITING_LINES, CommandRewards
+from fieldtune.robot.rewards.streams import DriverRewards, NoRewards
 
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
 JUDGE = """

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from robot.reward_settings import RewardsConfig
-from robot.rewards import Listener, Said
+from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.streams import Listener, Said
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from robot.safety.estop import EmergencyStop, EStop, Left
+from fieldtune.robot.safety.estop import EmergencyStop, EStop, Left
 
 
 def wait_for(condition) -> None:

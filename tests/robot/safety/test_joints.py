@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.manifest import FieldSpec
-from robot.config import CommandKind, JointsConfig, LimitsConfig, Loosenable
-from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.limits import LimitFault, allow, check_observation, staying
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig, Loosenable
+from fieldtune.robot.safety.build import LimitsError, build_limits, describe
+from fieldtune.robot.safety.limits import LimitFault, allow, check_observation, staying
 
 INF = math.inf
 PERIOD_S = 0.1

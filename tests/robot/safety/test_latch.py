@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from robot.safety.latch import confirm, held_by, latch, latched, release, reserve
+from fieldtune.robot.safety.latch import confirm, held_by, latch, latched, release, reserve
 
 
 def pipe(path: Path) -> None:

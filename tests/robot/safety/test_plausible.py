@@ -8,11 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from export.manifest import FieldSpec
-from robot.config import BoxConfig, JointsConfig, LimitsConfig
-from robot.safety.build import build_limits, describe
-from robot.safety.fault import Implausible
-from robot.safety.limits import LimitFault, check_observation
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import BoxConfig, JointsConfig, LimitsConfig
+from fieldtune.robot.safety.build import build_limits, describe
+from fieldtune.robot.safety.fault import Implausible
+from fieldtune.robot.safety.limits import LimitFault, check_observation
 
 INF = math.inf
 FIELDS = (

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from robot.safety.estop import EmergencyStop, EStop
-from robot.safety.watchdog import Watchdog
+from fieldtune.robot.safety.estop import EmergencyStop, EStop
+from fieldtune.robot.safety.watchdog import Watchdog
 
 PATIENCE_NS = 20_000_000
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from export.manifest import FieldSpec
-from robot.config import CommandKind, JointsConfig, LimitsConfig
-from robot.safety.build import LimitsError, build_limits, describe
-from robot.safety.limits import LimitFault, allow, check_observation, staying
+from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig
+from fieldtune.robot.safety.build import LimitsError, build_limits, describe
+from fieldtune.robot.safety.limits import LimitFault, allow, check_observation, staying
 
 PI, TURN, INF = math.pi, 2 * math.pi, math.inf
 PERIOD_S = 0.05

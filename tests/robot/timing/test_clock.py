@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.clock import Clock
+from fieldtune.robot.timing.clock import Clock
 
 PERIOD_NS = 50_000_000
 

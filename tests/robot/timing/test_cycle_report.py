@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.clock import Deadline
-from robot.cycle_report import SMALLEST_NS, CycleReport, Histogram, Marks
+from fieldtune.robot.timing.clock import Deadline
+from fieldtune.robot.timing.cycle_report import SMALLEST_NS, CycleReport, Histogram, Marks
 
 
 @given(

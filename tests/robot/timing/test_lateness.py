@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robot.lateness import Late, Lateness
+from fieldtune.robot.timing.lateness import Late, Lateness
 
 
 def run(fraction: float, period_s: float, gaps: list[int]) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from robot.config import RealtimeConfig
-from robot.realtime import Collections, realtime
-from robot.safety.estop import EStop
+from fieldtune.robot.config import RealtimeConfig
+from fieldtune.robot.safety.estop import EStop
+from fieldtune.robot.timing.realtime import Collections, realtime
 
 LOCKED = "VmLck:"
 
@@ -79,7 +79,7 @@ UNPRIVILEGED = """
 import logging, os, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 os.setgid(65534); os.setuid(65534)
-from robot.config import RealtimeConfig
+from fieldtune.robot.config import RealtimeConfig
 from robot.realtime import realtime
 with realtime(RealtimeConfig(), 1.0):
     print("runs on")
@@ -92,14 +92,14 @@ def test_without_rights_the_robot_runs_and_says_how_to_get_them():
         resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
 
-    code = "import robot.realtime, robot.config\n" + UNPRIVILEGED
+    code = "import fieldtune.robot.timing.realtime, fieldtune.robot.config\n" + UNPRIVILEGED
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         preexec_fn=lower,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert "runs on" in done.stdout, done.stderr
     assert "no priority" in done.stdout

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 
-from sim.ant_dir import AntBody, AntDirFamily
+from fieldtune.sim.locomotion.ant_dir import AntBody, AntDirFamily
 
 FAMILY = AntDirFamily()
 
@@ -45,7 +45,7 @@ def test_contacts_cost_something(random_episodes) -> None:
 
 
 def test_split_is_the_references_own() -> None:
-    path = Path(__file__).parents[2] / "sim" / "tasks" / "ant-dir-tasks.json"
+    path = Path(__file__).parents[3] / "sim" / "tasks" / "ant-dir-tasks.json"
     listed = json.loads(path.read_text())
     split = FAMILY.split()
     assert (split.train.shape, split.test.shape) == ((100, 1), (20, 1))

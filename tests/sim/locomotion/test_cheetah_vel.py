@@ -11,7 +11,7 @@ from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.cheetah_vel import CheetahVelFamily, start_state
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily, start_state
 
 FAMILY = CheetahVelFamily()
 
@@ -104,7 +104,7 @@ def test_the_single_robot_moves_like_a_batched_one() -> None:
 
 
 def test_split_is_the_references_own() -> None:
-    path = Path(__file__).parents[2] / "sim" / "tasks" / "cheetah-vel-tasks.json"
+    path = Path(__file__).parents[3] / "sim" / "tasks" / "cheetah-vel-tasks.json"
     listed = json.loads(path.read_text())
     split = FAMILY.split()
     assert split.train.shape == (100, 1)

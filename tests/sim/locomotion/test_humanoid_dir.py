@@ -5,7 +5,7 @@ import numpy as np
 from gymnasium.envs.mujoco.humanoid_v4 import HumanoidEnv as OldHumanoidEnv
 from gymnasium.envs.mujoco.humanoid_v5 import HumanoidEnv, mass_center
 
-from sim.humanoid_dir import HumanoidBody, HumanoidDirFamily
+from fieldtune.sim.locomotion.humanoid_dir import HumanoidBody, HumanoidDirFamily
 
 FAMILY = HumanoidDirFamily()
 

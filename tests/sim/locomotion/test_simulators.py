@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from sim.family import MissingSignals, bounds, width
-from sim.registry import family
-from sim.rollout import rollout
+from fieldtune.sim.family import MissingSignals, bounds, width
+from fieldtune.sim.registry import family
+from fieldtune.sim.rollout import rollout
 
 NAMES = ("ant-dir", "humanoid-dir", "walker-params", "hopper-params")
 SIZES = {

@@ -6,10 +6,10 @@ import pytest
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 
-from sim.dynamics import DynamicsFamily
-from sim.hopper_params import HopperParamsFamily
-from sim.locomotion import model
-from sim.walker_params import WalkerParamsFamily
+from fieldtune.sim.locomotion.hopper_params import HopperParamsFamily
+from fieldtune.sim.locomotion.simulators import model
+from fieldtune.sim.locomotion.varying_body import DynamicsFamily
+from fieldtune.sim.locomotion.walker_params import WalkerParamsFamily
 
 FAMILIES = {
     "walker": (WalkerParamsFamily(), lambda: Walker2dEnv(xml_file="walker2d.xml")),

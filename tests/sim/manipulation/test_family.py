@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sim.family import bounds, width
-from sim.manipulation.arms import ARMS
-from sim.manipulation.family import ManipulationFamily
-from sim.registry import family
+from fieldtune.sim.family import bounds, width
+from fieldtune.sim.manipulation.arms import ARMS
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.registry import family
 
 NAMES = ("drawer-door", "multi", "pick-place", "push")
 
@@ -70,8 +70,8 @@ def test_reward_is_0_in_success_and_less_by_1_elsewhere_and_broadcasts(
 @pytest.mark.slow
 @pytest.mark.parametrize("robot", sorted(ARMS))
 def test_declared_postures_hold_the_gripper_over_the_tables_centre(robot: str) -> None:
-    from sim.manipulation.scene import Scene, Start
-    from sim.manipulation.tabletop import Tabletop
+    from fieldtune.sim.manipulation.scene import Scene, Start
+    from fieldtune.sim.manipulation.simulators.tabletop import Tabletop
 
     arm = ARMS[robot]
     for home, height in (("low", 0.08), ("high", 0.15)):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sim.family import bounds
-from sim.manipulation.family import ManipulationFamily
-from sim.manipulation.scripted import (
+from fieldtune.sim.family import bounds
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.scripted import (
     STYLES,
     collect_scripted,
     film,
@@ -13,8 +13,8 @@ from sim.manipulation.scripted import (
     scripted_episodes,
     scripted_return,
 )
-from sim.registry import family, scripted
-from sim.success import success_rate
+from fieldtune.sim.registry import family, scripted
+from fieldtune.sim.success import success_rate
 
 NAMES = ("drawer-door", "multi", "pick-place", "push")
 

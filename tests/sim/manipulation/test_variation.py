@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sim.manipulation.scene import reported_fields
-from sim.manipulation.variation import Delay, Variation, draw
-from sim.manipulation.varied import VariedBatch
-from sim.push.family import PushFamily
+from fieldtune.sim.manipulation.families.push import PushFamily
+from fieldtune.sim.manipulation.scene import reported_fields
+from fieldtune.sim.manipulation.simulators.varied_batch import VariedBatch
+from fieldtune.sim.manipulation.variation import Delay, Variation, draw
 
 SEEDS = np.arange(3)
 PUSH_AT_BLOCK = np.array([0.05, 0.0, -0.05, 1.0])

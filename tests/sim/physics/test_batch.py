@@ -6,8 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from sim.batch_mujoco import MujocoBatch
-from sim.cheetah_vel import model
+from fieldtune.sim.locomotion.cheetah_vel import model
+from fieldtune.sim.physics.batch import MujocoBatch
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.threads import Shares
+from fieldtune.sim.physics.threads import Shares
 
 
 @given(n=st.integers(1, 40), threads=st.integers(1, 6))

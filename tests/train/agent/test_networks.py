@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from train.networks import (
+from fieldtune.train.agent.networks import (
     ACTION_EDGE,
     Critic,
     Decoder,
@@ -17,7 +17,7 @@ from train.networks import (
     squashed_log_prob,
     squashed_sample,
 )
-from train.normalisation import Normalisation
+from fieldtune.train.agent.normalisation import Normalisation
 
 
 def test_log_probability_is_that_of_torchs_squashed_gaussian():

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.family import Field
-from train.normalisation import FLOORS, Normalisation, almost_constant, floors
+from fieldtune.sim.family import Field
+from fieldtune.train.agent.normalisation import FLOORS, Normalisation, almost_constant, floors
 
 ACTION = np.array([-1.0]), np.array([1.0])
 VELOCITY = Field.unbounded("joint_velocity", "rad/s", 2)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robot.posterior import Posterior
-from train.posterior import kl_to_prior, product_of_factors, sample
+from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.train.agent.posterior import kl_to_prior, product_of_factors, sample
 
 LATENT = 3
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from train import losses
+from fieldtune.train.algorithms import losses
 
 ADVANTAGE = [0.5, -1.0, 3.0, 0.0, 1.5, -2.5]
 

@@ -10,11 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from train.baselines import MetaBehaviourCloning, Pearl
-from train.checkpoint import load_agent, read_facts
-from train.offline import method_checkpoint, train_offline
-from train.posterior import sample
-from train.replay import Ahead, Batch
+from fieldtune.train.agent.posterior import sample
+from fieldtune.train.algorithms.pearl import MetaBehaviourCloning, Pearl
+from fieldtune.train.data.replay import Ahead, Batch
+from fieldtune.train.phases.offline import method_checkpoint, train_offline
+from fieldtune.train.runs.checkpoint import load_agent, read_facts
 
 BASELINES = {"meta-bc": MetaBehaviourCloning, "pearl": Pearl}
 CRITICS = {"q1", "q2", "q1_target", "q2_target"}
@@ -365,7 +365,7 @@ def test_a_baseline_stopped_or_killed_and_resumed_equals_one_never_stopped(
 def test_each_method_trains_into_a_checkpoint_and_curves_of_its_own(
     make_run, make_trained, same, monkeypatch
 ):
-    monkeypatch.setattr("train.curves.EVERY", 1)
+    monkeypatch.setattr("fieldtune.train.runs.curves.EVERY", 1)
     run, alone = make_run(), make_trained(folder="alone")
     agents = {}
     for method in ("meta-bc", "pearl", "smac"):

@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
-from train.config import Advantage, Networks, SelfSupervised
-from train.networks import squashed_sample
-from train.posterior import sample
-from train.replay import Ahead, Batch
+from fieldtune.train.agent.networks import squashed_sample
+from fieldtune.train.agent.posterior import sample
+from fieldtune.train.config import Advantage, Networks, SelfSupervised
+from fieldtune.train.data.replay import Ahead, Batch
 
 CRITICS = {"q1", "q2"}
 TARGETS = {"q1_target", "q2_target"}

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from train import losses
-from train.bundles import Exporter
-from train.datasets import Dataset
-from train.evaluation import decoder_error, evaluate_run, write_metrics
-from train.labelling import decoded_rewards
-from train.networks import DecoderGraph
-from train.offline import train_offline
-from train.picture import NoPicture
-from train.report import page
+from fieldtune.train.agent.networks import DecoderGraph
+from fieldtune.train.algorithms import losses
+from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.evaluation.measure import decoder_error, evaluate_run, write_metrics
+from fieldtune.train.phases.labelling import decoded_rewards
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.reports.filmstrip import NoPicture
+from fieldtune.train.reports.report import page
+from fieldtune.train.runs.bundles import Exporter
 
 LINE = -0.35  # of the cheetah's reward: above it is success
 
@@ -89,7 +89,7 @@ def test_labels_are_rewards_that_there_are_and_as_likely_as_the_decoder_says(run
 
 
 def test_the_robot_gets_the_expected_reward_in_the_familys_units(run, agent, tmp_path):
-    from robot.policy import Policy
+    from fieldtune.robot.policy.policy import Policy
 
     path = tmp_path / "policy.bundle"
     policy = Policy(Exporter(run, agent).write(path, phase="offline", updates=0))

@@ -16,14 +16,15 @@ import msgspec
 import pytest
 import zmq
 
-from robot import content, wire
-from robot.bridge import BridgeClient
-from robot.journal import EntryState, Journal
-from robot.keys import BridgeKeys, KeysError, new_pair
-from robot.quiet_log import QuietLog
-from train.gate import Gate
-from train.hub import Hub
-from train.keys import make_keys
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.robot.curve_keys import BridgeKeys, KeysError, new_pair
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.train.bridge.authentication import Gate
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.keys import make_keys
 
 WAIT_MS = 30_000
 WAIT_S = 60
@@ -99,7 +100,7 @@ def blob(make_episode):
 
 
 def upload(peer, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     assert peer.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadStatus(sha256, 0)
     return peer.ask(wire.UploadChunk(sha256, len(blob), 0, blob))
 
@@ -122,7 +123,7 @@ def wait_for(condition):
 def test_a_robot_with_an_allowed_key_is_served(peer, hub, blob):
     robot = peer(SAWYER)
     assert robot.ask(hello()) == wire.Welcome()
-    assert upload(robot, blob) == wire.UploadDone(content.address(blob))
+    assert upload(robot, blob) == wire.UploadDone(codec.address(blob))
     assert [view.robot for view in hub.robots()] == ["sawyer"]
 
 
@@ -159,8 +160,8 @@ def test_without_a_key_there_is_no_reply_and_no_change_but_a_reason_in_the_log(
     for body in (
         hello(),
         wire.Heartbeat(0, "", "", 0),
-        wire.UploadOffer(content.address(blob), len(blob)),
-        wire.UploadChunk(content.address(blob), len(blob), 0, blob),
+        wire.UploadOffer(codec.address(blob), len(blob)),
+        wire.UploadChunk(codec.address(blob), len(blob), 0, blob),
     ):
         intruder.say(body)
     assert intruder.hears_nothing()
@@ -188,12 +189,12 @@ def test_random_bytes_at_the_door_get_nothing_but_zmqs_greeting(hub, folder, pee
 
 
 def test_strangers_do_not_fill_the_log(caplog, monkeypatch):
-    quiet = QuietLog(logging.getLogger("train.gate"))
+    quiet = QuietLog(logging.getLogger("fieldtune.train.bridge.authentication"))
     for _ in range(20):
         quiet.warn("unknown", "a stranger")
         quiet.warn("other", "another reason")
     assert (caplog.text.count("a stranger"), caplog.text.count("another reason")) == (1, 1)
-    monkeypatch.setattr("robot.quiet_log.QUIET_S", 0.0)
+    monkeypatch.setattr("fieldtune.robot.bridge.rationed_log.QUIET_S", 0.0)
     quiet.warn("unknown", "a stranger")
     assert "a stranger (and 19 like it before)" in caplog.text
 
@@ -254,7 +255,7 @@ def test_an_episode_in_another_robots_name_is_refused_and_set_aside(peer, hub, k
     assert answer.kind is wire.RefusalKind.REJECTED
     assert "it is of robot 'sawyer', and robot 'other' sent it" in answer.reason
     assert list(hub.episodes(set())) == []
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     assert files(folder) == [sha256, f"{sha256}.reason"]
 
 
@@ -265,7 +266,7 @@ def garbage(blob):
 @pytest.mark.parametrize("sent", [bytes, garbage], ids=["its bytes", "garbage under its hash"])
 def test_no_robot_can_have_another_robots_episode_refused(peer, hub, keys, blob, sent):
     keys.allowed.allow("other", OTHER.public)
-    sha256, liar, robot = content.address(blob), peer(OTHER), peer(SAWYER)
+    sha256, liar, robot = codec.address(blob), peer(OTHER), peer(SAWYER)
     liar.ask(hello("other"))
     robot.ask(hello())
     liar.ask(wire.UploadOffer(sha256, len(blob)))
@@ -277,7 +278,7 @@ def test_no_robot_can_have_another_robots_episode_refused(peer, hub, keys, blob,
 
 def test_no_robot_can_spoil_what_another_has_half_sent(peer, hub, keys, folder, blob):
     keys.allowed.allow("other", OTHER.public)
-    sha256, liar, robot = content.address(blob), peer(OTHER), peer(SAWYER)
+    sha256, liar, robot = codec.address(blob), peer(OTHER), peer(SAWYER)
     liar.ask(hello("other"))
     robot.ask(hello())
     half = len(blob) // 2
@@ -297,14 +298,14 @@ def test_a_revoked_robot_is_not_heard_any_more_without_a_restart(peer, keys, fol
     robot.ask(hello())
     other.ask(hello("other"))
     keys.allowed.revoke("sawyer")
-    robot.say(wire.UploadChunk(content.address(blob), len(blob), 0, blob))
+    robot.say(wire.UploadChunk(codec.address(blob), len(blob), 0, blob))
     assert robot.hears_nothing()
     assert f"key {SAWYER.public} is no longer allowed" in caplog.text
     assert files(folder) == []
     assert isinstance(other.ask(wire.Heartbeat(0, "", "", 0)), wire.HeartbeatReply)
     assert peer(SAWYER, "again").hears_nothing()
     keys.allowed.allow("sawyer", SAWYER.public)
-    assert upload(robot, blob) == wire.UploadDone(content.address(blob))
+    assert upload(robot, blob) == wire.UploadDone(codec.address(blob))
 
 
 def test_a_robot_allowed_later_gets_in_without_a_restart(peer, hub, keys):
@@ -351,7 +352,7 @@ def journal_path(tmp_path, make_header, make_step, make_footer):
     path = tmp_path / "journal.sqlite"
     with Journal.open(path) as journal, journal.transaction():
         number = journal.begin(make_header(journal.next_number()))
-        journal.add(number, content.pack(make_step(0)))
+        journal.add(number, codec.pack(make_step(0)))
         journal.finish(number, make_footer(1))
     return path
 

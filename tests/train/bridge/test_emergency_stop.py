@@ -8,8 +8,8 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
-from train.cli import app
-from train.emergency import FILE, stop_robots_on_signal
+from fieldtune.train.bridge.emergency_stop import FILE, stop_robots_on_signal
+from fieldtune.train.cli.app import app
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from robot import content
-from robot.bridge import BridgeClient
-from robot.episode import EndReason
-from robot.journal import Journal
-from train.cli import app
-from train.fleet import FILE, Watcher, telling
-from train.hub import Hub
-from train.quarantine import Quarantine, Quarantined
+from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.bridge.fleet import FILE, Watcher, telling
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
+from fieldtune.train.cli.app import app
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def robot(tmp_path, hub, make_header, make_step, make_footer):
                 header = make_header(journal.next_number(), robot=name, boot_session=life)
                 journal.begin(header)
                 for index in range(4):
-                    journal.add(header.number, content.pack(make_step(index)))
+                    journal.add(header.number, codec.pack(make_step(index)))
                 journal.finish(header.number, make_footer(4, **footer))
         client = BridgeClient(hub.address, name, "reach", life, path, path.parent / "bundles")
         client.report("running", "b" * 64)

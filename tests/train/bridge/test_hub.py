@@ -14,11 +14,12 @@ import msgspec
 import pytest
 import zmq
 
-from export.bundle import BundleError
-from robot import content, wire
-from train.hub import Hub, HubError
+from fieldtune.export.bundle import BundleError
+from fieldtune.robot.bridge import wire
+from fieldtune.robot.episodes import codec
+from fieldtune.train.bridge.hub import Hub, HubError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WAIT_MS = 30_000
 
 
@@ -58,7 +59,7 @@ class Robot:
         return body
 
     def upload(self, blob, sha256=None, part=wire.CHUNK_BYTES):
-        sha256 = sha256 or content.address(blob)
+        sha256 = sha256 or codec.address(blob)
         answer = self.ask(wire.UploadOffer(sha256, len(blob)))
         while isinstance(answer, wire.UploadStatus):
             data = blob[answer.offset : answer.offset + part]
@@ -100,7 +101,7 @@ def files(folder):
 
 
 def test_an_episode_is_stored_before_it_is_acknowledged(robot, folder, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     assert robot.upload(blob) == wire.UploadDone(sha256)
     assert (folder / f"{sha256}.episode").read_bytes() == blob
 
@@ -109,20 +110,20 @@ def test_many_chunks_make_one_episode(robot, hub, make_episode):
     episode = make_episode(steps=400, width=300)
     blob = msgspec.msgpack.encode(episode)
     assert len(blob) > 3 * wire.CHUNK_BYTES
-    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
-    assert list(hub.episodes(set())) == [(content.address(blob), episode)]
+    assert robot.upload(blob) == wire.UploadDone(codec.address(blob))
+    assert list(hub.episodes(set())) == [(codec.address(blob), episode)]
 
 
 def test_an_episode_offered_again_is_acknowledged_at_once_and_not_stored_twice(robot, folder, blob):
     robot.upload(blob)
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     assert robot.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadDone(sha256)
     assert robot.ask(wire.UploadChunk(sha256, len(blob), 0, blob)) == wire.UploadDone(sha256)
     assert files(folder) == [f"{sha256}.episode"]
 
 
 def test_old_and_repeated_messages_have_no_effect(robot, folder, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     assert robot.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadStatus(sha256, 0)
     chunk = wire.encode(robot.session, 100, wire.UploadChunk(sha256, len(blob), 0, blob[:500]))
     robot.raw(chunk)
@@ -136,7 +137,7 @@ def test_old_and_repeated_messages_have_no_effect(robot, folder, blob):
 
 
 def test_half_an_upload_goes_on_after_the_trainer_has_restarted(context, folder, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     with Hub("tcp://127.0.0.1:*", folder) as hub:
         robot = Robot(context, hub.address).hello()
         robot.ask(wire.UploadOffer(sha256, len(blob)))
@@ -149,7 +150,7 @@ def test_half_an_upload_goes_on_after_the_trainer_has_restarted(context, folder,
 
 
 def test_a_chunk_that_leaves_a_gap_is_answered_with_what_is_held(robot, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     answer = robot.ask(wire.UploadChunk(sha256, len(blob), 900, blob[900:]))
     assert answer == wire.UploadStatus(sha256, 0)
 
@@ -176,22 +177,22 @@ def test_a_disk_that_refuses_makes_the_robot_wait(robot, folder, blob):
     partial.touch()
     answer = robot.upload(blob)
     assert answer.kind is wire.RefusalKind.LATER
-    assert answer.sha256 == content.address(blob)
+    assert answer.sha256 == codec.address(blob)
     partial.unlink()
     partial.mkdir()
-    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
+    assert robot.upload(blob) == wire.UploadDone(codec.address(blob))
 
 
 def test_an_inbox_that_is_taken_away_makes_the_robot_wait_and_not_believe(robot, folder, blob):
     folder.rename(folder.with_name("elsewhere"))
     assert robot.upload(blob).kind is wire.RefusalKind.LATER
     folder.with_name("elsewhere").rename(folder)
-    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
+    assert robot.upload(blob) == wire.UploadDone(codec.address(blob))
 
 
 def test_a_session_must_say_hello_first(context, hub, blob, folder):
     stranger = Robot(context, hub.address, session="stranger")
-    answer = stranger.ask(wire.UploadChunk(content.address(blob), len(blob), 0, blob))
+    answer = stranger.ask(wire.UploadChunk(codec.address(blob), len(blob), 0, blob))
     assert answer.kind is wire.RefusalKind.HELLO
     assert files(folder) == []
     assert hub.robots() == []
@@ -217,7 +218,7 @@ def test_what_is_not_understood_is_logged_and_changes_nothing(
     robot.beat()
     assert reason in caplog.text
     assert ([view.robot for view in hub.robots()], files(folder)) == (["sawyer"], before[1])
-    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
+    assert robot.upload(blob) == wire.UploadDone(codec.address(blob))
 
 
 def test_random_bytes_change_nothing(robot, hub, folder, blob):
@@ -225,7 +226,7 @@ def test_random_bytes_change_nothing(robot, hub, folder, blob):
     for size in range(300):
         robot.raw(os.urandom(size))
     assert (hub.robots(), files(folder)) == before
-    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
+    assert robot.upload(blob) == wire.UploadDone(codec.address(blob))
 
 
 def test_an_unknown_version_is_refused_by_name_and_changes_nothing(robot, hub, folder, caplog):
@@ -251,7 +252,7 @@ def test_an_unknown_field_is_refused_by_name(robot):
 
 def test_an_oversized_message_never_reaches_the_hub(context, robot, hub, blob):
     Robot(context, hub.address, session="glutton").raw(bytes(4 * wire.MAX_MESSAGE_BYTES))
-    assert robot.upload(blob) == wire.UploadDone(content.address(blob))
+    assert robot.upload(blob) == wire.UploadDone(codec.address(blob))
     assert [view.robot for view in hub.robots()] == ["sawyer"]
 
 
@@ -345,5 +346,5 @@ def test_a_second_trainer_at_the_same_address_is_explained(hub, tmp_path):
 
 
 def test_the_hub_imports_no_torch():
-    script = "import sys, train.hub; sys.exit('torch' in sys.modules)"
+    script = "import sys, fieldtune.train.bridge.hub; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

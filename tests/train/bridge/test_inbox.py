@@ -9,10 +9,10 @@ import resource
 import msgspec
 import pytest
 
-from robot import content
-from train import inbox_share
-from train.inbox import Inbox, Refused
-from train.inbox_share import folder_name
+from fieldtune.robot.episodes import codec
+from fieldtune.train.bridge import inbox_share
+from fieldtune.train.bridge.inbox import Inbox, Refused
+from fieldtune.train.bridge.inbox_share import folder_name
 
 A, B = "arm", "sawyer"
 
@@ -30,7 +30,7 @@ def blob(make_episode):
 
 
 def send(inbox, blob, sha256=None, start=0, part=1_000, sender=A):
-    sha256 = sha256 or content.address(blob)
+    sha256 = sha256 or codec.address(blob)
     held = start
     while held < len(blob):
         held = inbox.share(sender).append(sha256, len(blob), held, blob[held : held + part])
@@ -55,7 +55,7 @@ def test_a_whole_episode_is_one_file_named_by_its_hash(inbox, blob):
 
 
 def test_what_is_held_survives_a_kill(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     inbox.share(A).append(sha256, len(blob), 0, blob[:2_500])
     again = restarted(inbox)
     assert again.share(A).resume(sha256, len(blob)) == 2_500
@@ -64,7 +64,7 @@ def test_what_is_held_survives_a_kill(inbox, blob):
 
 
 def test_bytes_from_elsewhere_are_left_out(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     assert inbox.share(A).append(sha256, len(blob), 1_000, blob[1_000:2_000]) == 0
     assert inbox.share(A).append(sha256, len(blob), 0, blob[:1_000]) == 1_000
     assert inbox.share(A).append(sha256, len(blob), 0, blob[:1_000]) == 1_000
@@ -80,7 +80,7 @@ def test_more_than_was_announced_starts_afresh(inbox, blob):
 
 
 def test_a_part_that_a_power_cut_damaged_comes_again(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     inbox.share(A).append(sha256, len(blob), 0, blob[:2_000])
     (inbox.path / "partial" / A / sha256).write_bytes(bytes(2_000))
     again = restarted(inbox)
@@ -127,7 +127,7 @@ def full_disk(largest_file):
 
 
 def test_a_full_disk_loses_nothing_that_was_held(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     with full_disk(largest_file=1_500), pytest.raises(OSError, match="File too large"):
         send(inbox, blob)
     held = inbox.share(A).resume(sha256, len(blob))
@@ -181,7 +181,7 @@ def test_what_one_sender_is_refused_another_may_still_bring(inbox, make_episode)
 
 
 def test_bytes_of_one_sender_never_end_in_an_upload_of_another(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     inbox.share(A).append(sha256, len(blob), 0, bytes(1_000))
     assert inbox.share(B).resume(sha256, len(blob)) == 0
     send(inbox, blob, sender=B)
@@ -190,7 +190,7 @@ def test_bytes_of_one_sender_never_end_in_an_upload_of_another(inbox, blob):
 
 
 def test_a_sender_that_begins_without_end_drops_only_its_own(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     inbox.share(B).append(sha256, len(blob), 0, blob[:1_000])
     for number in range(inbox_share.PARTIALS + 20):
         inbox.share(A).append(f"{number:064x}", 1_000, 0, b"x")
@@ -229,7 +229,7 @@ def test_of_what_is_refused_the_newest_stays_and_the_rest_is_forgotten(inbox, mo
 
 
 def test_an_inbox_from_before_senders_is_taken_over(inbox, blob):
-    sha256 = content.address(blob)
+    sha256 = codec.address(blob)
     (inbox.path / "partial" / sha256).write_bytes(blob[:1_000])
     (inbox.path / "refused" / sha256).write_bytes(blob)
     (inbox.path / "refused" / f"{sha256}.reason").write_text("it is of robot 'sawyer'")

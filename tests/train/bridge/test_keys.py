@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from robot.keys import KeysError
-from train.keys import Allowed, make_keys, open_keys
-from train.keys_cli import app
+from fieldtune.robot.curve_keys import KeysError
+from fieldtune.train.bridge.keys import Allowed, make_keys, open_keys
+from fieldtune.train.cli.keys import app
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 A, B, C = (digit * 64 for digit in "abc")
 
 
@@ -147,7 +147,7 @@ def test_no_bytes_but_a_list_let_anybody_in(tmp_path_factory, content):
 
 def test_robots_allowed_at_the_same_time_are_all_on_the_list(allowed):
     script = (
-        "import sys; from pathlib import Path; from train.keys import Allowed\n"
+        "import sys; from pathlib import Path; from fieldtune.train.bridge.keys import Allowed\n"
         "for n in range(10):\n"
         "    Allowed(Path(sys.argv[1])).allow(f'{sys.argv[2]}-{n}', f'{sys.argv[2]}{n}' * 32)"
     )

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from export.bundle import read_bundle
-from train.checkpoint import read_facts
-from train.cli import app
+from fieldtune.export.bundle import read_bundle
+from fieldtune.train.cli.app import app
+from fieldtune.train.runs.checkpoint import read_facts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = ("collect", "import", "train", "export", "finetune", "oracle", "evaluate", "demo")
 
 
@@ -54,7 +54,7 @@ def started(four_updates, tmp_path):
 
 def process(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "train.launch", *map(str, arguments)],
+        [sys.executable, "-m", "fieldtune.train.launch", *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | {"NO_COLOR": "1", "COLUMNS": "120"},
         capture_output=True,
@@ -77,7 +77,7 @@ def test_help_does_not_wait_for_torch():
     script = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
-        "from train.cli import app\n"
+        "from fieldtune.train.cli.app import app\n"
         "assert CliRunner().invoke(app, ['train', '--help']).exit_code == 0\n"
         "sys.exit('torch' in sys.modules)\n"
     )

@@ -7,21 +7,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.bundle import read_bundle
-from robot import settings
-from robot.episode import EndReason, Episode, EpisodeFooter, EpisodeHeader, Mode, Step
-from sim.ant_dir import AntDirFamily
-from sim.family import MissingSignals
-from sim.hopper_params import HopperParamsFamily
-from sim.rollout import LabelledEpisode, rollout
-from train.acting import explore
-from train.bundles import Exporter
-from train.conditioned_sac import collect_replay
-from train.config import AgentReplay, RunConfig
-from train.datasets import DatasetError, read_dataset, write_dataset
-from train.finetune import as_trajectory
-from train.run import Run
-from train.smac import seed_everything
+from fieldtune import settings
+from fieldtune.export.bundle import read_bundle
+from fieldtune.robot.episodes.episode import (
+    EndReason,
+    Episode,
+    EpisodeFooter,
+    EpisodeHeader,
+    Mode,
+    Step,
+)
+from fieldtune.sim.family import MissingSignals
+from fieldtune.sim.locomotion.ant_dir import AntDirFamily
+from fieldtune.sim.locomotion.hopper_params import HopperParamsFamily
+from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.agent.trials import explore
+from fieldtune.train.algorithms.smac import seed_everything
+from fieldtune.train.collecting.agent_replay import collect_replay
+from fieldtune.train.config import AgentReplay, RunConfig
+from fieldtune.train.data.dataset import DatasetError, read_dataset, write_dataset
+from fieldtune.train.phases.from_robots import as_trajectory
+from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.run import Run
 
 FAMILY = HopperParamsFamily()
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sim.family import Field, TaskSplit
-from sim.rollout import BATCH, mean_return
-from train.conditioned_sac import TooFewRounds, collect_replay, moments
-from train.config import AgentReplay
-from train.sac import sample_with_log_prob
+from fieldtune.sim.family import Field, TaskSplit
+from fieldtune.sim.rollout import BATCH, mean_return
+from fieldtune.train.algorithms.task_conditioned_sac import sample_with_log_prob
+from fieldtune.train.collecting.agent_replay import TooFewRounds, collect_replay, moments
+from fieldtune.train.config import AgentReplay
 
 SMALL = AgentReplay(rounds=2, updates_per_round=3)
 EDGE = 2.0

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.registry import UnknownFamily, family
-from train.collect import collect
-from train.datasets import DatasetError, read_dataset, read_metadata
+from fieldtune.sim.registry import UnknownFamily, family
+from fieldtune.train.collecting.collect import collect
+from fieldtune.train.data.dataset import DatasetError, read_dataset, read_metadata
 
 
 def test_an_existing_folder_stops_it_before_anything_is_made(make_config, tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.registry import family as make_family
-from train.relabelled import CannotRelabel, check_relabelled, share_episodes
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.collecting.relabel import CannotRelabel, check_relabelled, share_episodes
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.registry import family as make_family
-from train.conditioned_sac import collect_replay
-from train.config import AgentReplay
-from train.unfinished import UnfinishedError, unfinished
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.collecting.agent_replay import collect_replay
+from fieldtune.train.collecting.resumable import UnfinishedError, unfinished
+from fieldtune.train.config import AgentReplay
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOPPER = make_family("hopper-params")
 SMALL = AgentReplay(rounds=2, updates_per_round=2)
 SAME = {"family": "hopper-params", "seed": 0}
@@ -107,7 +107,9 @@ def test_other_libraries_are_refused_since_they_would_change_the_bits(tmp_path, 
     folder = tmp_path / "kept"
     with pytest.raises(StoppedHere):
         collected(folder, stop_at=3)
-    monkeypatch.setattr("train.unfinished.version", lambda name: f"other {name}")
+    monkeypatch.setattr(
+        "fieldtune.train.collecting.resumable.version", lambda name: f"other {name}"
+    )
     with pytest.raises(UnfinishedError, match=r"begun with mujoco = .*, now 'other mujoco'"):
         collected(folder)
 
@@ -139,7 +141,16 @@ def test_a_dataset_survives_kill_9_and_is_the_same_byte_for_byte(write_config, t
         agent = ["data.episodes_per_task=1", "data.agent={rounds: 3, updates_per_round: 30}"]
         path = f"data.path={tmp_path / name}"
         return subprocess.Popen(
-            [sys.executable, "-m", "train.launch", "collect", "--config", config, path, *agent],
+            [
+                sys.executable,
+                "-m",
+                "fieldtune.train.launch",
+                "collect",
+                "--config",
+                config,
+                path,
+                *agent,
+            ],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,

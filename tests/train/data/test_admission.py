@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.family import TaskSplit, bounds, width
-from sim.registry import family as make_family
-from sim.rollout import LabelledEpisode, rollout
-from train.admission import all_alike, ended_early, is_spread, problem, problem_of_all
-from train.networks import Normalisation
-from train.plausible import among, beyond
+from fieldtune.sim.family import TaskSplit, bounds, width
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.agent.networks import Normalisation
+from fieldtune.train.data.admission import (
+    all_alike,
+    ended_early,
+    is_spread,
+    problem,
+    problem_of_all,
+)
+from fieldtune.train.data.plausible import among, beyond
 
 CHEETAH, REACH, PUSH, HOPPER = map(make_family, ("cheetah-vel", "reach", "push", "hopper-params"))
 TASKS = TaskSplit(np.array([[0.5], [1.0]]), np.array([[2.0]]))

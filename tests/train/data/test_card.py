@@ -7,11 +7,11 @@ import minari
 import numpy as np
 import pytest
 
-from sim.family import TaskSplit
-from sim.registry import family as make_family
-from sim.rollout import LabelledEpisode
-from train.dataset_card import Described, card, png, returns_figure
-from train.datasets import write_dataset
+from fieldtune.sim.family import TaskSplit
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.card import Described, card, png, returns_figure
+from fieldtune.train.data.dataset import write_dataset
 
 CHEETAH = make_family("cheetah-vel")
 TASKS = TaskSplit(np.array([[0.5], [1.25]]), np.array([[2.0]]))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from minari.dataset._storages.hdf5_storage import HDF5Storage
 
-from sim.cheetah_vel import CheetahVelFamily
-from sim.family import Field
-from sim.reach.family import ReachFamily
-from train.datasets import DatasetError, read_dataset, read_metadata, write_dataset
+from fieldtune.sim.family import Field
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
+from fieldtune.sim.manipulation.reach.family import ReachFamily
+from fieldtune.train.data.dataset import DatasetError, read_dataset, read_metadata, write_dataset
 
 
 def same(one, other):

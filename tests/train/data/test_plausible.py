@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.family import bounds
-from sim.registry import family as make_family
-from sim.rollout import LabelledEpisode
-from train.plausible import LARGEST, among, anything, beyond
+from fieldtune.sim.family import bounds
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.plausible import LARGEST, among, anything, beyond
 
 CHEETAH, REACH, HOPPER = map(make_family, ("cheetah-vel", "reach", "hopper-params"))
 ROOT_HEIGHT, JOINT_VELOCITY = 0, slice(11, 17)  # in cheetah-vel's observations

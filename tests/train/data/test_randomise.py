@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot import settings
-from sim.push.family import PushFamily
-from train.collect import collect
-from train.config import Randomisation, RunConfig
-from train.datasets import DatasetError, read_dataset
-from train.in_process import train_in_process
-from train.randomised import CannotRandomise, randomised
-from train.run import RunError, open_run
+from fieldtune import settings
+from fieldtune.sim.manipulation.families.push import PushFamily
+from fieldtune.train.collecting.collect import collect
+from fieldtune.train.config import Randomisation, RunConfig
+from fieldtune.train.data.dataset import DatasetError, read_dataset
+from fieldtune.train.data.randomise import CannotRandomise, randomised
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.runs.run import RunError, open_run
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,8 @@ def test_exploration_in_process_is_of_the_varying_family(make_trained, monkeypat
             return super().simulator(n_envs, threads)
 
     monkeypatch.setattr(
-        "train.run.randomised", lambda _, settings: made.append(settings) or Varying()
+        "fieldtune.train.runs.run.randomised",
+        lambda _, settings: made.append(settings) or Varying(),
     )
     phase = train_in_process(run, run.finetune_checkpoint, true_rewards=False, trials_at_once=2)
     assert made == [run.config.randomisation, 2]

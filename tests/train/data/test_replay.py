@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from train.replay import Lookahead, Replay, Trajectory, concatenate
+from fieldtune.train.data.replay import Lookahead, Replay, Trajectory, concatenate
 
 
 def trajectory(start, length, terminated=False):

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.config import Algorithm, Context, Offline, SelfSupervised
-from train.draws import draw_context, draw_offline, draw_union
-from train.replay import Replay, Trajectory
+from fieldtune.train.config import Algorithm, Context, Offline, SelfSupervised
+from fieldtune.train.data.replay import Replay, Trajectory
+from fieldtune.train.data.sampling import draw_context, draw_offline, draw_union
 
 TASKS = 6
 

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.rollout import LabelledEpisode
-from train.acting import context_of, to_training_units
-from train.normalisation import Normalisation
-from train.replay import Replay
-from train.thinning import thinned
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.trials import context_of, to_training_units
+from fieldtune.train.data.replay import Replay
+from fieldtune.train.data.subsample import thinned
 
 
 def counting(steps, terminated=False):

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.family import TaskSplit
-from sim.registry import family as make_family
-from sim.registry import names
-from train.task_numbers import in_both, unwound
+from fieldtune.sim.family import TaskSplit
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.registry import names
+from fieldtune.train.data.task_numbers import in_both, unwound
 
 
 def test_directions_that_are_alike_are_told_alike_across_the_full_turn():

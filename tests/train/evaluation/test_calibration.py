@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.calibration import calibration
+from fieldtune.train.evaluation.calibration import calibration
 
 
 def test_the_numbers_by_hand():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.evaluation import (
+from fieldtune.train.data.replay import Replay, Trajectory
+from fieldtune.train.evaluation.measure import (
     EvaluationError,
     decoder_error,
     evaluate_run,
@@ -15,9 +16,8 @@ from train.evaluation import (
     save_evaluation,
     write_metrics,
 )
-from train.in_process import train_in_process
-from train.phases import newest_agent, offline_agent
-from train.replay import Replay, Trajectory
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.runs.agents import newest_agent, offline_agent
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.config import Evaluation
-from train.evaluate import Evaluator
+from fieldtune.train.config import Evaluation
+from fieldtune.train.evaluation.protocol import Evaluator
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from typer.testing import CliRunner
 
-from sim.registry import family as make_family
-from train.cli import app
-from train.datasets import DatasetError, read_dataset, read_metadata
-from train.importing import family_tasks, import_dataset, read_tasks, source_of
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.cli.app import app
+from fieldtune.train.data.dataset import DatasetError, read_dataset, read_metadata
+from fieldtune.train.importing.dataset import family_tasks, import_dataset, read_tasks, source_of
 
 TASKS = {"train": {"slow": [0.5], "7": 1.25}, "test": {"fast": [2.5]}}
 CHEETAH, ANT = make_family("cheetah-vel"), make_family("ant-dir")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from train.datasets import DatasetError
-from train.transition_files import KEYS, TransitionFiles, read_transitions
+from fieldtune.train.data.dataset import DatasetError
+from fieldtune.train.importing.hdf5_source import KEYS, TransitionFiles, read_transitions
 
 HORIZON = 20  # of `short_family`
 

@@ -9,13 +9,13 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
-from export.bundle import read_bundle
-from sim.cheetah_vel import CheetahVelFamily
-from train.checkpoint import read_facts
-from train.cli import app
-from train.datasets import read_dataset, read_metadata
+from fieldtune.export.bundle import read_bundle
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
+from fieldtune.train.cli.app import app
+from fieldtune.train.data.dataset import read_dataset, read_metadata
+from fieldtune.train.runs.checkpoint import read_facts
 
-CONFIG = Path(__file__).parents[2] / "configs" / "cheetah-vel.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "cheetah-vel.yaml"
 TINY = [
     "data.episodes_per_task=1",
     "data.agent={rounds: 2, updates_per_round: 5}",

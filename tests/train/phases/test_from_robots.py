@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from export.bundle import read_bundle
-from robot import content
-from robot.bridge import BridgeClient
-from robot.episode import EndReason, Episode
-from robot.journal import Journal
-from train.checkpoint import read_facts
-from train.cli import app
-from train.finetune import Finetune, as_trajectory, unusable
-from train.fleet import Watcher
-from train.hub import Hub
+from fieldtune.export.bundle import read_bundle
+from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.episode import EndReason, Episode
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.train.bridge.fleet import Watcher
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.cli.app import app
+from fieldtune.train.phases.from_robots import Finetune, as_trajectory, unusable
+from fieldtune.train.runs.checkpoint import read_facts
 
 ANY = "tcp://127.0.0.1:*"
 STEPS = 20
@@ -64,7 +64,7 @@ class Robot:
             for episode in episodes:
                 number = journal.begin(episode.header)
                 for step in episode.steps:
-                    journal.add(number, content.pack(step))
+                    journal.add(number, codec.pack(step))
                 journal.finish(number, episode.footer)
         self.client = BridgeClient(
             address, "cheetah", "cheetah-vel", "boot", self.journal, folder / "bundles"
@@ -206,7 +206,7 @@ def test_killed_midway_it_goes_on_as_if_never_stopped_and_takes_nothing_twice(ma
 def test_a_disk_that_refuses_delays_bundles_and_checkpoints_and_learning_goes_on(
     make_trained, hub, monkeypatch, caplog
 ):
-    monkeypatch.setattr("train.retried.RETRY_S", 0.0)
+    monkeypatch.setattr("fieldtune.train.phases.retried_write.RETRY_S", 0.0)
     run = make_trained(*MORE)
     finetune = Finetune(run, hub)
     run.bundles.write_text("in the way, as a full disk is")
@@ -277,7 +277,7 @@ def test_unusable_episodes_are_passed_over_once_and_the_others_learned_from(
     with Hub(ANY, tmp_path / "inbox") as hub:
         assert Robot(tmp_path / "robot", hub.address, episodes).client.start().close(60)
         finetune = Finetune(run, hub)
-        with caplog.at_level(logging.WARNING, "train.finetune"):
+        with caplog.at_level(logging.WARNING, "fieldtune.train.phases.from_robots"):
             finetune._ingest()
             finetune._ingest()
     assert caplog.text.count("(2 of robot 'cheetah') is not learned from: family is 'reach'") == 1

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from sim.cheetah_vel import CheetahVelFamily
-from train.checkpoint import read_facts
-from train.in_process import train_in_process
-from train.run import RunError
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.run import RunError
 
 
 class Killed(Exception):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.labelling import decoded_rewards, task_embeddings
+from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from train.checkpoint import load_checkpoint, read_facts
-from train.offline import train_offline
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.checkpoint import load_checkpoint, read_facts
 
 
 class Killed(Exception):
@@ -115,7 +115,7 @@ def test_the_seed_decides_everything(make_run, end_of, never_stopped, same):
 
 def test_curves_of_a_resumed_run_have_each_update_once(make_run, monkeypatch):
     """Update 5 was drawn twice: before the kill, and again from the checkpoint of update 4."""
-    monkeypatch.setattr("train.curves.EVERY", 1)
+    monkeypatch.setattr("fieldtune.train.runs.curves.EVERY", 1)
     run = make_run("offline.checkpoint_every=2")
     with pytest.raises(Killed):
         train_offline(run, on_update=killed_after(5))

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from train.retried import Retried
+from fieldtune.train.phases.retried_write import Retried
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def disk():
 
 
 def test_it_is_tried_again_until_it_is_there_and_then_no_more(disk, monkeypatch, caplog):
-    monkeypatch.setattr("train.retried.RETRY_S", 0.0)
+    monkeypatch.setattr("fieldtune.train.phases.retried_write.RETRY_S", 0.0)
     retried = Retried("a bundle", disk.write)
-    with caplog.at_level(logging.INFO, "train.retried"):
+    with caplog.at_level(logging.INFO, "fieldtune.train.phases.retried_write"):
         retried.due()
         retried.look()
         disk.full = False

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from train.checkpoint import CheckpointError
-from train.labelling import decoded_rewards
-from train.phases import offline_agent
-from train.run import RunError
-from train.self_supervised import SelfSupervisedPhase
+from fieldtune.train.phases.labelling import decoded_rewards
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.agents import offline_agent
+from fieldtune.train.runs.checkpoint import CheckpointError
+from fieldtune.train.runs.run import RunError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from train import figures
-from train.conclusions import over_tasks
+from fieldtune.train.reports import figures
+from fieldtune.train.reports.conclusions import over_tasks
 
 DRAWN = {
     "returns": figures.return_bars,

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from sim.family import TaskFamily, bounds, width
-from sim.registry import family as make_family
-from train.config import Algorithm
-from train.normalisation import Normalisation
-from train.picture import Film, Frame, film, png, strip
-from train.smac import Agent, Shape
+from fieldtune.sim.family import TaskFamily, bounds, width
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.smac import Agent, Shape
+from fieldtune.train.config import Algorithm
+from fieldtune.train.reports.filmstrip import Film, Frame, film, png, strip
 
 
 def untrained(family: TaskFamily) -> Agent:
@@ -98,8 +98,8 @@ def test_filming_leaves_torchs_random_state_alone():
 def test_a_machine_without_graphics_says_what_to_install():
     code = (
         "import numpy as np\n"
-        "from sim.registry import family as make\n"
-        "from train.picture import NoPicture, film\n"
+        "from fieldtune.sim.registry import family as make\n"
+        "from fieldtune.train.reports.filmstrip import NoPicture, film\n"
         "family = make('cheetah-vel')\n"
         "try:\n"
         "    film(None, family, family.split().test[:1], exploration_episodes=1,\n"

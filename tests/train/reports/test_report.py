@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot import settings
-from sim.reach.scripted import collect_scripted
-from sim.registry import family as make_family
-from train.checkpoint import Progress, save_checkpoint
-from train.conclusions import interval, number, sentences, shift
-from train.config import RunConfig
-from train.datasets import Dataset
-from train.evaluation import Evaluation, load_evaluation
-from train.picture import Film, Frame, NoPicture
-from train.report import FilmedTask, page, typical_tasks, write_report
-from train.run import Run
+from fieldtune import settings
+from fieldtune.sim.manipulation.reach.scripted import collect_scripted
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.evaluation.measure import Evaluation, load_evaluation
+from fieldtune.train.reports.conclusions import interval, number, sentences, shift
+from fieldtune.train.reports.filmstrip import Film, Frame, NoPicture
+from fieldtune.train.reports.report import FilmedTask, page, typical_tasks, write_report
+from fieldtune.train.runs.checkpoint import Progress, save_checkpoint
+from fieldtune.train.runs.run import Run
 
-CONFIG = Path(__file__).parents[2] / "configs" / "reach.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "reach.yaml"
 MISSING = NoPicture("no graphics context; install EGL (Debian: libegl1)")
 
 
@@ -216,7 +216,7 @@ def test_a_report_is_written_where_nothing_can_be_rendered(run, make_evaluation,
     def refuse(*_: object, **__: object) -> None:
         raise MISSING
 
-    monkeypatch.setattr("train.report.film", refuse)
+    monkeypatch.setattr("fieldtune.train.reports.report.film", refuse)
     learner, rng = run.learner(1e-3, 0)
     save_checkpoint(run.offline_checkpoint, learner, rng, Progress({"updates": 0}))
     assert "Debian: libegl1" in write_report(run, make_evaluation()).read_text()

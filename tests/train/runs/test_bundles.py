@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from export.bundle import Bundle, read_bundle
-from robot.policy import Policy
-from robot.safety.layout import bounds
-from train.acting import context_of, run_episodes
-from train.bundles import Exporter
-from train.labelling import decoded_rewards
-from train.learner import TrainingDiverged
-from train.offline import train_offline
-from train.phases import offline_agent
-from train.posterior import product_of_factors
-from train.run import Run
-from train.smac import Agent
+from fieldtune.export.bundle import Bundle, read_bundle
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.safety.layout import bounds
+from fieldtune.train.agent.posterior import product_of_factors
+from fieldtune.train.agent.trials import context_of, run_episodes
+from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.phases.labelling import decoded_rewards
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.agents import offline_agent
+from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.run import Run
 
 Z = torch.tensor([0.7, -1.2, 0.3])
 FIRST = 11  # of a cheetah's joint velocities

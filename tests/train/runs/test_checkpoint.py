@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from train.checkpoint import (
+from fieldtune.train.config import Networks
+from fieldtune.train.runs.checkpoint import (
     AVERAGE,
     CheckpointError,
     Progress,
@@ -17,7 +18,6 @@ from train.checkpoint import (
     read_facts,
     save_checkpoint,
 )
-from train.config import Networks
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from train.curves import EVERY, Curves
+from fieldtune.train.runs.curves import EVERY, Curves
 
 
 def scalars(folder):

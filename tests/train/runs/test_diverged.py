@@ -11,19 +11,25 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from sim.registry import family
-from train.checkpoint import CheckpointError, Progress, load_agent, read_facts, save_checkpoint
-from train.cli import app
-from train.conditioned_sac import collect_replay
-from train.config import AgentReplay
-from train.diverged import Watch
-from train.finetune import Finetune
-from train.hub import Hub
-from train.in_process import train_in_process
-from train.learner import TrainingDiverged
-from train.losses import spread, standardised_weights
-from train.offline import train_offline
-from train.unfinished import unfinished
+from fieldtune.sim.registry import family
+from fieldtune.train.algorithms.losses import spread, standardised_weights
+from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.cli.app import app
+from fieldtune.train.collecting.agent_replay import collect_replay
+from fieldtune.train.collecting.resumable import unfinished
+from fieldtune.train.config import AgentReplay
+from fieldtune.train.phases.from_robots import Finetune
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.checkpoint import (
+    CheckpointError,
+    Progress,
+    load_agent,
+    read_facts,
+    save_checkpoint,
+)
+from fieldtune.train.runs.diverged import Watch
 
 ABSURD = "algorithm.learning_rate=1e8"
 

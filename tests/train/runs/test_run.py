@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robot import settings
-from robot.settings import ConfigError
-from sim.registry import UnknownFamily
-from sim.registry import family as make_family
-from train.config import RunConfig
-from train.datasets import DatasetError, write_dataset
-from train.replay import Lookahead
-from train.run import RunError, filled_replay, open_run
-from train.thinning import thinned
+from fieldtune import settings
+from fieldtune.settings import ConfigError
+from fieldtune.sim.registry import UnknownFamily
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.dataset import DatasetError, write_dataset
+from fieldtune.train.data.replay import Lookahead
+from fieldtune.train.data.subsample import thinned
+from fieldtune.train.runs.run import RunError, filled_replay, open_run
 
 
 def test_a_new_run_keeps_its_resolved_configuration(make_config, tmp_path):

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from train.calibration import calibration
-from train.evaluation import DecoderError, DynamicsExplained, PhaseResult
-from train.study.job import JobResult, Point
-from train.study.plan import METHODS
-from train.study.summary import Results
+from fieldtune.train.evaluation.calibration import calibration
+from fieldtune.train.evaluation.measure import DecoderError, DynamicsExplained, PhaseResult
+from fieldtune.train.study.job import JobResult, Point
+from fieldtune.train.study.plan import METHODS
+from fieldtune.train.study.summary import Results
 
 TASKS, REPEATS, LATENT = 6, 2, 3
 

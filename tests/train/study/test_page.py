@@ -5,8 +5,8 @@ import json
 import msgspec
 import pytest
 
-from train.study.page import write_page
-from train.study.plan import Job, Study
+from fieldtune.train.study.page import write_page
+from fieldtune.train.study.plan import Job, Study
 
 
 def keep(folder, results):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from train.study.plan import METHODS, Job, jobs, ready
+from fieldtune.train.study.plan import METHODS, Job, jobs, ready
 
 
 def finish(job):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from robot import settings
-from sim.registry import family as make_family
-from train.config import RunConfig
-from train.presets import overrides
+from fieldtune import settings
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.config import RunConfig
+from fieldtune.train.study.presets import overrides
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

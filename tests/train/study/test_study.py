@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from train.alone import InUse, training
-from train.config import AgentReplay
-from train.study import job as job_module
-from train.study.plan import Job, Study
-from train.study.run import StudyError, open_study, run_study
-from train.study.runners import LocalRunner
+from fieldtune.train.alone import InUse, training
+from fieldtune.train.config import AgentReplay
+from fieldtune.train.study import job as job_module
+from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.runners import LocalRunner
+from fieldtune.train.study.scheduler import StudyError, open_study, run_study
 
 TINY = {
     "family": "cheetah-vel",
@@ -49,7 +49,15 @@ TINY = {
 def started(tmp_path, folder, *options):
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(TINY))
-    command = [sys.executable, "-m", "train.launch", "study", "cheetah-vel", "--seeds", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "fieldtune.train.launch",
+        "study",
+        "cheetah-vel",
+        "--seeds",
+        "1",
+    ]
     command += ["--config", str(config), "--out", str(folder), *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from train.evaluation import EvaluationError
-from train.study.page import closed
-from train.study.plan import Job
-from train.study.summary import (
+from fieldtune.train.evaluation.measure import EvaluationError
+from fieldtune.train.study.page import closed
+from fieldtune.train.study.plan import Job
+from fieldtune.train.study.summary import (
     Estimate,
     Row,
     curve,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.drivers.hardware_clock import DRIFT, SenseClock
+from fieldtune.robot.drivers.hardware.clock import DRIFT, SenseClock
 
 MS = 1_000_000
 times = st.integers(0, 500 * MS)

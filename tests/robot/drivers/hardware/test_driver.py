@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from robot.cli import app
-from robot.config import DriverConfig, ExplorationConfig, LimitsConfig, RobotConfig
-from robot.daemon import Daemon
-from robot.drivers.driver import DriverFault
-from robot.drivers.hardware_description import HardwareDescription, write_description
-from robot.drivers.lookup import create_driver
-from robot.drivers.remote import ZmqDriver, ZmqOptions, served_description
-from robot.drivers.sim import SimDriver, SimOptions
-from robot.episode import EndReason
-from robot.journal import Journal
+from fieldtune.robot.cli.app import app
+from fieldtune.robot.config import DriverConfig, ExplorationConfig, LimitsConfig, RobotConfig
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.hardware.description import HardwareDescription, write_description
+from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
+from fieldtune.robot.drivers.lookup import create_driver
+from fieldtune.robot.drivers.sim import SimDriver, SimOptions
+from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.programs.explore import Daemon
 
-SERVERS = Path(__file__).parents[3] / "servers"
+SERVERS = Path(__file__).parents[4] / "servers"
 MOVER = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from robot.drivers.remote import ZmqDriver, ZmqOptions
+from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions
 driver = ZmqDriver("joints", ZmqOptions(
     address=sys.argv[1], description=Path(sys.argv[2]), lease_s=0.4, timeout_s=20.0))
 driver.connect()

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.drivers import hardware_frames as ours
-from robot.drivers.faults import FaultOptions
-from robot.drivers.hardware_description import HardwareDescription
-from robot.drivers.remote import ZmqOptions
+from fieldtune.robot.drivers.faults import FaultOptions
+from fieldtune.robot.drivers.hardware import frames as ours
+from fieldtune.robot.drivers.hardware.description import HardwareDescription
+from fieldtune.robot.drivers.hardware.driver import ZmqOptions
 
 INFINITE = float("inf")
 DESCRIPTION = served.Description(
@@ -168,7 +168,7 @@ def test_no_bytes_crash_the_server(frame):
 
 
 def test_the_example_in_the_documentation_is_that_frame():
-    page = (Path(__file__).parents[3] / "docs" / "drivers.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "drivers.md").read_text()
     frame = ours.write_request(
         ours.Ask.COMMAND, 0x1122334455667788, 42, 41, 60_000_000, ours.write_action([0.5, -1.0])
     )
@@ -177,7 +177,7 @@ def test_the_example_in_the_documentation_is_that_frame():
 
 
 def test_the_documentation_has_every_kind_code_state_and_fault():
-    page = (Path(__file__).parents[3] / "docs" / "drivers.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "drivers.md").read_text()
     for item in (*ours.Ask, *ours.Say):
         assert f"{item.value} {item.name}" in page
     for item in (*ours.Code, *ours.State):

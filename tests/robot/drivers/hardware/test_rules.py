@@ -11,7 +11,7 @@ from hardware_rules import Rules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot.drivers import hardware_frames as ours
+from fieldtune.robot.drivers.hardware import frames as ours
 
 MS = 1_000_000
 LEASE = 60 * MS

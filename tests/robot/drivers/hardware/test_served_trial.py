@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from robot.cli import app
+from fieldtune.robot.cli.app import app
 from tests.robot.drivers.conftest import SERVERS
 
 

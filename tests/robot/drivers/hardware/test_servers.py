@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot.drivers.driver import DriverFault
-from robot.drivers.hardware_frames import (
+from fieldtune.robot.curve_keys import new_pair, write_secret
+from fieldtune.robot.drivers.driver import DriverFault
+from fieldtune.robot.drivers.hardware.frames import (
     Ask,
     Code,
     Say,
@@ -30,7 +31,6 @@ from robot.drivers.hardware_frames import (
     write_request,
     write_seed,
 )
-from robot.keys import new_pair, write_secret
 from tests.robot.drivers.conftest import SERVERS
 
 FUZZED = int(os.environ.get("FIELDTUNE_FUZZED_FRAMES", "4000"))
@@ -43,7 +43,7 @@ def refusal(reply) -> tuple[Code, str]:
 
 
 def test_both_languages_describe_the_same_robot(serve, joints_in_cpp, described):
-    script = Path(__file__).parents[3] / "servers" / "serve_joints.py"
+    script = Path(__file__).parents[4] / "servers" / "serve_joints.py"
     first, second = serve(joints_in_cpp), serve(sys.executable, script)
     assert described(first) == described(second)
 

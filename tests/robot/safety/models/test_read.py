@@ -13,8 +13,8 @@ import robosuite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robot.safety.model import JointModel, read_model
-from robot.safety.xml_tree import ModelError
+from fieldtune.robot.safety.models.read import JointModel, read_model
+from fieldtune.robot.safety.models.xml_tree import ModelError
 
 ROBOTS = Path(robosuite.__file__).parent / "models/assets/robots"
 ASSETS = Path(gymnasium.__file__).parent / "envs/mujoco/assets"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sim.drawer_door.family import DrawerDoorFamily
-from sim.manipulation.fixtures import KINDS
+from fieldtune.sim.manipulation.families.drawer_door import DrawerDoorFamily
+from fieldtune.sim.manipulation.fixtures import KINDS
 
 FAMILY = DrawerDoorFamily()
 
@@ -25,7 +25,7 @@ def test_observed_handles_and_tops_are_where_mujoco_has_the_bodies() -> None:
     """The arithmetic of a fixture's point, against the kinematics of its model."""
     import mujoco
 
-    from sim.manipulation.tabletop import Tabletop
+    from fieldtune.sim.manipulation.simulators.tabletop import Tabletop
 
     environment = Tabletop(FAMILY.arm, FAMILY.scene)
     environment.begin(FAMILY.start(0, FAMILY.sample_tasks(0, 1)[0]))

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from sim.family import width
-from sim.multi.family import BUTTON_X, EPISODE_SPREAD, JOBS, LANES, MultiFamily
+from fieldtune.sim.family import width
+from fieldtune.sim.manipulation.families.multi import (
+    BUTTON_X,
+    EPISODE_SPREAD,
+    JOBS,
+    LANES,
+    MultiFamily,
+)
 
 FAMILY = MultiFamily()
 WIDTH = width(FAMILY.observation_fields)

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from sim.pick_place.family import HALF, LEDGE_X, SHELF_HEIGHT, PickPlaceFamily
+from fieldtune.sim.manipulation.families.pick_place import (
+    HALF,
+    LEDGE_X,
+    SHELF_HEIGHT,
+    PickPlaceFamily,
+)
 
 FAMILY = PickPlaceFamily()
 REST = FAMILY.arm.table_height + SHELF_HEIGHT + HALF

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sim.family import width
-from sim.push.family import CLOSE_ENOUGH, FURTHEST, NEAREST, PushFamily
+from fieldtune.sim.family import width
+from fieldtune.sim.manipulation.families.push import CLOSE_ENOUGH, FURTHEST, NEAREST, PushFamily
 
 FAMILY = PushFamily()
 

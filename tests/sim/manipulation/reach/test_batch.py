@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from sim.manipulation.arms import ARMS
-from sim.reach.family import ReachFamily
+from fieldtune.sim.manipulation.arms import ARMS
+from fieldtune.sim.manipulation.reach.family import ReachFamily
 
 pytestmark = pytest.mark.slow
 FAMILY = ReachFamily()

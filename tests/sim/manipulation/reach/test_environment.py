@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sim.manipulation.arms import arm
-from sim.reach.environment import Reach
-from sim.reach.family import ReachFamily
+from fieldtune.sim.manipulation.arms import arm
+from fieldtune.sim.manipulation.reach.environment import Reach
+from fieldtune.sim.manipulation.reach.family import ReachFamily
 
 pytestmark = pytest.mark.slow
 FAMILY = ReachFamily()

@@ -5,10 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.family import bounds, width
-from sim.manipulation.arms import ARMS, arm
-from sim.manipulation.start import start_joints
-from sim.reach.family import INNER_RADIUS, OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
+from fieldtune.sim.family import bounds, width
+from fieldtune.sim.manipulation.arms import ARMS, arm
+from fieldtune.sim.manipulation.reach.family import (
+    INNER_RADIUS,
+    OUTER_RADIUS,
+    TABLE_CLEARANCE,
+    ReachFamily,
+)
+from fieldtune.sim.manipulation.start import start_joints
 
 FAMILY = ReachFamily()
 
@@ -16,8 +21,12 @@ FAMILY = ReachFamily()
 @pytest.mark.slow
 @pytest.mark.parametrize("robot", sorted(ARMS))
 def test_declared_arm_is_robosuites(robot: str) -> None:
-    from sim.manipulation.tabletop import ACTION_LIMIT, CONTROL_HZ, TABLE_OFFSET
-    from sim.reach.environment import Reach
+    from fieldtune.sim.manipulation.reach.environment import Reach
+    from fieldtune.sim.manipulation.simulators.tabletop import (
+        ACTION_LIMIT,
+        CONTROL_HZ,
+        TABLE_OFFSET,
+    )
 
     family, declared = ReachFamily(robot=robot), arm("reach", robot)
     environment = Reach(declared)

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from sim.family import bounds
-from sim.reach.family import ReachFamily
-from sim.reach.scripted import STYLES, collect_scripted, plan, scripted_return
-from sim.rollout import random_return
+from fieldtune.sim.family import bounds
+from fieldtune.sim.manipulation.reach.family import ReachFamily
+from fieldtune.sim.manipulation.reach.scripted import (
+    STYLES,
+    collect_scripted,
+    plan,
+    scripted_return,
+)
+from fieldtune.sim.rollout import random_return
 
 FAMILY = ReachFamily()
 TASKS = FAMILY.split().train[:5]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sim.family import TaskFamily, bounds
-from sim.manipulation.family import ManipulationFamily
-from sim.registry import family
+from fieldtune.sim.family import TaskFamily, bounds
+from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.registry import family
 
 pytestmark = pytest.mark.slow
 NAMES = ("drawer-door", "multi", "pick-place", "push")

@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.osc import _add_orientation_error, _factor, _solve, _torques
+from fieldtune.sim.manipulation.simulators.osc import (
+    _add_orientation_error,
+    _factor,
+    _solve,
+    _torques,
+)
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,1 @@
+"""Episodes as MCAP, for Foxglove and Rerun. Must not change a journal."""

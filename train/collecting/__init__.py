@@ -1,0 +1,4 @@
+"""Making a labelled dataset: rollouts, relabelling, resuming.
+
+Must not know what is learned from it.
+"""

@@ -1,0 +1,1 @@
+"""The protocol of evaluation, what it measures, and its statistics. Draws nothing."""

@@ -1,0 +1,1 @@
+"""Other people's labelled data, checked and written as a dataset of ours."""

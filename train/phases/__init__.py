@@ -1,0 +1,4 @@
+"""Offline and self-supervised training, read top to bottom.
+
+Must not know the command line, nor how results are shown.
+"""

@@ -1,0 +1,1 @@
+"""The pages, figures and pictures of a run. Measures nothing."""
