@@ -38,7 +38,7 @@ from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.timing.clock import Clock, Deadline
 from fieldtune.robot.timing.cycle_report import CycleReport, Marks
 from fieldtune.sim.registry import family
-from fieldtune.train.agent.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
 from fieldtune.train.runs.bundles import field_specs
 
 Array = NDArray[np.float64]

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from fieldtune import settings
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import run_episodes
-from fieldtune.train.algorithms.smac import Agent
 from fieldtune.train.config import RunConfig
 from fieldtune.train.launch import settle
 from fieldtune.train.runs.agents import newest_agent

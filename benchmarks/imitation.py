@@ -23,7 +23,8 @@ from fieldtune.sim.family import Array, bounds
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.sim.success import succeeded
-from fieldtune.train.agent.networks import Policy, squashed_log_prob
+from fieldtune.train.agent.networks import Policy
+from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import read_dataset

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldtune.export.bundle import Bundle
 from fieldtune.robot.timing.clock import Clock
-from fieldtune.train.agent.networks import PolicyGraph
+from fieldtune.train.agent.graphs import PolicyGraph
 
 Array = NDArray[np.float64]
 HZ = 250

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.turns import cores
-from fieldtune.train.launch import environment
+from fieldtune.train.process_settings import environment
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = (

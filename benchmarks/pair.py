@@ -25,7 +25,7 @@ from fieldtune.export.bundle import pack_bundle, read_bundle
 from fieldtune.export.manifest import Manifest
 from fieldtune.files import write_atomically
 from fieldtune.robot.journal.journal import Journal
-from fieldtune.train.launch import environment
+from fieldtune.train.process_settings import environment
 
 ROOT = Path(__file__).parents[1]
 FAMILY = "cheetah-vel"

@@ -44,7 +44,7 @@ class PlainSmac:
         self.target_pairs = ((self.q1_target, self.q1), (self.q2_target, self.q2))
 
     def networks(self) -> dict[str, nn.Module]:
-        """By the names that they have in `fieldtune.train.algorithms.smac.Agent`."""
+        """By the names that they have in `fieldtune.train.agent.agent.Agent`."""
         names = ("policy", "q1", "q2", "q1_target", "q2_target", "encoder", "decoder")
         return {name: getattr(self, name) for name in names}
 

@@ -19,7 +19,7 @@ import torch
 
 from fieldtune import settings
 from fieldtune.sim.family import TaskFamily
-from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.config import RunConfig
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.runs.agents import averaged_agent, offline_agent

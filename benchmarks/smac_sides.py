@@ -23,12 +23,13 @@ import torch
 from benchmarks.plain_smac import PlainSmac
 from benchmarks.products import peak_gflops, products_of, run_products
 from fieldtune import settings
+from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.smac import Agent, Shape, Smac
+from fieldtune.train.algorithms.smac import Smac
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.replay import Batch, Replay, Trajectory
 from fieldtune.train.data.sampling import draw_offline
-from fieldtune.train.launch import environment
+from fieldtune.train.process_settings import environment
 from fieldtune.train.study.presets import overrides
 
 ROOT = Path(__file__).parents[1]

@@ -24,17 +24,17 @@ import torch
 
 from fieldtune import settings
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import explore
-from fieldtune.train.algorithms.smac import Agent
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.measure import measure
 from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.evaluation.statistics import shift
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.reports.conclusions import shift
 from fieldtune.train.runs.run import Run, open_run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few

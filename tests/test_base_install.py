@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("train", "robot", "sim", "export")
+PACKAGES = ("fieldtune", "train", "robot", "sim", "export")
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,10 @@ def robot(tmp_path_factory: pytest.TempPathFactory):
     source = work / "source"
     for package in PACKAGES:
         shutil.copytree(
-            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__")
+            ROOT / package,
+            source / package,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
         )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -63,8 +66,8 @@ def test_every_robot_module_imports(robot):
     result = robot(
         "python",
         "-c",
-        "import importlib, pkgutil, sys, robot\n"
-        "names = [m.name for m in pkgutil.walk_packages(robot.__path__, 'robot.')]\n"
+        "import importlib, pkgutil, sys, fieldtune.robot as robot\n"
+        "names = [m.name for m in pkgutil.walk_packages(robot.__path__, 'fieldtune.robot.')]\n"
         "for name in names: importlib.import_module(name)\n"
         "print(len(names), 'torch' in sys.modules, 'mujoco' in sys.modules)",
     )

@@ -1,4 +1,8 @@
-"""Who may know whom (DESIGN.md): every import statement of the project is held against it."""
+"""Who may know whom (docs/architecture.md): every import statement is held against the layers.
+
+An import inside a function or under TYPE_CHECKING counts as any other: what holds a circle open
+lazily is a circle.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,50 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+HALVES = ("export", "sim", "robot", "train")
 ARROWS = {
-    "sim": {"sim"},
-    "export": {"export"},
-    "robot": {"robot", "export"},
-    "train": {"train", "robot", "export", "sim"},
+    "fieldtune": {"fieldtune"},
+    "sim": {"sim", "fieldtune"},
+    "export": {"export", "fieldtune"},
+    "robot": {"robot", "export", "fieldtune"},
+    "train": {"train", "robot", "export", "sim", "fieldtune"},
+}
+# Rooms from the top down: one may import from those below it, never from above or beside.
+LAYERS: dict[str, tuple[set[str], ...]] = {
+    "fieldtune": ({"plugins"}, {"settings"}, {"files"}, {"errors"}),
+    "robot": (
+        {"launch"},
+        {"cli"},
+        {"programs"},
+        {"monitor"},
+        {"loop", "rewards", "mcap"},
+        {"drivers"},
+        {"bridge", "policy", "safety"},
+        {"journal", "timing", "curve_keys"},
+        {"episodes", "config"},
+    ),
+    "train": (
+        {"launch"},
+        {"cli"},
+        {"study"},
+        {"reports"},
+        {"evaluation", "phases", "collecting"},
+        {"runs"},
+        {"algorithms"},
+        {"agent", "importing"},
+        {"data"},
+        {"config", "charts", "console", "process_settings", "bridge"},
+    ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"
-MCAP_EXPORT = (
-    "robot/mcap/export.py"  # an extra of its own: says what to install where it is missing
-)
+# An extra of its own: says what to install where it is missing.
+MCAP_EXPORT = "robot/mcap/export.py"
 WORKSTATION_EXPORT = {"export/writer.py", "export/parity.py"}
 LEARNING = {"torch", "onnx", "onnxscript", "safetensors", "tensorboard"}
 SIMULATION = {"mujoco", "robosuite", "gymnasium", "numba"}
@@ -33,16 +66,24 @@ NAMES = {"PyYAML": "yaml", "pyzmq": "zmq"}
 
 @dataclass(frozen=True)
 class Import:
-    """One imported top-level package; `lazy` when inside a function, `typing` when never run."""
+    """One imported name; `lazy` when inside a function, `typing` when never run."""
 
     path: str
     line: int
-    package: str
+    name: str
     lazy: bool
     typing: bool
 
+    @property
+    def package(self) -> str:
+        """The distribution's package, or which half of fieldtune."""
+        first, *rest = self.name.split(".")
+        if first != "fieldtune":
+            return first
+        return rest[0] if rest and rest[0] in HALVES else "fieldtune"
+
     def __str__(self) -> str:
-        return f"{self.path}:{self.line} imports {self.package}"
+        return f"{self.path}:{self.line} imports {self.name}"
 
 
 def walk(node: ast.AST, lazy: bool = False, typing: bool = False) -> Iterator[tuple]:
@@ -52,13 +93,13 @@ def walk(node: ast.AST, lazy: bool = False, typing: bool = False) -> Iterator[tu
             names = [alias.name for alias in child.names]
         elif isinstance(child, ast.ImportFrom):
             assert child.level == 0, f"line {child.lineno}: name the package, no relative import"
-            names = [child.module or ""]
+            names = [f"{child.module}.{alias.name}" for alias in child.names]
         elif isinstance(child, ast.Call) and ast.unparse(child.func).endswith(
             ("import_module", "__import__")
         ):
             names = [a.value for a in child.args[:1] if isinstance(a, ast.Constant)]
         for name in names:
-            yield name.split(".")[0], child.lineno, lazy, typing
+            yield name, child.lineno, lazy, typing
         inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
             for statement in child.body:
@@ -69,15 +110,43 @@ def walk(node: ast.AST, lazy: bool = False, typing: bool = False) -> Iterator[tu
             yield from walk(child, lazy or inside, typing)
 
 
+def sources() -> list[Path]:
+    shared = sorted((ROOT / "fieldtune").glob("*.py"))  # the links beside them lead to the halves
+    return shared + [file for half in HALVES for file in sorted((ROOT / half).rglob("*.py"))]
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    name = ".".join(parts if parts[0] == "fieldtune" else ("fieldtune", *parts))
+    return name.removesuffix(".__init__")
+
+
 @cache
 def imports() -> tuple[Import, ...]:
+    return tuple(
+        Import(file.relative_to(ROOT).as_posix(), line, name, lazy, typing)
+        for file in sources()
+        for name, line, lazy, typing in walk(ast.parse(file.read_text(), str(file)))
+    )
+
+
+@cache
+def edges() -> tuple[tuple[Import, str], ...]:
+    """Imports of ours, each with the path of the module that it names."""
+    modules = {module_of(file): file.relative_to(ROOT).as_posix() for file in sources()}
     found = []
-    for package in ARROWS:
-        for file in sorted((ROOT / package).rglob("*.py")):
-            path = file.relative_to(ROOT).as_posix()
-            for name, line, lazy, typing in walk(ast.parse(file.read_text(), path)):
-                found.append(Import(path, line, name, lazy, typing))
+    for item in imports():
+        for name in (item.name, item.name.rpartition(".")[0]):
+            if name in modules:
+                if modules[name] != item.path and not modules[name].endswith("__init__.py"):
+                    found.append((item, modules[name]))
+                break
     return tuple(found)
+
+
+def room_of(path: str) -> tuple[str, str]:
+    half, _, rest = path.partition("/")
+    return half, rest.partition("/")[0].removesuffix(".py")
 
 
 def of(*packages: str) -> list[Import]:
@@ -86,6 +155,7 @@ def of(*packages: str) -> list[Import]:
 
 def test_there_is_something_to_hold():
     assert {item.path.split("/")[0] for item in imports()} == set(ARROWS)
+    assert len(edges()) > 500
 
 
 def test_imports_follow_the_arrows():
@@ -99,10 +169,51 @@ def test_imports_follow_the_arrows():
     assert not wrong, "\n".join(map(str, wrong))
 
 
+def test_nothing_is_imported_from_the_folders_themselves():
+    """`import robot` works in a checkout alone: another package of that name would be meant."""
+    files = [*sources(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}: say fieldtune.{name}"
+        for file in files
+        for name, line, _, _ in walk(ast.parse(file.read_text(), str(file)))
+        if name.split(".")[0] in HALVES
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("half", LAYERS)
+def test_every_room_has_its_layer(half):
+    rooms = {room_of(file.relative_to(ROOT).as_posix())[1] for file in sources()
+             if file.relative_to(ROOT).parts[0] == half}  # fmt: skip
+    assert rooms - {"__init__"} == set().union(*LAYERS[half])
+
+
+@pytest.mark.parametrize("half", LAYERS)
+def test_rooms_import_from_below_alone(half):
+    level = {room: depth for depth, rooms in enumerate(LAYERS[half]) for room in rooms}
+    wrong = []
+    for item, path in edges():
+        (here, room), (there, other) = room_of(item.path), room_of(path)
+        if here == there == half and room != other and level[room] >= level[other]:
+            where = "is above it" if level[room] > level[other] else "stands beside it"
+            wrong.append(f"{item}: {half}/{other} {where}, {half}/{room} may not know it")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_circle_of_imports():
+    graph: dict[str, set[str]] = {}
+    for item, path in edges():
+        graph.setdefault(item.path, set()).add(path)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
 def test_only_the_workstations_half_of_export_knows_torch_and_only_when_used():
     wrong = [
         item
-        for item in of("sim", "robot", "export")
+        for item in of("sim", "robot", "export", "fieldtune")
         if item.package in LEARNING
         and not (item.path in WORKSTATION_EXPORT and (item.lazy or item.typing))
     ]
@@ -110,16 +221,13 @@ def test_only_the_workstations_half_of_export_knows_torch_and_only_when_used():
 
 
 def test_robot_and_export_know_no_simulator():
-    wrong = [item for item in of("robot", "export") if item.package in SIMULATION]
+    wrong = [item for item in of("robot", "export", "fieldtune") if item.package in SIMULATION]
     assert not wrong, "\n".join(map(str, wrong))
 
 
 def test_the_robot_never_reaches_for_the_workstations_half_of_export():
-    wrong = []
-    for file in (ROOT / "robot").rglob("*.py"):
-        text = file.read_text()
-        wrong += [file.name for module in ("writer", "parity") if f"export.{module}" in text]
-    assert not wrong
+    wrong = [str(item) for item, path in edges() if path in WORKSTATION_EXPORT]
+    assert not [item for item in wrong if item.startswith("robot/")]
 
 
 def test_robot_and_export_get_by_with_the_base_installation():
@@ -129,11 +237,11 @@ def test_robot_and_export_get_by_with_the_base_installation():
         {NAMES.get(name, name) for name in base}
         | {"pydantic_core"}  # part of pydantic
         | set(sys.stdlib_module_names)
-        | {"robot", "export"}
+        | {"robot", "export", "fieldtune"}
     )
     wrong = [
         item
-        for item in of("robot", "export")
+        for item in of("robot", "export", "fieldtune")
         if item.package not in allowed
         and item.path not in WORKSTATION_EXPORT
         and not (item.path == SIM_DRIVER and item.lazy)
@@ -164,7 +272,7 @@ def test_everything_imported_is_declared():
 @pytest.mark.parametrize("packages", [("robot", "export"), ("sim",)])
 def test_importing_every_module_loads_no_torch(packages):
     modules = [
-        file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        module_of(file)
         for package in packages
         for file in sorted((ROOT / package).rglob("*.py"))
         if file.name not in ("__init__.py", "__main__.py")

@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
 
 from fieldtune.exit_status import MISTAKE
 from fieldtune.open_files import TooFewFiles, require_open_files
 from fieldtune.robot.launch import run
+from fieldtune.train.process_settings import environment
 
-THREADS = "FIELDTUNE_THREADS"
 _STARTED = "_FIELDTUNE_STARTED"  # the process that was already started again; survives exec
 
 
@@ -64,30 +63,6 @@ def settle() -> None:
             [sys.executable, *sys.orig_argv[1:]],
             wanted | {_STARTED: str(os.getpid())},
         )
-
-
-def environment(current: Mapping[str, str]) -> dict[str, str]:
-    """The environment that learning runs best in.
-
-    Threads are set whatever was inherited: images and schedulers export `OMP_NUM_THREADS` unasked,
-    and two processes of two spinning threads each ran forty times slower than with one. Who does
-    want more says so with `FIELDTUNE_THREADS`. What is set for the allocator is
-    rarely set by accident, and kept. `OPENBLAS_CORETYPE` is left alone: it may be a cure for a
-    processor that OpenBLAS misjudges, and no large numpy product is on a hot path here.
-
-    Raises:
-        ValueError: `FIELDTUNE_THREADS` is not a positive whole number.
-    """
-    threads = current.get(THREADS, "1")
-    if not re.fullmatch(r"[1-9][0-9]{0,3}", threads):
-        raise ValueError(f"{THREADS} is {threads!r}, expected a whole number from 1: unset it")
-    wanted = dict(current)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        wanted[name] = threads
-    # Keep freed memory instead of giving it back to the kernel after every batch: twice the speed.
-    wanted.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
-    wanted.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
-    return wanted
 
 
 def missing_packages() -> list[str]:

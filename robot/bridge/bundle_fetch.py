@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fieldtune.files import sync
-from fieldtune.robot.bridge.rationed_log import QuietLog
 from fieldtune.robot.bridge.transfer import STALLED_S, Download
 from fieldtune.robot.bridge.wire import BundleChunk, BundleRequest
 from fieldtune.robot.policy.bundle_store import make_room
 from fieldtune.robot.policy.bundle_trial import BESIDE_THE_LOOP, Trial, Verdict
+from fieldtune.robot.rationed_log import QuietLog
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ import zmq
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, BundleFetch, Rules
 from fieldtune.robot.bridge.connection import Conversation, LinkLost, Noticeboard, Voice
-from fieldtune.robot.bridge.rationed_log import printable
 from fieldtune.robot.curve_keys import BridgeKeys
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.policy.bundle_trial import Verdict
+from fieldtune.robot.rationed_log import printable
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ import zmq
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.bundle_fetch import BundleFetch
 from fieldtune.robot.bridge.clock_offset import ClockOffset, Echo
-from fieldtune.robot.bridge.rationed_log import QuietLog
 from fieldtune.robot.bridge.uploads import Uploads
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.rationed_log import QuietLog
 
 log = logging.getLogger(__name__)
 

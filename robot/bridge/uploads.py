@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fieldtune.robot.bridge import wire
-from fieldtune.robot.bridge.rationed_log import QuietLog, printable
 from fieldtune.robot.bridge.transfer import STALLED_S, WINDOW, Upload
 from fieldtune.robot.journal.journal import DamagedEpisode, Journal
+from fieldtune.robot.rationed_log import QuietLog, printable
 
 log = logging.getLogger(__name__)
 

@@ -46,7 +46,7 @@ def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
     from fieldtune.settings import load
 
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("robot").setLevel(logging.INFO)
+    logging.getLogger("fieldtune.robot").setLevel(logging.INFO)
     return load(RobotConfig, path, section="robot", overrides=overrides or [])
 
 

@@ -52,7 +52,7 @@ class FaultOptions(BaseModel):
 
 
 class FaultyDriver:
-    """Implements `fieldtune.robot.drivers.driver.Driver` around another one, which it breaks as asked.
+    """Implements `fieldtune.robot.drivers.driver.Driver` around another one; breaks it as asked.
 
     The same seed and the same calls give the same faults, whatever other faults are asked for.
     Raises `DriverFault` for a field or a component that the driver does not have.

@@ -38,7 +38,7 @@ class TaskError(Exception):
 
 
 class KnownTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A posterior in its natural parameters (`fieldtune.robot.policy.posterior`), and where it is from.
+    """A posterior in natural parameters (`fieldtune.robot.policy.posterior`), and where it is from.
 
     `transitions` rewarded ones in `episodes` of this robot's journal made it; `rewards` is who gave
     them. `saved` is the wall clock, for people.

@@ -43,7 +43,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class CommandRewards:
-    """Implements `fieldtune.robot.rewards.streams.RewardStream` with a program of its own process group.
+    """Implements `fieldtune.robot.rewards.streams.RewardStream` with a program in its own group.
 
     A line that cannot be read is left out, and said; a program that ends is an `error`.
     """

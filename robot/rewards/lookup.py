@@ -6,8 +6,9 @@ from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.reward_settings import RewardsConfig
 from fieldtune.robot.reward_source import RewardSourceName
 from fieldtune.robot.rewards.command import CommandRewards
+from fieldtune.robot.rewards.driver import DriverRewards, RewardSource
 from fieldtune.robot.rewards.keyboard import KeyRewards
-from fieldtune.robot.rewards.streams import DriverRewards, NoRewards, RewardSource, RewardStream
+from fieldtune.robot.rewards.streams import NoRewards, RewardStream
 
 
 def reward_stream(settings: RewardsConfig, driver: Driver) -> RewardStream:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +30,6 @@ _LOOK_S = 0.02
 
 class NoRewards(Exception):
     """Nobody gives rewards here, or nobody gave any. The message says what to do."""
-
-
-@runtime_checkable
-class RewardSource(Protocol):
-    """A driver that measures what a transition was worth. Asked before the next `apply`.
-
-    What is not finite is no reward, as where a sensor saw nothing.
-    """
-
-    def reward(self, observation: Array, action: Array, next_observation: Array) -> float: ...
 
 
 class RewardStream(Protocol):
@@ -72,34 +62,6 @@ class RewardStream(Protocol):
     def close(self) -> None:
         """Safe to call twice."""
         ...
-
-
-class DriverRewards:
-    """What the driver itself measures, at once. A reward that is no number is none."""
-
-    source = "driver"
-    error = ""
-
-    def __init__(self, driver: RewardSource) -> None:
-        self._driver = driver
-        self._transitions = 0
-        self._rewards: dict[int, float] = {}
-
-    def open(self) -> None: ...
-
-    def begin(self, number: int) -> None:  # noqa: ARG002
-        self._transitions, self._rewards = 0, {}
-
-    def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
-        reward = float(self._driver.reward(observation, action, next_observation))
-        if math.isfinite(reward):
-            self._rewards[self._transitions] = reward
-        self._transitions += 1
-
-    def collect(self, stop: Callable[[], bool]) -> dict[int, float]:  # noqa: ARG002
-        return self._rewards
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig, Loos
 from fieldtune.robot.safety.build_wrapping import describe_wrapping, targets_of, wrapping_of
 from fieldtune.robot.safety.joints import FAULT_MARGIN, JointLimits, Reading
 from fieldtune.robot.safety.layout import Layout, LimitsError, unknown
-from fieldtune.robot.safety.models.read import JointModel, read_model
+from fieldtune.robot.safety.models.joint import JointModel
+from fieldtune.robot.safety.models.read import read_model
 from fieldtune.robot.safety.models.xml_tree import ModelError
 from fieldtune.robot.safety.permits import Permits
 from fieldtune.robot.safety.units import UNITS

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fieldtune.file_errors import naming
 from fieldtune.files import sync, write_atomically
-from fieldtune.robot.bridge.rationed_log import printable
+from fieldtune.robot.rationed_log import printable
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,13 @@ import yaml
 from fieldtune import settings
 from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.smac import Agent, Shape, Smac
+from fieldtune.train.algorithms.smac import Smac
 from fieldtune.train.config import Algorithm, Networks, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset, write_dataset
 from fieldtune.train.data.replay import Batch
-from fieldtune.train.evaluation.measure import DecoderError, Evaluation, PhaseResult
+from fieldtune.train.evaluation.results import DecoderError, Evaluation, PhaseResult
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.run import Run
 

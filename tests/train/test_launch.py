@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fieldtune.train import launch
-from fieldtune.train.launch import environment
+from fieldtune.train.process_settings import environment
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {

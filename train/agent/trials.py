@@ -17,43 +17,13 @@ from torch import Tensor
 
 from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode, rollout
-from fieldtune.train.agent.networks import squashed_sample
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import sample
-from fieldtune.train.algorithms.smac import Agent
-from fieldtune.train.data.replay import Batch, Trajectory
+from fieldtune.train.agent.squashed_gaussian import squashed_sample
+from fieldtune.train.agent.units import context_of
 
 ZHold = Literal["episode", "step"]
 Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
-
-
-def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
-    """The same episode as the networks see it, float32."""
-    constants = agent.normalisation
-    following = episode.following
-    return Trajectory(
-        observations=constants.observation(episode.observations),
-        actions=constants.action(episode.actions),
-        rewards=constants.reward(episode.rewards),
-        terminated=episode.terminated,
-        following=None if following is None else constants.observation(following),
-    )
-
-
-def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
-    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`."""
-    scaled = [to_training_units(agent, episode) for episode in episodes]
-
-    def join(parts: list[NDArray[np.float32]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32)).unsqueeze(0)
-
-    reward = join([episode.rewards for episode in scaled])
-    return Batch(
-        observation=join([episode.observations[:-1] for episode in scaled]),
-        action=join([episode.actions for episode in scaled]),
-        reward=reward,
-        next_observation=join([episode.next_observations for episode in scaled]),
-        done=torch.zeros_like(reward),
-    )
 
 
 @torch.no_grad()

@@ -6,35 +6,22 @@ Knows nothing of any method's losses, nor of files.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.data.replay import Batch
 
 if TYPE_CHECKING:
-    from fieldtune.train.algorithms.smac import Agent
+    from fieldtune.train.agent.agent import Agent
     from fieldtune.train.config import Algorithm
-
-Metrics = dict[str, float]
 
 
 class TrainingDiverged(Exception):
     """What was learned is no longer numbers. The message says what, when and the cure."""
-
-
-class Learner(Protocol):
-    """An agent with its optimisers; a checkpoint holds both, and either resumes bit for bit."""
-
-    agent: Agent
-    optimisers: dict[str, Adam]
-
-    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
-        """One update from labelled data: `context` and `batch` are independent draws, each
-        `(task, transition, ...)`, of the same tasks."""
-        ...
 
 
 def adam(learning_rate: float, *modules: nn.Module) -> Adam:

@@ -8,50 +8,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fieldtune.train.agent.networks import squashed_log_prob
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import kl_to_prior, sample
+from fieldtune.train.agent.squashed_gaussian import sample_with_log_prob
 from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.optimisation import (
-    Metrics,
     adam,
     gradient_step,
     paid_and_reached,
     per_row,
     posterior_metrics,
 )
-from fieldtune.train.algorithms.smac import Agent
-from fieldtune.train.algorithms.task_conditioned_sac import sample_with_log_prob
 from fieldtune.train.config import Algorithm
 from fieldtune.train.data.replay import Batch
 
 # Entropy's weight against one unit of scaled reward. PEARL's release has a fixed coefficient of 1
 # at reward scale 5; as critics and actor only know the ratio, that is 0.2 at reward scale 1.
 ENTROPY_COEFFICIENT = 0.2
-
-
-class MetaBehaviourCloning:
-    """q(z|h) and π(a|s,z) made to repeat the data's actions, each task's from its own context.
-
-    No reward is maximised: it enters through the context alone.
-    """
-
-    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
-        self.agent, self.settings = agent, settings
-        self.optimisers = {
-            "policy": adam(learning_rate, agent.policy),
-            "encoder": adam(learning_rate, agent.encoder),
-        }
-
-    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
-        """One step of policy and encoder on −log π(a|s,z) + w·KL(q(z|h)‖N(0,I)), z ~ q(z|h)."""
-        agent, rows = self.agent, batch.reward.shape[1]
-        mean, variance = agent.infer(context)
-        z = per_row(sample(mean, variance), rows)
-        policy_mean, log_std = agent.policy(batch.observation, z)
-        log_prob = squashed_log_prob(policy_mean, log_std, batch.action).mean()
-        kl = kl_to_prior(mean, variance).mean()
-        gradient_step(-log_prob + self.settings.kl_weight * kl, *self.optimisers.values())
-        return {"actor/loss": -log_prob.item()} | posterior_metrics(mean, variance, kl)
 
 
 class Pearl:

@@ -5,27 +5,16 @@ Holds networks and optimisers; knows nothing of files, robots or simulators.
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fieldtune.train.agent.networks import (
-    Critic,
-    Decoder,
-    DynamicsDecoder,
-    Encoder,
-    Policy,
-    squashed_log_prob,
-    squashed_sample,
-)
-from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.agent.posterior import kl_to_prior, product_of_factors, sample
+from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.networks import DynamicsDecoder
+from fieldtune.train.agent.posterior import kl_to_prior, sample
+from fieldtune.train.agent.squashed_gaussian import squashed_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.optimisation import (
-    Metrics,
     adam,
     gradient_step,
     paid_and_reached,
@@ -36,81 +25,6 @@ from fieldtune.train.config import Algorithm, SelfSupervised
 from fieldtune.train.data.replay import Batch
 
 INFERENCE = ("encoder", "decoder", "dynamics")  # what learns to infer and explain a task
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes that networks are built from."""
-
-    observation: int
-    action: int
-    next_in_context: bool = False
-    sparse_reward: bool = False
-
-
-class Agent(nn.Module):
-    """All of SMAC's networks and the constants that turn physical units into theirs."""
-
-    def __init__(self, shape: Shape, settings: Algorithm, normalisation: Normalisation) -> None:
-        super().__init__()
-        self.shape, self.normalisation = shape, normalisation
-        sizes, widths = (shape.observation, shape.action), settings.networks
-        latent = settings.latent_size
-        self.latent_size = latent
-        self.policy = Policy(*sizes, latent, widths.policy)
-        self.q1 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
-        self.q2 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
-        self.q1_target = copy.deepcopy(self.q1).requires_grad_(False)
-        self.q2_target = copy.deepcopy(self.q2).requires_grad_(False)
-        self.encoder = Encoder(*sizes, latent, widths.encoder, shape.next_in_context)
-        self.decoder = Decoder(*sizes, latent, widths.decoder)
-        self.dynamics = (
-            DynamicsDecoder(*sizes, latent, widths.dynamics) if shape.next_in_context else None
-        )
-
-    def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
-        """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`.
-
-        Rewards beyond the range of the data are read as its end, here as in the exported encoder.
-        """
-        constants = self.normalisation
-        reward = context.reward.clamp(constants.reward_low, constants.reward_high)
-        return product_of_factors(
-            *self.encoder(
-                context.observation,
-                context.action,
-                reward.unsqueeze(-1),
-                context.next_observation,
-            )
-        )
-
-    def min_q(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        return torch.min(self.q1(observation, action, z), self.q2(observation, action, z))
-
-    def min_q_target(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        return torch.min(
-            self.q1_target(observation, action, z), self.q2_target(observation, action, z)
-        )
-
-    def critic_reward(self, reward: Tensor, steps: float | Tensor = 1.0) -> Tensor:
-        """The critic's reward, physical / reward_std, from the standardised one (`Normalisation`
-        says why), or from a sum of as many of them; any shape."""
-        return reward + steps * (self.normalisation.reward_mean / self.normalisation.reward_std)
-
-    def success(self, reward: Tensor) -> Tensor:
-        """1 where a standardised reward is 0 in the family's units, 0 where it is −1; any shape."""
-        physical = reward * self.normalisation.reward_std + self.normalisation.reward_mean
-        return (physical + 1.0).clamp(0.0, 1.0)
-
-    def standardised(self, reward: Tensor) -> Tensor:
-        """A reward in the family's units as the networks know it; any shape."""
-        return (reward - self.normalisation.reward_mean) / self.normalisation.reward_std
-
-    @torch.no_grad()
-    def follow_critics(self, rate: float) -> None:
-        """Move both target critics this share of the way to their critics."""
-        for target, net in ((self.q1_target, self.q1), (self.q2_target, self.q2)):
-            torch._foreach_lerp_(list(target.parameters()), list(net.parameters()), rate)
 
 
 class Smac:
@@ -232,9 +146,3 @@ class Smac:
         if settings.weights == "softmax":
             return losses.softmax_weights(advantage, settings.temperature)
         return losses.standardised_weights(advantage, settings.temperature, settings.clip)
-
-
-def seed_everything(seed: int) -> np.random.Generator:
-    """Seed torch's global stream (z, actions, initial weights); return the generator for draws."""
-    torch.manual_seed(seed)
-    return np.random.default_rng(seed)

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from fieldtune.train.agent.networks import Critic, Policy, squashed_sample
+from fieldtune.train.agent.networks import Critic, Policy
+from fieldtune.train.agent.squashed_gaussian import sample_with_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
-from fieldtune.train.algorithms.optimisation import Metrics
+from fieldtune.train.algorithms.algorithm import Metrics
 
 TARGET_RATE = 0.005
 FIRST_TEMPERATURE = 0.1
@@ -106,19 +106,6 @@ class TaskToldSac(nn.Module):
     def _least(critics: nn.ModuleList, s: Tensor, a: Tensor, task: Tensor) -> Tensor:
         first, second = (critic(s, a, task) for critic in critics)
         return torch.min(first, second)
-
-
-def sample_with_log_prob(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-    """A reparameterised action in [−1, 1] and its log π, `(...,)`.
-
-    From the value before squashing: `networks.squashed_log_prob`, which is made for data, stops
-    short of the bounds, and its gradient would drive a saturated policy further out.
-    """
-    noise = torch.randn_like(mean)
-    before = mean + log_std.exp() * noise
-    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-    squash = 2 * (math.log(2) - before - F.softplus(-2 * before))  # log(1 − tanh²), no overflow
-    return torch.tanh(before), (gaussian - squash).sum(dim=-1)
 
 
 def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -12,7 +12,7 @@ import logging
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from fieldtune.robot.bridge.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import QuietLog
 from fieldtune.train.bridge.keys import TrainerKeys
 
 log = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from typing import Self
 import zmq
 
 from fieldtune.robot.bridge import wire
-from fieldtune.robot.bridge.rationed_log import QuietLog
 from fieldtune.robot.bridge.wire import RefusalKind
 from fieldtune.robot.episodes.episode import Episode
+from fieldtune.robot.rationed_log import QuietLog
 from fieldtune.train.bridge.authentication import Gate
 from fieldtune.train.bridge.inbox import Inbox, Refused
 from fieldtune.train.bridge.keys import TrainerKeys

@@ -147,7 +147,7 @@ def finetune(
         from fieldtune.train.runs.run import RunError
 
         logging.basicConfig(format="%(asctime)s %(message)s")
-        logging.getLogger("train").setLevel(logging.INFO)
+        logging.getLogger("fieldtune.train").setLevel(logging.INFO)
         opened = _open(run)
         where = address or opened.config.robot.bridge
         if where is None:

@@ -29,7 +29,8 @@ from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.config import RunConfig
 from fieldtune.train.console import progress
-from fieldtune.train.evaluation.measure import Evaluation, evaluate_run, write_metrics
+from fieldtune.train.evaluation.measure import evaluate_run
+from fieldtune.train.evaluation.results import Evaluation, write_metrics
 from fieldtune.train.phases.from_robots import Finetune, FinetuneProgress
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
@@ -212,7 +213,7 @@ def _logged(path: Path) -> Iterator[None]:
     """Send the trainer's log lines to a file, so that they do not cut the progress bar."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
-    ours = logging.getLogger("train")
+    ours = logging.getLogger("fieldtune.train")
     ours.setLevel(logging.INFO)
     ours.addHandler(handler)
     try:

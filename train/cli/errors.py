@@ -28,7 +28,7 @@ def explained() -> Iterator[None]:
     from fieldtune.train.alone import InUse
     from fieldtune.train.bridge.hub import HubError
     from fieldtune.train.data.dataset import DatasetError
-    from fieldtune.train.evaluation.measure import EvaluationError
+    from fieldtune.train.evaluation.results import EvaluationError
     from fieldtune.train.runs.checkpoint import CheckpointError
     from fieldtune.train.runs.run import RunError
     from fieldtune.train.study.runners import RunnerError

@@ -62,7 +62,7 @@ def table(view: FleetView) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from fieldtune.robot.bridge.rationed_log import printable
+    from fieldtune.robot.rationed_log import printable
 
     made = Table(
         *("robot", "state", "heard of", "bundle", "pending", "ingested", "steps", "clock offset"),

@@ -19,14 +19,14 @@ from torch import Tensor
 from fieldtune.sim.family import Array, TaskFamily, bounds, width
 from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.optimisation import Metrics
-from fieldtune.train.algorithms.smac import seed_everything
+from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.task_conditioned_sac import TaskToldSac, ToldTransitions
 from fieldtune.train.collecting.episode_buffer import Experience, Transitions
 from fieldtune.train.collecting.resumable import Learner, Round, Unfinished
 from fieldtune.train.config import AgentReplay, Slice
 from fieldtune.train.data.task_numbers import unwound
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.run import seed_everything
 
 UPDATE_ROWS = 256
 UNIT_ROWS = 10_000  # rewards that their unit is taken from

@@ -24,7 +24,7 @@ from torch import get_num_threads
 from fieldtune.files import write_atomically
 from fieldtune.lock import Held, exclusive
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.launch import THREADS
+from fieldtune.train.process_settings import THREADS
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
 
 LIBRARIES = ("mujoco", "numpy", "torch")  # whose versions decide the bits

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, width
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.reports.conclusions import number
-from fieldtune.train.reports.figures import AFTER, BEFORE, MUTED, bare_figure, legend_above
+from fieldtune.train.charts import AFTER, BEFORE, MUTED, bare_figure, legend_above, number
 
 FIGURE = "returns.png"
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.success import succeeded
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import ZHold, explore, infer, run_episodes
-from fieldtune.train.algorithms.smac import Agent
 from fieldtune.train.config import Evaluation, RunConfig
 from fieldtune.train.data.replay import Replay
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,32 +22,8 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem_of_all
 from fieldtune.train.data.dataset import DatasetError, Split, write_dataset
 from fieldtune.train.data.task_numbers import in_both
+from fieldtune.train.importing.source import SPLITS, NamedTasks, Source
 from fieldtune.train.importing.unit_check import far_from_simulated
-
-SPLITS: tuple[Split, Split] = ("train", "test")
-
-
-class Source(Protocol):
-    """Where episodes come from."""
-
-    def episodes(self, task: str) -> list[LabelledEpisode]:
-        """Those of the task called `task`. Raises `DatasetError`."""
-        ...
-
-    def how(self) -> dict[str, Any]:
-        """What the card says of it."""
-        ...
-
-
-@dataclass(frozen=True)
-class NamedTasks:
-    """Tasks and what the data call them: `names[split][i]` is the i-th of that split."""
-
-    names: dict[Split, list[str]]
-    split: TaskSplit
-
-    def parameters(self, split: Split) -> Array:
-        return self.split.train if split == "train" else self.split.test
 
 
 @dataclass(frozen=True)

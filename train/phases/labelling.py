@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import sample
-from fieldtune.train.agent.trials import to_training_units
-from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.agent.units import to_training_units
 from fieldtune.train.data.replay import Replay
 
 

@@ -7,27 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
-from fieldtune.train.algorithms.optimisation import Learner
-from fieldtune.train.algorithms.pearl import MetaBehaviourCloning, Pearl
-from fieldtune.train.algorithms.smac import Agent, Smac, seed_everything
+from fieldtune.train.algorithms.algorithm import Learner
+from fieldtune.train.algorithms.registry import LEARNERS, Method
 from fieldtune.train.alone import training
-from fieldtune.train.config import Algorithm
 from fieldtune.train.data.sampling import draw_offline
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
-from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.run import Run, seed_everything
 
 OnUpdate = Callable[[int], None]
-Method = Literal["smac", "meta-bc", "pearl"]
-
-LEARNERS: dict[Method, Callable[[Agent, Algorithm, float], Learner]] = {
-    "smac": Smac,
-    "meta-bc": MetaBehaviourCloning,
-    "pearl": Pearl,
-}
 
 
 def method_checkpoint(run: Run, method: Method) -> Path:

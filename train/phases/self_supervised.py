@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.agent.trials import to_training_units
-from fieldtune.train.algorithms.smac import Agent, Metrics
+from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.units import to_training_units
+from fieldtune.train.algorithms.smac import Metrics
 from fieldtune.train.data.plausible import beyond
 from fieldtune.train.data.replay import Replay
 from fieldtune.train.data.sampling import draw_union

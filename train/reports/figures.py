@@ -6,37 +6,32 @@ can be called from any program; colours are named in `THEME` so that a page can 
 
 from __future__ import annotations
 
-import io
-import re
-
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fieldtune.train.evaluation.measure import Evaluation, PhaseResult
-from fieldtune.train.reports.conclusions import interval, number, over_tasks, shift
+from fieldtune.train.charts import (
+    AFTER,
+    BEFORE,
+    INK,
+    MUTED,
+    OFFLINE,
+    ORACLE,
+    REFERENCE,
+    SURFACE,
+    bare_figure,
+    legend_above,
+    number,
+)
+from fieldtune.train.evaluation.results import Evaluation, PhaseResult
+from fieldtune.train.evaluation.statistics import interval, over_tasks, shift
 
 Floats = NDArray[np.float64]
 
-INK, MUTED, GRID, SURFACE = "#1c2026", "#5f6b7a", "#d5dae1", "#fefefe"
-# Okabe and Ito's palette: told apart with any colour vision.
-OFFLINE, BEFORE, AFTER, ORACLE, REFERENCE = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#98a1ad"
-THEME = {
-    INK: "ink",
-    MUTED: "muted",
-    GRID: "grid",
-    SURFACE: "surface",
-    OFFLINE: "offline",
-    BEFORE: "before",
-    AFTER: "after",
-    ORACLE: "oracle",
-    REFERENCE: "reference",
-}
 """Colour → the name of the CSS variable that stands for it in `to_svg`."""
 
 BARS = {
@@ -187,57 +182,6 @@ def embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(f"first component ({100 * shares[0]:.0f} % of variance)")
     axes.set_ylabel(f"second component ({100 * shares[1]:.0f} %)")
-
-
-def to_svg(figure: Figure, name: str, description: str) -> str:
-    """An `<svg>` element for a page: colours of `THEME` as CSS variables, text as text.
-
-    Args:
-        name: prefix of every id inside, so that several figures can share a page.
-        description: what a reader who cannot see it is told; plain text without quotes or markup.
-    """
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    for colour, variable in THEME.items():
-        text = text.replace(colour, f"var(--{variable})")
-    size = r' width="[^"]+pt"| height="[^"]+pt"'
-    opening, rest = text.split(">", 1)
-    opening = re.sub(size, "", opening)
-    return f'{opening} role="img" aria-label="{description}">{rest}'
-
-
-def bare_figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A bare figure, inches, outside pyplot."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor=SURFACE)
-    FigureCanvasAgg(figure)
-    grid = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
-    for axes in grid:
-        axes.set_facecolor("none")
-        axes.set_axisbelow(True)
-        axes.grid(color=GRID, linewidth=0.7)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(colors=MUTED, labelsize=9.5, length=0)
-        axes.xaxis.label.set_color(MUTED)
-        axes.yaxis.label.set_color(MUTED)
-    return figure, grid
-
-
-def legend_above(figure: Figure, handles: list) -> None:
-    columns = len(handles) if len(handles) <= 3 else 2
-    figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        fontsize=10,
-        labelcolor=INK,
-    )
 
 
 def _returns_by_task(evaluation: Evaluation) -> dict[str, Floats]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, SingleRobot, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import ZHold, explore, infer, run_episodes
-from fieldtune.train.algorithms.smac import Agent
 
 Image = NDArray[np.uint8]
 

@@ -19,17 +19,12 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fieldtune.files import write_atomically
-from fieldtune.train.evaluation.measure import Evaluation, save_evaluation
+from fieldtune.train import charts
+from fieldtune.train.charts import number, percent
+from fieldtune.train.evaluation.results import Evaluation, save_evaluation
+from fieldtune.train.evaluation.statistics import interval, over_tasks, shift
 from fieldtune.train.reports import figures
-from fieldtune.train.reports.conclusions import (
-    interval,
-    nearer_goal,
-    number,
-    over_tasks,
-    percent,
-    sentences,
-    shift,
-)
+from fieldtune.train.reports.conclusions import nearer_goal, sentences
 from fieldtune.train.reports.filmstrip import Film, NoPicture, film, png, strip
 from fieldtune.train.runs.agents import newest_agent
 from fieldtune.train.runs.run import Run
@@ -224,7 +219,7 @@ def _figures(evaluation: Evaluation) -> dict[str, str]:
         ),
     }
     return {
-        name: figures.to_svg(figure, name, description)
+        name: charts.to_svg(figure, name, description)
         for name, (figure, description) in drawn.items()
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.runs.checkpoint import AVERAGE, load_agent, read_facts
 from fieldtune.train.runs.run import Run
 

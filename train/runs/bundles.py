@@ -15,12 +15,12 @@ from fieldtune.export.bundle import Bundle
 from fieldtune.export.manifest import Description, FieldSpec, Provenance
 from fieldtune.export.writer import write_bundle
 from fieldtune.sim.family import Array, Field
-from fieldtune.train.agent.networks import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
 from fieldtune.train.agent.normalisation import AlmostConstant, almost_constant
 from fieldtune.train.agent.posterior import sample
-from fieldtune.train.agent.trials import context_of
+from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
-from fieldtune.train.algorithms.smac import Agent
 from fieldtune.train.runs.checkpoint import not_finite
 from fieldtune.train.runs.run import Run
 

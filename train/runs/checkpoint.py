@@ -21,9 +21,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fieldtune.files import write_atomically
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.optimisation import Learner, TrainingDiverged
-from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.algorithms.algorithm import Learner
+from fieldtune.train.algorithms.optimisation import TrainingDiverged
 
 FORMAT = "fieldtune-checkpoint-2"
 WITHOUT_CONSTANTS = "fieldtune-checkpoint-1"  # its networks know inputs without floor or range

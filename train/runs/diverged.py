@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldtune.train.algorithms.optimisation import Metrics, TrainingDiverged
+from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.runs.checkpoint import read_facts
 
 LARGEST = 1e15  # nothing in units of variance 1 comes near it while a network learns

@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fieldtune import settings
 from fieldtune.files import write_atomically
 from fieldtune.sim.family import TaskFamily, bounds
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.agent.trials import to_training_units
-from fieldtune.train.algorithms.smac import Agent, Shape, Smac, seed_everything
+from fieldtune.train.agent.units import to_training_units
+from fieldtune.train.algorithms.smac import Smac
 from fieldtune.train.config import Algorithm, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
@@ -182,3 +184,9 @@ def first_difference(before: dict, after: dict, above: str = "") -> str | None:
         elif old != new:
             return f"{where} ({old!r}, now {new!r})"
     return None
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed torch's global stream (z, actions, initial weights); return the generator for draws."""
+    torch.manual_seed(seed)
+    return np.random.default_rng(seed)

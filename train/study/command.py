@@ -15,9 +15,9 @@ from rich.table import Table
 
 from fieldtune import settings
 from fieldtune.settings import ConfigError
+from fieldtune.train.charts import number, percent
 from fieldtune.train.config import RunConfig
 from fieldtune.train.console import Advance, progress
-from fieldtune.train.reports.conclusions import number, percent
 from fieldtune.train.study.page import closed, write_page
 from fieldtune.train.study.plan import Job, Study
 from fieldtune.train.study.presets import Preset

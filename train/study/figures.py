@@ -14,10 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from fieldtune.train.evaluation.calibration import Calibration
-from fieldtune.train.evaluation.measure import PhaseResult
-from fieldtune.train.reports.conclusions import number, shift
-from fieldtune.train.reports.figures import (
+from fieldtune.train.charts import (
     AFTER,
     BEFORE,
     INK,
@@ -27,11 +24,13 @@ from fieldtune.train.reports.figures import (
     REFERENCE,
     SURFACE,
     bare_figure,
-    embedding_panel,
     legend_above,
-    principal_plane,
-    task_colours,
+    number,
 )
+from fieldtune.train.evaluation.calibration import Calibration
+from fieldtune.train.evaluation.results import PhaseResult
+from fieldtune.train.evaluation.statistics import shift
+from fieldtune.train.reports.figures import embedding_panel, principal_plane, task_colours
 from fieldtune.train.study.plan import Method
 from fieldtune.train.study.summary import (
     Estimate,

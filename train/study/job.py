@@ -1,4 +1,4 @@
-"""One job of a study, in a process of its own: `python -m fieldtune.train.study.job STUDY NAME [SEED]`.
+"""One job of a study, its own process: `python -m fieldtune.train.study.job STUDY NAME [SEED]`.
 
 Goes on from its own checkpoint, writes its result when it is done, and ends when the process that
 started it is gone (its standard input closes), so that a killed study leaves nothing running.
@@ -20,18 +20,13 @@ import typer
 from fieldtune import settings
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
-from fieldtune.train.algorithms.smac import Agent
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.alone import InUse
 from fieldtune.train.cli.errors import explained
 from fieldtune.train.collecting.collect import collect
-from fieldtune.train.evaluation.measure import (
-    REFERENCE_SEEDS,
-    DecoderError,
-    PhaseResult,
-    decoder_error,
-    measure,
-)
+from fieldtune.train.evaluation.measure import REFERENCE_SEEDS, decoder_error, measure
 from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.evaluation.results import DecoderError, PhaseResult
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
@@ -39,39 +34,12 @@ from fieldtune.train.runs.agents import averaged_agent
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.run import Run, open_run
 from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study
+from fieldtune.train.study.results import JobResult, Point
 
 POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
 TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks
 REPORT_EVERY_S = 1.0
 EARLIER_S, LOOK_S = 60.0, 1.0
-
-
-class Point(msgspec.Struct, frozen=True):
-    """On the way: return after K context episodes, `(task, repeat)`, once `steps` were learned.
-
-    `successes` likewise, 1 or 0, where the family has success.
-    """
-
-    steps: int
-    updates: int
-    returns: list[list[float]]
-    successes: list[list[float]] | None = None
-
-
-class JobResult(msgspec.Struct, frozen=True):
-    """What one method with one seed came to, on the held-out tasks.
-
-    `cpu_s` is this process's time alone, of the attempt that finished it. `decoder` and `random`
-    are the offline phase's to say.
-    """
-
-    name: str
-    seed: int
-    final: PhaseResult
-    points: list[Point]
-    cpu_s: float
-    decoder: DecoderError | None = None
-    random: float | None = None
 
 
 def run_job(job: Job) -> None:

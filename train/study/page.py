@@ -13,9 +13,10 @@ from pathlib import Path
 import yaml
 
 from fieldtune.files import write_atomically
+from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.calibration import Calibration
-from fieldtune.train.evaluation.measure import EvaluationError
-from fieldtune.train.reports.conclusions import LEVEL, number, percent
+from fieldtune.train.evaluation.results import EvaluationError
+from fieldtune.train.evaluation.statistics import LEVEL
 from fieldtune.train.study import figures
 from fieldtune.train.study.plan import PHASE_2, Method, Study
 from fieldtune.train.study.summary import (

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from fieldtune.train.process_settings import environment as settled
 from fieldtune.train.study.plan import Job
 
 RunnerName = Literal["local", "ray"]
@@ -64,7 +65,7 @@ def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess
 
 
 class LocalRunner:
-    """Processes of this machine, one thread each (`fieldtune.train.launch`)."""
+    """Processes of this machine, one thread each (`fieldtune.train.process_settings`)."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -121,9 +122,7 @@ class RayRunner:
 
 def _on_worker(study: str, name: str, seed: int | None, log: str, environment: dict) -> int:
     """A job on a worker of the cluster, with the threads and the allocator of who asked for it."""
-    from fieldtune.train import launch
-
-    os.environ.update(launch.environment(environment))
+    os.environ.update(settled(environment))
     process = run_command(study, name, seed, log)
     try:
         return process.wait()

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from fieldtune.train.evaluation.measure import EvaluationError
-from fieldtune.train.reports.conclusions import LEVEL, over_tasks, shift
-from fieldtune.train.study.job import JobResult
+from fieldtune.train.evaluation.results import EvaluationError
+from fieldtune.train.evaluation.statistics import LEVEL, over_tasks, shift
 from fieldtune.train.study.plan import METHODS, Job, Method
+from fieldtune.train.study.results import JobResult
 
 Floats = NDArray[np.float64]
 Results = dict[Method, list[JobResult]]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from fieldtune.robot.safety.models.read import JointModel, numbers
+from fieldtune.robot.safety.models.joint import JointModel, numbers
 from fieldtune.robot.safety.models.xml_tree import ModelError, read_tree
 
 MAX_FILES = 64

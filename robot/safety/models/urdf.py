@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from fieldtune.robot.safety.models.read import JointModel, numbers
+from fieldtune.robot.safety.models.joint import JointModel, numbers
 from fieldtune.robot.safety.models.xml_tree import ModelError
 
 _TURNS = {"revolute": True, "continuous": True, "prismatic": False}

@@ -7,11 +7,11 @@ import logging
 import pytest
 
 from fieldtune.robot.bridge import wire
-from fieldtune.robot.bridge.rationed_log import QuietLog
 from fieldtune.robot.bridge.transfer import STALLED_S
 from fieldtune.robot.bridge.uploads import Uploads
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.rationed_log import QuietLog
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.programs.adapt import Adaptation
 from fieldtune.robot.programs.explore import Daemon
+from fieldtune.robot.rewards.driver import DriverRewards, RewardSource
 from fieldtune.robot.rewards.lookup import reward_stream
-from fieldtune.robot.rewards.streams import DriverRewards, RewardSource
 from fieldtune.robot.safety.estop import EmergencyStop
 from fieldtune.robot.safety.latch import latched
 from tests.robot.conftest import PointMass

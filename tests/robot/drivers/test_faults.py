@@ -14,7 +14,7 @@ from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.driver import DriverFault, Observation
 from fieldtune.robot.drivers.faults import FaultOptions, FaultyDriver
 from fieldtune.robot.drivers.lookup import create_driver
-from fieldtune.robot.rewards.streams import RewardSource
+from fieldtune.robot.rewards.driver import RewardSource
 from fieldtune.settings import ConfigError
 
 POSITION = FieldSpec(name="position", unit="m", low=(-9.0,) * 2, high=(9.0,) * 2)

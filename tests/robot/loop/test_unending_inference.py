@@ -89,7 +89,7 @@ def in_place_of(tmp_path):
         path.write_bytes(graph)
         return f"""
 import onnxruntime
-import robot.policy as policy
+import fieldtune.robot.policy.policy as policy
 import fieldtune.robot.safety.watchdog as watchdog
 
 watchdog.AT_REST_S = 1.0

@@ -143,7 +143,7 @@ from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.timing.cycle_report import CycleReport
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.states import States
-from robot.status import Telling
+from fieldtune.robot.monitor.status import Telling
 config = RobotConfig(name="m1", family="points", state_dir=pathlib.Path(sys.argv[1]))
 recorder = Recorder(config.journal)
 driver = SimpleNamespace(period_s=0.1)

@@ -116,7 +116,8 @@ def test_the_trial_does_not_depend_on_the_folder_it_is_started_in(
 
 def test_a_trial_ends_with_the_robot_that_began_it(endless_bundle):
     script = (
-        "import sys, time; from pathlib import Path; from fieldtune.robot.policy.bundle_trial import Trial\n"
+        "import sys, time; from pathlib import Path\n"
+        "from fieldtune.robot.policy.bundle_trial import Trial\n"
         "trial = Trial(Path(sys.argv[1]), sys.argv[2]).start(); print(trial.pid, flush=True)\n"
         "time.sleep(600)"
     )

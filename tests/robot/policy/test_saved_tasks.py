@@ -22,7 +22,7 @@ from fieldtune.robot.policy.saved_tasks import (
 )
 from fieldtune.robot.programs.act import Acting
 from fieldtune.robot.programs.adapt import Adaptation
-from fieldtune.robot.rewards.streams import DriverRewards
+from fieldtune.robot.rewards.driver import DriverRewards
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.adapt import Adaptation
 from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.rewards.driver import DriverRewards
 from fieldtune.robot.rewards.lookup import reward_stream
-from fieldtune.robot.rewards.streams import DriverRewards, NoRewards
+from fieldtune.robot.rewards.streams import NoRewards
 from fieldtune.robot.safety.latch import latch
 
 

@@ -12,7 +12,8 @@ import pytest
 from fieldtune.robot.programs.adapt import Adaptation
 from fieldtune.robot.reward_settings import RewardsConfig
 from fieldtune.robot.rewards.command import WAITING_LINES, CommandRewards
-from fieldtune.robot.rewards.streams import DriverRewards, NoRewards
+from fieldtune.robot.rewards.driver import DriverRewards
+from fieldtune.robot.rewards.streams import NoRewards
 
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
 JUDGE = """

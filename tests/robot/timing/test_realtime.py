@@ -80,7 +80,7 @@ import logging, os, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 os.setgid(65534); os.setuid(65534)
 from fieldtune.robot.config import RealtimeConfig
-from robot.realtime import realtime
+from fieldtune.robot.timing.realtime import realtime
 with realtime(RealtimeConfig(), 1.0):
     print("runs on")
 """

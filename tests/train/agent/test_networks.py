@@ -5,19 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from fieldtune.train.agent.networks import (
-    ACTION_EDGE,
-    Critic,
-    Decoder,
-    DecoderGraph,
-    Encoder,
-    EncoderGraph,
-    Policy,
-    PolicyGraph,
-    squashed_log_prob,
-    squashed_sample,
-)
+from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.agent.networks import Critic, Decoder, Encoder, Policy
 from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.squashed_gaussian import ACTION_EDGE, squashed_log_prob, squashed_sample
 
 
 def test_log_probability_is_that_of_torchs_squashed_gaussian():

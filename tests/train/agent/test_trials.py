@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fieldtune.train.agent.trials import context_of, explore, infer, run_episodes, to_training_units
+from fieldtune.train.agent.trials import explore, infer, run_episodes
+from fieldtune.train.agent.units import context_of, to_training_units
 
 TASKS = np.array([[0.5], [1.0], [2.5]])
 

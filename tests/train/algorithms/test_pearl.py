@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from fieldtune.train.agent.posterior import sample
-from fieldtune.train.algorithms.pearl import MetaBehaviourCloning, Pearl
+from fieldtune.train.algorithms.meta_bc import MetaBehaviourCloning
+from fieldtune.train.algorithms.pearl import Pearl
 from fieldtune.train.data.replay import Ahead, Batch
 from fieldtune.train.phases.offline import method_checkpoint, train_offline
 from fieldtune.train.runs.checkpoint import load_agent, read_facts

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from fieldtune.train.agent.networks import squashed_sample
 from fieldtune.train.agent.posterior import sample
+from fieldtune.train.agent.squashed_gaussian import squashed_sample
 from fieldtune.train.config import Advantage, Networks, SelfSupervised
 from fieldtune.train.data.replay import Ahead, Batch
 

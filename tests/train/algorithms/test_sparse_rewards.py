@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from fieldtune.train.agent.networks import DecoderGraph
+from fieldtune.train.agent.graphs import DecoderGraph
 from fieldtune.train.algorithms import losses
 from fieldtune.train.data.dataset import Dataset
-from fieldtune.train.evaluation.measure import decoder_error, evaluate_run, write_metrics
+from fieldtune.train.evaluation.measure import decoder_error, evaluate_run
+from fieldtune.train.evaluation.results import write_metrics
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.reports.filmstrip import NoPicture

@@ -18,10 +18,10 @@ import zmq
 
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.client import BridgeClient
-from fieldtune.robot.bridge.rationed_log import QuietLog
 from fieldtune.robot.curve_keys import BridgeKeys, KeysError, new_pair
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.robot.rationed_log import QuietLog
 from fieldtune.train.bridge.authentication import Gate
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.keys import make_keys
@@ -194,7 +194,7 @@ def test_strangers_do_not_fill_the_log(caplog, monkeypatch):
         quiet.warn("unknown", "a stranger")
         quiet.warn("other", "another reason")
     assert (caplog.text.count("a stranger"), caplog.text.count("another reason")) == (1, 1)
-    monkeypatch.setattr("fieldtune.robot.bridge.rationed_log.QUIET_S", 0.0)
+    monkeypatch.setattr("fieldtune.robot.rationed_log.QUIET_S", 0.0)
     quiet.warn("unknown", "a stranger")
     assert "a stranger (and 19 like it before)" in caplog.text
 

@@ -22,13 +22,12 @@ from fieldtune.sim.locomotion.ant_dir import AntDirFamily
 from fieldtune.sim.locomotion.hopper_params import HopperParamsFamily
 from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.train.agent.trials import explore
-from fieldtune.train.algorithms.smac import seed_everything
 from fieldtune.train.collecting.agent_replay import collect_replay
 from fieldtune.train.config import AgentReplay, RunConfig
 from fieldtune.train.data.dataset import DatasetError, read_dataset, write_dataset
 from fieldtune.train.phases.from_robots import as_trajectory
 from fieldtune.train.runs.bundles import Exporter
-from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.run import Run, seed_everything
 
 FAMILY = HopperParamsFamily()
 

@@ -8,7 +8,7 @@ import torch
 
 from fieldtune.sim.family import Field, TaskSplit
 from fieldtune.sim.rollout import BATCH, mean_return
-from fieldtune.train.algorithms.task_conditioned_sac import sample_with_log_prob
+from fieldtune.train.agent.squashed_gaussian import sample_with_log_prob
 from fieldtune.train.collecting.agent_replay import TooFewRounds, collect_replay, moments
 from fieldtune.train.config import AgentReplay
 

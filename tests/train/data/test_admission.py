@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fieldtune.sim.family import TaskSplit, bounds, width
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode, rollout
-from fieldtune.train.agent.networks import Normalisation
+from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.admission import (
     all_alike,
     ended_early,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.agent.trials import context_of, to_training_units
+from fieldtune.train.agent.units import context_of, to_training_units
 from fieldtune.train.data.replay import Replay
 from fieldtune.train.data.subsample import thinned
 

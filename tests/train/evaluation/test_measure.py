@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from fieldtune.train.data.replay import Replay, Trajectory
-from fieldtune.train.evaluation.measure import (
+from fieldtune.train.evaluation.measure import decoder_error, evaluate_run
+from fieldtune.train.evaluation.results import (
     EvaluationError,
-    decoder_error,
-    evaluate_run,
     load_evaluation,
     save_evaluation,
     write_metrics,

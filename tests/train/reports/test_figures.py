@@ -10,8 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from fieldtune.train import charts
+from fieldtune.train.evaluation.statistics import over_tasks
 from fieldtune.train.reports import figures
-from fieldtune.train.reports.conclusions import over_tasks
 
 DRAWN = {
     "returns": figures.return_bars,
@@ -27,7 +28,7 @@ DRAWN = {
     ids=["all", "no oracle", "offline only", "30 tasks", "no script"],
 )
 def test_every_figure_is_drawn_from_what_there_is(drawn, kept, make_evaluation):
-    svg = figures.to_svg(drawn(make_evaluation(**kept)), "name", "what it shows")
+    svg = charts.to_svg(drawn(make_evaluation(**kept)), "name", "what it shows")
     ElementTree.fromstring(svg)
 
 
@@ -93,19 +94,19 @@ def test_one_dimensional_z_still_has_a_panel(make_evaluation):
 
 def test_the_same_evaluation_gives_the_same_svg(make_evaluation):
     one, two = (
-        figures.to_svg(figures.embeddings(make_evaluation()), "z", "points") for _ in range(2)
+        charts.to_svg(figures.embeddings(make_evaluation()), "z", "points") for _ in range(2)
     )
     assert one == two
 
 
 def test_colours_can_be_set_by_the_page(make_evaluation):
-    svg = figures.to_svg(figures.return_bars(make_evaluation()), "bars", "bars")
+    svg = charts.to_svg(figures.return_bars(make_evaluation()), "bars", "bars")
     assert "var(--before)" in svg
-    assert not [colour for colour in figures.THEME if colour in svg]
+    assert not [colour for colour in charts.THEME if colour in svg]
 
 
 def test_ids_are_the_figures_own(make_evaluation):
-    svg = figures.to_svg(figures.adaptation_curve(make_evaluation()), "curve", "lines")
+    svg = charts.to_svg(figures.adaptation_curve(make_evaluation()), "curve", "lines")
     ids = set(re.findall(r'\bid="([^"]+)"', svg))
     assert all(name.startswith("curve-") for name in ids)
     assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg))
@@ -115,7 +116,7 @@ def test_ids_are_the_figures_own(make_evaluation):
 
 def test_drawing_leaves_matplotlib_as_it_was(make_evaluation):
     before = dict(mpl.rcParams)
-    figures.to_svg(figures.return_bars(make_evaluation()), "bars", "bars")
+    charts.to_svg(figures.return_bars(make_evaluation()), "bars", "bars")
     assert dict(mpl.rcParams) == before
     assert not (
         "matplotlib.pyplot" in sys.modules and sys.modules["matplotlib.pyplot"].get_fignums()

@@ -13,8 +13,8 @@ import torch
 
 from fieldtune.sim.family import TaskFamily, bounds, width
 from fieldtune.sim.registry import family as make_family
+from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.smac import Agent, Shape
 from fieldtune.train.config import Algorithm
 from fieldtune.train.reports.filmstrip import Film, Frame, film, png, strip
 

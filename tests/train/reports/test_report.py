@@ -12,10 +12,12 @@ import pytest
 from fieldtune import settings
 from fieldtune.sim.manipulation.reach.scripted import collect_scripted
 from fieldtune.sim.registry import family as make_family
+from fieldtune.train.charts import number
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import Dataset
-from fieldtune.train.evaluation.measure import Evaluation, load_evaluation
-from fieldtune.train.reports.conclusions import interval, number, sentences, shift
+from fieldtune.train.evaluation.results import Evaluation, load_evaluation
+from fieldtune.train.evaluation.statistics import interval, shift
+from fieldtune.train.reports.conclusions import sentences
 from fieldtune.train.reports.filmstrip import Film, Frame, NoPicture
 from fieldtune.train.reports.report import FilmedTask, page, typical_tasks, write_report
 from fieldtune.train.runs.checkpoint import Progress, save_checkpoint

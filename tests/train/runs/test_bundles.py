@@ -9,10 +9,11 @@ import torch
 from fieldtune.export.bundle import Bundle, read_bundle
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.layout import bounds
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import product_of_factors
-from fieldtune.train.agent.trials import context_of, run_episodes
+from fieldtune.train.agent.trials import run_episodes
+from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
-from fieldtune.train.algorithms.smac import Agent
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.agents import offline_agent

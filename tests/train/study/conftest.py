@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fieldtune.train.evaluation.calibration import calibration
-from fieldtune.train.evaluation.measure import DecoderError, DynamicsExplained, PhaseResult
-from fieldtune.train.study.job import JobResult, Point
+from fieldtune.train.evaluation.results import DecoderError, DynamicsExplained, PhaseResult
 from fieldtune.train.study.plan import METHODS
+from fieldtune.train.study.results import JobResult, Point
 from fieldtune.train.study.summary import Results
 
 TASKS, REPEATS, LATENT = 6, 2, 3

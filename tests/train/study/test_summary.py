@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fieldtune.train.evaluation.measure import EvaluationError
+from fieldtune.train.evaluation.results import EvaluationError
 from fieldtune.train.study.page import closed
 from fieldtune.train.study.plan import Job
 from fieldtune.train.study.summary import (

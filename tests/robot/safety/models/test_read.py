@@ -13,7 +13,8 @@ import robosuite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldtune.robot.safety.models.read import JointModel, read_model
+from fieldtune.robot.safety.models.joint import JointModel
+from fieldtune.robot.safety.models.read import read_model
 from fieldtune.robot.safety.models.xml_tree import ModelError
 
 ROBOTS = Path(robosuite.__file__).parent / "models/assets/robots"

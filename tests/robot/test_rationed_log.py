@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from fieldtune.robot.bridge.rationed_log import QuietLog, printable
+from fieldtune.robot.rationed_log import QuietLog, printable
 
 
 def test_each_kind_is_said_once_and_counted(caplog):

@@ -1,0 +1,37 @@
+"""The tanh-Gaussian over actions: samples and densities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
+
+
+def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+    """log π of `action` in [−1, 1] under the tanh-Gaussian, summed over its components."""
+    action = action.clamp(-1 + ACTION_EDGE, 1 - ACTION_EDGE)
+    noise = (torch.atanh(action) - mean) * torch.exp(-log_std)
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    return (gaussian - torch.log1p(-action.square())).sum(dim=-1)
+
+
+def squashed_sample(mean: Tensor, log_std: Tensor, noise: float = 1.0) -> Tensor:
+    """Reparameterised action in [−1, 1], with `noise` times the deviation."""
+    return torch.tanh(mean + noise * log_std.exp() * torch.randn_like(mean))
+
+
+def sample_with_log_prob(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """A reparameterised action in [−1, 1] and its log π, `(...,)`.
+
+    From the value before squashing: `networks.squashed_log_prob`, which is made for data, stops
+    short of the bounds, and its gradient would drive a saturated policy further out.
+    """
+    noise = torch.randn_like(mean)
+    before = mean + log_std.exp() * noise
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    squash = 2 * (math.log(2) - before - F.softplus(-2 * before))  # log(1 − tanh²), no overflow
+    return torch.tanh(before), (gaussian - squash).sum(dim=-1)

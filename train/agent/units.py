@@ -1,0 +1,44 @@
+"""Between physical units and training's. Knows no networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.agent import Agent
+from fieldtune.train.data.replay import Batch, Trajectory
+
+
+def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
+    """The same episode as the networks see it, float32."""
+    constants = agent.normalisation
+    following = episode.following
+    return Trajectory(
+        observations=constants.observation(episode.observations),
+        actions=constants.action(episode.actions),
+        rewards=constants.reward(episode.rewards),
+        terminated=episode.terminated,
+        following=None if following is None else constants.observation(following),
+    )
+
+
+def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
+    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`."""
+    scaled = [to_training_units(agent, episode) for episode in episodes]
+
+    def join(parts: list[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32)).unsqueeze(0)
+
+    reward = join([episode.rewards for episode in scaled])
+    return Batch(
+        observation=join([episode.observations[:-1] for episode in scaled]),
+        action=join([episode.actions for episode in scaled]),
+        reward=reward,
+        next_observation=join([episode.next_observations for episode in scaled]),
+        done=torch.zeros_like(reward),
+    )
