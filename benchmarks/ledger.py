@@ -2,8 +2,8 @@
 
 `Ledger.look` remembers every step and episode that it can read, and compares with what it read
 before; `settle` asks, at the end, for each of them exactly once. It reads the journal's tables by
-itself and not through `fieldtune.robot.journal`, whose promises are on trial. It does not know what was done
-to the processes.
+itself and not through `fieldtune.robot.journal`, whose promises are on trial. It does not know what
+was done to the processes.
 """
 
 from __future__ import annotations

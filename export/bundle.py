@@ -18,6 +18,7 @@ from typing import Any
 import pydantic_core
 from pydantic import ValidationError
 
+from fieldtune.errors import UserError
 from fieldtune.export import archive
 from fieldtune.export.graph import GraphError, check_graph
 from fieldtune.export.manifest import GRAPHS, SCHEMA_VERSION, FieldSpec, FileEntry, Manifest
@@ -32,7 +33,7 @@ _FETCH_AGAIN = "fetch or export the bundle again"
 _UPDATE = "update fieldtune here, or export the bundle with this version"
 
 
-class BundleError(ValueError):
+class BundleError(UserError, ValueError):
     """A bundle cannot be trusted or used. The message names the file, the field and the cure."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
 from fieldtune.export.manifest import PARITY_LIMIT, Parity, Signature
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Samples = Mapping[str, NDArray[np.float32]]
 _SINGLE = 8  # samples also compared one by one, the size that a robot runs at
 
 
-class ParityError(ValueError):
+class ParityError(UserError, ValueError):
     """ONNX Runtime and torch disagree; the message names the output and how far it is off."""
 
 

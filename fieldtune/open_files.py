@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import resource
 
+from fieldtune.errors import UserError
+
 WANTED = 4096
 LEAST = 128  # a robot's process; a trainer's has a socket for each robot beside
 
 
-class TooFewFiles(Exception):
+class TooFewFiles(UserError):
     """Fewer than the process would need. The message names both numbers and the cure."""
 
 

@@ -21,6 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from fieldtune import plain_yaml
 from fieldtune.config_paths import Location, PathError, rooted, written
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -30,7 +31,7 @@ _WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 parse = plain_yaml.parse  # strict YAML, for whoever reads a file of another kind
 
 
-class ConfigError(Exception):
+class ConfigError(UserError):
     """A setting that cannot be used: the message names file, key, value and cure."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 from fieldtune.robot.config import RobotConfig
 
@@ -25,7 +26,7 @@ _VERSION = "1"
 _LARGEST_FILE = 4096
 
 
-class KeysError(Exception):
+class KeysError(UserError):
     """A key that cannot be used. The message names it and the cure, and never a secret."""
 
 

@@ -9,11 +9,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 
 
-class UnknownFamily(ValueError):
+class UnknownFamily(UserError, ValueError):
     """A name or an option that no family has. The message lists those that there are."""
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
 
 
-class InUse(Exception):
+class InUse(UserError):
     """Another process is at it. The message names what, the process and the cure."""
 
 

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import msgspec
 
+from fieldtune.errors import UserError
+
 VERSION = 1
 CHUNK_BYTES = 256 * 1024
 MAX_MESSAGE_BYTES = CHUNK_BYTES + 4096
@@ -32,7 +34,7 @@ Chunk = Annotated[bytes, msgspec.Meta(min_length=1, max_length=CHUNK_BYTES)]
 Reason = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
-class WireError(Exception):
+class WireError(UserError):
     """These bytes are not a message, or this message must not be sent.
 
     `session` is the sender's, where that much could be read; the sender can be answered then.

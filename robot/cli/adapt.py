@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.options import (
     Bundle,
     Config,
     Output,
     Overrides,
-    explained,
     load_to_drive,
     stop_on_signals,
     write_line,
@@ -55,7 +55,7 @@ def adapt(
       fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=[python,
       judge.py]'
     """
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.drivers.lookup import create_driver
         from fieldtune.robot.loop.episode_runner import newest_bundle
         from fieldtune.robot.policy.saved_tasks import KnownTasks
@@ -119,7 +119,7 @@ def act(
     summary: Output = None,
 ) -> None:
     """Do a task that is known, without exploring."""
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.drivers.lookup import create_driver
         from fieldtune.robot.policy.saved_tasks import KnownTasks
         from fieldtune.robot.programs.act import Acting

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.adapt import act, adapt
 from fieldtune.robot.cli.check import check
@@ -21,7 +22,6 @@ from fieldtune.robot.cli.options import (
     Config,
     Output,
     Overrides,
-    explained,
     load_settings,
     load_to_drive,
     stop_on_signals,
@@ -78,7 +78,7 @@ def run(
     summary: Output = None,
 ) -> None:
     """Explore without rewards, record everything, and swap bundles between episodes."""
-    with explained():
+    with report_user_errors():
         from dataclasses import asdict
 
         from fieldtune.robot.policy.bundle_judge import BundleJudge
@@ -109,7 +109,7 @@ def rearm(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; you have looked.")] = False,
 ) -> None:
     """Clear a latched fault, after a person has looked at the robot."""
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.monitor.driving import hint
         from fieldtune.robot.safety.latch import latched, release
 

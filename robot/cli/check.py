@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldtune.robot.cli.options import Bundle, Config, Overrides, explained, load_settings
+from fieldtune.errors import report_user_errors
+from fieldtune.robot.cli.options import Bundle, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
@@ -48,7 +49,7 @@ def check(
     With --connect and --bundle nothing moves, and the observation is printed field by field: push
     the robot by hand, and see that the right number changes in the right direction.
     """
-    with explained():
+    with report_user_errors():
         settings = load_settings(config, overrides)
         if connect and bundle is None:
             from fieldtune.robot.cli.check_connect import try_driver

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fieldtune.errors import tell
 from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.options import stop_on_signals
 
@@ -78,7 +79,7 @@ def try_driver(
         for line in lines(found):
             typer.echo(line)
     for sentence in found.wrong:
-        print(f"error: {sentence}", file=sys.stderr)
+        tell(sentence)
     if found.wrong:
         raise typer.Exit(FAULT if latched(settings.latch) else 1)
 

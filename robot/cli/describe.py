@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldtune.robot.cli.options import Config, Overrides, explained
+from fieldtune.errors import report_user_errors
+from fieldtune.robot.cli.options import Config, Overrides
 
 if TYPE_CHECKING:
     from fieldtune.robot.drivers.hardware.description import HardwareDescription
@@ -29,7 +30,7 @@ def describe(
     The driver `zmq` reads its fields there while disconnected, and refuses a server that offers
     anything else. Nothing moves.
     """
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.config import RobotConfig
         from fieldtune.robot.drivers.hardware.description import (
             read_description,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import MISTAKE
 from fieldtune.robot.cli.journal_text import facts, print_summary, print_table, started
 
@@ -69,7 +70,7 @@ def list_episodes(
     as_json: Json = False,
 ) -> None:
     """Every episode, newest last."""
-    with _explained():
+    with _reporting():
         with _open(_place(config, overrides, journal)) as opened:
             entries = opened.entries()
         if as_json:
@@ -101,7 +102,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One episode: how it began and ended, and what its steps come to."""
-    with _explained():
+    with _reporting():
         from fieldtune.robot.journal.file import JournalError
         from fieldtune.robot.journal.summary import summarise
 
@@ -133,7 +134,7 @@ def verify(
     overrides: Overrides = None, config: ConfigFile = None, journal: JournalFile = None
 ) -> None:
     """Check the file and every episode in it; exit status 1 when something is wrong."""
-    with _explained():
+    with _reporting():
         with _open(_place(config, overrides, journal)) as opened:
             problems = opened.verify()
             count = 0 if problems else len(opened.entries())
@@ -162,7 +163,7 @@ def export(
     ] = Clock.AUTO,
 ) -> None:
     """Write episodes to an MCAP file, for Foxglove and Rerun."""
-    with _explained():
+    with _reporting():
         from fieldtune.robot.mcap.export import TimeBase, export_mcap
         from fieldtune.robot.mcap.field_names import bundle_names
 
@@ -199,7 +200,7 @@ def offer(
 
     It remembers them in its run's `inbox/refused/`: delete their files there first.
     """
-    with _explained():
+    with _reporting():
         from fieldtune.robot.journal.file import explained
         from fieldtune.robot.journal.journal import Journal
 
@@ -267,24 +268,14 @@ def _range(text: str | None) -> tuple[int, int | None]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn every error that has a cure into its message and exit status 1."""
-    from fieldtune.file_errors import sentence
+def _reporting() -> Iterator[None]:
+    """`report_user_errors`, SQLite's own among them."""
     from fieldtune.robot.journal.file import JournalError
-    from fieldtune.robot.mcap.export import ExportError
-    from fieldtune.settings import ConfigError
 
-    try:
-        yield
-    except (JournalError, ExportError, ConfigError) as error:
-        message = str(error)
-    except sqlite3.Error as error:
-        message = f"the journal cannot be read: {error}: `fieldtune-robot journal verify` says more"
-    except BrokenPipeError:  # whoever read the output has enough
-        raise
-    except OSError as error:
-        message = f"{sentence(error)}: choose another --out, or check the disk"
-    else:
-        return
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(MISTAKE)
+    with report_user_errors():
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal cannot be read: {error}: `fieldtune-robot journal verify` says more"
+            ) from error

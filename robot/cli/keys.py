@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fieldtune.robot.cli.options import Config, Overrides, explained
+from fieldtune.errors import report_user_errors
+from fieldtune.robot.cli.options import Config, Overrides
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
@@ -29,7 +30,7 @@ app = typer.Typer(
 @app.command()
 def new(config: Config, overrides: Overrides = None) -> None:
     """Make this robot's key."""
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.curve_keys import new_pair, write_secret
 
         settings, pair = _load(config, overrides), new_pair()
@@ -41,7 +42,7 @@ def new(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def show(config: Config, overrides: Overrides = None) -> None:
     """Print this robot's public key, for the trainer."""
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.curve_keys import read_secret
 
         settings = _load(config, overrides)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import FAULT, NOBODY
-from fieldtune.robot.cli.options import Config, Overrides, explained
+from fieldtune.robot.cli.options import Config, Overrides
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
@@ -34,7 +35,7 @@ def monitor(
     robot is in fault, 4 when no process drives it, the one that does is silent, or that cannot be
     known.
     """
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.config import RobotConfig
         from fieldtune.robot.monitor.driving import hint
         from fieldtune.robot.monitor.snapshot import Life, look

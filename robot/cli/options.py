@@ -1,4 +1,4 @@
-"""What the robot's commands share: options, settings, signals, and errors explained at the edge.
+"""What the robot's commands share: options, settings and signals.
 
 Holds no command. Imports what is needed when it is.
 """
@@ -8,15 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from fieldtune.exit_status import FAULT, MISTAKE
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
@@ -102,50 +98,3 @@ def write_line(path: Path, content: dict[str, Any]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(content) + "\n").encode())
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn every error that has a cure into its message and exit status 1; 3 for a robot that is in
-    fault already, so that a supervisor does not try again."""
-    from fieldtune.export.bundle import BundleError
-    from fieldtune.file_errors import sentence
-    from fieldtune.open_files import TooFewFiles
-    from fieldtune.robot.bridge.wire import WireError
-    from fieldtune.robot.curve_keys import KeysError
-    from fieldtune.robot.drivers.driver import DriverFault
-    from fieldtune.robot.journal.file import JournalError
-    from fieldtune.robot.loop.episode_runner import BundleRefused, Latched
-    from fieldtune.robot.policy.bundle_trial import TrialStopped
-    from fieldtune.robot.policy.bundle_trust import BundleRecordError
-    from fieldtune.robot.policy.saved_tasks import TaskError
-    from fieldtune.robot.rewards.streams import NoRewards
-    from fieldtune.robot.safety.limits import LimitFault
-    from fieldtune.settings import ConfigError
-
-    known = (
-        BundleError,
-        BundleRecordError,
-        BundleRefused,
-        ConfigError,
-        DriverFault,
-        JournalError,
-        KeysError,
-        Latched,
-        LimitFault,
-        NoRewards,
-        TaskError,
-        TooFewFiles,
-        TrialStopped,
-        WireError,
-    )
-    try:
-        yield
-    except known as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(FAULT if isinstance(error, Latched) else MISTAKE) from None
-    except BrokenPipeError:  # whoever read the output has enough
-        raise
-    except OSError as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        raise typer.Exit(MISTAKE) from None

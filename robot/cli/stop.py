@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fieldtune.errors import tell
 from fieldtune.exit_status import MISTAKE, NOBODY
 from fieldtune.robot.cli.options import Config, Overrides
 
@@ -142,7 +143,7 @@ def _wait(settings: RobotConfig, deadline: float) -> str:
 
 
 def _complain(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr)
+    tell(text)
 
 
 def _user() -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldtune.robot.cli.options import Bundle, Config, Overrides, explained
+from fieldtune.errors import report_user_errors
+from fieldtune.robot.cli.options import Bundle, Config, Overrides
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 @app.command("list")
 def list_tasks(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
     """Every task, by name."""
-    with explained():
+    with report_user_errors():
         from fieldtune.robot.cli.journal_text import print_table
 
         tasks = _tasks(config, overrides)
@@ -60,7 +61,7 @@ def list_tasks(config: Config, overrides: Overrides = None, as_json: Json = Fals
 @app.command()
 def show(name: Name, config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
     """One task: its posterior, and where it is from."""
-    with explained():
+    with report_user_errors():
         facts = _facts(name, _tasks(config, overrides).read(name))
         if as_json:
             typer.echo(json.dumps(facts, indent=1))
@@ -73,7 +74,7 @@ def show(name: Name, config: Config, overrides: Overrides = None, as_json: Json 
 @app.command()
 def remove(name: Name, config: Config, overrides: Overrides = None) -> None:
     """Forget a task."""
-    with explained():
+    with report_user_errors():
         _tasks(config, overrides).remove(name)
     typer.echo(f"task {name!r} is forgotten")
 
@@ -83,7 +84,7 @@ def recompute(
     name: Name, config: Config, overrides: Overrides = None, bundle: Bundle = None
 ) -> None:
     """Make a task's posterior again for another bundle, from what the journal holds of it."""
-    with explained():
+    with report_user_errors():
         from fieldtune.export.bundle import read_bundle
         from fieldtune.robot.cli.options import load_settings
         from fieldtune.robot.journal.journal import Journal

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
 from fieldtune.export.manifest import FieldSpec
 
 Array = NDArray[np.float64]
@@ -28,7 +29,7 @@ class Observation:
     signals: Array | None = None
 
 
-class DriverFault(Exception):
+class DriverFault(UserError):
     """The hardware cannot go on. The message says what happened and how to cure it."""
 
 

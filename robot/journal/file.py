@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from fieldtune.errors import UserError
 from fieldtune.files import sync
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ CREATE INDEX pending ON episodes (number) WHERE sha256 IS NOT NULL AND receipt I
 {_REWARDS}"""
 
 
-class JournalError(Exception):
+class JournalError(UserError):
     """The journal cannot do what was asked. The message names the file and the cure."""
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
+from fieldtune.exit_status import FAULT
 from fieldtune.export.bundle import Bundle, BundleError, BundleMismatch, check_compatible
 from fieldtune.export.manifest import Manifest
 from fieldtune.robot.config import RobotConfig
@@ -46,7 +48,7 @@ EMPTY_EPISODES = 3  # in a row: then something is wrong with the robot's start
 _LAST_FLUSH_S = 2.0
 
 
-class BundleRefused(Exception):
+class BundleRefused(UserError):
     """A bundle that this robot will not run. The message names the bundle and why."""
 
 
@@ -60,8 +62,10 @@ def _refusing(path: Path) -> Iterator[None]:
         raise BundleRefused(f"bundle {path.name} refused: there is no memory for it") from error
 
 
-class Latched(Exception):
+class Latched(UserError):
     """The robot is in a fault that a person has not looked at yet."""
+
+    status = FAULT  # so that a supervisor does not try again
 
 
 def newest_bundle(config: RobotConfig) -> Path:

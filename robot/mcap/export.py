@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from fieldtune.errors import UserError
 from fieldtune.files import replace_atomically
 from fieldtune.robot.episodes.episode import EndReason, Episode, EpisodeHeader, Step
 from fieldtune.robot.journal.journal import Entry, Journal, JournalError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 NamesOf = Callable[[EpisodeHeader], Names]
 
 
-class ExportError(Exception):
+class ExportError(UserError):
     """There is nothing to export, or not in this way. The message says what to do."""
 
 

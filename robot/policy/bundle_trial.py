@@ -20,6 +20,7 @@ from typing import Self
 
 import msgspec
 
+from fieldtune.errors import UserError
 from fieldtune.robot.policy.spawn import spawn
 
 PATIENCE_S = 180.0  # of wall-clock time, on a machine that may be busy
@@ -54,7 +55,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     genuine: bool = True
 
 
-class TrialStopped(Exception):
+class TrialStopped(UserError):
     """Somebody asked to stop before there was a verdict."""
 
 

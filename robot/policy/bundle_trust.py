@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ _KEPT = 100
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class BundleRecordError(Exception):
+class BundleRecordError(UserError):
     """The record cannot be read. The message names the file and the cure."""
 
 

@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.policy.policy import Policy
@@ -33,7 +34,7 @@ _Vector = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4096)]
 _Number = Annotated[int, msgspec.Meta(gt=0)]
 
 
-class TaskError(Exception):
+class TaskError(UserError):
     """A task cannot be kept, found or acted on. The message names it and the cure."""
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
 from fieldtune.robot.reward_settings import RewardsConfig
 from fieldtune.robot.timing.clock import SECOND_NS
 
@@ -28,7 +29,7 @@ Array = NDArray[np.float64]
 _LOOK_S = 0.02
 
 
-class NoRewards(Exception):
+class NoRewards(UserError):
     """Nobody gives rewards here, or nobody gave any. The message says what to do."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fieldtune.errors import UserError
 
-class LimitFault(Exception):
+
+class LimitFault(UserError):
     """A command or an observation that nothing may be done with, but to hold."""
 
 
@@ -16,6 +18,6 @@ class Implausible(LimitFault):
 
 def explain(error: BaseException) -> str:
     """The error's own words; its type too where it is none of ours."""
-    if type(error).__module__.startswith("robot."):
+    if isinstance(error, UserError) or type(error).__module__.startswith("fieldtune."):
         return str(error)
     return f"{type(error).__name__}: {error}"

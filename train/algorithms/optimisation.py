@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from fieldtune.errors import UserError
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.data.replay import Batch
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from fieldtune.train.config import Algorithm
 
 
-class TrainingDiverged(Exception):
+class TrainingDiverged(UserError):
     """What was learned is no longer numbers. The message says what, when and the cure."""
 
 

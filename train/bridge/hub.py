@@ -20,6 +20,7 @@ from typing import Self
 
 import zmq
 
+from fieldtune.errors import UserError
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.wire import RefusalKind
 from fieldtune.robot.episodes.episode import Episode
@@ -37,7 +38,7 @@ _SESSIONS_KEPT = 256
 _Session = tuple[str | None, str]  # whose key, and what it calls itself: nobody speaks as another
 
 
-class HubError(Exception):
+class HubError(UserError):
     """The hub cannot do its work. The message says why."""
 
 

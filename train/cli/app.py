@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldtune.train.cli.errors import explained
+from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -65,7 +65,7 @@ Overrides = Annotated[
 @app.command()
 def collect(config: Config, overrides: Overrides = None) -> None:
     """Make a family's labelled multi-task dataset (Minari, in `data.path`)."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.collecting.collect import collect as make
         from fieldtune.train.console import progress
 
@@ -91,7 +91,7 @@ def train(
     ] = None,
 ) -> None:
     """Phase 1: meta-train on the dataset. Run the same command again to resume."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.console import progress
         from fieldtune.train.phases.offline import train_offline
         from fieldtune.train.runs.run import open_run
@@ -109,7 +109,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The bundle file to write.")],
 ) -> None:
     """Write the newest policy of a run as a bundle, checked against torch."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.runs.agents import newest_agent
         from fieldtune.train.runs.bundles import Exporter
 
@@ -136,7 +136,7 @@ def finetune(
     ] = None,
 ) -> None:
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.alone import training
         from fieldtune.train.bridge.emergency_stop import stop_robots_on_signal
         from fieldtune.train.bridge.fleet import telling
@@ -184,7 +184,7 @@ def clear_stop(run: Folder) -> None:
     """
     from fieldtune.train.bridge.emergency_stop import clear
 
-    with explained():
+    with report_user_errors(RESUMABLE):
         typer.echo("cleared: start the trainer anew" if clear(run) else "no emergency stop is on")
 
 
@@ -194,7 +194,7 @@ app.command()(fleet)
 @app.command()
 def oracle(run: Folder) -> None:
     """Phase 2 with true rewards, in this process: what self-supervision is measured against."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.console import progress
         from fieldtune.train.phases.in_simulation import train_in_process
 
@@ -212,7 +212,7 @@ def oracle(run: Folder) -> None:
 @app.command()
 def evaluate(run: Folder) -> None:
     """Measure every phase that was trained on the held-out tasks; write the report."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.console import print_returns, progress
         from fieldtune.train.evaluation.measure import evaluate_run
         from fieldtune.train.reports.report import write_report
@@ -238,7 +238,7 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """The whole loop on a simulated arm: data, training, robot, finetuning, report."""
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.cli.demo import run_demo
         from fieldtune.train.console import print_returns
 

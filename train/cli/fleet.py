@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fieldtune.errors import tell
 from fieldtune.exit_status import MISTAKE
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def fleet(
     from fieldtune.train.bridge.fleet import Watcher
 
     if not (run / "config.yaml").exists():
-        typer.secho(f"error: {run}: no run here: give --run its folder", fg="red", err=True)
+        tell(f"{run}: no run here: give --run its folder")
         raise typer.Exit(MISTAKE)
     watcher = Watcher(run)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fieldtune.train.cli.errors import explained
+from fieldtune.errors import RESUMABLE, report_user_errors
 
 
 def import_(
@@ -48,7 +48,7 @@ def import_(
 
       fieldtune import --family cheetah-vel --out data/mine --minari 'datasets/cheetah-{task}'
     """
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.sim.registry import family as make_family
         from fieldtune.train.alone import making
         from fieldtune.train.console import progress

@@ -5,14 +5,12 @@ Reads and prints; the files are train/bridge/keys.py's. Imports what a command n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fieldtune.exit_status import MISTAKE
+from fieldtune.errors import report_user_errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +37,7 @@ _DEFAULT = Path("keys")
 @app.command()
 def new(folder: Folder = _DEFAULT) -> None:
     """Make the trainer's key."""
-    with _explained():
+    with report_user_errors():
         from fieldtune.train.bridge.keys import make_keys
 
         public = make_keys(folder).own.public
@@ -50,7 +48,7 @@ def new(folder: Folder = _DEFAULT) -> None:
 @app.command()
 def show(folder: Folder = _DEFAULT) -> None:
     """Print the trainer's public key, for the robots' configs."""
-    with _explained():
+    with report_user_errors():
         from fieldtune.train.bridge.keys import open_keys
 
         public = open_keys(folder).own.public
@@ -64,7 +62,7 @@ def allow(
     folder: Folder = _DEFAULT,
 ) -> None:
     """Listen to a robot, known by its public key, under this name. In force at once."""
-    with _explained():
+    with report_user_errors():
         from fieldtune.train.bridge.keys import open_keys
 
         open_keys(folder).allowed.allow(robot, key)
@@ -74,7 +72,7 @@ def allow(
 @app.command()
 def revoke(robot: Robot, folder: Folder = _DEFAULT) -> None:
     """Shut a robot out, in a running trainer too, from its next message on."""
-    with _explained():
+    with report_user_errors():
         from fieldtune.train.bridge.keys import open_keys
 
         open_keys(folder).allowed.revoke(robot)
@@ -84,7 +82,7 @@ def revoke(robot: Robot, folder: Folder = _DEFAULT) -> None:
 @app.command("list")
 def list_robots(folder: Folder = _DEFAULT) -> None:
     """Print the robots that are allowed, each with its public key."""
-    with _explained():
+    with report_user_errors():
         from fieldtune.train.bridge.keys import open_keys
 
         entries = open_keys(folder).allowed.entries()
@@ -96,16 +94,3 @@ def list_robots(folder: Folder = _DEFAULT) -> None:
 
 def _for_robots(public: str) -> None:
     typer.echo(f"in every robot's config: robot.keys.trainer: {public}")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    from fieldtune.file_errors import sentence
-    from fieldtune.robot.curve_keys import KeysError
-
-    try:
-        yield
-    except (KeysError, OSError) as error:
-        told = sentence(error) if isinstance(error, OSError) else error
-        typer.secho(f"error: {told}", fg="red", err=True)
-        raise typer.Exit(MISTAKE) from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fieldtune.train.cli.errors import explained
+from fieldtune.errors import RESUMABLE, report_user_errors
 
 Overrides = Annotated[
     list[str] | None,
@@ -45,7 +45,7 @@ def study(
 
       fieldtune study ant-dir --out studies/long self_supervised.steps=200000
     """
-    with explained():
+    with report_user_errors(RESUMABLE):
         from fieldtune.train.study.command import run_command_line
 
         run_command_line(

@@ -20,6 +20,7 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
+from fieldtune.errors import UserError
 from fieldtune.file_errors import naming
 from fieldtune.files import sync
 from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
@@ -31,7 +32,7 @@ SIGNALS, NEXT = "signals", "next_observations"  # in an episode's infos
 Split = Literal["train", "test"]
 
 
-class DatasetError(Exception):
+class DatasetError(UserError):
     """The dataset cannot be used. The message names the folder, what is wrong and the cure."""
 
 

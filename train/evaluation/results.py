@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 from fieldtune.train.evaluation.calibration import Calibration
 
 
-class EvaluationError(Exception):
+class EvaluationError(UserError):
     """There is nothing to evaluate, or the file is not an evaluation."""
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
@@ -31,7 +32,7 @@ WITHOUT_CONSTANTS = "fieldtune-checkpoint-1"  # its networks know inputs without
 AGENT, AVERAGE, CONSTANTS, ARRAY = "agent.", "array.average.", "constants.", "array."
 
 
-class CheckpointError(Exception):
+class CheckpointError(UserError):
     """The file cannot be resumed from. The message names the file, what is wrong and the cure."""
 
 

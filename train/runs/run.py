@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from fieldtune import settings
+from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 from fieldtune.sim.family import TaskFamily, bounds
 from fieldtune.sim.registry import family as make_family
@@ -33,7 +34,7 @@ from fieldtune.train.data.replay import Lookahead, Replay
 DATA = "data.sha256"
 
 
-class RunError(Exception):
+class RunError(UserError):
     """The run cannot go on as asked. The message says why and what to do."""
 
 

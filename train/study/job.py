@@ -18,11 +18,11 @@ import numpy as np
 import typer
 
 from fieldtune import settings
+from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.alone import InUse
-from fieldtune.train.cli.errors import explained
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.evaluation.measure import REFERENCE_SEEDS, decoder_error, measure
 from fieldtune.train.evaluation.protocol import Evaluator
@@ -189,7 +189,7 @@ def main() -> None:
     folder, name, *seed = sys.argv[1:]
     end_with_parent()
     try:
-        with explained():
+        with report_user_errors(RESUMABLE):
             run_after_earlier(Job(Path(folder), name, int(seed[0]) if seed else None))
     except typer.Exit as end:  # its message is the end of the log, which the study shows
         raise SystemExit(end.exit_code) from None

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from fieldtune.errors import UserError
 from fieldtune.train.process_settings import environment as settled
 from fieldtune.train.study.plan import Job
 
@@ -20,7 +21,7 @@ RunnerName = Literal["local", "ray"]
 KILLED_S = 10.0
 
 
-class RunnerError(Exception):
+class RunnerError(UserError):
     """Jobs cannot be run as asked. The message says what is missing and the cure."""
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fieldtune import settings
+from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
 from fieldtune.train.runs.run import first_difference
 from fieldtune.train.study.plan import Job, Study, jobs, ready
@@ -24,7 +25,7 @@ OnLook = Callable[[list[Job], list[Job]], None]
 """Told all jobs, and those running, again and again."""
 
 
-class StudyError(Exception):
+class StudyError(UserError):
     """The study cannot go on. The message says which job, what it said and the cure."""
 
 
