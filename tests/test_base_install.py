@@ -42,10 +42,10 @@ def robot(tmp_path_factory: pytest.TempPathFactory):
         [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel], check=True
     )
 
-    def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(command: str, *arguments: str, cwd: Path = work) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [environment / "bin" / command, *arguments],
-            cwd=work,
+            cwd=cwd,
             env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
             capture_output=True,
             text=True,
@@ -60,6 +60,33 @@ def test_neither_torch_nor_a_simulator_is_installed(robot):
     assert "fieldtune==" in installed
     for package in ("torch", "mujoco", "robosuite", "gymnasium", "onnx=="):
         assert f"\n{package}" not in installed
+
+
+def test_nothing_but_fieldtune_is_importable(robot):
+    """`robot` is Robot Framework's, `train` anybody's."""
+    result = robot(
+        "python",
+        "-c",
+        "import importlib.util as known, fieldtune.robot, fieldtune.export\n"
+        "print([n for n in ('robot', 'train', 'sim', 'export', 'benchmarks', 'tests', 'scripts')\n"
+        "       if known.find_spec(n)])",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["train", "robot", "sim", "export"])
+def test_a_module_of_an_old_name_beside_the_caller_does_no_harm(robot, tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('the caller's own module was run')\n")
+    for command in (
+        ("fieldtune-robot", "journal", "--help"),
+        ("fieldtune", "--help"),
+        ("python", "-m", "fieldtune.robot.launch", "stop", "--help"),
+        ("python", "-c", "import fieldtune.robot.cli.app, fieldtune.export.bundle"),
+    ):
+        result = robot(*command, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "the caller's own" not in result.stdout + result.stderr
 
 
 def test_every_robot_module_imports(robot):
