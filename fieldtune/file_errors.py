@@ -24,12 +24,14 @@ _CURES = {
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have an `OSError` raised inside name `path`, where it names none or a temporary beside it."""
+    """Have an `OSError` raised inside name `path`, where it names none, or what is temporary beside
+    it (a file, or a folder with files)."""
     try:
         yield
     except OSError as error:
         named = error.filename
-        beside = isinstance(named, str | Path) and Path(named).name.startswith(f".{path.name}.")
+        parts = Path(named).parts if isinstance(named, str | Path) else ()
+        beside = any(part.startswith(f".{path.name}.") for part in parts)
         if error.errno is None or not (named is None or beside):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -54,6 +54,12 @@ def test_what_cannot_be_made_or_replaced_names_the_target_and_no_temporary(tmp_p
     assert sentence(raised.value) == f"{tmp_path / 'none'}: No such file or directory"
 
 
+def test_a_file_in_a_temporary_folder_beside_the_target_names_the_target(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, naming(tmp_path / "x"):
+        (tmp_path / ".x.partial" / "data" / "y").read_bytes()
+    assert raised.value.filename == str(tmp_path / "x")
+
+
 def test_another_files_error_inside_keeps_its_name(tmp_path):
     with (
         pytest.raises(FileNotFoundError) as raised,

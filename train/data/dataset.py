@@ -12,20 +12,22 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium
 import minari
 import numpy as np
-from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from fieldtune.errors import UserError
 from fieldtune.file_errors import naming
 from fieldtune.files import sync
 from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import ended_early, problem_of_all
+from fieldtune.train.data.episode_process import ATTRIBUTE, INFO, WritingFailed, write_episodes
+
+if TYPE_CHECKING:
+    from fieldtune.train.data.card import Described
 
 WHOLE, THINNED = 1, 2  # formats: in the second, what a step led to is in an episode's infos
 SIGNALS, NEXT = "signals", "next_observations"  # in an episode's infos
@@ -132,31 +134,41 @@ def _write(
     temporary = folder.absolute().with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     name = f"{'fieldtune' if measured else 'imported'}/{family.name}-v0"
+    data = Described(name, family, tasks, {"train": train, "test": test}, how)
+    try:
+        (temporary / "data").mkdir(parents=True)
+        _write_data(temporary / "data", data, measured)
+        size = sum(path.stat().st_size for path in (temporary / "data").iterdir())
+        (temporary / "README.md").write_text(card(data, size), encoding="utf-8")
+        (temporary / FIGURE).write_bytes(png(returns_figure(data)))
+        for path in (*temporary.rglob("*"), temporary):
+            sync(path)  # before the name stands for it, which must survive a power cut
+        temporary.replace(folder)
+    except WritingFailed as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise DatasetError(f"{folder} is not written: {error}") from error
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # it would keep a full disk full
+        raise
+    sync(folder.parent)
+    return name
+
+
+def _write_data(folder: Path, data: Described, measured: bool) -> None:
+    """Minari's part of a dataset, in an empty folder with an absolute path."""
+    family, tasks = data.family, data.tasks
     low, high = bounds(family.observation_fields)
     action_low, action_high = bounds(family.action_fields)
-    (temporary / "data").mkdir(parents=True)
     storage = MinariStorage.new(
-        temporary / "data",
+        folder,
         observation_space=gymnasium.spaces.Box(low, high, dtype=np.float64),
         action_space=gymnasium.spaces.Box(action_low, action_high, dtype=np.float64),
     )
-    buffers, attributes = [], []
-    for split, episodes, parameters in (("train", train, tasks.train), ("test", test, tasks.test)):
-        for episode in episodes:
-            buffers.append(_buffer(episode, family, measured))
-            attributes.append(
-                {
-                    "split": split,
-                    "task_index": episode.task_index,
-                    "task": np.asarray(parameters[episode.task_index], np.float64),
-                }
-            )
-    data = Described(name, family, tasks, {"train": train, "test": test}, how)
     storage.update_metadata(
         {
-            "dataset_id": name,
+            "dataset_id": data.id,
             "minari_version": minari.__version__,
-            "algorithm_name": str(how.get("policy", "")),
+            "algorithm_name": str(data.how.get("policy", "")),
             "fieldtune": {
                 "format": THINNED if data.thinned else WHOLE,
                 "family": family.name,
@@ -166,27 +178,30 @@ def _write(
                 "signal_fields": _described(family.signal_fields),
                 "train_tasks": tasks.train.tolist(),
                 "test_tasks": tasks.test.tolist(),
-                "how": how,
+                "how": data.how,
             },
         }
     )
-    storage.update_episodes(buffers)
-    storage.update_episode_metadata(attributes)
-    size = sum(path.stat().st_size for path in (temporary / "data").iterdir())
-    (temporary / "README.md").write_text(card(data, size), encoding="utf-8")
-    (temporary / FIGURE).write_bytes(png(returns_figure(data)))
-    for path in (*temporary.rglob("*"), temporary):
-        sync(path)  # before the name stands for it, which must survive a power cut
-    temporary.replace(folder)
-    sync(folder.parent)
-    return name
+    write_episodes(
+        folder,
+        (
+            _row(episode, family, measured)
+            | {
+                f"{ATTRIBUTE}split": split,
+                f"{ATTRIBUTE}task_index": episode.task_index,
+                f"{ATTRIBUTE}task": np.asarray(parameters[episode.task_index], np.float64),
+            }
+            for split, parameters in (("train", tasks.train), ("test", tasks.test))
+            for episode in data.episodes[split]
+        ),
+    )
 
 
 def _described(fields: tuple[Field, ...]) -> list[list[Any]]:
     return [[field.name, field.unit, field.width] for field in fields]
 
 
-def _buffer(episode: LabelledEpisode, family: TaskFamily, measured: bool) -> EpisodeBuffer:
+def _row(episode: LabelledEpisode, family: TaskFamily, measured: bool) -> dict[str, Any]:
     """Minari's form. Its infos begin before the first step, when nothing had been measured yet."""
     infos = {}
     if family.signal_fields and measured:
@@ -195,18 +210,16 @@ def _buffer(episode: LabelledEpisode, family: TaskFamily, measured: bool) -> Epi
         infos[NEXT] = episode.following
     steps = len(episode.actions)
     last = np.arange(steps) == steps - 1
-    return EpisodeBuffer(
-        observations=episode.observations,
-        actions=episode.actions,
-        rewards=episode.rewards,
-        terminations=last & episode.terminated,
-        truncations=last & (not episode.terminated),
-        infos={
-            name: np.concatenate([np.full_like(rows[:1], np.nan), rows])
-            for name, rows in infos.items()
-        }
-        or None,
-    )
+    return {
+        "observations": episode.observations,
+        "actions": episode.actions,
+        "rewards": episode.rewards,
+        "terminations": last & episode.terminated,
+        "truncations": last & (not episode.terminated),
+    } | {
+        f"{INFO}{name}": np.concatenate([np.full_like(rows[:1], np.nan), rows])
+        for name, rows in infos.items()
+    }
 
 
 def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
