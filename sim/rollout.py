@@ -28,7 +28,8 @@ class LabelledEpisode:
     led to a terminal state; reaching the horizon does not. `signals` `(steps, signal)` are what the
     reward needs besides; None where the family's needs none, or where nobody measured them.
     `following` `(steps, observation)` is what each step led to in an episode that was thinned out,
-    where the next row of `observations` does not follow; None in a whole one.
+    where the next row of `observations` does not follow; None in a whole one. `origin` are digests
+    of the whole one that it was taken from, where they were taken.
     """
 
     task_index: int
@@ -38,6 +39,7 @@ class LabelledEpisode:
     terminated: bool
     signals: Array | None = None
     following: Array | None = None
+    origin: tuple[str, str] | None = None
 
     @property
     def next_observations(self) -> Array:

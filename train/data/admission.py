@@ -7,7 +7,8 @@ sentence that names field, step, value and what was expected; empty where nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, width
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.doubled import twice
 from fieldtune.train.data.plausible import LARGEST, Plausible, among, anything
 from fieldtune.train.data.task_numbers import in_both
 
@@ -66,6 +68,8 @@ def problem_of_all(
     tasks: TaskSplit,
     episodes: Mapping[Any, Sequence[LabelledEpisode]],
     names: Mapping[Any, Sequence[str]] | None = None,
+    *,
+    once: bool = False,
 ) -> str:
     """What is wrong with a dataset, first: its tasks, each of its episodes, its rewards.
 
@@ -73,6 +77,8 @@ def problem_of_all(
         episodes: `episodes["train"]` and `episodes["test"]`, whose `task_index` counts within that
             split of `tasks`.
         names: what a person calls the tasks, `names[split][task]`; their numbers where not given.
+        once: whether no episode may be there twice, see `fieldtune.train.data.doubled`: for data of others. What
+            `fieldtune collect` draws for `data.agent.relabelled`, it may draw twice.
     """
     wrong = _tasks(family, tasks)
     if wrong:
@@ -81,14 +87,28 @@ def problem_of_all(
     # By themselves first: what is not finite has no place in a range.
     for measured in (False, True):
         where = among(family, [e for _, e in everything]) if measured and everything else None
-        for number, (split, episode) in enumerate(everything):
+        for (_, episode), place in zip(everything, _places(everything, names), strict=True):
             wrong = problem(episode, family, where)
             if wrong:
-                known = None if names is None else names[split][episode.task_index]
-                task = episode.task_index if known is None else repr(known)
-                same = [(s, e.task_index) == (split, episode.task_index) for s, e in everything]
-                return f"{split} task {task}, episode {sum(same[:number])}: {wrong}"
+                return f"{place}: {wrong}"
+    if once:
+        known = zip(_places(everything, names), everything, strict=True)
+        wrong = twice(family, ((place, split, e.task_index, e) for place, (split, e) in known))
+        if wrong:
+            return wrong
     return all_alike([episode.rewards for episode in episodes.get("train", ())])
+
+
+def _places(
+    everything: Sequence[tuple[Any, LabelledEpisode]], names: Mapping[Any, Sequence[str]] | None
+) -> Iterator[str]:
+    """Where each episode is, as a person calls it: its split, its task, its number in there."""
+    before: Counter[tuple[Any, int]] = Counter()
+    for split, episode in everything:
+        index = episode.task_index
+        task = index if names is None else repr(names[split][index])
+        yield f"{split} task {task}, episode {before[split, index]}"
+        before[split, index] += 1
 
 
 def _tasks(family: TaskFamily, tasks: TaskSplit) -> str:

@@ -19,6 +19,7 @@ import minari
 import numpy as np
 from minari.dataset.minari_storage import MinariStorage
 
+from fieldtune.errors import UserError
 from fieldtune.file_errors import naming
 from fieldtune.files import sync
 from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals

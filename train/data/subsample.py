@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.doubled import origin
 
 
 def thinned(episode: LabelledEpisode, kept: NDArray[np.int64]) -> LabelledEpisode:
@@ -26,4 +27,5 @@ def thinned(episode: LabelledEpisode, kept: NDArray[np.int64]) -> LabelledEpisod
         terminated=episode.terminated and bool(kept[-1] == episode.steps - 1),
         signals=None if episode.signals is None else episode.signals[kept],
         following=following,
+        origin=origin(episode) if episode.origin is None else episode.origin,
     )

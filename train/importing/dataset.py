@@ -210,7 +210,7 @@ def import_dataset(
             found[split] += [replace(episode, task_index=index) for episode in of_task]
             done += 1
             on_progress(done, total, f"task {name}")
-    wrong = problem_of_all(family, tasks.split, found, tasks.names)
+    wrong = problem_of_all(family, tasks.split, found, tasks.names, once=True)
     if wrong:
         raise DatasetError(wrong)
     if not trust_units:

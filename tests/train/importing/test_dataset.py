@@ -127,8 +127,8 @@ def test_rewards_that_are_not_the_tasks_own_are_told_apart(files, fieldtune):
 
 
 def test_data_without_the_familys_signals_come_in_and_say_so(tmp_path):
-    for name in "ab":
-        s = np.random.default_rng(0).normal(size=(4, 27))
+    for seed, name in enumerate("ab"):
+        s = np.random.default_rng(seed).normal(size=(4, 27))
         with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
             file["obs"], file["next_obs"] = s[:-1], s[1:]
             file["actions"], file["rewards"] = np.zeros((3, 8)), np.arange(3.0)
@@ -265,6 +265,68 @@ def test_one_absurd_number_among_sound_ones_is_refused_by_task_episode_and_field
     assert result.exit_code == 1
     assert "test task 'fast', episode 1: observation 'root_velocity'[1] at step 7" in result.stderr
     assert not (files / "out").exists()
+
+
+@pytest.mark.parametrize("stride", [1, 7])
+def test_rows_that_are_twice_in_a_file_are_refused_however_they_are_thinned_out(
+    files, fieldtune, stride
+):
+    with h5py.File(files / "buffer_7.hdf5", "a") as file:
+        for key, column in {key: file[key][:] for key in file}.items():
+            del file[key]
+            file[key] = np.concatenate([column, column])  # 9 rows: other ones of them are kept
+    arguments = ["--hdf5", files / "buffer_{task}.hdf5", "--tasks", files / "tasks.json"]
+    result = fieldtune(*arguments, "--stride", stride, "--out", files / "out")
+    assert result.exit_code == 1
+    assert (
+        "error: train task '7', episode 1 has the same observations and actions as train task '7', "
+        "episode 0 (1 of 4 episodes are such copies): leave one of the two out"
+    ) in result.stderr
+    assert not (files / "out").exists()
+
+
+def test_one_file_under_a_training_and_a_held_out_task_is_refused(files, fieldtune):
+    (files / "buffer_fast.hdf5").write_bytes((files / "buffer_slow.hdf5").read_bytes())
+    arguments = ["--hdf5", files / "buffer_{task}.hdf5", "--tasks", files / "tasks.json"]
+    result = fieldtune(*arguments, "--out", files / "out")
+    assert result.exit_code == 1
+    assert (
+        "error: test task 'fast', episode 0 has the same observations and actions as train task "
+        "'slow', episode 0 (1 of 3 episodes are such copies): what is held out must not be trained"
+    ) in result.stderr
+    assert not (files / "out").exists()
+
+
+@pytest.mark.parametrize("by_attribute", [False, True])
+def test_a_minari_episode_that_is_there_twice_is_refused(files, fieldtune, by_attribute):
+    order = ["slow", "7", "slow", "fast"]
+    episodes = [walk(every_task()[name]) for name in order]
+    if by_attribute:
+        minari_dataset(files / "set", episodes, [{"goal": name} for name in order])
+        arguments = ["--minari", files / "set", "--task-attribute", "goal"]
+    else:
+        for name in every_task():
+            of_task = [e for e, other in zip(episodes, order, strict=True) if other == name]
+            minari_dataset(files / f"set-{name}", of_task)
+        arguments = ["--minari", files / "set-{task}"]
+    result = fieldtune(*arguments, "--tasks", files / "tasks.json", "--out", files / "out")
+    assert result.exit_code == 1
+    assert "train task 'slow', episode 1 has the same observations and actions as" in result.stderr
+    assert not (files / "out").exists()
+
+
+def test_training_tasks_may_share_episodes_that_each_pays_for_itself(files, fieldtune):
+    s, a, _ = walk(0.5, steps=60)
+    paid = {
+        name: CHEETAH.reward(s[:-1], a, s[1:], np.array([task]))
+        for name, task in every_task().items()
+    }
+    for name in ("slow", "7"):
+        minari_dataset(files / f"set-{name}", [(s, a, paid[name])])
+    minari_dataset(files / "set-fast", [walk(2.5, steps=60)])
+    arguments = ["--minari", files / "set-{task}", "--tasks", files / "tasks.json"]
+    result = fieldtune(*arguments, "--out", files / "out")
+    assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize(
