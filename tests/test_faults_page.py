@@ -1,4 +1,4 @@
-"""docs/faults.md names a test for each mended fault: every one exists."""
+"""docs/faults.md names a test for each mended fault, by its path below tests/: every one exists."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NAMED = re.compile(r"`(test_\w+\.py)?(?:::(test_\w+))?(?: \(all\))?`")
+NAMED = re.compile(r"`((?:\w+/)*test_\w+\.py)?(?:::(test_\w+))?(?: \(all\))?`")
 
 
 def test_every_test_that_the_page_names_is_there():
-    sources: dict[str, str] = {}
-    for file in (ROOT / "tests").rglob("test_*.py"):
-        sources[file.name] = sources.get(file.name, "") + file.read_text()
+    tests = ROOT / "tests"
+    sources = {
+        file.relative_to(tests).as_posix(): file.read_text() for file in tests.rglob("test_*.py")
+    }
     missing, found, last = [], 0, ""
     for line in (ROOT / "docs" / "faults.md").read_text().splitlines():
         for file, test in NAMED.findall(line.rpartition(" | ")[2]):

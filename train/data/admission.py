@@ -77,8 +77,8 @@ def problem_of_all(
         episodes: `episodes["train"]` and `episodes["test"]`, whose `task_index` counts within that
             split of `tasks`.
         names: what a person calls the tasks, `names[split][task]`; their numbers where not given.
-        once: whether no episode may be there twice, see `fieldtune.train.data.doubled`: for data of others. What
-            `fieldtune collect` draws for `data.agent.relabelled`, it may draw twice.
+        once: whether no episode may be there twice (`fieldtune.train.data.doubled`): for data of
+            others. What `fieldtune collect` draws for `data.agent.relabelled`, it may draw twice.
     """
     wrong = _tasks(family, tasks)
     if wrong:

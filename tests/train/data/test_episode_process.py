@@ -207,7 +207,7 @@ def test_the_process_ends_with_the_one_that_it_writes_for(tmp_path):
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         f"write_episodes(Path({str(folder)!r}), rows())\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False
     )
