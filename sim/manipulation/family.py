@@ -136,16 +136,16 @@ class ManipulationFamily(ABC):
         if self.variation != NOTHING:
             from fieldtune.sim.manipulation.simulators.varied_batch import VariedBatch
 
-            return VariedBatch(self, n_envs, threads)
+            return VariedBatch(self.arm, self.scene, self.start, self.variation, n_envs, threads)
         from fieldtune.sim.manipulation.simulators.batch import TabletopBatch
 
-        return TabletopBatch(self, n_envs, threads)
+        return TabletopBatch(self.arm, self.scene, self.start, n_envs, threads)
 
     def single_robot(self) -> SingleRobot:
         """One arm in robosuite's own environment, stepped by its own `step`; it never varies."""
         from fieldtune.sim.manipulation.simulators.single_robot import TabletopRobot
 
-        return TabletopRobot(self)
+        return TabletopRobot(self.arm, self.scene, self.start)
 
 
 def on_table(arm: Arm, x: Array | float, y: Array | float, height: float) -> Array:

@@ -6,6 +6,7 @@ which is parallel to the world's; orientations are quaternions (w, x, y, z).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -69,6 +70,10 @@ class Start:
     blocks: Array = field(default_factory=lambda: np.zeros((0, 7)))
     fixtures: Array = field(default_factory=lambda: np.zeros((0, 3)))
     marks: Array = field(default_factory=lambda: np.zeros((0, 3)))
+
+
+Starts = Callable[[int, Array], Start]
+"""An episode's seed and task `(parameter,)` to where it starts."""
 
 
 def arm_fields(arm: Arm) -> tuple[Field, ...]:

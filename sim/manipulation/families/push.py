@@ -9,6 +9,7 @@ import numpy as np
 from fieldtune.sim.family import Array, Field
 from fieldtune.sim.manipulation.family import TABLE_CENTRE, ManipulationFamily, on_table, turned
 from fieldtune.sim.manipulation.scene import Block, Marker, Scene, Start
+from fieldtune.sim.manipulation.scripts.push import push
 from fieldtune.sim.manipulation.scripts.script import Script, Seen
 from fieldtune.sim.manipulation.start import start_joints
 
@@ -76,8 +77,6 @@ class PushFamily(ManipulationFamily):
 
     def script(self, seen: Seen, task: Array) -> Script:
         """See `ManipulationFamily.script`."""
-        from fieldtune.sim.manipulation.scripts.push import push
-
         return push(seen, task, self.arm.table_height)
 
     def other_task(self, task: Array, rng: np.random.Generator) -> Array:

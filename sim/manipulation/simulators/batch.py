@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array
-from fieldtune.sim.manipulation.family import ManipulationFamily
-from fieldtune.sim.manipulation.scene import observe
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.scene import Scene, Starts, observe
 from fieldtune.sim.manipulation.simulators.compiled import compiled
 from fieldtune.sim.manipulation.simulators.osc import advance, data_addresses
 from fieldtune.sim.physics.threads import Shares
@@ -22,20 +22,29 @@ from fieldtune.sim.physics.threads import Shares
 class TabletopBatch:
     """A `BatchSimulator` of `n_envs` arms, each over a table of its own."""
 
-    def __init__(self, family: ManipulationFamily, n_envs: int, threads: int = 1) -> None:
+    def __init__(
+        self, arm: Arm, scene: Scene, start: Starts, n_envs: int, threads: int = 1
+    ) -> None:
+        """Args:
+        arm: the same in every copy.
+        scene: what stands on every table.
+        start: asked once a copy at every reset.
+        n_envs: copies.
+        threads: the copies are split over so many; 1 starts none.
+        """
         self.n_envs = n_envs
         self._shares = Shares(n_envs, threads)
-        self._family = family
-        self._of = compiled(family.arm, family.scene)
+        self._arm, self._scene, self._start = arm, scene, start
+        self._of = compiled(arm, scene)
         self._models = self._make_models(n_envs)
         self._data = [mujoco.MjData(model) for model in self._models]
         self._addresses = np.array([data_addresses(d) for d in self._data], dtype=np.int64)
         self._qpos = [data.qpos for data in self._data]
         self._rows = list(self._of.addresses.mocaps)
-        self._postures = np.zeros((n_envs, family.arm.joints))
+        self._postures = np.zeros((n_envs, arm.joints))
         self._gripper = np.zeros((n_envs, len(self._of.gripper.stride)))
-        self._places = np.zeros((n_envs, len(family.scene.fixtures), 3))
-        self._moved = np.zeros((n_envs, 2 * family.arm.joints + 6))
+        self._places = np.zeros((n_envs, len(scene.fixtures), 3))
+        self._moved = np.zeros((n_envs, 2 * arm.joints + 6))
 
     def reset(self, seeds: NDArray[np.int64], tasks: Array) -> Array:
         """See `BatchSimulator.reset`. A task may say where things stand."""
@@ -47,7 +56,7 @@ class TabletopBatch:
         of = self._of
         self._gripper[:] = 0.0
         for env, (data, seed, task) in enumerate(zip(self._data, seeds, tasks, strict=True)):
-            start, model = self._family.start(int(seed), task), self._models[env]
+            start, model = self._start(int(seed), task), self._models[env]
             mujoco.mj_resetData(model, data)
             self._postures[env] = start.joints
             self._places[env] = of.base + start.fixtures
@@ -98,8 +107,8 @@ class TabletopBatch:
 
         self._shares.run(share)
         return observe(
-            self._family.arm,
-            self._family.scene,
+            self._arm,
+            self._scene,
             of.addresses,
             of.base,
             self._moved,

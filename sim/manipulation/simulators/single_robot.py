@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array
-from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.scene import Scene, Starts
 from fieldtune.sim.manipulation.simulators.tabletop import ACTION_LIMIT, Tabletop
 from fieldtune.sim.physics.rendering import Renderer, View
 
@@ -18,16 +19,21 @@ VIEW = View(
 class TabletopRobot:
     """A `SingleRobot` over `fieldtune.sim.manipulation.simulators.tabletop.Tabletop`."""
 
-    def __init__(self, family: ManipulationFamily) -> None:
-        self._family = family
-        self._environment = Tabletop(family.arm, family.scene)
+    def __init__(self, arm: Arm, scene: Scene, start: Starts) -> None:
+        """Args:
+        arm: the robot.
+        scene: what stands on its table.
+        start: asked once at every reset.
+        """
+        self._start = start
+        self._environment = Tabletop(arm, scene)
         self._renderer = Renderer(
             self._environment.sim.model._model, self._environment.sim.data._data, VIEW
         )
 
     def reset(self, seed: int, task: Array) -> Array:
         """See `SingleRobot.reset`."""
-        self._environment.begin(self._family.start(seed, np.asarray(task, dtype=np.float64)))
+        self._environment.begin(self._start(seed, np.asarray(task, dtype=np.float64)))
         return self._environment.observe()
 
     def step(self, action: Array) -> tuple[Array, bool]:

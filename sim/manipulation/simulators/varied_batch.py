@@ -12,25 +12,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array
-from fieldtune.sim.manipulation.family import ManipulationFamily
-from fieldtune.sim.manipulation.scene import reported_fields, with_gaps
+from fieldtune.sim.manipulation.arms import Arm
+from fieldtune.sim.manipulation.scene import Scene, Starts, reported_fields, with_gaps
 from fieldtune.sim.manipulation.simulators.batch import TabletopBatch
-from fieldtune.sim.manipulation.variation import Delay, Drawn, draw
+from fieldtune.sim.manipulation.variation import Delay, Drawn, Variation, draw
 
 
 class VariedBatch(TabletopBatch):
     """A `TabletopBatch` with a model, a delay and a noise of its own for every arm."""
 
-    def __init__(self, family: ManipulationFamily, n_envs: int, threads: int = 1) -> None:
-        super().__init__(family, n_envs, threads)
-        self._deviations = family.variation.noise(reported_fields(family.arm, family.scene))
+    def __init__(
+        self,
+        arm: Arm,
+        scene: Scene,
+        start: Starts,
+        variation: Variation,
+        n_envs: int,
+        threads: int = 1,
+    ) -> None:
+        """Args:
+        arm, scene, start, n_envs, threads: see `TabletopBatch`.
+        variation: what is drawn anew for every copy at every reset.
+
+        Raises:
+            ValueError: it names a unit that no observation of the scene has.
+        """
+        super().__init__(arm, scene, start, n_envs, threads)
+        self._variation = variation
+        self._deviations = variation.noise(reported_fields(arm, scene))
         joints = [a for a in (*self._of.addresses.blocks, *self._of.addresses.fixtures) if a >= 0]
         nominal = self._of.model
         self._movable = nominal.jnt_bodyid[np.isin(nominal.jnt_qposadr, joints)]
 
     def reset(self, seeds: NDArray[np.int64], tasks: Array) -> Array:
         """See `BatchSimulator.reset`. What varies is drawn from `seeds` too."""
-        self._drawn = [draw(self._family.variation, seed) for seed in seeds]
+        self._drawn = [draw(self._variation, seed) for seed in seeds]
         for model, data, drawn in zip(self._models, self._data, self._drawn, strict=False):
             self._vary(model, data, drawn)
         self._delay = Delay(np.array([drawn.latency for drawn in self._drawn]), 4)
@@ -62,4 +78,4 @@ class VariedBatch(TabletopBatch):
     def _noisy(self, observed: Array) -> Array:
         noise = [drawn.noise.standard_normal(len(self._deviations)) for drawn in self._drawn]
         reported = observed[:, : len(self._deviations)] + self._deviations * np.array(noise)
-        return with_gaps(self._family.arm, self._family.scene, reported)
+        return with_gaps(self._arm, self._scene, reported)

@@ -51,7 +51,7 @@ def test_each_key_has_its_effect(plain: np.ndarray, variation: Variation) -> Non
 
 def test_a_batch_that_varies_by_nothing_is_the_one_that_does_not_vary(plain: np.ndarray) -> None:
     one = PushFamily()
-    simulator = VariedBatch(one, 3)
+    simulator = VariedBatch(one.arm, one.scene, one.start, one.variation, 3)
     seen = [simulator.reset(SEEDS, one.sample_tasks(0, 3))]
     seen += [simulator.step(np.tile(PUSH_AT_BLOCK, (3, 1)))[0] for _ in range(12)]
     simulator.close()
