@@ -1,4 +1,7 @@
-"""One arm over a scene in robosuite's own environment: what the `sim` driver drives."""
+"""One arm in robosuite's own environment: what the `sim` driver drives.
+
+Takes the environment, or arm, scene and start; must not know a family.
+"""
 
 from __future__ import annotations
 
@@ -16,35 +19,12 @@ VIEW = View(
 )
 
 
-class TabletopRobot:
-    """A `SingleRobot` over `fieldtune.sim.manipulation.simulators.tabletop.Tabletop`."""
+class ArmRobot:
+    """What every `SingleRobot` over a `Tabletop` does alike; how it resets and steps is its own."""
 
-    def __init__(self, arm: Arm, scene: Scene, start: Starts) -> None:
-        """Args:
-        arm: the robot.
-        scene: what stands on its table.
-        start: asked once at every reset.
-        """
-        self._start = start
-        self._environment = Tabletop(arm, scene)
-        self._renderer = Renderer(
-            self._environment.sim.model._model, self._environment.sim.data._data, VIEW
-        )
-
-    def reset(self, seed: int, task: Array) -> Array:
-        """See `SingleRobot.reset`."""
-        self._environment.begin(self._start(seed, np.asarray(task, dtype=np.float64)))
-        return self._environment.observe()
-
-    def step(self, action: Array) -> tuple[Array, bool]:
-        """See `SingleRobot.step`. `action` `(4,)`: metres, gripper; never terminal."""
-        asked = np.asarray(action, dtype=np.float64)
-        if asked.shape != (4,) or not np.isfinite(asked).all():
-            raise ValueError(
-                f"step: action is {asked}, expected 4 finite numbers: 3 in metres, the gripper's"
-            )
-        self._environment.step(np.append(asked[:3] / ACTION_LIMIT, asked[3]))
-        return self._environment.observe(), False
+    def __init__(self, environment: Tabletop, view: View) -> None:
+        self._environment = environment
+        self._renderer = Renderer(environment.sim.model._model, environment.sim.data._data, view)
 
     def signals(self) -> Array:
         """See `SingleRobot.signals`. No reward needs any."""
@@ -58,3 +38,35 @@ class TabletopRobot:
         """See `SingleRobot.close`."""
         self._renderer.close()
         self._environment.close()
+
+    def _move(self, displacement: Array, gripper: float) -> tuple[Array, bool]:
+        """Step by `displacement` `(3,)` in metres and the gripper's command; never terminal."""
+        self._environment.step(np.append(displacement / ACTION_LIMIT, gripper))
+        return self._environment.observe(), False
+
+
+class TabletopRobot(ArmRobot):
+    """A `SingleRobot` over `fieldtune.sim.manipulation.simulators.tabletop.Tabletop`."""
+
+    def __init__(self, arm: Arm, scene: Scene, start: Starts) -> None:
+        """Args:
+        arm: the robot.
+        scene: what stands on its table.
+        start: asked once at every reset.
+        """
+        super().__init__(Tabletop(arm, scene), VIEW)
+        self._start = start
+
+    def reset(self, seed: int, task: Array) -> Array:
+        """See `SingleRobot.reset`."""
+        self._environment.begin(self._start(seed, np.asarray(task, dtype=np.float64)))
+        return self._environment.observe()
+
+    def step(self, action: Array) -> tuple[Array, bool]:
+        """See `SingleRobot.step`. `action` `(4,)`: metres, gripper; never terminal."""
+        asked = np.asarray(action, dtype=np.float64)
+        if asked.shape != (4,) or not np.isfinite(asked).all():
+            raise ValueError(
+                f"step: action is {asked}, expected 4 finite numbers: 3 in metres, the gripper's"
+            )
+        return self._move(asked[:3], asked[3])
