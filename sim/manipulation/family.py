@@ -7,8 +7,9 @@ described without loading mujoco or robosuite: those are imported when a simulat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -127,6 +128,10 @@ class ManipulationFamily(ABC):
             start += field.width
         known = ", ".join(field.name for field in self.observation_fields)
         raise KeyError(f"{self.name}: no observation field {name!r}; there are: {known}")
+
+    def with_variation(self, variation: Variation) -> Self:
+        """See `fieldtune.sim.manipulation.variation.CanVary`."""
+        return replace(self, variation=variation)
 
     def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator:
         """`n_envs` arms in compiled code, as `variation` says.

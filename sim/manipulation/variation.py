@@ -1,16 +1,17 @@
-"""How an arm and its scene differ from robosuite's, for policies that shall run on a real one.
+"""Domain randomisation of arm and scene, for sim-to-real: what varies, and by how much.
 
-Plain numbers and draws. It knows neither mujoco nor how a simulator makes them true.
+Plain numbers and draws. It must not know mujoco, a family, nor how a simulator makes them true.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.sim.family import Array, Field
+from fieldtune.sim.family import Array, Field, TaskFamily
 
 _DRAWS = 2  # second word of an episode's seed: its start has 1
 
@@ -70,6 +71,19 @@ class Variation:
 
 
 NOTHING = Variation()
+
+
+@runtime_checkable
+class CanVary(Protocol):
+    """What a family has besides `TaskFamily` where its simulators can vary by episode."""
+
+    def with_variation(self, variation: Variation) -> TaskFamily:
+        """The same family, the copies of whose `simulator` vary so; its single robot does not.
+
+        Raises:
+            ValueError: it cannot vary so. The message starts with the field of `variation`.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,8 @@ keep the family as it is.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fieldtune.sim.family import TaskFamily
-from fieldtune.sim.manipulation.family import ManipulationFamily
-from fieldtune.sim.manipulation.variation import Variation
+from fieldtune.sim.manipulation.variation import CanVary, Variation
 from fieldtune.train.config import Randomisation
 
 
@@ -26,7 +23,7 @@ def randomised(family: TaskFamily, settings: Randomisation) -> TaskFamily:
     """
     if settings == Randomisation():
         return family
-    if not isinstance(family, ManipulationFamily):
+    if not isinstance(family, CanVary):
         raise CannotRandomise(
             f"randomisation is set, but {family.name!r} has none: it is for drawer-door, multi, "
             "pick-place and push: remove it"
@@ -39,6 +36,6 @@ def randomised(family: TaskFamily, settings: Randomisation) -> TaskFamily:
             observation_noise=tuple(settings.observation_noise.items()),
             latency=settings.latency,
         )
-        return replace(family, variation=variation)
+        return family.with_variation(variation)
     except ValueError as error:
         raise CannotRandomise(f"randomisation.{error}") from error

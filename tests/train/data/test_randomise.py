@@ -10,6 +10,7 @@ import pytest
 
 from fieldtune import settings
 from fieldtune.sim.manipulation.families.push import PushFamily
+from fieldtune.sim.manipulation.variation import Variation
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.config import Randomisation, RunConfig
 from fieldtune.train.data.dataset import DatasetError, read_dataset
@@ -40,6 +41,14 @@ def test_nothing_set_leaves_the_family_as_it_is(short_family):
     family = PushFamily()
     assert randomised(family, Randomisation()) is family
     assert randomised(short_family, Randomisation()) is short_family
+
+
+def test_a_family_that_is_not_on_the_table_varies_where_it_says_that_it_can(short_family):
+    class Elsewhere(type(short_family)):
+        def with_variation(self, variation):
+            return variation  # in the place of a family that varies so
+
+    assert randomised(Elsewhere(), Randomisation(latency=(1, 2))) == Variation(latency=(1, 2))
 
 
 def test_a_family_without_any_and_a_value_without_sense_are_refused_before_anything(
