@@ -6,6 +6,7 @@ trained, stored or run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+SPLIT_SEED = 20220717
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,18 @@ class TaskSplit:
 
     train: Array
     test: Array
+
+    @staticmethod
+    def drawn(sample_tasks: Callable[[int, int], Array], *, train: int, test: int) -> TaskSplit:
+        """A fixed split, the same in every release, where the reference published none.
+
+        Args:
+            sample_tasks: a family's own.
+            train: tasks to train on: the first ones drawn.
+            test: tasks to hold out.
+        """
+        tasks = sample_tasks(SPLIT_SEED, train + test)
+        return TaskSplit(train=tasks[:train], test=tasks[train:])
 
 
 class MissingSignals(ValueError):

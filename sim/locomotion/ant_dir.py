@@ -1,41 +1,31 @@
 """The `ant-dir` task family: gymnasium's Ant that must run in a hidden direction.
 
-Definition and tasks: Pong et al. 2022 and their released code (ALGORITHM.md). mujoco and gymnasium
-are imported only when a simulator or the single robot is asked for.
+Definition and tasks: Pong et al. 2022 and their released code (ALGORITHM.md).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.sim.family import (
-    Array,
-    BatchSimulator,
-    Field,
-    SingleRobot,
-    TaskSplit,
-    require_signals,
-)
-from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot, Read
+from fieldtune.sim.family import Array, Field, TaskSplit, require_signals
+from fieldtune.sim.locomotion.direction import DirectionFamily, along
+from fieldtune.sim.locomotion.family import published_split
+from fieldtune.sim.locomotion.simulators import Body, Read
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
-PERIOD_S = 0.05
 START_NOISE = 0.1
 LOWEST, HIGHEST = 0.2, 1.0  # m, of the torso; outside it has fallen
-TURN = 360.0  # degrees
 TORSO = 1  # its body in the model
 
 
 @dataclass(frozen=True)
-class AntDirFamily:
+class AntDirFamily(DirectionFamily):
     """Run along θ, which no observation shows.
 
     r = v · (cos θ, sin θ) − 0.5‖a‖² − 0.5e-3·Σ clip(contact force, −1, 1)² + 1; terminal where the
@@ -43,13 +33,12 @@ class AntDirFamily:
     both are signals.
     """
 
-    @property
-    def name(self) -> str:
-        return "ant-dir"
+    name = "ant-dir"
+    robot = "ant"
 
     @property
-    def robot(self) -> str:
-        return "ant"
+    def body(self) -> Body:
+        return AntBody()
 
     @property
     def observation_fields(self) -> tuple[Field, ...]:
@@ -63,45 +52,15 @@ class AntDirFamily:
         )
 
     @property
-    def action_fields(self) -> tuple[Field, ...]:
-        return (Field("joint_torque", "normalised", (-1.0,) * 8, (1.0,) * 8),)
-
-    @property
-    def task_fields(self) -> tuple[Field, ...]:
-        return (Field("direction", "degrees", (0.0,), (TURN,)),)
-
-    @property
     def signal_fields(self) -> tuple[Field, ...]:
         return (
             Field.unbounded("mean_torso_velocity", "m/s", 2),
             Field("contact_effort", "squared clipped forces", (0.0,), (84.0,)),
         )
 
-    @property
-    def dynamics_vary(self) -> bool:
-        return False
-
-    @property
-    def sparse_reward(self) -> bool:
-        return False
-
-    @property
-    def horizon(self) -> int:
-        return 200
-
-    @property
-    def period_s(self) -> float:
-        return PERIOD_S
-
-    def sample_tasks(self, seed: int, n: int) -> Array:
-        """Draw `n` directions in degrees, `(n, 1)`, uniform on a full turn."""
-        return np.random.default_rng(seed).uniform(0.0, TURN, (n, 1))
-
     def split(self) -> TaskSplit:
         """The reference's own 100 training and 20 held-out directions."""
-        listed = json.loads((files("fieldtune.sim") / "tasks" / "ant-dir-tasks.json").read_text())
-        values = np.array(listed["values"], dtype=np.float64)[:, None]
-        return TaskSplit(train=values[listed["train"]], test=values[listed["eval"]])
+        return published_split(self.name)
 
     def reward(
         self,
@@ -114,18 +73,8 @@ class AntDirFamily:
         """v · (cos θ, sin θ) − 0.5‖a‖² − 0.5e-3 · contact effort + 1, `a` before any clamp."""
         del observation, next_observation
         measured = require_signals(self.name, self.signal_fields, signals)
-        angle = np.deg2rad(task[..., 0])
-        forward = measured[..., 0] * np.cos(angle) + measured[..., 1] * np.sin(angle)
         effort = 0.5 * np.sum(np.square(action), axis=-1)
-        return forward - effort - 0.5e-3 * measured[..., 2] + 1.0
-
-    def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator:
-        """`n_envs` ants; bit-identical to gymnasium's, whatever the batch and the threads."""
-        return LocomotionBatch(AntBody(), n_envs, threads)
-
-    def single_robot(self) -> SingleRobot:
-        """One ant in gymnasium's own environment."""
-        return LocomotionRobot(AntBody())
+        return along(measured, task) - effort - 0.5e-3 * measured[..., 2] + 1.0
 
 
 class AntBody(Body):
@@ -133,6 +82,7 @@ class AntBody(Body):
 
     asset = "ant.xml"
     substeps = 5
+    timestep_s = 0.01
     actions = 8
     signals = 3
     contact_forces = True
@@ -160,7 +110,7 @@ class AntBody(Body):
         """See `Body.measure`."""
         clipped = np.clip(read("cfrc_ext"), -1.0, 1.0).reshape(len(displacement), -1)
         effort = np.square(clipped).sum(axis=-1, keepdims=True)
-        return np.concatenate([displacement / PERIOD_S, effort], axis=-1)
+        return np.concatenate([displacement / self.period_s, effort], axis=-1)
 
     def fallen(self, read: Read) -> NDArray[np.bool_]:
         """See `Body.fallen`."""

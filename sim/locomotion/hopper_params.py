@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.sim.family import Field
 from fieldtune.sim.locomotion.simulators import Read
-from fieldtune.sim.locomotion.varying_body import (
-    DynamicsFamily,
-    PlanarBody,
-    planar_fields,
-    scaled_parts,
-)
+from fieldtune.sim.locomotion.varying_body import DynamicsFamily, PlanarBody, scaled_parts
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
@@ -30,21 +24,8 @@ WILDEST = 100.0  # of any other position or velocity
 class HopperParamsFamily(DynamicsFamily):
     """Hop forward; terminal unless the torso is above 0.7 m and leans by less than 0.2 rad."""
 
-    @property
-    def name(self) -> str:
-        return "hopper-params"
-
-    @property
-    def robot(self) -> str:
-        return "hopper"
-
-    @property
-    def observation_fields(self) -> tuple[Field, ...]:
-        return planar_fields(JOINTS)
-
-    @property
-    def action_fields(self) -> tuple[Field, ...]:
-        return (Field("joint_torque", "normalised", (-1.0,) * JOINTS, (1.0,) * JOINTS),)
+    name = "hopper-params"
+    robot = "hopper"
 
     @property
     def body(self) -> PlanarBody:

@@ -32,7 +32,9 @@ class Body(ABC):
     Attributes:
         asset: the model's file among gymnasium's.
         substeps: physics steps in a control period.
+        timestep_s: the model's physics step, in seconds.
         actions: width of an action.
+        strongest: the largest component of an action, either way.
         signals: numbers measured over a control period.
         contact_forces: whether anything reads `cfrc_ext`.
         tuned: whether a task changes the model, so that every copy needs one of its own.
@@ -40,8 +42,10 @@ class Body(ABC):
 
     asset: str
     substeps: int
+    timestep_s: float
     actions: int
     signals: int
+    strongest: float = 1.0
     contact_forces: bool = False
     tuned: bool = False
 
@@ -78,6 +82,10 @@ class Body(ABC):
         rest = model(self.asset).qpos0
         position, velocity = self.noise(np.random.default_rng(seed), len(rest), self._velocities)
         return rest + position, velocity
+
+    @property
+    def period_s(self) -> float:
+        return self.substeps * self.timestep_s
 
     @property
     def _velocities(self) -> int:

@@ -6,29 +6,21 @@ The task is the model itself: masses, inertias, damping and friction, scaled as 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fieldtune.sim.family import (
-    Array,
-    BatchSimulator,
-    Field,
-    SingleRobot,
-    TaskSplit,
-    require_signals,
-)
+from fieldtune.sim.family import Array, Field, TaskSplit, require_signals
 from fieldtune.sim.family import width as total_width
-from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot, Read, model
+from fieldtune.sim.locomotion.family import LocomotionFamily
+from fieldtune.sim.locomotion.simulators import Body, Read, model
 
 if TYPE_CHECKING:
     import mujoco
 
 LARGEST = 3.0  # of an exponent
-TRAIN_TASKS, TEST_TASKS, SPLIT_SEED = 40, 10, 20220717
-SUBSTEPS, TIMESTEP_S = 4, 0.002
 START_NOISE = 0.005
 FASTEST_SHOWN = 10.0  # m/s and rad/s: observations clip there
 
@@ -60,7 +52,8 @@ class PlanarBody(Body):
         scaled: what a task changes, in the order of its parameters.
     """
 
-    substeps = SUBSTEPS
+    substeps = 4
+    timestep_s = 0.002
     signals = 1
     tuned = True
     scaled: tuple[Scaled, ...]
@@ -81,7 +74,7 @@ class PlanarBody(Body):
 
     def measure(self, displacement: Array, read: Read) -> Array:  # noqa: ARG002
         """See `Body.measure`: the mean velocity over the control period."""
-        return displacement / (SUBSTEPS * TIMESTEP_S)
+        return displacement / self.period_s
 
     def tune(self, changed: mujoco.MjModel, task: Array) -> None:
         """See `Body.tune`. As in the reference, nothing that MuJoCo derived when it compiled the
@@ -95,7 +88,7 @@ class PlanarBody(Body):
             start += before.size
 
 
-class DynamicsFamily(ABC):
+class DynamicsFamily(LocomotionFamily):
     """Run with a body that is not known: r = v + 1 − 1e-3‖a‖², the same for every task.
 
     v, the displacement over the control period, is not in an observation: it is a signal. The task
@@ -104,12 +97,11 @@ class DynamicsFamily(ABC):
 
     @property
     @abstractmethod
-    def name(self) -> str: ...
+    def body(self) -> PlanarBody: ...
 
     @property
-    @abstractmethod
-    def body(self) -> PlanarBody:
-        """The robot."""
+    def observation_fields(self) -> tuple[Field, ...]:
+        return planar_fields(self.body.actions)
 
     @property
     def task_fields(self) -> tuple[Field, ...]:
@@ -123,18 +115,6 @@ class DynamicsFamily(ABC):
     def dynamics_vary(self) -> bool:
         return True
 
-    @property
-    def sparse_reward(self) -> bool:
-        return False
-
-    @property
-    def horizon(self) -> int:
-        return 200
-
-    @property
-    def period_s(self) -> float:
-        return SUBSTEPS * TIMESTEP_S
-
     def sample_tasks(self, seed: int, n: int) -> Array:
         """Draw `n` tasks: exponents `(n, parameter)`, each uniform on [−3, 3]."""
         size = (n, total_width(self.task_fields))
@@ -142,8 +122,7 @@ class DynamicsFamily(ABC):
 
     def split(self) -> TaskSplit:
         """40 training and 10 held-out bodies, fixed. The reference published none."""
-        tasks = self.sample_tasks(SPLIT_SEED, TRAIN_TASKS + TEST_TASKS)
-        return TaskSplit(train=tasks[:TRAIN_TASKS], test=tasks[TRAIN_TASKS:])
+        return TaskSplit.drawn(self.sample_tasks, train=40, test=10)
 
     def reward(
         self,
@@ -158,15 +137,6 @@ class DynamicsFamily(ABC):
         velocity = require_signals(self.name, self.signal_fields, signals)[..., 0]
         reward = velocity + 1.0 - 1e-3 * np.sum(np.square(action), axis=-1)
         return reward + np.zeros(task.shape[:-1])
-
-    def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator:
-        """`n_envs` robots, each with the body of its own task; bit-identical to gymnasium's
-        environment with that body, whatever the batch and the threads."""
-        return LocomotionBatch(self.body, n_envs, threads)
-
-    def single_robot(self) -> SingleRobot:
-        """One robot in gymnasium's own environment, its model changed to the task's."""
-        return LocomotionRobot(self.body)
 
 
 def planar_fields(joints: int) -> tuple[Field, ...]:

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.sim.family import Field
 from fieldtune.sim.locomotion.simulators import Read
-from fieldtune.sim.locomotion.varying_body import (
-    DynamicsFamily,
-    PlanarBody,
-    planar_fields,
-    scaled_parts,
-)
+from fieldtune.sim.locomotion.varying_body import DynamicsFamily, PlanarBody, scaled_parts
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
@@ -29,21 +23,8 @@ STEEPEST = 1.0  # rad, either way
 class WalkerParamsFamily(DynamicsFamily):
     """Walk forward; terminal unless the torso is 0.8 to 2 m high and leans by less than 1 rad."""
 
-    @property
-    def name(self) -> str:
-        return "walker-params"
-
-    @property
-    def robot(self) -> str:
-        return "walker2d"
-
-    @property
-    def observation_fields(self) -> tuple[Field, ...]:
-        return planar_fields(JOINTS)
-
-    @property
-    def action_fields(self) -> tuple[Field, ...]:
-        return (Field("joint_torque", "normalised", (-1.0,) * JOINTS, (1.0,) * JOINTS),)
+    name = "walker-params"
+    robot = "walker2d"
 
     @property
     def body(self) -> PlanarBody:

@@ -19,8 +19,6 @@ from fieldtune.sim.manipulation.scene import Scene, Start, observation_fields
 from fieldtune.sim.manipulation.scripts.script import Script, Seen
 from fieldtune.sim.manipulation.variation import NOTHING, Variation
 
-TRAIN_TASKS, TEST_TASKS = 50, 10
-SPLIT_SEED = 20220717
 TABLE_CENTRE = (0.56, 0.0)  # x, y in the base frame
 
 
@@ -104,8 +102,7 @@ class ManipulationFamily(ABC):
 
     def split(self) -> TaskSplit:
         """50 training and 10 held-out tasks, fixed."""
-        tasks = self.sample_tasks(SPLIT_SEED, TRAIN_TASKS + TEST_TASKS)
-        return TaskSplit(train=tasks[:TRAIN_TASKS], test=tasks[TRAIN_TASKS:])
+        return TaskSplit.drawn(self.sample_tasks, train=50, test=10)
 
     def reward(
         self,

@@ -16,7 +16,6 @@ from fieldtune.sim.manipulation.arms import Arm, arm
 INNER_RADIUS = 0.15  # m from the home position
 OUTER_RADIUS = 0.25
 TABLE_CLEARANCE = 0.06  # m above the table
-TRAIN_TASKS, TEST_TASKS, SPLIT_SEED = 40, 10, 20220717
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,7 @@ class ReachFamily:
 
     def split(self) -> TaskSplit:
         """40 training and 10 held-out targets, fixed."""
-        tasks = self.sample_tasks(SPLIT_SEED, TRAIN_TASKS + TEST_TASKS)
-        return TaskSplit(train=tasks[:TRAIN_TASKS], test=tasks[TRAIN_TASKS:])
+        return TaskSplit.drawn(self.sample_tasks, train=40, test=10)
 
     def reward(
         self,

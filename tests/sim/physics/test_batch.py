@@ -6,13 +6,15 @@ import mujoco
 import numpy as np
 import pytest
 
-from fieldtune.sim.locomotion.cheetah_vel import model
+from fieldtune.sim.locomotion.simulators import model
 from fieldtune.sim.physics.batch import MujocoBatch
+
+CHEETAH = model("half_cheetah.xml")
 
 
 @pytest.fixture
 def batch():
-    made = MujocoBatch([model()] * 3, substeps=2)
+    made = MujocoBatch([CHEETAH] * 3, substeps=2)
     yield made
     made.close()
 
@@ -27,10 +29,10 @@ def test_what_is_read_is_every_copys_own_array(batch):
 
 
 def test_a_step_is_mujocos_own_and_copies_that_do_not_move_stay(batch):
-    alone = mujoco.MjData(model())
+    alone = mujoco.MjData(CHEETAH)
     action = np.full((3, 6), 0.5)
     alone.ctrl[:] = action[0]
-    mujoco.mj_step(model(), alone, 2)
+    mujoco.mj_step(CHEETAH, alone, 2)
     before = batch.read("qpos")
     batch.step(action, np.array([True, False, True]))
     np.testing.assert_array_equal(batch.read("qpos")[0], alone.qpos)
