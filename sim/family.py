@@ -1,7 +1,7 @@
 """The task-family contract: what every simulated family declares and can do.
 
-Holds the types only. A family knows its own physics and reward; it does not know how policies are
-trained, stored or run.
+Holds types, and what most families answer alike. A family knows its own physics and reward; it does
+not know how policies are trained, stored or run.
 """
 
 from __future__ import annotations
@@ -243,3 +243,19 @@ class TaskFamily(Protocol):
     def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator: ...
 
     def single_robot(self) -> SingleRobot: ...
+
+
+class FamilyDefaults:
+    """What most families say: no signals, the same dynamics for all tasks, no sparse reward."""
+
+    @property
+    def signal_fields(self) -> tuple[Field, ...]:
+        return ()
+
+    @property
+    def dynamics_vary(self) -> bool:
+        return False
+
+    @property
+    def sparse_reward(self) -> bool:
+        return False

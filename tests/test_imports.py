@@ -59,7 +59,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"family"},
         {"simulators", "scripts"},
         {"scene"},
-        {"arms", "fixtures", "start", "variation"},
+        {"arms", "fixtures", "planned", "start", "variation"},
     ),
     "train": (
         {"launch"},

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, Field, TaskSplit, require_signals
-from fieldtune.sim.locomotion.direction import DirectionFamily, along
+from fieldtune.sim.locomotion.direction import DirectionFamily, along, free_torso_fields
 from fieldtune.sim.locomotion.family import published_split
 from fieldtune.sim.locomotion.simulators import Body, Read
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
-START_NOISE = 0.1
 LOWEST, HIGHEST = 0.2, 1.0  # m, of the torso; outside it has fallen
 TORSO = 1  # its body in the model
 
@@ -42,14 +41,7 @@ class AntDirFamily(DirectionFamily):
 
     @property
     def observation_fields(self) -> tuple[Field, ...]:
-        return (
-            Field.unbounded("torso_height", "m"),
-            Field.unbounded("torso_orientation", "quaternion", 4),
-            Field.unbounded("joint_position", "rad", 8),
-            Field.unbounded("torso_velocity", "m/s", 3),
-            Field.unbounded("torso_angular_velocity", "rad/s", 3),
-            Field.unbounded("joint_velocity", "rad/s", 8),
-        )
+        return free_torso_fields(joints=8)
 
     @property
     def signal_fields(self) -> tuple[Field, ...]:
@@ -85,6 +77,8 @@ class AntBody(Body):
     timestep_s = 0.01
     actions = 8
     signals = 3
+    start_noise = 0.1
+    normal_velocities = True
     contact_forces = True
 
     def environment(self) -> MujocoEnv:
@@ -92,11 +86,6 @@ class AntBody(Body):
         from gymnasium.envs.mujoco.ant_v5 import AntEnv
 
         return AntEnv(frame_skip=self.substeps)
-
-    def noise(self, rng: np.random.Generator, nq: int, nv: int) -> tuple[Array, Array]:
-        """See `Body.noise`; gymnasium's."""
-        position = rng.uniform(-START_NOISE, START_NOISE, nq)
-        return position, START_NOISE * rng.standard_normal(nv)
 
     def observe(self, read: Read) -> Array:
         """See `Body.observe`: qpos without x and y, then qvel."""

@@ -18,7 +18,6 @@ from fieldtune.sim.locomotion.simulators import Body, Read
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
-START_NOISE = 0.1
 TORSO_HEIGHT = 0.7  # m, of the torso's frame where rootz is 0
 FASTEST = 3.0  # m/s
 TORSO_X = 17  # in an observation
@@ -85,17 +84,14 @@ class CheetahBody(Body):
     timestep_s = 0.01
     actions = 6
     signals = 0
+    start_noise = 0.1
+    normal_velocities = True
 
     def environment(self) -> MujocoEnv:
         """See `Body.environment`."""
         from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 
         return HalfCheetahEnv(frame_skip=self.substeps)
-
-    def noise(self, rng: np.random.Generator, nq: int, nv: int) -> tuple[Array, Array]:
-        """See `Body.noise`; gymnasium's."""
-        position = rng.uniform(-START_NOISE, START_NOISE, nq)
-        return position, START_NOISE * rng.standard_normal(nv)
 
     def observe(self, read: Read) -> Array:
         """See `Body.observe`: qpos without x, qvel, and the torso's position.

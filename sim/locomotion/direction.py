@@ -25,6 +25,18 @@ class DirectionFamily(LocomotionFamily):
         return np.random.default_rng(seed).uniform(0.0, TURN, (n, 1))
 
 
+def free_torso_fields(joints: int) -> tuple[Field, ...]:
+    """What is seen of a robot whose torso moves freely: qpos without x and y, then qvel."""
+    return (
+        Field.unbounded("torso_height", "m"),
+        Field.unbounded("torso_orientation", "quaternion", 4),
+        Field.unbounded("joint_position", "rad", joints),
+        Field.unbounded("torso_velocity", "m/s", 3),
+        Field.unbounded("torso_angular_velocity", "rad/s", 3),
+        Field.unbounded("joint_velocity", "rad/s", joints),
+    )
+
+
 def along(moved: Array, task: Array) -> Array:
     """The part of `moved` `(..., axis)`, x and y first, along the direction `task` `(..., 1)`."""
     angle = np.deg2rad(task[..., 0])

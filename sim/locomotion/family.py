@@ -14,11 +14,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from fieldtune.sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
+from fieldtune.sim.family import (
+    Array,
+    BatchSimulator,
+    FamilyDefaults,
+    Field,
+    SingleRobot,
+    TaskSplit,
+)
 from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot
 
 
-class LocomotionFamily(ABC):
+class LocomotionFamily(FamilyDefaults, ABC):
     """A robot of gymnasium's, driven by torques for 200 steps; see `TaskFamily` for what each is.
 
     Attributes:
@@ -62,18 +69,6 @@ class LocomotionFamily(ABC):
     def action_fields(self) -> tuple[Field, ...]:
         strongest = (self.body.strongest,) * self.body.actions
         return (Field("joint_torque", "normalised", tuple(-s for s in strongest), strongest),)
-
-    @property
-    def signal_fields(self) -> tuple[Field, ...]:
-        return ()
-
-    @property
-    def dynamics_vary(self) -> bool:
-        return False
-
-    @property
-    def sparse_reward(self) -> bool:
-        return False
 
     @property
     def horizon(self) -> int:

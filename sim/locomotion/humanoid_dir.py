@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, Field, TaskSplit, require_signals
-from fieldtune.sim.locomotion.direction import DirectionFamily, along
+from fieldtune.sim.locomotion.direction import DirectionFamily, along, free_torso_fields
 from fieldtune.sim.locomotion.simulators import Body, Read, model
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
 TIMESTEP_S = 0.003  # of the physics
-START_NOISE = 0.01
 LOWEST, HIGHEST = 1.0, 2.0  # m, of the torso; outside it has fallen
 BODIES = 14  # the world's among them
 
@@ -43,12 +42,7 @@ class HumanoidDirFamily(DirectionFamily):
     @property
     def observation_fields(self) -> tuple[Field, ...]:
         return (
-            Field.unbounded("torso_height", "m"),
-            Field.unbounded("torso_orientation", "quaternion", 4),
-            Field.unbounded("joint_position", "rad", 17),
-            Field.unbounded("torso_velocity", "m/s", 3),
-            Field.unbounded("torso_angular_velocity", "rad/s", 3),
-            Field.unbounded("joint_velocity", "rad/s", 17),
+            *free_torso_fields(joints=17),
             Field.unbounded("body_inertia", "6 × kg m², 3 × kg m, kg", 10 * BODIES),
             Field.unbounded("body_velocity", "3 × rad/s, 3 × m/s", 6 * BODIES),
             Field.unbounded("actuator_force", "N m", 23),
@@ -89,6 +83,7 @@ class HumanoidBody(Body):
     actions = 17
     strongest = 0.4
     signals = 2
+    start_noise = 0.01
     contact_forces = True
 
     def environment(self) -> MujocoEnv:
@@ -96,11 +91,6 @@ class HumanoidBody(Body):
         from gymnasium.envs.mujoco.humanoid_v5 import HumanoidEnv
 
         return HumanoidEnv(frame_skip=self.substeps)
-
-    def noise(self, rng: np.random.Generator, nq: int, nv: int) -> tuple[Array, Array]:
-        """See `Body.noise`; gymnasium's."""
-        position = rng.uniform(-START_NOISE, START_NOISE, nq)
-        return position, rng.uniform(-START_NOISE, START_NOISE, nv)
 
     def observe(self, read: Read) -> Array:
         """See `Body.observe`: qpos without x and y, qvel, cinert, cvel, qfrc_actuator, cfrc_ext."""

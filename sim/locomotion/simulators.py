@@ -36,6 +36,9 @@ class Body(ABC):
         actions: width of an action.
         strongest: the largest component of an action, either way.
         signals: numbers measured over a control period.
+        start_noise: how far a start is from the model's rest, in all positions and velocities.
+        normal_velocities: whether velocities are drawn from a normal distribution, as gymnasium
+            does for some robots, and not uniformly.
         contact_forces: whether anything reads `cfrc_ext`.
         tuned: whether a task changes the model, so that every copy needs one of its own.
     """
@@ -45,6 +48,8 @@ class Body(ABC):
     timestep_s: float
     actions: int
     signals: int
+    start_noise: float
+    normal_velocities: bool = False
     strongest: float = 1.0
     contact_forces: bool = False
     tuned: bool = False
@@ -52,10 +57,6 @@ class Body(ABC):
     @abstractmethod
     def environment(self) -> MujocoEnv:
         """gymnasium's own environment with this body."""
-
-    @abstractmethod
-    def noise(self, rng: np.random.Generator, nq: int, nv: int) -> tuple[Array, Array]:
-        """What a start adds to the model's rest position `(nq,)` and to no velocity `(nv,)`."""
 
     @abstractmethod
     def observe(self, read: Read) -> Array:
@@ -79,17 +80,16 @@ class Body(ABC):
 
     def start(self, seed: int) -> tuple[Array, Array]:
         """`qpos` and `qvel` that an episode starts from; `seed` alone decides."""
-        rest = model(self.asset).qpos0
-        position, velocity = self.noise(np.random.default_rng(seed), len(rest), self._velocities)
-        return rest + position, velocity
+        rest, nv = model(self.asset).qpos0, int(model(self.asset).nv)
+        rng, most = np.random.default_rng(seed), self.start_noise
+        position = rest + rng.uniform(-most, most, len(rest))
+        if self.normal_velocities:
+            return position, most * rng.standard_normal(nv)
+        return position, rng.uniform(-most, most, nv)
 
     @property
     def period_s(self) -> float:
         return self.substeps * self.timestep_s
-
-    @property
-    def _velocities(self) -> int:
-        return int(model(self.asset).nv)
 
 
 @cache

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import mujoco
 
 LARGEST = 3.0  # of an exponent
-START_NOISE = 0.005
 FASTEST_SHOWN = 10.0  # m/s and rad/s: observations clip there
 
 
@@ -55,13 +54,9 @@ class PlanarBody(Body):
     substeps = 4
     timestep_s = 0.002
     signals = 1
+    start_noise = 0.005
     tuned = True
     scaled: tuple[Scaled, ...]
-
-    def noise(self, rng: np.random.Generator, nq: int, nv: int) -> tuple[Array, Array]:
-        """See `Body.noise`; gymnasium's."""
-        position = rng.uniform(-START_NOISE, START_NOISE, nq)
-        return position, rng.uniform(-START_NOISE, START_NOISE, nv)
 
     def observe(self, read: Read) -> Array:
         """See `Body.observe`: qpos without x, then qvel clipped to ±10."""

@@ -13,7 +13,14 @@ from typing import Self
 
 import numpy as np
 
-from fieldtune.sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
+from fieldtune.sim.family import (
+    Array,
+    BatchSimulator,
+    FamilyDefaults,
+    Field,
+    SingleRobot,
+    TaskSplit,
+)
 from fieldtune.sim.manipulation.arms import Arm, arm
 from fieldtune.sim.manipulation.scene import Scene, Start, observation_fields
 from fieldtune.sim.manipulation.scripts.script import Script, Seen
@@ -23,7 +30,7 @@ TABLE_CENTRE = (0.56, 0.0)  # x, y in the base frame
 
 
 @dataclass(frozen=True)
-class ManipulationFamily(ABC):
+class ManipulationFamily(FamilyDefaults, ABC):
     """An arm over a scene; reward 0 in a state that is success, −1 in every other."""
 
     robot: str = "sawyer"
@@ -83,14 +90,6 @@ class ManipulationFamily(ABC):
             Field("end_effector_displacement", "m", (-0.05,) * 3, (0.05,) * 3),
             Field("gripper_command", "normalised", (-1.0,), (1.0,)),
         )
-
-    @property
-    def signal_fields(self) -> tuple[Field, ...]:
-        return ()
-
-    @property
-    def dynamics_vary(self) -> bool:
-        return False
 
     @property
     def sparse_reward(self) -> bool:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, bounds
 from fieldtune.sim.manipulation.family import ManipulationFamily
+from fieldtune.sim.manipulation.planned import collect_planned
 from fieldtune.sim.manipulation.scripts.script import Script, Seen, wander
-from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
+from fieldtune.sim.rollout import LabelledEpisode, mean_return, pairs, rollout
 
 POLICY = "scripted and noisy, five eighths of it at its own task, a quarter at another one's"
 STYLES = ("own", "other", "own", "own", "wander", "own", "other", "own")
@@ -75,27 +76,15 @@ def collect_scripted(
         threads: simulator threads.
         progress: called with the episodes done and the episodes in all.
     """
-    if episodes_per_task < 1:
-        raise ValueError(f"episodes_per_task is {episodes_per_task}: expected at least 1")
-    jobs = [(task, episode) for task in range(len(tasks)) for episode in range(episodes_per_task)]
-    for first in range(0, len(jobs), BATCH):
-        batch = jobs[first : first + BATCH]
-        plans = [_planned(family, seed, tasks, *job) for job in batch]
-        indices = [task for task, _ in batch]
-        simulator = family.simulator(len(batch), threads)
-        try:
-            yield from rollout(
-                simulator,
-                family,
-                _follow(family, plans),
-                np.array([each.seed for each in plans]),
-                tasks[indices],
-                indices,
-            )
-        finally:
-            simulator.close()
-        if progress is not None:
-            progress(first + len(batch), len(jobs))
+    return collect_planned(
+        family,
+        tasks,
+        episodes_per_task,
+        lambda task, episode: _planned(family, seed, tasks, task, episode),
+        lambda plans: _follow(family, plans),
+        threads,
+        progress,
+    )
 
 
 def scripted_return(

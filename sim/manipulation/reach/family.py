@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldtune.sim.family import Array, BatchSimulator, Field, SingleRobot, TaskSplit
+from fieldtune.sim.family import (
+    Array,
+    BatchSimulator,
+    FamilyDefaults,
+    Field,
+    SingleRobot,
+    TaskSplit,
+)
 from fieldtune.sim.manipulation.arms import Arm, arm
 
 INNER_RADIUS = 0.15  # m from the home position
@@ -19,7 +26,7 @@ TABLE_CLEARANCE = 0.06  # m above the table
 
 
 @dataclass(frozen=True)
-class ReachFamily:
+class ReachFamily(FamilyDefaults):
     """Targets on a thick shell round the arm's home position, above the table.
 
     A target is `(x, y, z)` in metres in the arm's base frame. No observation shows it; the reward
@@ -60,18 +67,6 @@ class ReachFamily:
         low, high = home - OUTER_RADIUS, home + OUTER_RADIUS
         low[2] = max(low[2], self.arm.table_height + TABLE_CLEARANCE)
         return (Field("target_position", "m", tuple(low.tolist()), tuple(high.tolist())),)
-
-    @property
-    def signal_fields(self) -> tuple[Field, ...]:
-        return ()
-
-    @property
-    def dynamics_vary(self) -> bool:
-        return False
-
-    @property
-    def sparse_reward(self) -> bool:
-        return False
 
     @property
     def horizon(self) -> int:

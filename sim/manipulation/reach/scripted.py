@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, bounds
+from fieldtune.sim.manipulation.planned import collect_planned
 from fieldtune.sim.manipulation.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
-from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, pairs, rollout
+from fieldtune.sim.rollout import LabelledEpisode, mean_return, pairs, rollout
 
 BEST_GAIN = 3.0  # of 0.5 to 4, no gain reaches much sooner: the arm's speed limit decides
 POLICY = "scripted, a quarter of it towards the own target"
@@ -79,36 +80,21 @@ def collect_scripted(
         threads: simulator threads.
         progress: called with the episodes done and the episodes in all.
     """
-    if episodes_per_task < 1:
-        raise ValueError(f"episodes_per_task is {episodes_per_task}: expected at least 1")
-    jobs = [(task, episode) for task in range(len(tasks)) for episode in range(episodes_per_task)]
+
+    def planned(task: int, episode: int) -> Plan:
+        rng = np.random.default_rng([seed, task, episode])
+        return plan(family, tasks[task], STYLES[episode % len(STYLES)], rng)
+
     low, high = bounds(family.action_fields)
-    for first in range(0, len(jobs), BATCH):
-        batch = jobs[first : first + BATCH]
-        plans = [
-            plan(
-                family,
-                tasks[task],
-                STYLES[episode % len(STYLES)],
-                np.random.default_rng([seed, task, episode]),
-            )
-            for task, episode in batch
-        ]
-        indices = [task for task, _ in batch]
-        simulator = family.simulator(len(batch), threads)
-        try:
-            yield from rollout(
-                simulator,
-                family,
-                _follow(family, plans, low, high),
-                np.array([each.seed for each in plans]),
-                tasks[indices],
-                indices,
-            )
-        finally:
-            simulator.close()
-        if progress is not None:
-            progress(first + len(batch), len(jobs))
+    return collect_planned(
+        family,
+        tasks,
+        episodes_per_task,
+        planned,
+        lambda plans: _follow(family, plans, low, high),
+        threads,
+        progress,
+    )
 
 
 def scripted_return(

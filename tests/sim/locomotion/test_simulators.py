@@ -1,4 +1,4 @@
-"""What ant-dir, humanoid-dir, walker-params and hopper-params have in common."""
+"""What the locomotion families have in common."""
 
 import threading
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fieldtune.sim.family import MissingSignals, bounds, width
+from fieldtune.sim.locomotion.simulators import model
 from fieldtune.sim.registry import family
 from fieldtune.sim.rollout import rollout
 
@@ -16,7 +17,15 @@ SIZES = {
     "walker-params": (17, 6),
     "hopper-params": (11, 3),
 }
-each = pytest.mark.parametrize("name", NAMES)
+each = pytest.mark.parametrize("name", NAMES)  # what can fall, and is measured
+
+
+@pytest.mark.parametrize("name", [*NAMES, "cheetah-vel"])
+def test_a_control_period_is_the_models_own(name) -> None:
+    """A family says it without loading the model."""
+    one = family(name)
+    timestep = model(one.body.asset).opt.timestep
+    assert one.period_s == pytest.approx(one.body.substeps * timestep, rel=1e-12)
 
 
 def actions_for(one, steps: int, copies: int) -> np.ndarray:
