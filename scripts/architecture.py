@@ -45,7 +45,7 @@ class Box:
 
 def draw() -> str:
     """The whole picture as SVG; the same code gives the same text."""
-    rooms = Counter(room_of(file.relative_to(ROOT).as_posix()) for file in sources())
+    rooms = Counter(filter(None, (_place(file.relative_to(ROOT).as_posix()) for file in sources())))
     boxes: dict[tuple[str, str], Box] = {}
     titles: list[str] = []
     left = float(_MARGIN)
@@ -88,10 +88,17 @@ def _links() -> Counter[tuple[tuple[str, str], tuple[str, str]]]:
     """Imports between rooms of one half, counted; those between halves are the halves' own."""
     found: Counter[tuple[tuple[str, str], tuple[str, str]]] = Counter()
     for item, path in edges():
-        here, there = room_of(item.path), room_of(path)
-        if here[0] == there[0] and here != there:
+        here, there = _place(item.path), _place(path)
+        if here and there and here[0] == there[0] and here != there:
             found[here, there] += 1
     return found
+
+
+def _place(path: str) -> tuple[str, str] | None:
+    """The half and the room of a file; None for a package's own docstring."""
+    half = path.partition("/")[0]
+    room = room_of(path, half)
+    return None if room in (None, "__init__") else (half, room)
 
 
 def _line(above: Box, below: Box, half: str, count: int) -> str:

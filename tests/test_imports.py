@@ -30,7 +30,12 @@ ARROWS = {
 }
 # A folder's rooms from the top down: one may import from those below, never from above or beside.
 LAYERS: dict[str, tuple[set[str], ...]] = {
-    "fieldtune": ({"plugins"}, {"settings"}, {"files"}, {"errors"}),
+    "fieldtune": (
+        {"open_files", "settings"},
+        {"errors", "files"},
+        {"child_process", "config_paths", "exit_status", "file_errors", "lock", "plain_yaml"},
+    ),
+    "export": ({"writer"}, {"bundle"}, {"graph", "parity"}, {"archive", "manifest", "protobuf"}),
     "robot": (
         {"launch"},
         {"cli"},
@@ -71,7 +76,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "importing"},
         {"data"},
-        {"config", "charts", "console", "process_settings", "bridge"},
+        {"alone", "bridge", "charts", "config", "console", "process_settings"},
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"
