@@ -312,3 +312,9 @@ def test_importing_every_module_loads_no_torch(packages):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_picture_of_the_layers_is_as_the_code_is():
+    from scripts.architecture import PICTURE, draw
+
+    assert PICTURE.read_text() == draw(), "draw it anew: python -m scripts.architecture"
