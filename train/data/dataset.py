@@ -11,6 +11,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,7 +55,7 @@ class Dataset:
         """Whether any episode has steps left out."""
         return any(e.following is not None for task in (*self.train, *self.test) for e in task)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A sha256 of every task and episode: the same for the same data, wherever they lie."""
         hashed = hashlib.sha256()

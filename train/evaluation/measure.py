@@ -30,6 +30,7 @@ from fieldtune.train.evaluation.results import (
 )
 from fieldtune.train.runs.agents import averaged_agent, offline_agent
 from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
 from fieldtune.train.runs.run import Run
 
 REFERENCE_SEEDS = 4  # start states a task for the random and scripted references
@@ -40,6 +41,8 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
 
     Raises:
         EvaluationError: no phase was trained.
+        CheckpointError: a phase is not this run's, or a phase 2 began from another phase 1 than
+            there is now.
     """
     agents = _trained(run)
     if not agents:
@@ -129,10 +132,15 @@ def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
     if run.offline_checkpoint.exists():
         facts = read_facts(run.offline_checkpoint)
         found["before"] = (offline_agent(run), int(facts["updates"]), 0)
-    for name, path in (("after", run.finetune_checkpoint), ("oracle", run.oracle_checkpoint)):
+    for name, phase, path in (
+        ("after", SELF_SUPERVISED, run.finetune_checkpoint),
+        ("oracle", ORACLE, run.oracle_checkpoint),
+    ):
         if path.exists():
-            facts = read_facts(path)
-            found[name] = (averaged_agent(run, path), int(facts["updates"]), int(facts["steps"]))
+            facts = require_own(run, path, phase)
+            require_parent(run, path, facts)
+            agent = averaged_agent(run, path, phase)
+            found[name] = (agent, int(facts["updates"]), int(facts["steps"]))
     return found
 
 

@@ -136,7 +136,7 @@ class Finetune:
         bundle = self._exporter.write(
             path,
             phase="self-supervised" if self.phase.updates else "offline",
-            updates=self.phase.updates or self.run.config.offline.updates,
+            updates=self.phase.updates or self.phase.parent["updates"],
             parent=self._parent,
         )
         self._parent = bundle.id

@@ -15,6 +15,7 @@ from fieldtune.train.data.sampling import draw_offline
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.origin import origin, require_own
 from fieldtune.train.runs.run import Run, seed_everything
 
 OnUpdate = Callable[[int], None]
@@ -45,6 +46,7 @@ def train_offline(
     Raises:
         TrainingDiverged: with the update and the loss; the last checkpoint stays.
         InUse: another process trains the same.
+        CheckpointError: there is a checkpoint that cannot be gone on from, or not this run's.
     """
     with training(method_checkpoint(run, method)) as checkpoint:
         return _train(run, method, checkpoint, until, on_update)
@@ -59,6 +61,7 @@ def _train(
     learner = LEARNERS[method](run.agent(), settings, settings.learning_rate)
     done = 0
     if checkpoint.exists():
+        require_own(run, checkpoint, checkpoint.stem)
         done = int(load_checkpoint(checkpoint, learner, rng).facts["updates"])
         on_update(done)
     last = phase.updates if until is None else min(until, phase.updates)
@@ -74,6 +77,6 @@ def _train(
             curves.add(done, metrics)
             on_update(done)
             if done % phase.checkpoint_every == 0 or done == last:
-                facts = {"updates": done, "phase": checkpoint.stem}
+                facts = {"updates": done, **origin(run, checkpoint.stem)}
                 save_checkpoint(checkpoint, learner, rng, Progress(facts))
     return learner

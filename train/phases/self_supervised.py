@@ -30,11 +30,19 @@ from fieldtune.train.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from fieldtune.train.runs.origin import (
+    ORACLE,
+    SELF_SUPERVISED,
+    finished_phase_1,
+    origin,
+    require_own,
+    require_parent,
+)
 from fieldtune.train.runs.run import Run, RunError, empty_replay
 
 
 class SelfSupervisedPhase:
-    """One phase 2, from a run's offline checkpoint.
+    """One phase 2, from the end of a run's phase 1.
 
     `average` holds exponentially averaged weights: what is published and evaluated, since single
     iterates swing from update to update (docs/settings.md). `plausible` is where the numbers of
@@ -44,6 +52,7 @@ class SelfSupervisedPhase:
     def __init__(self, run: Run, *, true_rewards: bool = False) -> None:
         self.run, self.true_rewards = run, true_rewards
         self.settings = run.config.self_supervised
+        self.parent = finished_phase_1(run)
         self.learner, self.rng = run.learner(self.settings.learning_rate, run.config.seed + 1)
         load_agent(run.offline_checkpoint, self.learner.agent)
         self.average: Agent = copy.deepcopy(self.learner.agent).requires_grad_(False)
@@ -144,11 +153,23 @@ class SelfSupervisedPhase:
         arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
         for name, tensor in self.average.state_dict().items():
             arrays[f"average.{name}"] = tensor.numpy()
-        facts = {**self.facts, "updates": self.updates, "steps": self.steps}
+        facts = {
+            **self.facts,
+            **origin(self.run, self._phase),
+            "parent": self.parent,
+            "updates": self.updates,
+            "steps": self.steps,
+        }
         save_checkpoint(path, self.learner, self.rng, Progress(facts, arrays))
 
     def restore(self, path: Path) -> None:
-        """Continue from `save`'s file. Raises `CheckpointError`."""
+        """Continue from `save`'s file.
+
+        Raises:
+            CheckpointError: it is no such file, or not this run's, or was begun from another
+                phase 1.
+        """
+        require_parent(self.run, path, require_own(self.run, path, self._phase))
         before = self.learner.agent.normalisation
         progress = load_checkpoint(path, self.learner, self.rng)
         if not self.learner.agent.normalisation.same(before):
@@ -162,6 +183,10 @@ class SelfSupervisedPhase:
         self.average.load_state_dict({n: torch.from_numpy(a) for n, a in average.items()})
         self.labelled = self._empty_replay()
         self.labelled.restore(_under("labelled.", progress.arrays))
+
+    @property
+    def _phase(self) -> str:
+        return ORACLE if self.true_rewards else SELF_SUPERVISED
 
     def _store(self, task: int, episode: LabelledEpisode) -> None:
         bad = np.flatnonzero(~np.isfinite(episode.rewards))

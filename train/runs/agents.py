@@ -7,18 +7,24 @@ from typing import Literal
 
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.runs.checkpoint import AVERAGE, load_agent, read_facts
+from fieldtune.train.runs.origin import SELF_SUPERVISED, require_own
 from fieldtune.train.runs.run import Run
 
 
 def offline_agent(run: Run) -> Agent:
-    """The agent at the end of phase 1."""
+    """The agent as phase 1 left it. Raises `CheckpointError`."""
+    require_own(run, run.offline_checkpoint, run.offline_checkpoint.stem)
     agent = run.agent()
     load_agent(run.offline_checkpoint, agent)
     return agent
 
 
-def averaged_agent(run: Run, checkpoint: Path) -> Agent:
-    """The averaged weights of a phase 2."""
+def averaged_agent(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Agent:
+    """The averaged weights of a phase 2, which is `self-supervised` or `oracle`.
+
+    Raises `CheckpointError`.
+    """
+    require_own(run, checkpoint, phase)
     agent = run.agent()
     load_agent(checkpoint, agent, prefix=AVERAGE)
     return agent

@@ -7,6 +7,7 @@ nothing that is not finite is written or loaded.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -158,6 +159,17 @@ def _normalisation(tensors: Mapping[str, Tensor]) -> Normalisation:
 def read_facts(path: Path) -> dict[str, Any]:
     """The counters and facts of a checkpoint, without loading its tensors."""
     return dict(json.loads(_header(path)["facts"]))
+
+
+def weights_digest(path: Path) -> str:
+    """A sha256 of a checkpoint's networks and constants: the same for the same agent."""
+    _, tensors = _read(path)
+    hashed = hashlib.sha256()
+    for name in sorted(tensors):
+        if name.startswith((AGENT, CONSTANTS)):
+            hashed.update(f"{name} {list(tensors[name].shape)}".encode())
+            hashed.update(tensors[name].numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _header(path: Path) -> dict[str, str]:

@@ -172,9 +172,10 @@ def filled_replay(agent: Agent, settings: Algorithm, data: list[list[LabelledEpi
 
 
 def first_difference(before: dict, after: dict, above: str = "") -> str | None:
-    """The first key whose value changed; the robot's section may change freely."""
+    """The first key whose value changed; the robot's section may change freely. Keys that only one
+    of them has came or went with a version."""
     for key in before:
-        if not above and key == "robot":
+        if key not in after or (not above and key == "robot"):
             continue
         where = f"{above}{key}"
         old, new = before[key], after[key]

@@ -32,6 +32,7 @@ from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.agents import averaged_agent
 from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED
 from fieldtune.train.runs.run import Run, open_run
 from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study
 from fieldtune.train.study.results import JobResult, Point
@@ -118,7 +119,7 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     finally:
         evaluator.close()
     facts = read_facts(checkpoint)
-    agent = averaged_agent(run, checkpoint)
+    agent = averaged_agent(run, checkpoint, ORACLE if job.name == ORACLE else SELF_SUPERVISED)
     final = _measured(run, agent, int(facts["updates"]), int(facts["steps"]))
     points = [Point(*point) for point in facts.get("points", [])][: POINTS - 1]
     successes = None if final.successes is None else final.successes[-1]

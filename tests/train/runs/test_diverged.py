@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -22,6 +20,7 @@ from fieldtune.train.config import AgentReplay
 from fieldtune.train.phases.from_robots import Finetune
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.checkpoint import (
     CheckpointError,
     Progress,
@@ -73,14 +72,14 @@ def test_phase_2_stops_too(make_trained):
         train_in_process(run, run.oracle_checkpoint, true_rewards=True)
 
 
-def test_finetuning_stops_and_leaves_the_bundle_that_robots_have(make_trained, tmp_path):
-    """Episodes come from a phase 2 in process, by its checkpoint: no robot is needed."""
-    before = make_trained("self_supervised.updates=2", "self_supervised.publish_every=1")
-    train_in_process(before, before.finetune_checkpoint, true_rewards=False)
-    run = make_trained(
-        "self_supervised.learning_rate=1e8", "self_supervised.updates=200", folder="other"
-    )
-    shutil.copy(before.finetune_checkpoint, run.finetune_checkpoint)
+def test_finetuning_stops_and_leaves_the_bundle_that_robots_have(
+    make_trained, random_episodes, tmp_path
+):
+    """It goes on from a checkpoint that has its episodes: no robot is needed."""
+    run = make_trained("self_supervised.learning_rate=1e8", "self_supervised.updates=200")
+    phase = SelfSupervisedPhase(run)
+    phase.add_unlabelled(random_episodes[0][:10])
+    phase.save(run.finetune_checkpoint)
     kept = run.finetune_checkpoint.read_bytes()
     with Hub("tcp://127.0.0.1:*", tmp_path / "inbox") as hub:
         finetune = Finetune(run, hub)
