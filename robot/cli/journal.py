@@ -113,7 +113,7 @@ def show(
                 held = f"{entries[0].number} to {entries[-1].number}" if entries else "none"
                 raise JournalError(
                     f"{opened.path}: no episode {number}, it has {held}; episodes that the trainer "
-                    "has are deleted when robot.journal_quota_mb is reached"
+                    "has are deleted when fieldtune.robot.journal_quota_mb is reached"
                 )
             summary = summarise(opened.steps(number))
             rewards = opened.rewards(number)
@@ -193,12 +193,16 @@ def offer(
     config: ConfigFile = None,
     journal: JournalFile = None,
     episodes: Annotated[
-        str | None, typer.Option(help="A-B, or one number; all where not given.")
+        str | None,
+        typer.Option(
+            help="A-B, or one number, also what the trainer has; all that it refused if not given."
+        ),
     ] = None,
 ) -> None:
-    """Offer episodes again that the trainer refused, once the reason is seen to.
+    """Offer episodes again that the trainer refused, once the reason is seen to, or has lost.
 
-    It remembers them in its run's `inbox/refused/`: delete their files there first.
+    What it refused it remembers in its run's `inbox/refused/ROBOT/`: delete the files there first.
+    Of those that are named with --episodes it takes what it does not have: offering more is safe.
     """
     with _reporting():
         from fieldtune.robot.journal.file import explained
@@ -207,8 +211,9 @@ def offer(
         place = _place(config, overrides, journal)
         first, last = _range(episodes)
         with explained(place.journal), Journal.attach(place.journal) as opened:
-            numbers = opened.offer_again(first, last)
-        told = ", ".join(map(str, numbers)) or "none that the trainer refused"
+            numbers = opened.offer_again(first, last, acknowledged=episodes is not None)
+        none = "none that the trainer refused" + (" or has" if episodes is not None else "")
+        told = ", ".join(map(str, numbers)) or none
         typer.echo(f"{place.journal}: to be offered again: {told}")
 
 

@@ -19,11 +19,14 @@ from fieldtune.robot.episodes.episode import (
     Step,
 )
 
+HEAD_BYTES = 65_536  # no header is longer, but for names that nobody gives
+
 _T = TypeVar("_T")
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _MAP_OF_3 = b"\x83"
+_HEAD_TRIES = 16
 
 _encoder = msgspec.msgpack.Encoder()
 _step_decoder = msgspec.msgpack.Decoder(Step)
@@ -111,6 +114,26 @@ def unpack_episode(blob: bytes) -> Episode:
         if position:
             _require_same_widths(episode.steps[0], step)
     return episode
+
+
+def unpack_head(blob: bytes) -> EpisodeHeader:
+    """The header of an episode whose bytes are damaged further on.
+
+    As far as that can be told: nothing says that these bytes are as they were. Raises
+    `EpisodeError` where they are no header.
+    """
+    before, after = (_encoder.encode(name) for name in Episode.__struct_fields__[:2])
+    begin = len(_MAP_OF_3) + len(before)
+    end = begin
+    for _ in range(_HEAD_TRIES):  # the next name may also stand in a robot's own
+        end = blob.find(after, end + 1, HEAD_BYTES)
+        if end < 0:
+            break
+        try:
+            return unpack_header(blob[begin:end])
+        except EpisodeError:
+            continue
+    raise EpisodeError(f"{len(blob)} bytes do not begin with an episode header")
 
 
 def _require_same_widths(first: Step, step: Step) -> None:

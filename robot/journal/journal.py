@@ -139,7 +139,7 @@ class Journal:
         return header.number
 
     def add(self, number: int, *records: bytes) -> None:
-        """Append steps, each packed by `content.pack`, to the open episode `number`.
+        """Append steps, each packed by `codec.pack`, to the open episode `number`.
 
         Raises `JournalError` for an episode that is not open, bytes that are no step, or an index
         that is not the next one; none of these steps is added then.
@@ -243,16 +243,23 @@ class Journal:
         """Note that the trainer refused this episode for good. It is kept, not offered again."""
         self._receive(sha256, EntryState.REJECTED, reason)
 
-    def offer_again(self, first: int = 1, last: int | None = None) -> list[int]:
-        """Forget that the trainer refused these episodes; return the numbers of those it had.
+    def offer_again(
+        self, first: int = 1, last: int | None = None, *, acknowledged: bool = False
+    ) -> list[int]:
+        """Forget the trainer's answer to these episodes; return the numbers of those it had.
 
-        For a person who has seen to the reason: the bridge offers them like any other.
+        For a person who has seen to the reason: the bridge offers them like any other, and they are
+        kept until the trainer has answered.
+
+        Args:
+            acknowledged: also those that it has stored; it is sent what it has lost since.
         """
         with self.transaction():
             rows = self._connection.execute(
-                "UPDATE episodes SET receipt = NULL, reason = '' WHERE receipt = 'rejected' "
-                "AND number >= ? AND (? IS NULL OR number <= ?) RETURNING number",
-                (first, last, last),
+                "UPDATE episodes SET receipt = NULL, reason = '' WHERE (receipt = 'rejected' OR "
+                "(? AND receipt = 'acknowledged')) AND number >= ? AND (? IS NULL OR number <= ?) "
+                "RETURNING number",
+                (acknowledged, first, last, last),
             )
             return sorted(number for (number,) in rows.fetchall())
 

@@ -16,7 +16,7 @@ import msgspec
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader
 from fieldtune.robot.monitor.heartbeat import Beat, Heart, HeartbeatError, read
 from fieldtune.train.bridge.hub import Hub
-from fieldtune.train.bridge.inbox import SUFFIX
+from fieldtune.train.bridge.inbox import SUFFIX, damaged
 from fieldtune.train.bridge.quarantine import Quarantine
 
 FILE = "fleet.json"
@@ -71,7 +71,8 @@ class RobotLine:
     """One robot. What only a running trainer knows is None where none told; `silent_s` counts up to
     now. `clock_ns` is trainer minus robot with its uncertainty, from its latest episode that has
     it; `fault` the latest that ended an episode, and how many episodes ago. Of the `episodes` that
-    came, `quarantined` are not learned from; `quarantine_reason` is the latest's."""
+    came, `quarantined` are not learned from; `quarantine_reason` is the latest's. `damaged` are the
+    numbers of those that the trainer's disk has lost since, and that have not come again."""
 
     robot: str
     state: str | None = None
@@ -85,6 +86,7 @@ class RobotLine:
     faulted_ago: int = 0
     quarantined: int = 0
     quarantine_reason: str = ""
+    damaged: list[int] = field(default_factory=list)
 
     def take(self, footer: EpisodeFooter) -> None:
         """Count one more episode, the latest to arrive."""
@@ -103,11 +105,13 @@ class RobotLine:
 
 @dataclass
 class FleetView:
-    """`trainer` says whether one is running and where; `robots` are by name."""
+    """`trainer` says whether one is running and where; `robots` are by name. `damaged` counts
+    those that the trainer's disk has lost, also of robots that nothing tells any more."""
 
     trainer: str
     running: bool
     robots: list[RobotLine] = field(default_factory=list)
+    damaged: int = 0
 
 
 class Watcher:
@@ -124,19 +128,25 @@ class Watcher:
         """Never raises for what the run may hold."""
         self._count()
         self._count_quarantined()
-        lines = {name: replace(line) for name, line in self._ingested.items()}
+        lines = {name: replace(line, damaged=[]) for name, line in self._ingested.items()}
+        lost = damaged(self.run / "inbox").values()
+        for header in lost:
+            if header is not None:
+                line = lines.setdefault(header.robot, RobotLine(header.robot))
+                line.damaged = sorted([*line.damaged, header.number])
         try:
             beat = read(self.run / FILE, Fleet)
         except HeartbeatError as error:
-            return FleetView(str(error), False, _ordered(lines))
+            return FleetView(str(error), False, _ordered(lines), len(lost))
         if beat is None:
-            return FleetView("no trainer has served robots in this run", False, _ordered(lines))
+            nobody = "no trainer has served robots in this run"
+            return FleetView(nobody, False, _ordered(lines), len(lost))
         # Of a robot's several lives, the one heard of last is written over the others.
         for heard in sorted(beat.told.sessions, key=lambda one: -one.silent_s):
             line = lines.setdefault(heard.robot, RobotLine(heard.robot))
             line.state, line.bundle_id, line.pending = heard.state, heard.bundle_id, heard.pending
             line.silent_s = heard.silent_s + beat.age_s
-        return FleetView(_trainer(beat), beat.alive, _ordered(lines))
+        return FleetView(_trainer(beat), beat.alive, _ordered(lines), len(lost))
 
     def _count(self) -> None:
         arrived = [

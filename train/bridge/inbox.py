@@ -6,12 +6,14 @@ moment. It knows no sockets and no learning, and must not import torch.
     inbox/<sha256>.episode                  whole, checked, durable
     inbox/partial/<sender>/<sha256>         the first bytes of one that is still coming
     inbox/refused/<sender>/<sha256>.reason  why it will never be taken from there, its bytes beside
+    inbox/refused/<sha256>.damaged          what this disk made of one that was stored
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -20,15 +22,17 @@ from pathlib import Path
 from fieldtune.files import sync
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
-from fieldtune.robot.episodes.episode import Episode
+from fieldtune.robot.episodes.episode import Episode, EpisodeHeader
 from fieldtune.train.bridge.inbox_share import Refused, Share
 
-__all__ = ["SUFFIX", "Inbox", "Refused"]
+__all__ = ["SUFFIX", "Inbox", "Refused", "damaged"]
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".episode"
+_DAMAGED = ".damaged"
 _SENDERS_KEPT = 1_024  # in memory
+_LOOKED_AT_KEPT = 4_096
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,6 +49,8 @@ class Inbox:
         self._refused = self.path / "refused"
         self._shares: OrderedDict[str, Share] = OrderedDict()
         self._unreadable: set[str] = set()
+        self._looked_at: dict[str, tuple[int, int, int]] = {}  # files whose bytes were looked at
+        self._setting_aside = threading.Lock()  # who receives and who learns may both find damage
 
     def prepare(self) -> None:
         """Make the folders. Raises `OSError`.
@@ -60,7 +66,27 @@ class Inbox:
                 file.unlink()
 
     def is_stored(self, sha256: str) -> bool:
-        return self._file(sha256).exists()
+        """Whether it is here as it came. What the disk has damaged since is set aside: it may come
+        again.
+
+        Reads a file once, and again where it has changed. Raises `OSError` where the disk refuses.
+        """
+        file = self._file(sha256)
+        try:
+            status = file.stat()
+            found = status.st_ino, status.st_size, status.st_mtime_ns
+            if self._looked_at.get(sha256) == found:
+                return True
+            blob = file.read_bytes()
+        except FileNotFoundError:
+            return False
+        if codec.address(blob) != sha256:
+            self._set_aside(sha256)
+            return False
+        self._looked_at[sha256] = found
+        if len(self._looked_at) > _LOOKED_AT_KEPT:
+            del self._looked_at[next(iter(self._looked_at))]
+        return True
 
     def share(self, sender: str) -> Share:
         """What is under way from `sender`, and what it was refused."""
@@ -108,8 +134,8 @@ class Inbox:
     def episodes(self, after: Set[str]) -> Iterator[tuple[str, Episode]]:
         """Stored episodes whose address is not in `after`, in the order they arrived.
 
-        A file that the disk has damaged since is set aside and reported in the log. What cannot be
-        read is reported and left out: nobody's episode waits for it.
+        A file that the disk has damaged since is set aside, and the log says whose it was and how
+        it comes again. What cannot be read is reported and left out: nobody's episode waits for it.
         """
         arrived = []
         for file in self.path.glob(f"*{SUFFIX}"):
@@ -123,15 +149,25 @@ class Inbox:
             if blob is None:
                 continue
             try:
-                if codec.address(blob) != sha256:
-                    raise EpisodeError("its bytes have changed since it was stored")
-                episode = codec.unpack_episode(blob)
-            except EpisodeError as error:
-                aside = self._refused / f"{sha256}.damaged"
-                log.error("%s: %s; moved to %s", self._file(sha256), error, aside)
-                self._file(sha256).replace(aside)
+                episode = _sound(sha256, blob)
+            except EpisodeError:
+                with self._readable(sha256):
+                    self._set_aside(sha256)
                 continue
             yield sha256, episode
+
+    def _set_aside(self, sha256: str) -> None:
+        """Move a damaged file away, unless another thread has, and the episode has come again."""
+        file, aside = self._file(sha256), self._refused / f"{sha256}{_DAMAGED}"
+        with self._setting_aside:
+            try:
+                blob = file.read_bytes()
+                _sound(sha256, blob)
+            except FileNotFoundError:
+                return
+            except EpisodeError as error:
+                file.replace(aside)
+                log.error("%s: %s; moved to %s%s", file, error, aside, _way_back(sha256, blob))
 
     @contextmanager
     def _readable(self, sha256: str) -> Iterator[None]:
@@ -145,3 +181,42 @@ class Inbox:
 
     def _file(self, sha256: str) -> Path:
         return self.path / f"{sha256}{SUFFIX}"
+
+
+def damaged(inbox: Path) -> dict[str, EpisodeHeader | None]:
+    """What the disk of `inbox` has damaged and no robot has sent again, by address: whose it was by
+    what is left of it, None where nothing tells."""
+    found: dict[str, EpisodeHeader | None] = {}
+    for aside in sorted((inbox / "refused").glob(f"*{_DAMAGED}")):
+        if not _SHA256.fullmatch(aside.stem) or (inbox / f"{aside.stem}{SUFFIX}").exists():
+            continue
+        try:
+            with aside.open("rb") as file:
+                found[aside.stem] = codec.unpack_head(file.read(codec.HEAD_BYTES))
+        except (OSError, EpisodeError):
+            found[aside.stem] = None
+    return found
+
+
+def _sound(sha256: str, blob: bytes) -> Episode:
+    """The episode. Raises `EpisodeError` where these are not its bytes, or no episode."""
+    if codec.address(blob) != sha256:
+        raise EpisodeError("its bytes have changed since it was stored")
+    return codec.unpack_episode(blob)
+
+
+def _way_back(sha256: str, blob: bytes) -> str:
+    """Who may still have the episode that these bytes were, and how it is sent again."""
+    if not _SHA256.fullmatch(sha256):  # it came from no robot
+        return ""
+    try:
+        known = codec.unpack_head(blob)
+    except EpisodeError:
+        return (
+            ". Whose it was cannot be read: robots that offer what they have again "
+            "(`fieldtune-robot journal offer --episodes 1-N`) send what is not here"
+        )
+    return (
+        f". It was episode {known.number} of robot {known.robot!r}: there, `fieldtune-robot "
+        f"journal offer --episodes {known.number}` sends it again"
+    )

@@ -65,12 +65,14 @@ def table(view: FleetView) -> Table:
 
     from fieldtune.robot.rationed_log import printable
 
+    unknown = view.damaged - sum(len(line.damaged) for line in view.robots)
+    nobodys = f"damaged episodes of no known robot: {unknown}" if unknown else ""
     made = Table(
         *("robot", "state", "heard of", "bundle", "pending", "ingested", "steps", "clock offset"),
-        *("latest fault", "quarantined"),
+        *("latest fault", "quarantined", "damaged here"),
         box=None,
         pad_edge=False,
-        title=f"trainer: {view.trainer}",
+        title=f"trainer: {view.trainer}" + (f"; {nobodys}" if nobodys else ""),
         title_style="" if view.running else "yellow",
         title_justify="left",
     )
@@ -88,6 +90,9 @@ def _cells(line: RobotLine) -> list[tuple[str, str]]:
     if line.clock_ns is not None:
         clock = f"{line.clock_ns[0] / 1e9:+.6f} s ± {line.clock_ns[1] / 1e6:.3f} ms"
     aside = f"{line.quarantined}; {line.quarantine_reason}" if line.quarantined else ""
+    lost = (
+        f"{len(line.damaged)}; episode {', '.join(map(str, line.damaged))}" if line.damaged else ""
+    )
     fault = f"{line.fault} ({line.faulted_ago} episodes ago)" if line.fault else ""
     return [
         (line.robot, "bold"),
@@ -100,6 +105,7 @@ def _cells(line: RobotLine) -> list[tuple[str, str]]:
         (clock, ""),
         (fault, "yellow"),
         (aside, "yellow"),
+        (lost, "red"),
     ]
 
 

@@ -266,7 +266,7 @@ def test_what_the_trainer_refused_can_be_offered_again(path, record):
         for number in (1, 2, 3):
             journal.reject(journal.blob(number)[0], "it is of robot 'sawyer'")
         journal.acknowledge(journal.blob(4)[0])
-    result = command("offer", "--journal", path, "--episodes", "2-4")
+    result = command("offer", "--journal", path, "--episodes", "2-3")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith("to be offered again: 2, 3\n")
     with Journal.read(path) as journal:
@@ -277,7 +277,21 @@ def test_what_the_trainer_refused_can_be_offered_again(path, record):
             "",
             "",
         ]
-    assert (
-        "none that the trainer refused"
-        in command("offer", "--journal", path, "--episodes", "4").stdout
-    )
+    assert command("offer", "--journal", path).stdout.endswith("to be offered again: 1\n")
+    none = command("offer", "--journal", path).stdout
+    assert none.endswith("to be offered again: none that the trainer refused\n")
+
+
+def test_what_the_trainer_has_is_offered_again_only_where_it_is_named(path, record):
+    with Journal.open(path) as journal:
+        for number in (1, 2, 3):
+            record(journal)
+            journal.acknowledge(journal.blob(number)[0])
+        record(journal)
+    assert "none that the trainer refused" in command("offer", "--journal", path).stdout
+    result = command("offer", "--journal", path, "--episodes", "2-9")
+    assert result.stdout.endswith("to be offered again: 2, 3\n")
+    with Journal.read(path) as journal:
+        assert journal.pending() == [2, 3, 4]
+    again = command("offer", "--journal", path, "--episodes", "2-9")
+    assert again.stdout.endswith("to be offered again: none that the trainer refused or has\n")

@@ -49,3 +49,22 @@ def test_an_unsound_episode_is_explained(make_episode, change, reason):
         episode = replace(episode, **{part: replace(getattr(episode, part), **values)})
     with pytest.raises(codec.EpisodeError, match=reason):
         codec.unpack_episode(msgspec.msgpack.encode(episode))
+
+
+@given(st.integers(min_value=0), st.text(max_size=40))
+def test_the_head_of_damaged_bytes_still_says_whose_they_were(make_header, make_step, cut, robot):
+    header = codec.pack(make_header(7, robot=robot))
+    blob = codec.join(header, [codec.pack(make_step(0))] * 3, b"")
+    kept = 3 + len("header") + len(header) + len("steps") + cut
+    assert codec.unpack_head(blob[:kept]) == make_header(7, robot=robot)
+
+
+def test_the_name_of_what_follows_may_stand_in_the_head_itself(make_header):
+    header = make_header(7, robot="steps", family="header")
+    assert codec.unpack_head(codec.join(codec.pack(header), [], b"")) == header
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_have_no_head(blob):
+    with pytest.raises(codec.EpisodeError):
+        codec.unpack_head(blob)

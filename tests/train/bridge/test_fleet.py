@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +20,8 @@ from fieldtune.train.bridge.fleet import FILE, Watcher, telling
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
 from fieldtune.train.cli.app import app
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -135,6 +141,42 @@ def test_what_is_not_learned_from_is_counted_with_the_latest_reason(run, robot):
         2,
         "episode 2: observation 'joint_velocity' at step 2 is 1e+30",
     )
+
+
+def test_an_episode_damaged_in_the_inbox_is_counted_and_comes_again_when_offered(
+    run, hub, robot, tmp_path, caplog
+):
+    robot("a", {}, {}, {})
+    wait_for(Watcher(run), lambda view: [line.episodes for line in view.robots] == [3])
+    journal = tmp_path / "a1" / "journal.sqlite"
+    with Journal.read(journal) as known:
+        sha256, blob = known.blob(2)
+    stored = run / "inbox" / f"{sha256}.episode"
+    os.truncate(stored, 1_000)
+    (run / "inbox" / f"{'0' * 64}.episode").write_bytes(b"rust")
+    assert len(list(hub.episodes(set()))) == 2
+    assert "episode 2 of robot 'a'" in caplog.text
+    watcher = Watcher(run)
+    view = watcher.look()
+    assert ([line.damaged for line in view.robots], view.damaged) == ([[2]], 2)
+    shown = CliRunner().invoke(app, ["fleet", "--run", str(run), "--once"]).stdout
+    assert "damaged episodes of no known robot: 1" in shown
+    told = CliRunner().invoke(app, ["fleet", "--run", str(run), "--json"])
+    assert json.loads(told.stdout)["robots"][0]["damaged"] == [2]
+
+    offer = [sys.executable, "-m", "robot.launch", "journal", "offer", "--journal", str(journal)]
+    subprocess.run([*offer, "--episodes", "1-3"], cwd=ROOT, check=True, timeout=120)
+    while not stored.exists():
+        time.sleep(0.02)
+    assert stored.read_bytes() == blob
+    assert len(list(hub.episodes(set()))) == 3
+    view = wait_for(watcher, lambda view: view.damaged == 1)
+    assert [(line.episodes, line.damaged) for line in view.robots] == [(3, [])]
+    while True:  # those that it had are acknowledged at once
+        with Journal.read(journal) as known:
+            if not known.pending():
+                break
+        time.sleep(0.02)
 
 
 def test_the_command_shows_it_to_people_and_programs(run, hub, robot):

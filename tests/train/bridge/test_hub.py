@@ -122,6 +122,31 @@ def test_an_episode_offered_again_is_acknowledged_at_once_and_not_stored_twice(r
     assert files(folder) == [f"{sha256}.episode"]
 
 
+def test_what_the_trainers_disk_has_damaged_is_not_acknowledged_but_taken_again(
+    robot, hub, folder, make_episode
+):
+    """Found by the robot's offer, before anybody has looked."""
+    sound, spoilt = (msgspec.msgpack.encode(make_episode(number)) for number in (1, 2))
+    for each in (sound, spoilt):
+        robot.upload(each)
+    sha256 = codec.address(spoilt)
+    os.truncate(folder / f"{sha256}.episode", 1_000)
+    assert robot.ask(wire.UploadOffer(sha256, len(spoilt))) == wire.UploadStatus(sha256, 0)
+    assert robot.upload(spoilt) == wire.UploadDone(sha256)
+    known = codec.address(sound)
+    assert robot.ask(wire.UploadOffer(known, len(sound))) == wire.UploadDone(known)
+    assert {found for found, _ in hub.episodes(set())} == {known, sha256}
+
+
+def test_what_the_trainer_cannot_read_is_not_acknowledged(robot, folder, blob):
+    robot.upload(blob)
+    sha256 = codec.address(blob)
+    (folder / f"{sha256}.episode").unlink()
+    (folder / f"{sha256}.episode").mkdir()
+    answer = robot.ask(wire.UploadOffer(sha256, len(blob)))
+    assert (answer.kind, answer.sha256) == (wire.RefusalKind.LATER, sha256)
+
+
 def test_old_and_repeated_messages_have_no_effect(robot, folder, blob):
     sha256 = codec.address(blob)
     assert robot.ask(wire.UploadOffer(sha256, len(blob))) == wire.UploadStatus(sha256, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from fieldtune.robot.episodes import codec
 from fieldtune.train.bridge import inbox_share
-from fieldtune.train.bridge.inbox import Inbox, Refused
+from fieldtune.train.bridge.inbox import Inbox, Refused, damaged
 from fieldtune.train.bridge.inbox_share import folder_name
 
 A, B = "arm", "sawyer"
@@ -166,6 +166,65 @@ def test_a_file_damaged_since_is_set_aside_and_reported(inbox, make_episode, cap
     assert [sha256 for sha256, _ in inbox.episodes(set())] == [hashes[1]]
     assert "have changed since" in caplog.text
     assert files(inbox) == [f"{hashes[1]}.episode", f"refused/{hashes[0]}.damaged"]
+
+
+def test_the_log_says_whose_a_damaged_file_was_and_how_it_comes_again(inbox, make_episode, caplog):
+    for number, keep in ((16, 1_000), (17, 10)):
+        blob = msgspec.msgpack.encode(make_episode(number))
+        sha256 = send(inbox, blob)
+        inbox.finish(A, sha256)
+        os.truncate(inbox.path / f"{sha256}.episode", keep)
+    (inbox.path / "copy.episode").write_bytes(blob)  # put there by a person
+    assert list(inbox.episodes(set())) == []
+    named = "It was episode 16 of robot 'sawyer': there, `fieldtune-robot journal offer --episodes"
+    assert caplog.text.count(f"{named} 16`") == 1
+    assert caplog.text.count("Whose it was cannot be read: robots that offer") == 1
+    assert sorted(
+        "nobody" if header is None else f"{header.number} of {header.robot}"
+        for header in damaged(inbox.path).values()
+    ) == ["16 of sawyer", "nobody"]
+
+
+def test_what_is_damaged_is_not_said_to_be_stored_and_comes_again(inbox, blob):
+    sha256 = send(inbox, blob)
+    inbox.finish(A, sha256)
+    assert inbox.is_stored(sha256)
+    os.truncate(inbox.path / f"{sha256}.episode", 1_000)
+    assert not inbox.is_stored(sha256)
+    assert list(damaged(inbox.path)) == [sha256]
+    send(inbox, blob)
+    assert inbox.finish(A, sha256)
+    assert inbox.is_stored(sha256)
+    assert damaged(inbox.path) == {}
+
+
+def test_a_file_is_read_once_and_again_where_it_has_changed(inbox, blob, monkeypatch):
+    sha256 = send(inbox, blob)
+    inbox.finish(A, sha256)
+    read = []
+    monkeypatch.setattr(codec, "address", lambda blob: read.append(len(blob)) or sha256)
+    for _ in range(3):
+        assert inbox.is_stored(sha256)
+    os.utime(inbox.path / f"{sha256}.episode", ns=(1, 1))
+    assert inbox.is_stored(sha256)
+    assert read == [len(blob)] * 2
+
+
+def test_who_finds_damage_second_leaves_alone_what_has_come_again(inbox, blob):
+    sha256 = send(inbox, blob)
+    inbox.finish(A, sha256)
+    inbox._set_aside(sha256)  # as a thread that had read the damaged bytes before
+    assert inbox.is_stored(sha256)
+    (inbox.path / f"{sha256}.episode").unlink()
+    inbox._set_aside(sha256)  # or before it was there again
+    assert damaged(inbox.path) == {}
+
+
+def test_a_robots_name_is_not_taken_for_a_damaged_episode(inbox):
+    sha256 = send(inbox, b"no episode", sender="x.damaged")
+    with pytest.raises(Refused):
+        inbox.finish("x.damaged", sha256)
+    assert damaged(inbox.path) == {}
 
 
 def test_what_one_sender_is_refused_another_may_still_bring(inbox, make_episode):
