@@ -18,6 +18,7 @@ from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.agents import offline_agent
 from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.checkpoint import load_agent, load_checkpoint
 from fieldtune.train.runs.run import Run
 
 Z = torch.tensor([0.7, -1.2, 0.3])
@@ -242,10 +243,15 @@ def test_an_export_names_what_is_almost_constant(almost_constant):
     assert "joint_velocity[0] (deviation 1.4e-06 rad/s, floor 0.05)" in named
 
 
-def test_a_run_keeps_the_constants_that_it_was_trained_with(almost_constant, small_dataset):
-    """Whatever became of its data since."""
+def test_constants_are_the_checkpoints_and_not_those_of_the_data_that_are_there(
+    almost_constant, small_dataset
+):
+    """Other data than a checkpoint's are refused (test_origin.py): this asks the loading itself."""
     run, agent, *_ = almost_constant
-    elsewhere = replace(run, dataset=small_dataset)
-    assert not elsewhere.agent().normalisation.same(agent.normalisation)
-    assert offline_agent(elsewhere).normalisation.same(agent.normalisation)
-    assert train_offline(elsewhere).agent.normalisation.same(agent.normalisation)
+    loaded = replace(run, dataset=small_dataset).agent()
+    assert not loaded.normalisation.same(agent.normalisation)
+    load_agent(run.offline_checkpoint, loaded)
+    assert loaded.normalisation.same(agent.normalisation)
+    resumed, rng = replace(run, dataset=small_dataset).learner(1e-3, 0)
+    load_checkpoint(run.offline_checkpoint, resumed, rng)
+    assert resumed.agent.normalisation.same(agent.normalisation)
