@@ -17,7 +17,9 @@ from benchmarks import episodes
 from benchmarks.damaged_files import Kind, Unsound
 from benchmarks.mutations import damaged
 from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.overview import overview
 from fieldtune.robot.journal.recorder import Recorder
 
 
@@ -45,7 +47,7 @@ class Journals(Kind):
             journal.reject(addresses[1], "a reason")
             with journal.transaction():
                 journal.add_rewards(3, {0: 1.0, 1: -0.5}, "keys")
-            journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             with journal.transaction():
                 journal.begin(episodes.header(_SMALL, EPISODES), 1)
                 for step in episodes.steps(_SMALL, EPISODES):
@@ -98,9 +100,9 @@ class Journals(Kind):
     def _look(self, path: Path) -> list[str]:
         """As `fieldtune-robot journal verify`, `list`, `show` and `monitor` do."""
         with Journal.read(path) as journal:
-            problems = journal.verify()
+            problems = find_problems(journal)
             steps, rewards = (lambda: journal.steps(2)), (lambda: journal.rewards(3))
-            for look in (journal.entries, journal.glance, steps, rewards):
+            for look in (journal.entries, lambda: overview(journal), steps, rewards):
                 try:
                     look()
                 except self.refusals:

@@ -31,6 +31,7 @@ from benchmarks.cycle import make_bundle
 from benchmarks.machine import facts
 from benchmarks.processes import environment, processor_s, resident_mb, terminate
 from fieldtune.robot.curve_keys import new_pair, write_secret
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import EntryState, Journal
 from fieldtune.robot.monitor import heartbeat
 from fieldtune.robot.monitor.status import Status
@@ -202,7 +203,7 @@ def broken_promises(folder: Path, robots: list[Robot], took_in: dict[str, int]) 
     broken, recorded = [], dict[str, bytes]()
     for robot in robots:
         with Journal.read(robot.home / "journal.sqlite") as journal:
-            broken += journal.verify()
+            broken += find_problems(journal)
             for entry in journal.entries():
                 if entry.state is not EntryState.ACKNOWLEDGED:
                     broken.append(f"{robot.home.name}: episode {entry.number} is {entry.state}")

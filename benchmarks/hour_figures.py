@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import EntryState, Journal
 
 SAMPLE_S = 5.0
@@ -85,7 +86,7 @@ def judge(folder: Path, looked: list[Sample], seconds: float) -> Verdict:
     bare = missed_share(last.bare_cycles, last.bare_overruns, last.bare_skipped)
     early, slope = slope_mb_an_hour(looked[: len(looked) - len(settled)]), slope_mb_an_hour(settled)
     with Journal.read(folder / "robot" / "journal.sqlite") as journal:
-        problems, entries = journal.verify(), journal.entries()
+        problems, entries = find_problems(journal), journal.entries()
         gaps = between_episodes_s(journal)
     stored = {path.stem for path in (folder / "inbox").glob("*.episode")}
     pending = [entry.number for entry in entries if entry.state is EntryState.PENDING]

@@ -22,6 +22,7 @@ from benchmarks.ledger import Ledger
 from benchmarks.pair import ROBOT, Member, Pair, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.recovery import close_interrupted
 from fieldtune.train.launch import settle
 
 WIDE = episodes.Size("cheetah-vel", 50, 2_500, 6)  # 1 MB: it takes several messages to upload
@@ -101,6 +102,7 @@ class Proof:
             return self._trainer
         if self.pair.journal.exists():
             with Journal.open(self.pair.journal) as journal:
+                close_interrupted(journal)
                 episodes.fill(journal, WIDE, self._rng.randint(1, 3), ROBOT)
         self._robot = self.pair.robot()
         return self._robot

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import Journal, JournalError
 
 _Steps = list[bytes]  # a digest of each step's record, in order
@@ -110,7 +111,7 @@ class Ledger:
         """Have the journal look for damage in itself, as `fieldtune-robot journal verify` does."""
         try:
             with Journal.read(self.journal) as journal:
-                self.unreadable += journal.verify()
+                self.unreadable += find_problems(journal)
         except (JournalError, sqlite3.Error) as error:
             if self._known:
                 self.unreadable.append(f"{self.journal}: {error}")

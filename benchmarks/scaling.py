@@ -22,6 +22,7 @@ from benchmarks.machine import filesystem
 from benchmarks.smac_sides import Data
 from benchmarks.turns import Effort, cores, in_turns, rate
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.recovery import close_interrupted
 from fieldtune.sim.registry import family
 
 
@@ -107,7 +108,8 @@ def _uses(path: Path, size: episodes.Size) -> dict[str, Callable[[], float]]:
     """Milliseconds of each."""
 
     def opening() -> None:
-        Journal.open(path).close()
+        with Journal.open(path) as journal:
+            close_interrupted(journal)
 
     def looking() -> None:
         with Journal.attach(path) as journal:

@@ -14,16 +14,21 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
 
 
+def end_with_parent(parent: int, number: signal.Signals) -> bool:
+    """For a child to call: from then on the kernel sends it `number` when the thread that started
+    it is gone. False where process `parent` was gone before."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    return os.getppid() == parent
+
+
 def ends_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
-    """What `subprocess.Popen` is to run in the child before the program (`preexec_fn`): from then
-    on the kernel sends it `number` when the thread that started it is gone. So start it from the
-    main thread."""
+    """What `subprocess.Popen` is to run in the child before the program (`preexec_fn`), so that it
+    ends with the thread that starts it. So start it from the main thread."""
     parent = os.getpid()
 
     def before_program() -> None:
-        if _prctl is not None:
-            _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-            if os.getppid() != parent:  # it died in between
-                os._exit(1)
+        if not end_with_parent(parent, number) and _prctl is not None:  # it died in between
+            os._exit(1)
 
     return before_program

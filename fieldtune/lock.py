@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 
 class Held(Exception):
@@ -20,22 +21,72 @@ class Held(Exception):
         self.holder = holder
 
 
+class FileLock:
+    """The file at `path`, held by this process through `descriptor` until `release`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> Self:
+        """Hold the file `path`, made where it is missing.
+
+        Raises:
+            Held: another process holds it; nothing was waited for.
+            OSError: no such folder, no permission, or a file system without locks.
+        """
+        return cls(path, _take(path))
+
+    def release(self, *, remove: bool = False) -> None:
+        """Let go of the file, and `remove` it first where it is to leave no trace.
+
+        Safe to call twice.
+        """
+        if self._descriptor is None:
+            return
+        if remove:
+            with contextlib.suppress(OSError):
+                # Its folder may have been removed, and made anew by others. While it is held: who
+                # opened it before looks whether it is there.
+                if _is(self._descriptor, self.path):
+                    self.path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+
+
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the file `path`, made where it is missing and removed at the end, for one block.
 
     Raises:
-        Held: another process holds it; nothing was waited for.
-        OSError: no such folder, no permission, or a file system without locks.
+        Held, OSError: as `FileLock.take`.
     """
-    descriptor = _take(path)
+    lock = FileLock.take(path)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            if _is(descriptor, path):  # its folder may have been removed, and made anew by others
-                path.unlink()  # while it is held: who opened it before looks whether it is there
+        lock.release(remove=True)
+
+
+def holder(path: Path) -> str | None:
+    """The process that holds the file, "unknown" at worst; None where none does. Never waits.
+
+    Raises:
+        OSError: no permission, or a file system without locks.
+    """
+    try:
+        # Not waiting for a pipe in its place: the robot's emergency stop asks this.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _written(descriptor)
+    finally:
         os.close(descriptor)
+    return None
 
 
 def _take(path: Path) -> int:
@@ -49,13 +100,18 @@ def _take(path: Path) -> int:
                     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 return descriptor
         except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            number = _written(descriptor)
             os.close(descriptor)
-            raise Held(path, holder) from None
+            raise Held(path, number) from None
         except OSError as error:
             os.close(descriptor)
             raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(path)) from error
         os.close(descriptor)  # its holder has removed it meanwhile
+
+
+def _written(descriptor: int) -> str:
+    """The number that the holder of the open file has written into it."""
+    return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
 
 
 def _is(descriptor: int, path: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Mode, Step
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.quota import make_room
 
 STEPS = 30
 
@@ -65,4 +66,4 @@ with Journal.open(Path(sys.argv[1])) as journal:
                 journal.acknowledge(sha256)
                 print("acknowledged", number, flush=True)
         print("prune", flush=True)
-        journal.make_room(0)
+        make_room(journal.connection, 0)

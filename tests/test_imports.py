@@ -41,11 +41,14 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"cli"},
         {"programs"},
         {"monitor"},
-        {"loop", "rewards", "mcap"},
+        {"loop", "rewards", "mcap", "driver_trial"},
         {"drivers"},
-        {"bridge", "policy", "safety"},
+        {"bridge"},  # a bundle stands its trial before it is handed on, so it knows policy
+        {"policy", "safety"},
         {"journal", "timing", "curve_keys"},
-        {"episodes", "config"},
+        {"episodes", "config", "outlet", "rationed_log"},
+        {"reward_settings"},
+        {"reward_source"},
     ),
     "sim": (
         {"registry"},

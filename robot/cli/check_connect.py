@@ -94,7 +94,7 @@ def _move(
     notes: list[str],
 ) -> None:
     from fieldtune.robot.drivers.lookup import is_simulated
-    from fieldtune.robot.journal.file import WriterLock, explained
+    from fieldtune.robot.journal.file import explained, take_writer_lock
     from fieldtune.robot.policy.exploration import Draws
 
     settings = station.config
@@ -108,7 +108,7 @@ def _move(
         return
     with explained(settings.journal):  # so that `stop` finds this process, and no other begins
         settings.journal.parent.mkdir(parents=True, exist_ok=True)
-        lock = WriterLock.take(settings.journal)
+        lock = take_writer_lock(settings.journal)
     try:
         with _told(wrong, "bringing the robot to its start: "):
             trial.home(Draws(settings.seed, 1).start_seed)

@@ -135,8 +135,10 @@ def verify(
 ) -> None:
     """Check the file and every episode in it; exit status 1 when something is wrong."""
     with _reporting():
+        from fieldtune.robot.journal.check import find_problems
+
         with _open(_place(config, overrides, journal)) as opened:
-            problems = opened.verify()
+            problems = find_problems(opened)
             count = 0 if problems else len(opened.entries())
         for problem in problems:
             print(f"problem: {problem}", file=sys.stderr)

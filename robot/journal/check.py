@@ -6,15 +6,12 @@ Reads only. It does not know why it is asked, nor how the answer is shown.
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
 from fieldtune.robot.episodes.episode import EpisodeHeader
 from fieldtune.robot.journal.file import JournalError
-
-if TYPE_CHECKING:
-    from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.reader import JournalReader
 
 _RESCUE = (
     "the file is damaged: stop the daemon, keep a copy of the file with its -wal beside it, get "
@@ -23,8 +20,13 @@ _RESCUE = (
 _ROW = "SELECT header, sha256, receipt FROM episodes WHERE number = ?"
 
 
-def find_problems(journal: Journal, connection: sqlite3.Connection) -> list[str]:
-    """One sentence a problem, with what to do about it. `connection` is the journal's own."""
+def find_problems(journal: JournalReader) -> list[str]:
+    """What is wrong with the file, a sentence each with what to do; empty when all is well.
+
+    Runs SQLite's own check, decodes every episode and compares those that are finished with their
+    content address.
+    """
+    connection = journal.connection
     try:
         checks = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
         checks += [f"{row}" for row in connection.execute("PRAGMA foreign_key_check")]
@@ -45,7 +47,7 @@ def find_problems(journal: Journal, connection: sqlite3.Connection) -> list[str]
     return problems
 
 
-def _require_sound(journal: Journal, number: int, header: bytes, finished: bool) -> None:
+def _require_sound(journal: JournalReader, number: int, header: bytes, finished: bool) -> None:
     decoded = codec.unpack_header(header)
     _require_number(journal, number, decoded)
     if finished:
@@ -59,7 +61,7 @@ def _require_sound(journal: Journal, number: int, header: bytes, finished: bool)
             )
 
 
-def _require_number(journal: Journal, number: int, header: EpisodeHeader) -> None:
+def _require_number(journal: JournalReader, number: int, header: EpisodeHeader) -> None:
     if header.number != number:
         raise JournalError(
             f"{journal.path}: episode {number} has the header of episode {header.number}"

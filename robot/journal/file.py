@@ -6,16 +6,14 @@ Knows SQLite and the file system; does not know what an episode means.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 from fieldtune.errors import UserError
 from fieldtune.files import sync
+from fieldtune.lock import FileLock, Held, holder
 
 log = logging.getLogger(__name__)
 
@@ -71,52 +69,29 @@ def explained(path: Path) -> Iterator[None]:
         raise JournalError(f"{path}: {error}: check the disk and the file") from error
 
 
-class WriterLock:
-    """Held by the one process that records. The kernel frees it when that process dies."""
+def take_writer_lock(path: Path) -> FileLock:
+    """What the one process that records into the journal at `path` holds.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
-
-    @classmethod
-    def take(cls, path: Path) -> Self:
-        """Raises `JournalError` naming the process that holds it."""
-        beside = path.with_name(path.name + LOCK)
-        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise JournalError(
-                f"{path}: process {holder} records into this journal: stop it, or set another "
-                "journal path for this daemon"
-            ) from error
-        with contextlib.suppress(OSError):  # a full disk costs the next error message its number
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return cls(descriptor)
-
-    def release(self) -> None:
-        """Safe to call twice."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    Raises:
+        JournalError: another process holds it; the message names it.
+        OSError: no such folder, no permission, or a file system without locks.
+    """
+    try:
+        return FileLock.take(_lock_file(path))
+    except Held as held:
+        raise JournalError(
+            f"{path}: process {held.holder} records into this journal: stop it, or set another "
+            "journal path for this daemon"
+        ) from held
 
 
 def writer(path: Path) -> str | None:
     """The process that records into this journal, "unknown" at worst; None where none does."""
-    try:
-        # Not waiting for a pipe in its place: the emergency stop asks this.
-        descriptor = os.open(path.with_name(path.name + LOCK), os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-    finally:
-        os.close(descriptor)
-    return None
+    return holder(_lock_file(path))
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(path.name + LOCK)
 
 
 def connect(

@@ -1,26 +1,25 @@
-"""A look at a journal that stays quick when it is long: how many episodes, and the newest one.
+"""An overview of a journal, quick however long it is: how many episodes, and the newest one.
 
 Reads only. It does not know who looks.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
 from fieldtune.robot.episodes.episode import Step
 from fieldtune.robot.journal.entry import Entry, EntryState, read_entry
 from fieldtune.robot.journal.file import JournalError
+from fieldtune.robot.journal.reader import JournalReader
 
 RECENT_STEPS = 1_000
 
 
 @dataclass(frozen=True)
-class Glance:
+class Overview:
     """How many episodes are how far, the newest of them, and its latest steps."""
 
     episodes: dict[EntryState, int]
@@ -28,17 +27,22 @@ class Glance:
     recent: list[Step]
 
 
-def glance(path: Path, connection: sqlite3.Connection) -> Glance:
-    """At the journal at `path`. Raises `sqlite3.Error`, and `JournalError` for what is damaged."""
+def overview(journal: JournalReader) -> Overview:
+    """What to show of a journal while it grows.
+
+    Raises `sqlite3.Error`, and `JournalError` for what is damaged.
+    """
     try:
-        return _glance(path, connection)
+        with journal.snapshot():
+            return _overview(journal)
     except (EpisodeError, ValueError) as error:
         raise JournalError(
-            f"{path}: {error}: `fieldtune-robot journal verify` says more"
+            f"{journal.path}: {error}: `fieldtune-robot journal verify` says more"
         ) from error
 
 
-def _glance(path: Path, connection: sqlite3.Connection) -> Glance:
+def _overview(journal: JournalReader) -> Overview:
+    connection = journal.connection
     counts: Counter[EntryState] = Counter()
     for finished, receipt, count in connection.execute(
         "SELECT sha256 IS NOT NULL, receipt, count(*) FROM episodes GROUP BY 1, 2"
@@ -51,10 +55,10 @@ def _glance(path: Path, connection: sqlite3.Connection) -> Glance:
         "FROM episodes ORDER BY number DESC LIMIT 1"
     ).fetchone()
     if row is None:
-        return Glance({}, None, [])
+        return Overview({}, None, [])
     records = connection.execute(
         "SELECT record FROM steps WHERE episode = ? ORDER BY step DESC LIMIT ?",
         (row[0], RECENT_STEPS),
     ).fetchall()
     recent = [codec.unpack_step(record) for (record,) in reversed(records)]
-    return Glance(dict(counts), read_entry(path, *row), recent)
+    return Overview(dict(counts), read_entry(journal.path, *row), recent)

@@ -1,7 +1,7 @@
 """The journal's bound on disk: which episodes may go, and giving their space back to the disk.
 
-Knows the tables and SQLite's pages, and which folder shares the quota. It does not know who
-acknowledges, nor what else its thread does.
+Knows the tables and SQLite's pages, and which folder shares the quota. It does not know what lies
+there, who acknowledges, nor what else its thread does.
 
 An episode may go once the trainer has acknowledged it, and only then. The newest one stays in any
 case: its number says which comes next. Each episode goes in one transaction, so a kill leaves it
@@ -10,17 +10,12 @@ whole or gone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from fieldtune.robot.policy.bundle_store import folder_bytes
-
-if TYPE_CHECKING:
-    from fieldtune.robot.journal.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -71,26 +66,30 @@ class Quota:
             return 0.0
         return LOOK_S if self.full else None
 
-    def make_room(self, journal: Journal) -> None:
-        """Do a piece of what there is to do, and say so once when nothing more may be deleted."""
+    def make_room(self, connection: sqlite3.Connection) -> bool:
+        """Do a piece of what there is to do, and say so once when nothing more may be deleted.
+
+        Returns whether the journal, which `connection` records into, may be shorter now.
+        """
         if self.quota_bytes is None:
-            return
+            return False
         others = 0 if self.beside is None else folder_bytes(self.beside)
         try:
-            room = journal.make_room(max(0, self.quota_bytes - others))
+            room = make_room(connection, max(0, self.quota_bytes - others))
         except sqlite3.OperationalError as error:
             log.warning("%s: no room could be made yet: %s", self.path, error)
             self._settled = True
-            return
+            return False
         self._settled = room.settled
         if not room.settled:
-            return
+            return True
         full = self._explain(self.quota_bytes, room, others) if room.full else None
         if full and not self.full:
             log.error("%s", full)
         elif self.full and not full:
             log.info("%s: has room again", self.path)
         self.full = full
+        return True
 
     def _explain(self, quota_bytes: int, room: Room, others: int) -> str:
         beside = f", and {others / 1e6:.1f} MB in {self.beside}" if others else ""
@@ -99,6 +98,16 @@ class Quota:
             f"quota ({room.used_bytes / 1e6:.1f} MB of {quota_bytes / 1e6:g} MB{beside}): connect "
             "the trainer, raise robot.journal_quota_mb, or export them and move the journal away"
         )
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files in `folder` take, those under way included; 0 where it is not there."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                total += path.lstat().st_size
+    return total
 
 
 def make_room(connection: sqlite3.Connection, quota_bytes: int, piece_s: float = PIECE_S) -> Room:

@@ -9,6 +9,7 @@ batch and not one a step.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -27,6 +28,7 @@ from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.journal.presence import Lost
 from fieldtune.robot.journal.quota import Quota
 from fieldtune.robot.journal.recorder_events import Begin, End, Event, Put, Rewards, write
+from fieldtune.robot.journal.recovery import close_interrupted
 from fieldtune.robot.journal.rescue import rescue
 
 log = logging.getLogger(__name__)
@@ -222,7 +224,7 @@ class Recorder:
             return
         with journal:
             try:
-                self._quota.make_room(journal)
+                self._make_room(journal)
                 self._opened.set()
                 self._drain(journal)
             except Exception as error:  # the loop must hear of it, whatever it is
@@ -240,6 +242,11 @@ class Recorder:
                 self._saved = rescue(journal, self._gone)
                 log.error("%s", self._saved)
 
+    def _make_room(self, journal: Journal) -> None:
+        if self._quota.make_room(journal.connection):
+            with contextlib.suppress(sqlite3.OperationalError):  # the next write tells it better
+                journal.note_length()
+
     def _look(self, journal: Journal) -> None:
         """Whether what is written can be found by others."""
         if self._gone is None:
@@ -252,7 +259,7 @@ class Recorder:
             try:
                 batch = self._next_batch()
             except queue.Empty:
-                self._quota.make_room(journal)
+                self._make_room(journal)
                 continue
             while batch and not self._commit(journal, batch):
                 if self._closing.wait(_RETRY_S):
@@ -261,7 +268,7 @@ class Recorder:
                 return
             if any(isinstance(event, End) for event in batch):
                 journal.note_length()
-                self._quota.make_room(journal)
+                self._make_room(journal)
 
     def _next_batch(self) -> list[Event]:
         """Wait for one event, then take all that queued up meanwhile; empty means the end.
@@ -301,11 +308,12 @@ class Recorder:
 
 
 def _open(path: Path) -> tuple[Journal, int]:
-    """The journal and its next number. Raises `JournalError`."""
+    """The journal, its interrupted episodes closed, and its next number. Raises `JournalError`."""
     journal = Journal.open(path)
     try:
         with explained(path):
+            close_interrupted(journal)
             return journal, journal.next_number()
-    except JournalError:
+    except BaseException:
         journal.close()
         raise

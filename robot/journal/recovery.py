@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import TYPE_CHECKING
-
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter
-
-if TYPE_CHECKING:
-    from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.journal import Journal
 
 
-def close_interrupted(journal: Journal, connection: sqlite3.Connection) -> None:
-    """End the episodes that are open. The state after the last step is unknown: the footer holds
-    the last observation there is, and no clock offset. `connection` is the journal's own."""
+def close_interrupted(journal: Journal) -> None:
+    """End the episodes that are open, in a journal from `Journal.open`: its lock says that whoever
+    began them is dead.
+
+    The state after the last step is unknown: the footer holds the last observation there is, and no
+    clock offset.
+
+    Raises:
+        JournalError: a step cannot be read; nothing has changed.
+        sqlite3.Error: the disk refuses; nothing has changed.
+    """
     with journal.transaction():
-        rows = connection.execute("SELECT number FROM episodes WHERE sha256 IS NULL")
+        rows = journal.connection.execute("SELECT number FROM episodes WHERE sha256 IS NULL")
         for (number,) in rows.fetchall():
             steps = journal.steps(number)
             journal.finish(

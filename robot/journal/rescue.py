@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from fieldtune.files import sync
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.journal.presence import Lost
 
@@ -25,11 +26,11 @@ def rescue(journal: Journal, lost: Lost) -> str:
         f"{journal.path.stem}-rescued-{time.strftime('%Y%m%d-%H%M%S')}{journal.path.suffix}"
     )
     try:
-        if lost.whole and lost.moved_to is not None and journal.fold_log():
+        if lost.whole and lost.moved_to is not None and _fold_log(journal):
             journal.clear_path()
             return f"all that was recorded is in {lost.moved_to}"
         copy.parent.mkdir(parents=True, exist_ok=True)
-        journal.copy_to(copy)
+        copy_whole(journal, copy)
         sync(copy)
         sync(copy.parent)
     except (sqlite3.Error, OSError) as error:
@@ -42,9 +43,22 @@ def rescue(journal: Journal, lost: Lost) -> str:
     return f"all that was recorded is saved in {copy}"
 
 
+def copy_whole(journal: Journal, path: Path) -> None:
+    """All that is in a journal, as one new file. Raises `sqlite3.Error`."""
+    with contextlib.closing(sqlite3.connect(path)) as target:
+        journal.connection.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")  # no log beside it
+
+
+def _fold_log(journal: Journal) -> bool:
+    """Copy SQLite's log into the file itself; False where another connection was in the way."""
+    busy, *_ = journal.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+    return not busy
+
+
 def _is_damaged(copy: Path) -> bool:
     try:
         with Journal.read(copy) as journal:
-            return bool(journal.verify())
+            return bool(find_problems(journal))
     except (JournalError, sqlite3.Error):
         return True

@@ -19,7 +19,7 @@ from typing import TypeVar
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.journal.file import writer
 from fieldtune.robot.journal.journal import EntryState, Journal, JournalError
-from fieldtune.robot.journal.overview import Glance
+from fieldtune.robot.journal.overview import Overview, overview
 from fieldtune.robot.monitor import heartbeat
 from fieldtune.robot.monitor.heartbeat import Beat, HeartbeatError
 from fieldtune.robot.monitor.status import Status
@@ -101,7 +101,7 @@ def look(config: RobotConfig, config_file: Path) -> Snapshot:
     beat = known(lambda: heartbeat.read(config.status, Status), config.status)
     life, pid = _life(config, beat, may_never_have_run=not unreadable)
     status = None if beat is None else beat.told
-    glance = known(lambda: _glance(config.journal), config.journal)
+    recorded = known(lambda: _overview(config.journal), config.journal)
     fault = known(lambda: latched(config.latch) or "", config.latch)
     return Snapshot(
         robot=config.name,
@@ -112,8 +112,8 @@ def look(config: RobotConfig, config_file: Path) -> Snapshot:
         status=status,
         fault=fault,
         cure=_cure(life, status, fault, config_file),
-        episode=None if glance is None else _episode(glance),
-        uploads=None if glance is None else _uploads(glance),
+        episode=None if recorded is None else _episode(recorded),
+        uploads=None if recorded is None else _uploads(recorded),
         journal_bytes=known(lambda: _size(config.journal), config.journal),
         quota_bytes=config.journal_quota_bytes,
         disk_free_bytes=known(lambda: _free(config.state_dir), config.state_dir),
@@ -171,31 +171,31 @@ def _cure(life: Life, status: Status | None, fault: str | None, config_file: Pat
     return ""
 
 
-def _glance(journal: Path) -> Glance:
+def _overview(journal: Path) -> Overview:
     if not journal.exists():
-        return Glance({}, None, [])
+        return Overview({}, None, [])
     with Journal.read(journal) as opened:
-        return opened.glance()
+        return overview(opened)
 
 
-def _uploads(glance: Glance) -> dict[str, int]:
-    return {str(state): glance.episodes.get(state, 0) for state in EntryState}
+def _uploads(recorded: Overview) -> dict[str, int]:
+    return {str(state): recorded.episodes.get(state, 0) for state in EntryState}
 
 
-def _episode(glance: Glance) -> EpisodeView | None:
-    entry = glance.newest
+def _episode(recorded: Overview) -> EpisodeView | None:
+    entry = recorded.newest
     if entry is None:
         return None
     limits = Counter(
-        reason for step in glance.recent if step.reason for reason in step.reason.split("; ")
+        reason for step in recorded.recent if step.reason for reason in step.reason.split("; ")
     )
     return EpisodeView(
         number=entry.number,
         mode=str(entry.header.mode),
         steps=entry.steps,
         ended="" if entry.footer is None else str(entry.footer.end_reason),
-        looked_at=len(glance.recent),
-        limited=sum(bool(step.reason) for step in glance.recent),
+        looked_at=len(recorded.recent),
+        limited=sum(bool(step.reason) for step in recorded.recent),
         limits=dict(limits.most_common()),
     )
 

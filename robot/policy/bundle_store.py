@@ -11,6 +11,8 @@ import re
 from collections.abc import Set
 from pathlib import Path
 
+from fieldtune.robot.journal.quota import folder_bytes
+
 log = logging.getLogger(__name__)
 
 KEPT = 20  # newest ones, whoever needs them
@@ -24,16 +26,6 @@ def stored_bundles(folder: Path) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):  # the daemon has just deleted it
             found.append((path.stat().st_mtime_ns, path.name, path))
     return [path for *_, path in sorted(found, reverse=True)]
-
-
-def folder_bytes(folder: Path) -> int:
-    """What the files in `folder` take, bundles under way included; 0 where it is not there."""
-    total = 0
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            with contextlib.suppress(OSError):
-                total += path.lstat().st_size
-    return total
 
 
 def forget_bundles(folder: Path, needed: Set[str]) -> list[Path]:

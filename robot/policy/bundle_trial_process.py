@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from fieldtune.child_process import end_with_parent
 from fieldtune.export.bundle import BundleError, bundle_id, read_bundle
 from fieldtune.files import sync
 from fieldtune.robot.policy.bundle_exam import examine
@@ -25,7 +26,7 @@ from fieldtune.robot.policy.bundle_trial import Verdict
 from fieldtune.robot.policy.policy import PolicyError
 
 _LONGEST = 2_000
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 
 def main() -> None:
@@ -41,12 +42,10 @@ def main() -> None:
 
 def _confine(memory: int, processor_s: int, parent: int) -> None:
     """Take what the trial needs, and no more: the robot beside it goes first in everything."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:
+    if not end_with_parent(parent, signal.SIGKILL):
         raise SystemExit("nobody waits for the verdict any more")
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     with contextlib.suppress(OSError):  # what a machine without memory left ends first
         Path("/proc/self/oom_score_adj").write_text("1000")
     for what, limit in (

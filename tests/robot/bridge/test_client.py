@@ -259,7 +259,7 @@ def test_an_episode_the_disk_damaged_does_not_hold_up_the_others(
     record()
     record()
     with Journal.open(journal_path) as journal, journal.transaction():
-        journal._connection.execute("UPDATE steps SET record = x'80' WHERE episode = 1")
+        journal.connection.execute("UPDATE steps SET record = x'80' WHERE episode = 1")
     assert bridge(hub.address).close(WAIT_S)
     assert states() == [EntryState.REJECTED, EntryState.ACKNOWLEDGED]
 

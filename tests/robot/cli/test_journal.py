@@ -184,7 +184,7 @@ def test_verify_explains_a_file_with_a_broken_page(path, record, page):
     with Journal.open(path) as journal:
         for _ in range(40):
             record(journal, steps=10)
-        journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 4096)

@@ -28,7 +28,11 @@ from fieldtune.robot.episodes.episode import (
     Mode,
     Step,
 )
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import DamagedEpisode, EntryState, Journal, JournalError
+from fieldtune.robot.journal.overview import overview
+from fieldtune.robot.journal.quota import make_room
+from fieldtune.robot.journal.recovery import close_interrupted
 
 
 @pytest.fixture
@@ -83,6 +87,7 @@ def test_an_episode_left_open_is_closed_as_interrupted_with_its_last_observation
     with Journal.open(path) as journal:
         record(journal, steps=4, end=False)
     with Journal.open(path) as journal:
+        close_interrupted(journal)
         episode = journal.episode(1)
     assert episode.footer.end_reason is EndReason.INTERRUPTED
     assert episode.footer.steps == len(episode.steps) == 4
@@ -94,6 +99,7 @@ def test_an_episode_without_a_step_is_closed_as_interrupted_too(path, record):
     with Journal.open(path) as journal:
         record(journal, steps=0, end=False)
     with Journal.open(path) as journal:
+        close_interrupted(journal)
         assert journal.episode(1).footer.final_observation == []
         assert journal.pending() == [1]
 
@@ -175,7 +181,7 @@ def test_bytes_that_are_no_step_are_never_stored(path, record):
         with pytest.raises(JournalError, match="not a step"):
             journal.add(number, b"\x80")
     with Journal.open(path) as journal:
-        assert journal.verify() == []
+        assert find_problems(journal) == []
 
 
 def test_of_steps_that_come_together_none_is_added_where_one_is_wrong(path, record, make_step):
@@ -200,7 +206,7 @@ def test_a_transaction_that_fails_leaves_nothing(path, make_header, make_step):
 
 def test_every_transaction_is_synced_in_full(path):
     with Journal.open(path) as journal:
-        pragma = journal._connection.execute
+        pragma = journal.connection.execute
         assert pragma("PRAGMA journal_mode").fetchone() == ("wal",)
         assert pragma("PRAGMA synchronous").fetchone() == (2,)
         assert pragma("PRAGMA foreign_keys").fetchone() == (1,)
@@ -283,7 +289,7 @@ def test_readers_see_what_is_durable_while_the_daemon_records(path, record, make
         with journal.transaction():
             journal.begin(make_header(2))
             assert [entry.number for entry in reader.entries()] == [1]
-        assert reader.verify() == []
+        assert find_problems(reader) == []
 
 
 def test_a_reader_cannot_write(path, record):
@@ -309,7 +315,7 @@ def test_verify_names_an_episode_that_the_disk_changed(path, record):
     connection.commit()
     connection.close()
     with Journal.read(path) as journal:
-        (problem,) = journal.verify()
+        (problem,) = find_problems(journal)
         assert "episode 2 no longer has the bytes" in problem
         with pytest.raises(DamagedEpisode):
             journal.blob(2)
@@ -441,7 +447,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def make_room(self):
-        while not self.journal.make_room(0).settled:
+        while not make_room(self.journal.connection, 0).settled:
             pass
         gone = [n for n, state in self.state.items() if state is EntryState.ACKNOWLEDGED]
         for number in set(gone) - {max(self.state, default=0)}:
@@ -451,6 +457,7 @@ class JournalMachine(RuleBasedStateMachine):
     def restart(self):
         self.journal.close()
         self.journal = Journal.open(self.folder / "journal.sqlite")
+        close_interrupted(self.journal)
         if (number := self.open_episode()) is not None:
             self.state[number] = EntryState.PENDING
 
@@ -466,7 +473,7 @@ class JournalMachine(RuleBasedStateMachine):
                 assert self.blobs.setdefault(number, blob) == blob
 
     def teardown(self):
-        assert self.journal.verify() == []
+        assert find_problems(self.journal) == []
         self.journal.close()
 
 
@@ -511,7 +518,7 @@ def test_values_that_a_disk_has_made_up_are_explained_and_never_uploaded(
         with pytest.raises(JournalError, match=says):
             journal.entries() if "episodes" in damage else journal.blob(number)
         with pytest.raises(JournalError, match=says):
-            journal.glance() if "episodes" in damage else journal.episode(number)
+            overview(journal) if "episodes" in damage else journal.episode(number)
         if "steps" in damage or "header" in damage:
             with pytest.raises(DamagedEpisode) as caught:
                 journal.blob(number)

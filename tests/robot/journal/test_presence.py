@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from fieldtune.robot.config import ZHold
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.journal.rescue import copy_whole
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.robot.programs.session import Attended
@@ -94,7 +96,7 @@ def episodes_in(folder):
     found = {}
     for file in folder.rglob("*.sqlite"):
         with Journal.read(file) as journal:
-            if journal.verify() == []:
+            if find_problems(journal) == []:
                 found[file.name] = len(journal.entries())
     return found
 
@@ -138,13 +140,13 @@ def test_what_is_put_in_the_place_of_a_journal_is_not_spoilt_by_its_log(path, ru
             run_episode(recorder, steps=300, width=500)
         backup = path.with_name("backup")
         with Journal.read(path) as journal:
-            journal.copy_to(backup)
+            copy_whole(journal, backup)
         for _ in range(3):
             run_episode(recorder, steps=300, width=500)
         backup.replace(path)
         assert recorder.close() is False
     with Journal.open(path) as journal:
-        assert journal.verify() == []
+        assert find_problems(journal) == []
         assert len(journal.entries()) == 3
     assert 6 in episodes_in(path.parent).values()
 
@@ -222,7 +224,7 @@ def test_a_daemon_whose_journal_is_deleted_does_not_end_as_if_all_were_well(
     assert mass.held
     (saved,) = config.state_dir.glob("journal-rescued-*.sqlite")
     with Journal.read(saved) as journal:
-        assert journal.verify() == []
+        assert find_problems(journal) == []
         assert sum(entry.steps for entry in journal.entries()) == len(mass.commands)
 
 

@@ -16,8 +16,10 @@ import pytest
 
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.file import SCHEMA_VERSION
 from fieldtune.robot.journal.journal import EntryState, Journal
+from fieldtune.robot.journal.quota import make_room
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.train.bridge.hub import Hub
@@ -66,7 +68,7 @@ def put_episode(make_header, make_step, make_footer):
 
 
 def settle(journal, quota_bytes):
-    while not (room := journal.make_room(quota_bytes)).settled:
+    while not (room := make_room(journal.connection, quota_bytes)).settled:
         pass
     return room
 
@@ -98,7 +100,7 @@ def test_the_oldest_acknowledged_go_until_the_rest_fits(path, record):
         left = numbers(journal)
         assert 1 < len(left) < 12
         assert left == list(range(13 - len(left), 13))
-        assert journal.verify() == []
+        assert find_problems(journal) == []
 
 
 def test_below_the_quota_nothing_goes(path, record):
@@ -145,7 +147,7 @@ def test_the_file_itself_gets_shorter(path, record):
     with Journal.open(path) as journal:
         for _ in range(20):
             record(journal, EntryState.ACKNOWLEDGED)
-        journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = path.stat().st_size
         settle(journal, 100 * KB)
         assert before > 700 * KB
@@ -168,9 +170,7 @@ def test_one_piece_of_work_is_small_and_gets_on(path, record):
     with Journal.open(path) as journal:
         for _ in range(6):
             record(journal, EntryState.ACKNOWLEDGED)
-        from fieldtune.robot.journal import quota
-
-        room = quota.make_room(journal._connection, 0, piece_s=0.0)
+        room = make_room(journal.connection, 0, piece_s=0.0)
         assert (room.deleted, room.settled, room.full) == (1, False, False)
         assert numbers(journal) == [2, 3, 4, 5, 6]
 
@@ -194,15 +194,15 @@ def test_a_journal_of_schema_1_is_read_upgraded_and_can_shrink(path, record):
     as_written_by_schema_1(path)
     with Journal.read(path) as journal:
         assert {entry.wall_ns for entry in journal.entries()} == {None}
-        assert journal.verify() == []
+        assert find_problems(journal) == []
     with Journal.open(path) as journal:
-        version = journal._connection.execute("PRAGMA user_version").fetchone()
+        version = journal.connection.execute("PRAGMA user_version").fetchone()
         assert version == (SCHEMA_VERSION,)
         assert journal.blob(20) == blob
         settle(journal, 100 * KB)
         assert path.stat().st_size <= 100 * KB
         assert record(journal) == 21
-        assert journal.verify() == []
+        assert find_problems(journal) == []
 
 
 def test_the_wall_clock_is_beside_the_episode_and_not_in_it(path, make_header, make_footer):
@@ -387,7 +387,7 @@ def test_a_kill_while_room_is_made_loses_nothing_unacknowledged(path):
             elif word == "acknowledged":
                 acknowledged.add(int(arguments[0]))
         with Journal.open(path) as journal:
-            assert journal.verify() == []
+            assert find_problems(journal) == []
             found = {entry.number: entry for entry in journal.entries()}
             for number, sha256 in kept.items():
                 assert found[number].state is EntryState.PENDING

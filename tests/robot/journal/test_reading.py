@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from fieldtune.robot.cli.app import app
 from fieldtune.robot.config import RobotConfig
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.monitor import text as monitor_text  # noqa: F401 - before a fork
@@ -114,7 +115,7 @@ def unwritable(folder):
 
 def seen(path):
     with Journal.read(path) as journal:
-        assert journal.verify() == []
+        assert find_problems(journal) == []
         return [journal.episode(entry.number).header.number for entry in journal.entries()]
 
 
@@ -248,11 +249,11 @@ def test_what_alone_may_not_be_read_is_unknown(recorder, state, config_file):
         (state / name).chmod(0)
     config = RobotConfig(name="m1", family="points", state_dir=state)
 
-    def glance():
+    def shown():
         snapshot = look(config, config_file)
         return [snapshot.fault, snapshot.uploads, snapshot.tasks, snapshot.unreadable]
 
-    fault, uploads, tasks, unreadable = as_another_user(glance)
+    fault, uploads, tasks, unreadable = as_another_user(shown)
     assert fault.endswith("fault.txt cannot be read")  # it is there, and that latches
     assert (uploads, tasks) == (None, None)
     assert "journal.sqlite: cannot be read: Permission denied" in unreadable

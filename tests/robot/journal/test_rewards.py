@@ -7,8 +7,10 @@ import sqlite3
 import pytest
 
 from fieldtune.robot.episodes import codec
+from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.file import SCHEMA_VERSION
 from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.robot.journal.quota import make_room
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_rewards_come_back_by_step_and_leave_the_episode_as_it_was(path, record)
         assert journal.rewards(number) == {0: -1.0, 2: 0.1}
         assert journal.rewards(number + 1) == {}
         assert journal.blob(number) == before
-        assert journal.verify() == []
+        assert find_problems(journal) == []
 
 
 def test_a_step_rewarded_again_changes(path, record):
@@ -78,10 +80,10 @@ def test_rewards_go_with_their_episode_when_room_is_made(path, record):
         for number in (first, second):
             journal.add_rewards(number, {0: 1.0}, "keys")
         journal.acknowledge(journal.blob(first)[0])
-        journal.make_room(0)
+        make_room(journal.connection, 0)
         assert [entry.number for entry in journal.entries()] == [second]
         assert (journal.rewards(first), journal.rewards(second)) == ({}, {0: 1.0})
-        assert journal.verify() == []
+        assert find_problems(journal) == []
 
 
 def test_a_journal_of_schema_2_is_read_and_upgraded(path, record):
@@ -96,5 +98,5 @@ def test_a_journal_of_schema_2_is_read_and_upgraded(path, record):
         journal.add_rewards(number, {1: 2.0}, "keys")
         assert journal.rewards(number) == {1: 2.0}
         assert journal.blob(number) == blob
-        version = journal._connection.execute("PRAGMA user_version").fetchone()
+        version = journal.connection.execute("PRAGMA user_version").fetchone()
     assert version == (SCHEMA_VERSION,)

@@ -14,6 +14,7 @@ from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.quota import make_room
 from fieldtune.robot.mcap.export import ExportError, TimeBase, export_mcap
 from fieldtune.robot.mcap.field_names import UNKNOWN, bundle_names
 from fieldtune.robot.mcap.schemas import Names
@@ -299,7 +300,7 @@ def test_a_damaged_episode_is_left_out_and_the_others_are_exported(path, out, re
     with Journal.open(path) as journal:
         for _ in range(3):
             record(journal)
-        journal._connection.execute("UPDATE steps SET record = x'80' WHERE episode = 2")
+        journal.connection.execute("UPDATE steps SET record = x'80' WHERE episode = 2")
     exported = export()
     assert exported.episodes == [1, 3]
     assert exported.damaged
@@ -315,7 +316,7 @@ def test_an_export_goes_on_beside_recording_and_making_room(path, out, record):
         def names(header):
             if header.number == 1:
                 record(journal)
-                while not journal.make_room(0).settled:
+                while not make_room(journal.connection, 0).settled:
                     pass
             return NAMES
 

@@ -91,6 +91,6 @@ def test_a_journal_knows_which_bundles_its_episodes_ran(tmp_path, make_header):
         assert journal.bundles() == set()
         ran = {journal.begin(make_header(number)): make_header(number) for number in (1, 2)}
         assert journal.bundles() == {header.bundle_id for header in ran.values()}
-        journal._connection.execute("UPDATE episodes SET header = x'80' WHERE number = 1")
+        journal.connection.execute("UPDATE episodes SET header = x'80' WHERE number = 1")
         with pytest.raises(JournalError, match="journal verify"):
             journal.bundles()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.quota import make_room
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.saved_tasks import (
@@ -115,7 +116,7 @@ def test_a_recomputed_task_fits_the_other_bundle(tasks, config, mass, other):
 def test_a_context_that_the_journal_no_longer_has_is_not_half_recomputed(tasks, config, other):
     with Journal.open(config.journal) as journal:
         journal.acknowledge(journal.blob(1)[0])
-        journal.make_room(0)
+        make_room(journal.connection, 0)
         with pytest.raises(TaskError, match="adapt again"):
             recompute(tasks.read("push"), journal, Policy(read_bundle(other)))
 
