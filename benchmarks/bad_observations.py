@@ -26,7 +26,8 @@ from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.config import LimitsConfig, RealtimeConfig, ZHold
 from fieldtune.robot.drivers.driver import Observation
 from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
-from fieldtune.robot.loop.control_loop import Rig, Run, run_episode
+from fieldtune.robot.loop.control_loop import run_episode
+from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import ZSource
 from fieldtune.robot.policy.posterior import Posterior
@@ -103,7 +104,7 @@ def trials(count: int, period_s: float, age_s: float, seed: int) -> Iterator[tup
 
     One in which this machine stood still before the sensor broke is told as `BUSY`, and repeated.
     """
-    rng, nothing, rig = np.random.default_rng(seed), Nothing(), None
+    rng, nothing, parts = np.random.default_rng(seed), Nothing(), None
     limits = build_limits(
         LimitsConfig(observation_age_s=age_s, frozen_periods=FROZEN_PERIODS),
         observation_fields=FIELDS,
@@ -118,10 +119,10 @@ def trials(count: int, period_s: float, age_s: float, seed: int) -> Iterator[tup
         states = States()
         states.to(State.ARMED)
         kept: dict[str, Any] = (
-            {} if rig is None else {"report": rig.report, "collections": rig.collections}
+            {} if parts is None else {"report": parts.report, "collections": parts.collections}
         )
         clock: Any = Clock(period_s)
-        rig = Rig(robot, nothing, limits, nothing, clock, states, **kept)  # type: ignore[arg-type]
+        parts = LoopParts(robot, nothing, limits, nothing, clock, states, **kept)  # type: ignore[arg-type]
         header = EpisodeHeader(
             robot="mass",
             family="none",
@@ -135,8 +136,8 @@ def trials(count: int, period_s: float, age_s: float, seed: int) -> Iterator[tup
             period_s=period_s,
         )
         z = ZSource(Posterior.prior(1), ZHold.EPISODE, rng)
-        run = Run(header, 1000, z, None, lambda *_: None, lambda: "")
-        outcome = run_episode(rig, run)
+        spec = EpisodeSpec(header, 1000, z, None, lambda *_: None, lambda: "")
+        outcome = run_episode(parts, spec)
         assert outcome.reason is EndReason.FAULT, (kind, outcome)
         deadline = robot.deadline_ns(age_s)
         if deadline is None:

@@ -29,7 +29,8 @@ from fieldtune.robot.drivers.checked import checked
 from fieldtune.robot.drivers.driver import Observation
 from fieldtune.robot.episodes.episode import EpisodeHeader, Mode
 from fieldtune.robot.journal.recorder import Recorder
-from fieldtune.robot.loop.control_loop import Rig, Run, run_episode
+from fieldtune.robot.loop.control_loop import run_episode
+from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import ZSource
 from fieldtune.robot.policy.policy import Policy
@@ -114,7 +115,7 @@ class Cycle:
         driver, report, states = self._driver, Durations(), States()
         driver.applied.clear()
         states.to(State.ARMED)
-        rig = Rig(
+        parts = LoopParts(
             self._boundary,
             self._policy,
             self._limits,
@@ -141,7 +142,9 @@ class Cycle:
             np.random.default_rng(0),
         )
         self.z = z.next()
-        outcome = run_episode(rig, Run(header, cycles, z, None, lambda *_: None, lambda: ""))
+        outcome = run_episode(
+            parts, EpisodeSpec(header, cycles, z, None, lambda *_: None, lambda: "")
+        )
         if outcome.fault or self._recorder.error:
             raise RuntimeError(f"the cycle stopped: {outcome.fault or self._recorder.error}")
         self._recorder.flush(60.0)

@@ -13,7 +13,7 @@ _KINDS = 1_000
 _LONGEST = 2_000
 
 
-class QuietLog:
+class RationedLog:
     """Each kind of warning once in ten seconds, with how many like it were left out."""
 
     def __init__(self, log: logging.Logger) -> None:

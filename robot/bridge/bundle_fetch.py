@@ -21,7 +21,7 @@ from fieldtune.robot.bridge.transfer import STALLED_S, Download
 from fieldtune.robot.bridge.wire import BundleChunk, BundleRequest
 from fieldtune.robot.policy.bundle_store import make_room
 from fieldtune.robot.policy.bundle_trial import BESIDE_THE_LOOP, Trial, Verdict
-from fieldtune.robot.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import RationedLog
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _UNDER_WAY = ".part"
 
 
 @dataclass(frozen=True)
-class Rules:
+class FetchRules:
     """What the robot says about bundles from the trainer; asked from the bridge's thread.
 
     `limit_bytes` is for the whole folder, None for no bound. `needed` names the ids that stay
@@ -41,7 +41,7 @@ class Rules:
     why_bad: Callable[[str], str | None] = lambda _: None
 
 
-ANY_BUNDLE = Rules()
+ANY_BUNDLE = FetchRules()
 
 
 class BundleFetch:
@@ -50,12 +50,12 @@ class BundleFetch:
     `verdicts` holds what came of trials, for whoever remembers it: taken out from another thread.
     """
 
-    def __init__(self, folder: Path, rules: Rules) -> None:
+    def __init__(self, folder: Path, rules: FetchRules) -> None:
         self.folder = Path(folder)
         self.newest: Path | None = None
         self.verdicts: deque[Verdict] = deque()
         self._rules = rules
-        self._quiet = QuietLog(log)
+        self._quiet = RationedLog(log)
         self._download: Download | None = None
         self._file: BinaryIO | None = None
         self._trial: Trial | None = None

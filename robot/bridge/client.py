@@ -22,8 +22,13 @@ from typing import Self
 import zmq
 
 from fieldtune.robot.bridge import wire
-from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, BundleFetch, Rules
-from fieldtune.robot.bridge.connection import Conversation, LinkLost, Noticeboard, Voice
+from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, BundleFetch, FetchRules
+from fieldtune.robot.bridge.connection import (
+    ClientSession,
+    LinkLost,
+    SharedState,
+    TrainerConnection,
+)
 from fieldtune.robot.curve_keys import BridgeKeys
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.policy.bundle_trial import Verdict
@@ -55,7 +60,7 @@ class BridgeClient:
         journal_path: Path,
         bundle_dir: Path,
         keys: BridgeKeys | None = None,
-        rules: Rules = ANY_BUNDLE,
+        rules: FetchRules = ANY_BUNDLE,
     ) -> None:
         wire.check_address(address, keys=keys is not None)
         wire.decode(wire.encode("here", 0, wire.Hello(robot, family, boot_session)))
@@ -63,8 +68,8 @@ class BridgeClient:
         self.journal_path = Path(journal_path)
         self._fetch = BundleFetch(bundle_dir, rules)
         self._keys = keys
-        self._board = Noticeboard(robot, family, boot_session)
-        self._voice = Voice(uuid.uuid4().hex, itertools.count())
+        self._shared = SharedState(robot, family, boot_session)
+        self._session = ClientSession(uuid.uuid4().hex, itertools.count())
         self._closing = threading.Event()
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
@@ -88,7 +93,7 @@ class BridgeClient:
 
     def report(self, state: str, bundle_id: str) -> None:
         """What the trainer is told about the robot from now on."""
-        self._board.state, self._board.bundle_id = state, bundle_id
+        self._shared.state, self._shared.bundle_id = state, bundle_id
 
     def newest_bundle(self) -> Path | None:
         """The newest bundle that the trainer has announced and that stood its trial on this robot.
@@ -107,21 +112,21 @@ class BridgeClient:
 
     def stop_requested(self) -> bool:
         """Whether the trainer has asked the robot to end. It does not take that back."""
-        return self._board.stop is not None
+        return self._shared.stop is not None
 
     def emergency(self) -> str:
         """Who asked for an emergency stop; empty while nobody has. It is not taken back."""
-        asked = self._board.stop is not None and self._board.stop.emergency
+        asked = self._shared.stop is not None and self._shared.stop.emergency
         return f"emergency stop by the trainer at {self.address}" if asked else ""
 
     def clock(self) -> tuple[int, int] | None:
         """`(offset_ns, uncertainty_ns)`, trainer's monotonic clock minus this robot's; None before
         the first echo. The last measurement stays while the link is down."""
-        return self._board.clock
+        return self._shared.clock
 
     def connected(self) -> bool:
         """Whether the trainer is answering."""
-        return self._board.connected
+        return self._shared.connected
 
     def close(self, flush_timeout_s: float = 0.0) -> bool:
         """Stop, after at most `flush_timeout_s` more for what is pending.
@@ -150,25 +155,25 @@ class BridgeClient:
         while not self._ended(False):
             try:
                 with Journal.attach(self.journal_path) as journal, self._socket(context) as socket:
-                    conversation = Conversation(
-                        socket, self._voice, self._board, journal, self._fetch
+                    connection = TrainerConnection(
+                        socket, self._session, self._shared, journal, self._fetch
                     )
-                    conversation.run(self._ended)
+                    connection.run(self._ended)
                     break
             except (LinkLost, JournalError, sqlite3.Error, OSError, zmq.ZMQError) as error:
                 reason = str(error)
             except Exception as error:  # the robot goes on without the network, whatever it is
                 log.exception("the bridge failed")
                 reason = repr(error)
-            if self._board.connected:
+            if self._shared.connected:
                 delay_s = FIRST_DELAY_S
-            self._board.connected = False
+            self._shared.connected = False
             if reason != last_reason:
                 log.warning("%s: %s; trying again", self.address, printable(reason))
             last_reason = reason
             self._pause(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)
-        self._board.connected = False
+        self._shared.connected = False
         self._fetch.close()
         context.destroy(linger=_LINGER_MS)
 

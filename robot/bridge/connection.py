@@ -20,7 +20,7 @@ from fieldtune.robot.bridge.bundle_fetch import BundleFetch
 from fieldtune.robot.bridge.clock_offset import ClockOffset, Echo
 from fieldtune.robot.bridge.uploads import Uploads
 from fieldtune.robot.journal.journal import Journal
-from fieldtune.robot.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import RationedLog
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class LinkLost(Exception):
 
 
 @dataclass
-class Noticeboard:
-    """What the loop and the bridge leave for each other. Each field has one writer, and is written
+class SharedState:
+    """What the loop and the bridge tell each other. Each field has one writer, and is written
     whole, so that neither ever waits for the other."""
 
     robot: str
@@ -49,36 +49,36 @@ class Noticeboard:
 
 
 @dataclass(frozen=True)
-class Voice:
-    """How one life of the bridge signs: sequence numbers go on over reconnections. `quiet` logs
-    what a trainer can cause."""
+class ClientSession:
+    """One life of the robot's bridge, over all its connections: the id that its messages carry, the
+    number of the next one, and `quiet`, which logs what a trainer can cause."""
 
-    session: str
+    id: str
     sequence: itertools.count[int]
-    quiet: QuietLog = field(default_factory=lambda: QuietLog(log))
+    quiet: RationedLog = field(default_factory=lambda: RationedLog(log))
 
 
-class Conversation:
+class TrainerConnection:
     """Uploads what is pending and fetches what is new until `run` returns or raises."""
 
     def __init__(
         self,
         socket: zmq.Socket[bytes],
-        voice: Voice,
-        board: Noticeboard,
+        session: ClientSession,
+        shared: SharedState,
         journal: Journal,
         fetch: BundleFetch,
     ) -> None:
         self._socket = socket
-        self._voice = voice
-        self._board = board
+        self._session = session
+        self._shared = shared
         self._journal = journal
         self._fetch = fetch
         self._clock = ClockOffset()
         self._said_hello = False
         self._trainer: str | None = None
         self._last_sequence = -1
-        self._uploads = Uploads(journal, voice.quiet)
+        self._uploads = Uploads(journal, session.quiet)
         self._heard_at = time.monotonic()
         self._beat_at = 0.0
         fetch.reconnected()
@@ -122,17 +122,17 @@ class Conversation:
 
     def _introduce(self) -> None:
         if not self._said_hello and self._socket.poll(0, zmq.POLLOUT):
-            board = self._board
-            self._send(wire.Hello(board.robot, board.family, board.boot_session))
+            shared = self._shared
+            self._send(wire.Hello(shared.robot, shared.family, shared.boot_session))
             self._said_hello = True
 
     def _heartbeat(self) -> wire.Heartbeat:
         pending = len(self._journal.pending())
-        board = self._board
-        return wire.Heartbeat(time.monotonic_ns(), board.state, board.bundle_id, pending)
+        shared = self._shared
+        return wire.Heartbeat(time.monotonic_ns(), shared.state, shared.bundle_id, pending)
 
     def _send(self, body: wire.Body) -> None:
-        payload = wire.encode(self._voice.session, next(self._voice.sequence), body)
+        payload = wire.encode(self._session.id, next(self._session.sequence), body)
         try:
             self._socket.send(payload, zmq.NOBLOCK)
         except zmq.Again as error:
@@ -150,7 +150,7 @@ class Conversation:
                 message = wire.decode(frames[0])
             except wire.WireError as error:
                 said = f"dropped a message from the trainer: {error}"
-                self._voice.quiet.warn(error.kind, said)
+                self._session.quiet.warn(error.kind, said)
                 continue
             self._hear(message)
 
@@ -158,7 +158,7 @@ class Conversation:
         body = message.body
         if self._trainer is None and isinstance(body, wire.Welcome):
             self._trainer = message.session
-            self._board.connected = True
+            self._shared.connected = True
             log.info("connected to the trainer")
         elif self._trainer is None and isinstance(body, wire.Refusal):
             raise LinkLost(f"the trainer refused: {body.reason}")
@@ -183,7 +183,7 @@ class Conversation:
             case wire.BundleChunk():
                 self._fetch.take(body)
             case wire.Stop():
-                self._board.stop = body if body.emergency else self._board.stop or body
+                self._shared.stop = body if body.emergency else self._shared.stop or body
             case wire.Refusal():
                 self._take_refusal(body)
             case _:
@@ -193,7 +193,7 @@ class Conversation:
         self._clock.add(
             Echo(reply.sent_ns, reply.received_ns, reply.replied_ns, time.monotonic_ns())
         )
-        self._board.clock = self._clock.estimate()
+        self._shared.clock = self._clock.estimate()
         if reply.newest_bundle is not None:
             self._fetch.want(reply.newest_bundle)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.transfer import STALLED_S, WINDOW, Upload
 from fieldtune.robot.journal.journal import DamagedEpisode, Journal
-from fieldtune.robot.rationed_log import QuietLog, printable
+from fieldtune.robot.rationed_log import RationedLog, printable
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Uploads:
     """Says what to send, and notes in the journal what the trainer answers. Times are monotonic
     seconds; `quiet` logs what a trainer can cause."""
 
-    def __init__(self, journal: Journal, quiet: QuietLog) -> None:
+    def __init__(self, journal: Journal, quiet: RationedLog) -> None:
         self._journal = journal
         self._quiet = quiet
         self._under_way: dict[str, _UnderWay] = {}

@@ -25,7 +25,7 @@ from fieldtune.robot.cli.options import (
 from fieldtune.robot.reward_source import RewardSourceName
 
 if TYPE_CHECKING:
-    from fieldtune.robot.policy.saved_tasks import KnownTask
+    from fieldtune.robot.policy.saved_tasks import SavedTask
     from fieldtune.robot.programs.adapt import AdaptedEpisode
 
 
@@ -58,13 +58,13 @@ def adapt(
     with report_user_errors():
         from fieldtune.robot.drivers.lookup import create_driver
         from fieldtune.robot.loop.episode_runner import newest_bundle
-        from fieldtune.robot.policy.saved_tasks import KnownTasks
+        from fieldtune.robot.policy.saved_tasks import SavedTasks
         from fieldtune.robot.programs.adapt import Adaptation
         from fieldtune.robot.rewards.lookup import reward_stream
 
         chosen = [] if rewards is None else [f"robot.rewards.source={rewards}"]
         settings = load_to_drive(config, [*(overrides or []), *chosen], summary)
-        tasks = KnownTasks(settings.tasks)
+        tasks = SavedTasks(settings.tasks)
         if save is not None:  # what is wrong with it is said before anything moves
             tasks.path(save)
             if not context_episodes:
@@ -72,7 +72,7 @@ def adapt(
 
         used = bundle or newest_bundle(settings)
 
-        def keep(task: KnownTask) -> None:
+        def keep(task: SavedTask) -> None:
             if save is not None:
                 tasks.write(save, task, used)
                 typer.echo(f"task {save!r} is kept: {task.transitions} rewarded transitions")
@@ -121,11 +121,11 @@ def act(
     """Do a task that is known, without exploring."""
     with report_user_errors():
         from fieldtune.robot.drivers.lookup import create_driver
-        from fieldtune.robot.policy.saved_tasks import KnownTasks
+        from fieldtune.robot.policy.saved_tasks import SavedTasks
         from fieldtune.robot.programs.act import Acting
 
         settings = load_to_drive(config, overrides, summary)
-        tasks = KnownTasks(settings.tasks)
+        tasks = SavedTasks(settings.tasks)
         known = tasks.read(task)
         acting = Acting(
             settings,

@@ -15,7 +15,7 @@ from fieldtune.robot.cli.options import Bundle, Config, Overrides, load_settings
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
-    from fieldtune.robot.loop.episode_runner import Station
+    from fieldtune.robot.loop.episode_runner import EpisodeRunner
 
 
 def check(
@@ -67,13 +67,13 @@ def check(
 def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, connect: bool) -> None:
     from fieldtune.robot.drivers.lookup import create_driver
     from fieldtune.robot.journal.recorder import Recorder
-    from fieldtune.robot.loop.episode_runner import Station, newest_bundle
+    from fieldtune.robot.loop.episode_runner import EpisodeRunner, newest_bundle
     from fieldtune.robot.safety.build import describe
     from fieldtune.robot.safety.latch import latched
 
     path = bundle or newest_bundle(settings)
-    station = Station(settings, create_driver(settings, config), Recorder(settings.journal))
-    found, limits = station.check(path)
+    runner = EpisodeRunner(settings, create_driver(settings, config), Recorder(settings.journal))
+    found, limits = runner.check(path)
     manifest = found.manifest
     typer.echo(
         f"bundle {found.id[:12]} fits robot {settings.name!r}: {manifest.family}, "
@@ -88,11 +88,11 @@ def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, conn
     if connect:
         _require_undriven(settings)
         try:
-            station.connect()
-            station.take(path)
-            _show_observation(station)
+            runner.connect()
+            runner.take(path)
+            _show_observation(runner)
         finally:
-            station.close()
+            runner.close()
 
 
 def _require_undriven(settings: RobotConfig) -> None:
@@ -104,8 +104,8 @@ def _require_undriven(settings: RobotConfig) -> None:
         raise DriverFault(f"process {driving} drives robot {settings.name!r}: stop it first")
 
 
-def _show_observation(station: Station) -> None:
-    values = iter(station.driver.read().values)
-    for field in station.driver.observation_fields:
+def _show_observation(runner: EpisodeRunner) -> None:
+    values = iter(runner.driver.read().values)
+    for field in runner.driver.observation_fields:
         numbers = " ".join(f"{next(values):.4g}" for _ in range(field.width))
         typer.echo(f"observation {field.name}: {numbers} {field.unit}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
     from fieldtune.robot.driver_trial.trial import DriverTrial
     from fieldtune.robot.drivers.watched import WatchedDriver
-    from fieldtune.robot.loop.episode_runner import Station
+    from fieldtune.robot.loop.episode_runner import EpisodeRunner
     from fieldtune.robot.safety.limits import Limits
 
 LOOKS = 20
@@ -44,32 +44,32 @@ def try_driver(
     from fieldtune.robot.drivers.lookup import create_driver
     from fieldtune.robot.drivers.watched import WatchedDriver
     from fieldtune.robot.journal.recorder import Recorder
-    from fieldtune.robot.loop.episode_runner import Station
+    from fieldtune.robot.loop.episode_runner import EpisodeRunner
     from fieldtune.robot.safety.build import describe
     from fieldtune.robot.safety.latch import latched
 
     driver = WatchedDriver(create_driver(settings, config))
     given = _given(still, driver)
     limits = _limits(settings, driver, config)
-    station = Station(settings, driver, Recorder(settings.journal))
-    trial = DriverTrial(driver, limits, station.estop)
-    stop_on_signals(trial.request_stop, station.estop)
+    runner = EpisodeRunner(settings, driver, Recorder(settings.journal))
+    trial = DriverTrial(driver, limits, runner.estop)
+    stop_on_signals(trial.request_stop, runner.estop)
     if not as_json:
         for line in describe(limits, settings.limits.max_run_s):
             typer.echo(line)
     wrong: list[str] = []
     notes: list[str] = []
     try:
-        station.connect()
+        runner.connect()
         with _told(wrong):
             trial.look(LOOKS)
         if not wrong:
             with _told(wrong):
-                _move(trial, station, config, given, yes, wrong, notes)
+                _move(trial, runner, config, given, yes, wrong, notes)
     finally:
-        station.hold_if_stopped()
-        station.close()
-    fault = station.states.fault_reason
+        runner.hold_if_stopped()
+        runner.close()
+    fault = runner.states.fault_reason
     if fault and not any(fault in sentence for sentence in wrong):
         wrong.append(fault)
     found = report(trial, driver, wrong, notes)
@@ -86,7 +86,7 @@ def try_driver(
 
 def _move(
     trial: DriverTrial,
-    station: Station,
+    runner: EpisodeRunner,
     config: Path,
     given: Mapping[str, Sequence[float]],
     yes: bool,
@@ -97,9 +97,9 @@ def _move(
     from fieldtune.robot.journal.file import explained, take_writer_lock
     from fieldtune.robot.policy.exploration import Draws
 
-    settings = station.config
+    settings = runner.config
     simulated = is_simulated(settings, config)
-    station.require_unlatched()
+    runner.require_unlatched()
     if not (yes or simulated or _agreed(settings.name)):
         wrong.append(
             "it was looked at and no more, since homing moves the robot: say --yes when its way is "
@@ -114,26 +114,26 @@ def _move(
             trial.home(Draws(settings.seed, 1).start_seed)
         if not wrong:
             with _told(wrong, "holding it still: "):
-                _stay(trial, station, given, simulated, notes)
+                _stay(trial, runner, given, simulated, notes)
     finally:
         trial.rest()
-        station.hold_if_stopped()
+        runner.hold_if_stopped()
         lock.release()
 
 
 def _stay(
     trial: DriverTrial,
-    station: Station,
+    runner: EpisodeRunner,
     given: Mapping[str, Sequence[float]],
     simulated: bool,
     notes: list[str],
 ) -> None:
-    from fieldtune.robot.driver_trial.still_action import Untold, still_action
+    from fieldtune.robot.driver_trial.still_action import StillActionUnknown, still_action
 
-    fields, where = station.driver.action_fields, trial.where()
+    fields, where = runner.driver.action_fields, trial.where()
     try:
         command = still_action(where, trial.limits, fields, given=given, simulated=simulated)
-    except Untold as error:
+    except StillActionUnknown as error:
         command = None
         notes.append(f"apply was not tried: {error}")
     if trial.stay(CYCLES, command):

@@ -90,11 +90,11 @@ def recompute(
         from fieldtune.robot.journal.journal import Journal
         from fieldtune.robot.loop.episode_runner import newest_bundle
         from fieldtune.robot.policy.policy import Policy
-        from fieldtune.robot.policy.saved_tasks import KnownTasks
+        from fieldtune.robot.policy.saved_tasks import SavedTasks
         from fieldtune.robot.policy.saved_tasks import recompute as again
 
         settings = load_settings(config, overrides)
-        tasks = KnownTasks(settings.tasks)
+        tasks = SavedTasks(settings.tasks)
         used = bundle or newest_bundle(settings)
         policy = Policy(read_bundle(used))
         with Journal.read(settings.journal) as journal, journal.snapshot():
@@ -104,9 +104,9 @@ def recompute(
 
 def _tasks(config: Any, overrides: list[str] | None) -> Any:
     from fieldtune.robot.cli.options import load_settings
-    from fieldtune.robot.policy.saved_tasks import KnownTasks
+    from fieldtune.robot.policy.saved_tasks import SavedTasks
 
-    return KnownTasks(load_settings(config, overrides).tasks)
+    return SavedTasks(load_settings(config, overrides).tasks)
 
 
 def _facts(name: str, task: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class NotStill(Exception):
     """Nothing that may be commanded leaves the robot where it is. The message says why."""
 
 
-class Untold(NotStill):
+class StillActionUnknown(NotStill):
     """Nobody has said what would. The message says how to."""
 
 
@@ -45,8 +45,8 @@ def still_action(
         given: a person's own values by action field; they come first.
         simulated: nothing can fall, so that whatever is not known is as near to 0 as it may be.
 
-    Raises `Untold` for a field that nothing tells about, `NotStill` for a value outside its range
-    and for one in `given` that fits no field.
+    Raises `StillActionUnknown` for a field that nothing tells about, `NotStill` for a value outside
+    its range and for one in `given` that fits no field.
     """
     require_known(fields, given)
     action, unknown, at = staying(observation, limits), [], 0
@@ -65,7 +65,7 @@ def still_action(
         else:
             unknown.append(field.name)
     if unknown:
-        raise Untold(
+        raise StillActionUnknown(
             f"nothing says which {', '.join(unknown)} leaves the robot where it is: say what it "
             "commands in robot.limits.joints (docs/safety.md), or give the value yourself: "
             f"--still {unknown[0]}=VALUE. An effort of 0 lets an arm fall: support it"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.robot.drivers.driver import Driver, Observation
-from fieldtune.robot.safety.estop import EStop, Left
+from fieldtune.robot.safety.estop import EStop, WaitAbandoned
 from fieldtune.robot.safety.limits import Limits, allow, check_observation
 from fieldtune.robot.safety.rest import hold
 from fieldtune.robot.timing.clock import SECOND_NS, Clock
@@ -82,7 +82,7 @@ class DriverTrial:
         try:
             with self._estop.interrupting():
                 self._driver.home(seed)
-        except Left as left:
+        except WaitAbandoned as left:
             self.rest()
             raise Stopped(str(left)) from None
         except BaseException:

@@ -17,12 +17,12 @@ import numpy as np
 
 from fieldtune.robot.drivers.driver import Array, Driver, DriverFault, Observation
 from fieldtune.robot.drivers.offered import offered
-from fieldtune.robot.safety.estop import EmergencyStop, Left
+from fieldtune.robot.safety.estop import EmergencyStop, WaitAbandoned
 
 log = logging.getLogger(__name__)
 
 _FLOAT = np.dtype(np.float64)
-_OWN_WORDS = (DriverFault, EmergencyStop, Left)  # say what is meant already
+_OWN_WORDS = (DriverFault, EmergencyStop, WaitAbandoned)  # say what is meant already
 _KEPT = 8
 
 

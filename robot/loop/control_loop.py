@@ -6,188 +6,116 @@ or which hardware there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.robot.drivers.driver import Driver, Observation
-from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
-from fieldtune.robot.loop.states import State, States
-from fieldtune.robot.policy.exploration import ZSource
-from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.safety.estop import EmergencyStop, EStop, stood_still
+from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, Step
+from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
+from fieldtune.robot.loop.states import State
+from fieldtune.robot.safety.estop import EmergencyStop, stood_still
 from fieldtune.robot.safety.fault import LimitFault, explain
 from fieldtune.robot.safety.limits import Limits, allow, check_applied, check_observation, staying
 from fieldtune.robot.safety.rest import hold
 from fieldtune.robot.timing.clock import SECOND_NS, Clock
-from fieldtune.robot.timing.cycle_report import CycleReport, Marks
+from fieldtune.robot.timing.cycle_report import Marks
 from fieldtune.robot.timing.lateness import Late, Lateness
-from fieldtune.robot.timing.realtime import Collections
 
 Array = NDArray[np.float64]
 
 
-class StepRecorder(Protocol):
-    """What the loop asks of a recorder: nothing here may block."""
-
-    def begin(self, header: EpisodeHeader) -> None: ...
-
-    def put(self, step: Step) -> None: ...
-
-    def end(self, footer: EpisodeFooter) -> None: ...
-
-
-@dataclass
-class Rig:
-    """What an episode runs on. The last three belong to the robot, whatever the bundle."""
-
-    driver: Driver
-    policy: Policy
-    limits: Limits
-    recorder: StepRecorder
-    clock: Clock
-    states: States
-    estop: EStop = field(default_factory=EStop)
-    report: CycleReport = field(default_factory=CycleReport)
-    collections: Collections = field(default_factory=Collections)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One episode to run.
-
-    `noise` draws the policy's noise, `noise_scale` of it; None acts with its mean. `follow` is told
-    each transition (observation, applied action, next observation) as soon as it is complete.
-    `stop` says why to stop, asked every period; empty means go on. `clock_offset` is trainer minus
-    robot.
-    """
-
-    header: EpisodeHeader
-    horizon: int
-    z: ZSource
-    noise: np.random.Generator | None
-    follow: Callable[[Array, Array, Array], None]
-    stop: Callable[[], str]
-    clock_offset: Callable[[], tuple[int, int] | None] = lambda: None
-    noise_scale: float = 1.0
-
-
-@dataclass
-class Outcome:
-    """How an episode went. `final` is what the last step led to; None when nobody knows.
-
-    `fault` is why a person has to look, `stopped` who asked to stop; empty where that is not so.
-    `at_rest` is false where the driver could not hold.
-    `final_signals` are what was measured on the way. `skipped` counts periods that were left out
-    because the one before ran over: they are never made up for.
-    """
-
-    reason: EndReason = EndReason.INTERRUPTED
-    fault: str = ""
-    stopped: str = ""
-    at_rest: bool = True
-    steps: int = 0
-    overruns: int = 0
-    skipped: int = 0
-    final: Array | None = None
-    final_signals: list[float] | msgspec.UnsetType = msgspec.UNSET
-
-
-def run_episode(rig: Rig, run: Run) -> Outcome:
+def run_episode(parts: LoopParts, spec: EpisodeSpec) -> Outcome:
     """Run one episode on an armed robot, record it, and leave the robot at rest.
 
     Whatever goes wrong ends in `driver.hold()`, an episode with reason `fault` or `late`, and state
     fault. Nothing that can block stands before `hold`.
     """
-    rig.states.to(State.RUNNING, f"episode {run.header.number}, z from the {run.header.mode}")
-    rig.recorder.begin(run.header)
+    parts.states.to(State.RUNNING, f"episode {spec.header.number}, z from the {spec.header.mode}")
+    parts.recorder.begin(spec.header)
     outcome = Outcome()
-    with rig.collections.paused():
-        _until_rest(rig, run, outcome)
-    rig.recorder.end(_footer(outcome, run.clock_offset()))
+    with parts.collections.paused():
+        _until_rest(parts, spec, outcome)
+    parts.recorder.end(_footer(outcome, spec.clock_offset()))
     if outcome.fault:
-        rig.states.fault(outcome.fault)
+        parts.states.fault(outcome.fault)
     else:
         ended = f"{outcome.reason} after {outcome.steps} steps"
-        rig.states.to(State.HOLD, f"{ended}: {outcome.stopped}" if outcome.stopped else ended)
+        parts.states.to(State.HOLD, f"{ended}: {outcome.stopped}" if outcome.stopped else ended)
     return outcome
 
 
-def _until_rest(rig: Rig, run: Run, outcome: Outcome) -> None:
+def _until_rest(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> None:
     try:
         try:
-            outcome.reason = _drive(rig, run, outcome)
+            outcome.reason = _drive(parts, spec, outcome)
         finally:
-            rig.estop.rest()  # from here on no signal's handler raises
+            parts.estop.rest()  # from here on no signal's handler raises
     except Late as error:
         outcome.reason, outcome.fault = EndReason.LATE, str(error)
     except (Exception, EmergencyStop) as error:  # the robot holds, and a person has to look
         outcome.reason, outcome.fault = EndReason.FAULT, explain(error)
     finally:
-        trouble = hold(rig.driver)
+        trouble = hold(parts.driver)
         if trouble:
             outcome.reason, outcome.at_rest = EndReason.FAULT, False
             outcome.fault = "; ".join(filter(None, (outcome.fault, trouble)))
 
 
-def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
-    clock, marks, past = rig.clock, Marks(), _Past()
+def _drive(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> EndReason:
+    clock, marks, past = parts.clock, Marks(), _Past()
     applied = np.empty(0)
-    rig.report.begin()
-    patience_ns, lateness = (
-        _patience_ns(rig),
-        Lateness(rig.limits.late_fraction, rig.driver.period_s),
-    )
+    parts.report.begin()
+    patience_ns = _patience_ns(parts)
+    lateness = Lateness(parts.limits.late_fraction, parts.driver.period_s)
     for deadline in clock.deadlines():
         marks.began = clock.now_ns()
         if patience_ns is not None:
-            rig.estop.beat(marks.began, patience_ns)
-            rig.estop.check()
+            parts.estop.beat(marks.began, patience_ns)
+            parts.estop.check()
         if deadline.skipped:
             outcome.skipped += deadline.skipped
             if patience_ns is not None:
                 lateness.add(deadline.skipped, outcome.steps + outcome.skipped)
-        observation = rig.driver.read()
+        observation = parts.driver.read()
         marks.read = clock.now_ns()
         age_ns = marks.read - observation.sense_ns
-        _check(observation, _age_s(observation, marks, rig.clock), past, rig)
+        _check(observation, _age_s(observation, marks, parts.clock), past, parts)
         outcome.final, outcome.final_signals = observation.values, _packed(observation.signals)
         marks.checked = clock.now_ns()
         if past.seen is not None:
-            run.follow(past.seen.values, applied, observation.values)
-        end = _ending(run, outcome, observation)
+            spec.follow(past.seen.values, applied, observation.values)
+        end = _ending(spec, outcome, observation)
         if end is not None:
             if patience_ns is not None:
                 lateness.end(outcome.steps + outcome.skipped)
             return end
 
-        z = run.z.next()
+        z = spec.z.next()
         marks.ready = clock.now_ns()
-        with rig.estop.lent:  # a watchdog may hold meanwhile
-            requested = rig.policy.act(observation.values, z, run.noise, run.noise_scale)
+        with parts.estop.lent:  # a watchdog may hold meanwhile
+            requested = parts.policy.act(observation.values, z, spec.noise, spec.noise_scale)
         marks.inferred = clock.now_ns()
         allowed, reason = allow(
             requested,
             past.action,
             observation.values,
-            rig.limits,
-            rig.driver.period_s,
+            parts.limits,
+            parts.driver.period_s,
             past.action_before,
         )
-        rig.estop.check()
+        parts.estop.check()
         marks.limited = clock.now_ns()
         if patience_ns is not None:
             _require_fresh(marks.limited - observation.sense_ns, patience_ns)
-        applied = _apply(rig.driver, allowed, rig.limits)
+        applied = _apply(parts.driver, allowed, parts.limits)
         marks.applied = clock.now_ns()
         if applied is not allowed and (applied != allowed).any():
             reason = f"{reason}; driver".removeprefix("; ")
         overrun = deadline.overrun(marks.applied)
-        rig.recorder.put(
+        parts.recorder.put(
             Step(
                 index=outcome.steps,
                 sense_ns=observation.sense_ns,
@@ -203,12 +131,12 @@ def _drive(rig: Rig, run: Run, outcome: Outcome) -> EndReason:
                 signals=outcome.final_signals,
             )
         )
-        past.remember(observation, allowed, rig.limits)
+        past.remember(observation, allowed, parts.limits)
         outcome.final, outcome.final_signals = None, msgspec.UNSET
         outcome.steps += 1
         outcome.overruns += overrun
         marks.recorded = clock.now_ns()
-        rig.report.add(marks, deadline, overrun)
+        parts.report.add(marks, deadline, overrun)
         if patience_ns is not None and marks.recorded - marks.began > patience_ns:
             raise EmergencyStop(stood_still(marks.recorded - marks.began))
     raise AssertionError("deadlines never end")
@@ -233,8 +161,8 @@ class _Past:
         self.seen, self.action = observation, action
 
 
-def _check(observation: Observation, age_s: float, past: _Past, rig: Rig) -> None:
-    clock, period_s, earlier, elapsed_s = rig.clock, rig.driver.period_s, None, 0.0
+def _check(observation: Observation, age_s: float, past: _Past, parts: LoopParts) -> None:
+    clock, period_s, earlier, elapsed_s = parts.clock, parts.driver.period_s, None, 0.0
     if past.seen is not None:
         earlier, elapsed_s = past.seen.values, period_s
         past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
@@ -244,21 +172,21 @@ def _check(observation: Observation, age_s: float, past: _Past, rig: Rig) -> Non
     check_observation(
         observation.values,
         age_s,
-        rig.limits,
+        parts.limits,
         earlier=earlier,
         elapsed_s=elapsed_s,
         repeats=past.repeats,
     )
 
 
-def _patience_ns(rig: Rig) -> int | None:
+def _patience_ns(parts: LoopParts) -> int | None:
     """How long a cycle may take before the robot is stopped: as long as an observation may be old.
 
     None for a simulation at another pace than real time, which waits for the loop.
     """
-    if rig.clock.time_scale != 1.0:
+    if parts.clock.time_scale != 1.0:
         return None
-    return round(rig.limits.observation_age_s * SECOND_NS)
+    return round(parts.limits.observation_age_s * SECOND_NS)
 
 
 def _require_fresh(age_ns: int, patience_ns: int) -> None:
@@ -271,12 +199,12 @@ def _require_fresh(age_ns: int, patience_ns: int) -> None:
         )
 
 
-def _ending(run: Run, outcome: Outcome, observation: Observation) -> EndReason | None:
+def _ending(spec: EpisodeSpec, outcome: Outcome, observation: Observation) -> EndReason | None:
     if observation.terminated:
         return EndReason.TERMINATED
-    if outcome.steps == run.horizon:
+    if outcome.steps == spec.horizon:
         return EndReason.HORIZON
-    outcome.stopped = run.stop()
+    outcome.stopped = spec.stop()
     return EndReason.STOPPED if outcome.stopped else None
 
 

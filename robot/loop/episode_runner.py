@@ -23,14 +23,15 @@ from fieldtune.robot.drivers.checked import checked
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
 from fieldtune.robot.journal.recorder import Recorder
-from fieldtune.robot.loop.control_loop import Outcome, Rig, Run, run_episode
+from fieldtune.robot.loop.control_loop import run_episode
+from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.bundle_judge import BundleJudge
 from fieldtune.robot.policy.bundle_store import stored_bundles
 from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.policy import Policy, PolicyError
 from fieldtune.robot.safety.build import LimitsError, build_limits, describe
-from fieldtune.robot.safety.estop import EmergencyStop, EStop, Left
+from fieldtune.robot.safety.estop import EmergencyStop, EStop, WaitAbandoned
 from fieldtune.robot.safety.fault import Implausible, explain
 from fieldtune.robot.safety.latch import confirm, latch, latched, reserve
 from fieldtune.robot.safety.limits import Limits, check_observation
@@ -79,8 +80,8 @@ def newest_bundle(config: RobotConfig) -> Path:
     return found[0]
 
 
-class Station:
-    """One connected robot. `rig` is None until a bundle has been taken.
+class EpisodeRunner:
+    """One connected robot. `parts` is None until a bundle has been taken.
 
     `estop` may be tripped from any thread; writing the latch trips it too. `report` tells how the
     loop has kept time, `judge` which bundles may run.
@@ -98,7 +99,7 @@ class Station:
         self.recorder = recorder
         self.boot_session = uuid.uuid4().hex
         self.states = States()
-        self.rig: Rig | None = None
+        self.parts: LoopParts | None = None
         self.estop = EStop(
             lambda: latched(config.latch) or "", on_trip=lambda reason: latch(config.latch, reason)
         )
@@ -162,7 +163,7 @@ class Station:
         with _refusing(path):
             self._fit(self.judge.read(path).manifest)
 
-    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> Rig:
+    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> LoopParts:
         """Check a bundle, dry-run it on what the robot senses now, and use it from now on.
 
         Raises:
@@ -177,7 +178,7 @@ class Station:
             policy = Policy(bundle)
             policy.dry_run(observation)
         clock = Clock(self.driver.period_s, self.driver.time_scale)
-        rig = Rig(
+        parts = LoopParts(
             self.driver,
             policy,
             limits,
@@ -188,12 +189,12 @@ class Station:
             self.report,
             self._collections,
         )
-        if self.rig is None:
-            for line in describe(rig.limits, self.config.limits.max_run_s):
+        if self.parts is None:
+            for line in describe(parts.limits, self.config.limits.max_run_s):
                 log.info("%s", line)
-        log.info("bundle %s in use", rig.policy.bundle_id[:12])
-        self.rig = rig
-        return rig
+        log.info("bundle %s in use", parts.policy.bundle_id[:12])
+        self.parts = parts
+        return parts
 
     def run(
         self,
@@ -213,17 +214,17 @@ class Station:
 
         Returns None when the robot faulted before the episode began, or there was reason to stop.
         """
-        assert self.rig is not None, "take() a bundle first"
-        manifest = self.rig.policy.manifest
+        assert self.parts is not None, "take() a bundle first"
+        manifest = self.parts.policy.manifest
         try:
             self.estop.look()
             self.estop.check()
             self.states.to(State.ARMED)
             with self.estop.interrupting():
                 if why := stop():
-                    raise Left(why)
+                    raise WaitAbandoned(why)
                 self.driver.home(draws.start_seed)
-        except Left as left:
+        except WaitAbandoned as left:
             if trouble := hold(self.driver):
                 self._fault(trouble, at_rest=False)
             else:
@@ -241,16 +242,16 @@ class Station:
             boot_session=self.boot_session,
             number=number,
             trial=trial,
-            bundle_id=self.rig.policy.bundle_id,
+            bundle_id=self.parts.policy.bundle_id,
             mode=mode,
             seed=self.config.seed,
-            started_ns=self.rig.clock.now_ns(),
+            started_ns=self.parts.clock.now_ns(),
             period_s=self.driver.period_s,
             label_task=label_task,
         )
         outcome = run_episode(
-            self.rig,
-            Run(
+            self.parts,
+            EpisodeSpec(
                 header=header,
                 horizon=manifest.horizon,
                 z=z,
@@ -341,6 +342,6 @@ class Station:
     def _lost(self, reason: str) -> None:
         """The loop will not come back, and this process is about to end."""
         log.error("this process ends: %s", reason)
-        if self.rig is not None:
-            self.judge.record.faulted(self.rig.policy.bundle_id, reason)
+        if self.parts is not None:
+            self.judge.record.faulted(self.parts.policy.bundle_id, reason)
         self.recorder.flush(_LAST_FLUSH_S)

@@ -23,7 +23,7 @@ from fieldtune.robot.journal.overview import Overview, overview
 from fieldtune.robot.monitor import heartbeat
 from fieldtune.robot.monitor.heartbeat import Beat, HeartbeatError
 from fieldtune.robot.monitor.status import Status
-from fieldtune.robot.policy.saved_tasks import KnownTasks
+from fieldtune.robot.policy.saved_tasks import SavedTasks
 from fieldtune.robot.safety.latch import latched
 
 STANDING_S = 2.0  # a main thread that has done nothing for longer is worth a word
@@ -203,7 +203,7 @@ def _episode(recorded: Overview) -> EpisodeView | None:
 def _tasks(folder: Path) -> list[str]:
     try:
         with os.scandir(folder):  # a glob does not tell nothing from what it may not read
-            return KnownTasks(folder).names()
+            return SavedTasks(folder).names()
     except FileNotFoundError:
         return []
 

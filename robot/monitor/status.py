@@ -13,7 +13,7 @@ import msgspec
 
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.journal.recorder import Recorder
-from fieldtune.robot.loop.episode_runner import Station
+from fieldtune.robot.loop.episode_runner import EpisodeRunner
 from fieldtune.robot.monitor.heartbeat import Heart
 from fieldtune.robot.monitor.systemd import Service
 
@@ -59,8 +59,8 @@ class Link(Protocol):
     def clock(self) -> tuple[int, int] | None: ...
 
 
-class Telling:
-    """A robot's process, telling: `config.status` for whoever watches, and systemd where it asked.
+class StatusReporter:
+    """Reports on this process: in `config.status` for people, and to systemd where it asked.
 
     On two threads, so that a disk that hangs does not look like a robot that hangs. `activity` is
     what a person is told that the robot does.
@@ -70,12 +70,12 @@ class Telling:
         self,
         config: RobotConfig,
         activity: str,
-        station: Station,
+        runner: EpisodeRunner,
         recorder: Recorder,
         link: Link | None = None,
     ) -> None:
         self._config, self._activity = config, activity
-        self._station, self._recorder, self._link = station, recorder, link
+        self._runner, self._recorder, self._link = runner, recorder, link
         self._beats = 0
         self._moved = time.monotonic()
         self._ended: float | None = None
@@ -109,21 +109,21 @@ class Telling:
         return self._beats
 
     def _line(self) -> str:
-        states, report = self._station.states, self._station.report
+        states, report = self._runner.states, self._runner.report
         return f"{self._activity}: {states.current}, {report.rate_hz:.1f} Hz, {states.reason}"
 
     def _tell(self) -> Status:
-        station, recorder, link = self._station, self._recorder, self._link
-        states, report, rig = station.states, station.report, station.rig
+        runner, recorder, link = self._runner, self._recorder, self._link
+        states, report, parts = runner.states, runner.report, runner.parts
         return Status(
             robot=self._config.name,
             family=self._config.family,
             activity=self._activity,
             state=str(states.current),
             reason=states.reason,
-            bundle="" if rig is None else rig.policy.bundle_id,
+            bundle="" if parts is None else parts.policy.bundle_id,
             moved_s=round(time.monotonic() - self._moved, 3),
-            period_s=station.driver.period_s,
+            period_s=runner.driver.period_s,
             cycles=report.cycles,
             rate_hz=round(report.rate_hz, 3),
             overruns=report.overruns,

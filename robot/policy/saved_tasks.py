@@ -38,7 +38,7 @@ class TaskError(UserError):
     """A task cannot be kept, found or acted on. The message names it and the cure."""
 
 
-class KnownTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SavedTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A posterior in natural parameters (`fieldtune.robot.policy.posterior`), and where it is from.
 
     `transitions` rewarded ones in `episodes` of this robot's journal made it; `rewards` is who gave
@@ -70,9 +70,9 @@ def remember(
     transitions: int,
     episodes: list[int],
     rewards: str,
-) -> KnownTask:
+) -> SavedTask:
     """What to keep of an adaptation that has just come to `posterior` with `policy`'s bundle."""
-    return KnownTask(
+    return SavedTask(
         robot=robot,
         family=policy.manifest.family,
         bundle_id=policy.bundle_id,
@@ -86,7 +86,7 @@ def remember(
     )
 
 
-def require_fit(name: str, task: KnownTask, policy: Policy) -> None:
+def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
     """Raise `TaskError` unless z means to `policy` what it meant to the bundle of the task."""
     manifest = policy.manifest
     if task.family != manifest.family:
@@ -104,7 +104,7 @@ def require_fit(name: str, task: KnownTask, policy: Policy) -> None:
         )
 
 
-def recompute(task: KnownTask, journal: Journal, policy: Policy) -> KnownTask:
+def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
     """The task as `policy`'s encoder understands the same context, out of the journal.
 
     Raises `TaskError` where the journal no longer has all of it.
@@ -141,7 +141,7 @@ def _gone(why: str) -> TaskError:
 
 
 @dataclass(frozen=True)
-class KnownTasks:
+class SavedTasks:
     """The tasks in `folder`, and the bundles that they were learned with."""
 
     folder: Path
@@ -150,11 +150,11 @@ class KnownTasks:
         """In alphabetical order."""
         return sorted(path.stem for path in self.folder.glob("*.json") if _NAME.match(path.stem))
 
-    def read(self, name: str) -> KnownTask:
+    def read(self, name: str) -> SavedTask:
         """Raises `TaskError`."""
         path = self.path(name)
         try:
-            task = msgspec.json.decode(path.read_bytes(), type=KnownTask)
+            task = msgspec.json.decode(path.read_bytes(), type=SavedTask)
         except FileNotFoundError:
             known = ", ".join(self.names()) or "none"
             raise TaskError(
@@ -168,7 +168,7 @@ class KnownTasks:
         _require_gaussian(path, task)
         return task
 
-    def write(self, name: str, task: KnownTask, bundle: Path) -> None:
+    def write(self, name: str, task: SavedTask, bundle: Path) -> None:
         """Keep `task` and its bundle, in place of one with that name. Raises `TaskError`."""
         path = self.path(name)
         text = json.dumps(msgspec.to_builtins(task), indent=1) + "\n"
@@ -189,7 +189,7 @@ class KnownTasks:
             raise TaskError(f"no task {name!r} in {self.folder}") from None
         self._tidy()
 
-    def bundle(self, task: KnownTask) -> Path:
+    def bundle(self, task: SavedTask) -> Path:
         """Where the bundle lies that `task` was learned with."""
         return self.folder / f"{task.bundle_id}.bundle"
 
@@ -213,7 +213,7 @@ class KnownTasks:
         return self.folder / f"{name}.json"
 
 
-def _require_gaussian(path: Path, task: KnownTask) -> None:
+def _require_gaussian(path: Path, task: SavedTask) -> None:
     posterior = task.posterior
     sound = len(task.precision) == len(task.precision_mean)
     if not (sound and np.isfinite(posterior.precision_mean).all()):

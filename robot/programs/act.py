@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.policy.saved_tasks import KnownTask, require_fit
-from fieldtune.robot.programs.session import Attempt, Attended
+from fieldtune.robot.policy.saved_tasks import SavedTask, require_fit
+from fieldtune.robot.programs.session import Attempt, RobotSession
 
 
 class Acting:
@@ -28,7 +28,7 @@ class Acting:
         config: RobotConfig,
         driver: Driver,
         name: str,
-        task: KnownTask,
+        task: SavedTask,
         *,
         bundle: Path,
         episodes: int | None = None,
@@ -36,7 +36,7 @@ class Acting:
         self._name, self._task = name, task
         self._bundle = bundle
         self._episodes = episodes
-        self.robot = Attended(config, driver, f"acting on task {name}")
+        self.robot = RobotSession(config, driver, f"acting on task {name}")
 
     def run(self) -> Iterator[Attempt]:
         """Yield each episode when it has ended; fewer than asked for after a stop or a fault.

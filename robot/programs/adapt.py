@@ -21,8 +21,8 @@ from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
-from fieldtune.robot.policy.saved_tasks import KnownTask, remember
-from fieldtune.robot.programs.session import Attempt, Attended
+from fieldtune.robot.policy.saved_tasks import SavedTask, remember
+from fieldtune.robot.programs.session import Attempt, RobotSession
 from fieldtune.robot.rewards.streams import NoRewards, RewardStream
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Adaptation:
         bundle: Path,
         context_episodes: int = 2,
         episodes: int = 1,
-        save: Callable[[KnownTask], None] = lambda _: None,
+        save: Callable[[SavedTask], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.posterior: Posterior | None = None
@@ -83,7 +83,7 @@ class Adaptation:
         self._context_episodes = context_episodes
         self._episodes = episodes
         self._save = save
-        self.robot = Attended(config, driver, "adapting")
+        self.robot = RobotSession(config, driver, "adapting")
         self._seen: list[tuple[Array, Array, Array]] = []
 
     def run(self) -> Iterator[AdaptedEpisode]:

@@ -1,6 +1,6 @@
 """The daemon: explores without rewards, trial after trial, and changes bundles between episodes.
 
-Joins the station, the exploration schedule and the bridge. It must not know what happens inside a
+Joins the runner, the exploration schedule and the bridge. It must not know what happens inside a
 control period, nor how messages travel.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fieldtune.robot.bridge.bundle_fetch import Rules
+from fieldtune.robot.bridge.bundle_fetch import FetchRules
 from fieldtune.robot.bridge.client import BridgeClient
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.curve_keys import bridge_keys
@@ -21,9 +21,9 @@ from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.journal.recorder import Recorder
-from fieldtune.robot.loop.episode_runner import BundleRefused, Station
+from fieldtune.robot.loop.episode_runner import BundleRefused, EpisodeRunner
 from fieldtune.robot.loop.states import State
-from fieldtune.robot.monitor.status import Telling
+from fieldtune.robot.monitor.status import StatusReporter
 from fieldtune.robot.policy.bundle_judge import BundleJudge
 from fieldtune.robot.policy.bundle_store import forget_bundles, stored_bundles
 from fieldtune.robot.policy.bundle_trial import TrialStopped
@@ -89,14 +89,16 @@ class Daemon:
         self._recorder = Recorder(
             config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
         )
-        self._station = Station(config, driver, self._recorder, judge)
-        self._station.states.on_change = self._report
-        self.estop = self._station.estop
-        rules = Rules(config.bundle_quota_bytes, self._needed_bundles, self._why_bad)
-        self._bridge = _bridge(config, self._station.boot_session, rules)
+        self._runner = EpisodeRunner(config, driver, self._recorder, judge)
+        self._runner.states.on_change = self._report
+        self.estop = self._runner.estop
+        rules = FetchRules(config.bundle_quota_bytes, self._needed_bundles, self._why_bad)
+        self._bridge = _bridge(config, self._runner.boot_session, rules)
         if self._bridge is not None:
             self.estop.ask(self._bridge.emergency)
-        self._telling = Telling(config, "exploring", self._station, self._recorder, self._bridge)
+        self._reporter = StatusReporter(
+            config, "exploring", self._runner, self._recorder, self._bridge
+        )
         self._first_bundle = bundle
         self._wanted_episodes = episodes
         self._stop_reason = ""
@@ -118,30 +120,30 @@ class Daemon:
         """
         self._started_s = time.monotonic()
         with ExitStack() as closing:  # the robot first, then the journal, then the uploads
-            closing.callback(self._telling.close)
+            closing.callback(self._reporter.close)
             closing.callback(self._close_bridge)
             closing.callback(self._recorder.close)
-            closing.callback(self._station.close)
-            closing.callback(self._telling.end)
-            self._station.require_unlatched()
-            self._station.judge.record  # noqa: B018 - unreadable is known before anything begins
+            closing.callback(self._runner.close)
+            closing.callback(self._reporter.end)
+            self._runner.require_unlatched()
+            self._runner.judge.record  # noqa: B018 - unreadable is known before anything begins
             self._require_hope()
             for path in self._candidates(starting=True)[:1]:
-                self._station.judge.expect(path)
+                self._runner.judge.expect(path)
             if self._first_bundle is not None:
-                self._station.fits(self._first_bundle)
+                self._runner.fits(self._first_bundle)
             self._recorder.start()
-            self._telling.start()
+            self._reporter.start()
             if self._bridge is not None:
                 self._bridge.start()
-            self._station.connect()
-            self._station.require_unlatched()  # somebody may have latched it meanwhile
+            self._runner.connect()
+            self._runner.require_unlatched()  # somebody may have latched it meanwhile
             self._explore()
             log.info("end: %s", self.summary.ended)
-            self.summary.cycles = self._station.report.summary()
-            for line in self._station.report.lines():
+            self.summary.cycles = self._runner.report.summary()
+            for line in self._runner.report.lines():
                 log.info("%s", line)
-        self.summary.fault = self._station.states.fault_reason or self._journal_trouble()
+        self.summary.fault = self._runner.states.fault_reason or self._journal_trouble()
         return self.summary
 
     def _explore(self) -> None:
@@ -159,16 +161,16 @@ class Daemon:
                 self._one_episode(exploration)
         self.summary.ended = ended
         self.summary.complete = self.summary.episodes == self._wanted_episodes
-        self.summary.fault = self._station.states.fault_reason or self.summary.fault
+        self.summary.fault = self._runner.states.fault_reason or self.summary.fault
 
     def _bundle_for_next(self, exploration: Exploration | None) -> Exploration | None:
         """The schedule to go on with: restarted after a swap, None while there is no bundle."""
         if self._bridge is not None:
             for verdict in self._bridge.verdicts():
-                self._station.judge.note(verdict)
+                self._runner.judge.note(verdict)
         for path in self._candidates(starting=exploration is None):
             try:
-                policy = self._station.take(path, self._why_end).policy
+                policy = self._runner.take(path, self._why_end).policy
             except BundleRefused as error:
                 if path == self._first_bundle:
                     raise
@@ -205,11 +207,11 @@ class Daemon:
 
     def _needed_bundles(self) -> set[str]:
         """The one in use, and the proven one, to go back to."""
-        proven = self._station.judge.record.newest_proven
+        proven = self._runner.judge.record.newest_proven
         return {self.summary.bundle} if proven is None else {self.summary.bundle, proven}
 
     def _why_bad(self, bundle_id: str) -> str | None:
-        return self._station.judge.record.why_bad(bundle_id)
+        return self._runner.judge.record.why_bad(bundle_id)
 
     def _candidates(self, starting: bool) -> list[Path]:
         """Bundles to try now, newest first. Only at the start are older files worth a try."""
@@ -247,12 +249,12 @@ class Daemon:
             time.sleep(_POLL_S)
 
     def _one_episode(self, exploration: Exploration) -> None:
-        assert self._station.rig is not None
+        assert self._runner.parts is not None
         number = self._recorder.next_number()
         plan = exploration.plan(number)
         draws = Draws(self.config.seed, number)
-        labeller = Labeller(self._station.rig.policy, exploration, plan, self.estop.lent)
-        outcome = self._station.run(
+        labeller = Labeller(self._runner.parts.policy, exploration, plan, self.estop.lent)
+        outcome = self._runner.run(
             plan.mode,
             number,
             plan.trial,
@@ -275,7 +277,7 @@ class Daemon:
 
     def _why_stop_now(self) -> str:
         """Why the running episode must end at once; empty when it need not."""
-        self._telling.beat()
+        self._reporter.beat()
         longest_s = self.config.limits.max_run_s
         if self._stop_reason:
             return self._stop_reason
@@ -294,9 +296,9 @@ class Daemon:
 
     def _why_end(self) -> str:
         """Why no other episode may begin; empty when one may."""
-        self._station.hold_if_stopped()
-        if self._station.states.current is State.FAULT:
-            return f"fault: {self._station.states.reason}"
+        self._runner.hold_if_stopped()
+        if self._runner.states.current is State.FAULT:
+            return f"fault: {self._runner.states.reason}"
         if self.summary.episodes == self._wanted_episodes:
             return f"{self.summary.episodes} episodes are done"
         if self._bridge is not None and self._bridge.stop_requested():
@@ -305,7 +307,7 @@ class Daemon:
 
     def _report(self) -> None:
         if self._bridge is not None:
-            self._bridge.report(self._station.states.current, self.summary.bundle)
+            self._bridge.report(self._runner.states.current, self.summary.bundle)
 
     def _close_bridge(self) -> None:
         if self._bridge is None:
@@ -318,7 +320,7 @@ class Daemon:
             log.warning("some episodes are not uploaded: they stay in %s", self.config.journal)
 
 
-def _bridge(config: RobotConfig, boot_session: str, rules: Rules) -> BridgeClient | None:
+def _bridge(config: RobotConfig, boot_session: str, rules: FetchRules) -> BridgeClient | None:
     if config.bridge is None:
         return None
     return BridgeClient(

@@ -1,6 +1,6 @@
 """A robot that does what somebody asked for, one episode after another, and then rests.
 
-Joins station and recorder for `adapt` and `act`. It must not know rewards, nor where z comes from.
+Joins runner and recorder for `adapt` and `act`. It must not know rewards, nor where z comes from.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.recorder import Recorder
-from fieldtune.robot.loop.episode_runner import Station
+from fieldtune.robot.loop.episode_runner import EpisodeRunner
 from fieldtune.robot.loop.states import State
-from fieldtune.robot.monitor.status import Telling
+from fieldtune.robot.monitor.status import StatusReporter
 from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
@@ -43,7 +43,7 @@ class Attempt:
         return self.reason in (EndReason.FAULT, EndReason.LATE, EndReason.STOPPED)
 
 
-class Attended:
+class RobotSession:
     """One robot with one bundle. `activity` is what a person watching is told it does."""
 
     def __init__(self, config: RobotConfig, driver: Driver, activity: str) -> None:
@@ -51,24 +51,24 @@ class Attended:
         self.recorder = Recorder(
             config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
         )
-        self._station = Station(config, driver, self.recorder)
-        self._telling = Telling(config, activity, self._station, self.recorder)
+        self._runner = EpisodeRunner(config, driver, self.recorder)
+        self._reporter = StatusReporter(config, activity, self._runner, self.recorder)
         self._stop_reason = ""
         self._started_s = 0.0
 
     @property
     def estop(self) -> EStop:
-        return self._station.estop
+        return self._runner.estop
 
     @property
     def fault(self) -> str:
         """Why the robot is in fault, or its journal cannot be written; empty when all is well."""
-        return self._station.states.fault_reason or self._journal_trouble()
+        return self._runner.states.fault_reason or self._journal_trouble()
 
     @property
     def cycles(self) -> dict[str, object]:
         """How the loop has kept time: `CycleReport.summary`."""
-        return self._station.report.summary()
+        return self._runner.report.summary()
 
     def request_stop(self, reason: str) -> None:
         """End the running episode safely, then all. Safe in a signal handler."""
@@ -76,7 +76,7 @@ class Attended:
 
     def why_stop(self) -> str:
         """Why to stop now; empty while there is no reason to."""
-        self._telling.beat()
+        self._reporter.beat()
         longest_s = self.config.limits.max_run_s
         if self._stop_reason:
             return self._stop_reason
@@ -99,24 +99,24 @@ class Attended:
                 moved.
         """
         self._started_s = time.monotonic()
-        station = self._station
+        runner = self._runner
         with ExitStack() as closing:
-            closing.callback(self._telling.close)
+            closing.callback(self._reporter.close)
             closing.callback(self.recorder.close)
-            closing.callback(station.close)
-            closing.callback(self._telling.end)
-            station.require_unlatched()
-            station.check(bundle, self.why_stop)
+            closing.callback(runner.close)
+            closing.callback(self._reporter.end)
+            runner.require_unlatched()
+            runner.check(bundle, self.why_stop)
             self.recorder.start()
-            self._telling.start()
-            station.connect()
-            station.require_unlatched()  # somebody may have latched it meanwhile
-            yield station.take(bundle, self.why_stop).policy
+            self._reporter.start()
+            runner.connect()
+            runner.require_unlatched()  # somebody may have latched it meanwhile
+            yield runner.take(bundle, self.why_stop).policy
 
     def may_go_on(self) -> bool:
         """Whether another episode may begin; between episodes, an emergency stop takes hold."""
-        self._station.hold_if_stopped()
-        return self._station.states.current is not State.FAULT and not self.why_stop()
+        self._runner.hold_if_stopped()
+        return self._runner.states.current is not State.FAULT and not self.why_stop()
 
     def episode(
         self,
@@ -133,7 +133,7 @@ class Attended:
             return None
         number = self.recorder.next_number()
         draws = Draws(self.config.seed, number)
-        outcome = self._station.run(
+        outcome = self._runner.run(
             Mode.ADAPT,
             number,
             trial,

@@ -22,7 +22,7 @@ import msgspec
 
 from fieldtune.child_process import ends_with_parent
 from fieldtune.robot.reward_settings import RewardsConfig
-from fieldtune.robot.rewards.streams import Array, Listener, NoRewards, Said
+from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +156,6 @@ class CommandRewards:
                 log.warning("%s printed no reward: %.80r: %s", self._command[0], line, error)
             return
         if isinstance(said, _Line):
-            self._listener.say(Said(at_ns, said.reward, said.step, said.episode))
+            self._listener.say(GivenReward(at_ns, said.reward, said.step, said.episode))
         else:
-            self._listener.say(Said(at_ns, said))
+            self._listener.say(GivenReward(at_ns, said))

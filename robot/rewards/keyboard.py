@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fieldtune.robot.reward_settings import RewardsConfig
-from fieldtune.robot.rewards.streams import Array, Listener, NoRewards, Said
+from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class KeyRewards:
                 return
             for key in pressed.decode(errors="replace"):
                 if key in self._values:
-                    self._listener.say(Said(at_ns, self._values[key]))
+                    self._listener.say(GivenReward(at_ns, self._values[key]))
 
 
 def _in_background(descriptor: int) -> bool:

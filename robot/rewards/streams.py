@@ -66,7 +66,7 @@ class RewardStream(Protocol):
 
 
 @dataclass(frozen=True)
-class Said:
+class GivenReward:
     """A reward as somebody gave it, at `at_ns` of this robot's monotonic clock.
 
     Without `step` it is about the transition under way then; without `episode`, about the episode
@@ -92,12 +92,12 @@ class Listener:
     def __init__(self, settings: RewardsConfig, *, one_word_ends: bool) -> None:
         self._settings = settings
         self._one_word_ends = one_word_ends
-        self._said: deque[Said] = deque(maxlen=100_000)
+        self._said: deque[GivenReward] = deque(maxlen=100_000)
         self._number = 0
         self._began_ns = 0
         self._complete_ns: list[int] = []
 
-    def say(self, said: Said) -> None:
+    def say(self, said: GivenReward) -> None:
         """From any thread."""
         if math.isfinite(said.reward):
             self._said.append(said)
@@ -134,7 +134,7 @@ class Listener:
             log.warning("episode %d: %d rewards belong to no transition", self._number, dropped)
         return rewards
 
-    def _sorted(self, said: tuple[Said, ...]) -> tuple[dict[int, float], int]:
+    def _sorted(self, said: tuple[GivenReward, ...]) -> tuple[dict[int, float], int]:
         """Rewards by step, and how many belong to none."""
         found: dict[int, float] = {}
         dropped = 0
@@ -149,7 +149,7 @@ class Listener:
                 found.setdefault(step, found.get(step - 1, 0.0))
         return dict(sorted(found.items())), dropped
 
-    def _step_of(self, word: Said) -> int | None:
+    def _step_of(self, word: GivenReward) -> int | None:
         transitions = len(self._complete_ns)
         if word.episode not in (None, self._number):
             return None

@@ -36,8 +36,8 @@ class EmergencyStop(BaseException):
     """
 
 
-class Left(BaseException):
-    """A call that waits was left because the run is to end. No fault."""
+class WaitAbandoned(BaseException):
+    """A call that waits was left, because the run is to end. No fault."""
 
 
 class EStop:
@@ -104,10 +104,13 @@ class EStop:
         self.check()
 
     def leave(self, why: str) -> None:
-        """The run is to end: raise `Left` out of a call that waits. From a signal handler."""
+        """The run is to end: raise `WaitAbandoned` out of a call that waits.
+
+        For a signal handler.
+        """
         if self._interruptible:
             self._interruptible = False
-            raise Left(why)
+            raise WaitAbandoned(why)
 
     def beat(self, now_ns: int, patience_ns: int) -> None:
         """The loop begins a cycle, and should begin the next one within `patience_ns`.

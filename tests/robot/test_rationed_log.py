@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from fieldtune.robot.rationed_log import QuietLog, printable
+from fieldtune.robot.rationed_log import RationedLog, printable
 
 
 def test_each_kind_is_said_once_and_counted(caplog):
-    quiet = QuietLog(logging.getLogger("robot"))
+    quiet = RationedLog(logging.getLogger("robot"))
     for number in range(50):
         quiet.warn("noise", f"noise {number}")
         quiet.warn("other", f"other {number}")
@@ -16,7 +16,7 @@ def test_each_kind_is_said_once_and_counted(caplog):
 
 
 def test_kinds_without_end_do_not_fill_the_memory(caplog):
-    quiet = QuietLog(logging.getLogger("robot"))
+    quiet = RationedLog(logging.getLogger("robot"))
     caplog.set_level(logging.CRITICAL)
     for number in range(5_000):
         quiet.warn(f"robot {number}", "it has connected")

@@ -12,7 +12,7 @@ import logging
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from fieldtune.robot.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import RationedLog
 from fieldtune.train.bridge.keys import TrainerKeys
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Gate:
 
     def __init__(self, keys: TrainerKeys) -> None:
         self._keys = keys
-        self._quiet = QuietLog(log)
+        self._quiet = RationedLog(log)
         self._zap: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
 

@@ -24,7 +24,7 @@ from fieldtune.errors import UserError
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.wire import RefusalKind
 from fieldtune.robot.episodes.episode import Episode
-from fieldtune.robot.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import RationedLog
 from fieldtune.train.bridge.authentication import Gate
 from fieldtune.train.bridge.inbox import Inbox, Refused
 from fieldtune.train.bridge.keys import TrainerKeys
@@ -72,7 +72,7 @@ class Hub:
         self.session = uuid.uuid4().hex
         self._inbox = Inbox(inbox)
         self._gate = None if keys is None else Gate(keys)
-        self._quiet = QuietLog(log)
+        self._quiet = RationedLog(log)
         self._sequence = itertools.count()
         self._lock = threading.Lock()  # around the views
         self._views: dict[_Session, RobotView] = {}

@@ -13,9 +13,9 @@ import pytest
 import zmq
 
 from fieldtune.robot.bridge import wire
-from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, Rules
+from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, FetchRules
 from fieldtune.robot.bridge.client import BridgeClient
-from fieldtune.robot.bridge.connection import Conversation
+from fieldtune.robot.bridge.connection import TrainerConnection
 from fieldtune.robot.bridge.uploads import AT_ONCE
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import EntryState, Journal
@@ -395,7 +395,7 @@ def test_a_bundle_that_this_robot_knows_as_bad_is_not_fetched(
     bridge, trainer, make_bundle, tmp_path, caplog
 ):
     trainer.newest_bundle = make_bundle(tmp_path / "bad.bundle")
-    client = bridge(trainer.address, Rules(why_bad=lambda _: "it faulted"))
+    client = bridge(trainer.address, FetchRules(why_bad=lambda _: "it faulted"))
     while f"bundle {trainer.newest_bundle} is not used: it faulted" not in caplog.text:
         trainer.until(wire.Heartbeat)
     assert client.newest_bundle() is None
@@ -409,7 +409,7 @@ def test_a_trainer_cannot_fill_a_robots_disk_with_bundles(
     folder = tmp_path / "bundles"
     ids = [make_bundle(tmp_path / f"{seed}.bundle", seed=seed, padding=100_000) for seed in (1, 2)]
     size = (tmp_path / "1.bundle").stat().st_size
-    client = bridge(hub.address, Rules(size * 5 // 2, lambda: {ids[0]}))
+    client = bridge(hub.address, FetchRules(size * 5 // 2, lambda: {ids[0]}))
     for seed, bundle_id in enumerate(ids, 1):
         hub.publish(tmp_path / f"{seed}.bundle")
         wait_for(lambda i=bundle_id: client.newest_bundle() == folder / f"{i}.bundle")
@@ -530,14 +530,14 @@ def test_a_journal_that_does_not_exist_yet_is_waited_for(tmp_path, hub):
 
 def test_a_fault_of_the_bridge_itself_ends_nothing(bridge, hub, record, states, monkeypatch):
     faults = iter([RuntimeError("a bug")])
-    listen = Conversation._listen
+    listen = TrainerConnection._listen
 
     def faulty(self):
         for fault in faults:
             raise fault
         listen(self)
 
-    monkeypatch.setattr(Conversation, "_listen", faulty)
+    monkeypatch.setattr(TrainerConnection, "_listen", faulty)
     record()
     bridge(hub.address)
     wait_for(lambda: states() == [EntryState.ACKNOWLEDGED])

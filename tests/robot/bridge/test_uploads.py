@@ -11,7 +11,7 @@ from fieldtune.robot.bridge.transfer import STALLED_S
 from fieldtune.robot.bridge.uploads import Uploads
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import Journal
-from fieldtune.robot.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import RationedLog
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def offered(uploads: Uploads, now: float) -> list[str]:
 
 
 def test_a_receipt_for_another_does_not_shorten_the_wait_for_the_trainers_disk(journal):
-    uploads = Uploads(journal, QuietLog(logging.getLogger("test")))
+    uploads = Uploads(journal, RationedLog(logging.getLogger("test")))
     first, second = offered(uploads, 10.0)
     full = wire.Refusal(wire.RefusalKind.LATER, "disk full", first)
     assert uploads.take_refusal(full, 10.0)

@@ -21,7 +21,7 @@ from fieldtune.robot.cli.app import app
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws
-from fieldtune.robot.policy.saved_tasks import KnownTasks
+from fieldtune.robot.policy.saved_tasks import SavedTasks
 from fieldtune.sim import registry
 
 ROOT = Path(__file__).parents[3]
@@ -95,7 +95,7 @@ def test_a_robot_restarted_in_the_morning_still_knows_its_task(config, make_chee
 
     morning = run("act", "--config", config, "--task", "fast", "--episodes", 1)
     assert morning.returncode == 0, morning.stderr
-    posterior = KnownTasks(tmp_path / "state" / "tasks").read("fast").posterior
+    posterior = SavedTasks(tmp_path / "state" / "tasks").read("fast").posterior
     with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
         episode = journal.episode(4)
         assert [len(journal.rewards(number)) for number in (1, 2, 3, 4)] == [10, 10, 10, 0]

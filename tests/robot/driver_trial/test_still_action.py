@@ -9,7 +9,7 @@ import pytest
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig
-from fieldtune.robot.driver_trial.still_action import NotStill, Untold, still_action
+from fieldtune.robot.driver_trial.still_action import NotStill, StillActionUnknown, still_action
 from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.safety.limits import Limits
 
@@ -62,12 +62,12 @@ def test_a_velocity_is_known_by_its_unit():
 @pytest.mark.parametrize("unit", ["rad", "m", "N m", "", "normalised"])
 def test_what_nobody_has_said_is_not_guessed(unit):
     says = r"nothing says which target leaves the robot where it is.*--still target=VALUE"
-    with pytest.raises(Untold, match=says):
+    with pytest.raises(StillActionUnknown, match=says):
         still(spec("target", unit))
 
 
 def test_an_effort_is_not_guessed_either():
-    with pytest.raises(Untold, match="An effort of 0 lets an arm fall"):
+    with pytest.raises(StillActionUnknown, match="An effort of 0 lets an arm fall"):
         still(spec("push", "N m"), command="push", command_kind=CommandKind.EFFORT)
 
 

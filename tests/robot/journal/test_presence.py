@@ -16,7 +16,7 @@ from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.journal.rescue import copy_whole
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.explore import Daemon
-from fieldtune.robot.programs.session import Attended
+from fieldtune.robot.programs.session import RobotSession
 
 ROOT = Path(__file__).parents[3]
 
@@ -234,7 +234,7 @@ def test_an_attended_robot_whose_journal_is_deleted_is_not_well(config, mass, po
             config.journal.unlink()
 
     mass.trouble = trouble
-    robot = Attended(config, mass, "acting on task push")
+    robot = RobotSession(config, mass, "acting on task push")
     with robot.ready(point_bundle()):
         robot.episode(Posterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
     assert "journal.sqlite is gone" in robot.fault

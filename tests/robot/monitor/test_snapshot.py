@@ -25,7 +25,7 @@ from fieldtune.robot.monitor.snapshot import Life, look
 from fieldtune.robot.monitor.text import facts, lines
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.explore import Daemon
-from fieldtune.robot.programs.session import Attended
+from fieldtune.robot.programs.session import RobotSession
 
 ROOT = Path(__file__).parents[3]
 HERE = Path("robot.yaml")
@@ -77,7 +77,7 @@ def test_limits_that_were_hit_are_counted_by_their_reason(config, mass, point_bu
 
 
 def test_an_attended_robot_says_what_it_does(config, mass, point_bundle, seen):
-    robot = Attended(config, mass, "acting on task push")
+    robot = RobotSession(config, mass, "acting on task push")
     with robot.ready(point_bundle()):
         for _ in range(2):
             robot.episode(Posterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
@@ -144,19 +144,19 @@ from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.timing.cycle_report import CycleReport
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.states import States
-from fieldtune.robot.monitor.status import Telling
+from fieldtune.robot.monitor.status import StatusReporter
 config = RobotConfig(name="m1", family="points", state_dir=pathlib.Path(sys.argv[1]))
 recorder = Recorder(config.journal)
 driver = SimpleNamespace(period_s=0.1)
-station = SimpleNamespace(states=States(), report=CycleReport(), rig=None, driver=driver)
-telling = Telling(config, "exploring", station, recorder)
+runner = SimpleNamespace(states=States(), report=CycleReport(), parts=None, driver=driver)
+reporter = StatusReporter(config, "exploring", runner, recorder)
 try:
     recorder.start()
-    telling.start()
+    reporter.start()
     print(flush=True)
     time.sleep(1000)
 finally:
-    telling.close()
+    reporter.close()
 """
 
 

@@ -15,8 +15,8 @@ from fieldtune.robot.journal.quota import make_room
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.saved_tasks import (
-    KnownTask,
-    KnownTasks,
+    SavedTask,
+    SavedTasks,
     TaskError,
     recompute,
     require_fit,
@@ -28,7 +28,7 @@ from fieldtune.robot.rewards.driver import DriverRewards
 
 @pytest.fixture
 def tasks(config):
-    return KnownTasks(config.tasks)
+    return SavedTasks(config.tasks)
 
 
 @pytest.fixture
@@ -148,9 +148,9 @@ def test_an_unknown_task_is_said_with_those_known(tasks):
 
 @given(st.data())
 def test_a_damaged_file_is_an_error_with_a_cure_or_a_sound_task(tmp_path_factory, data):
-    tasks = KnownTasks(tmp_path_factory.getbasetemp() / "damaged")
+    tasks = SavedTasks(tmp_path_factory.getbasetemp() / "damaged")
     tasks.folder.mkdir(exist_ok=True)
-    task = KnownTask("r", "f", "0" * 64, "1" * 64, [1.0, 2.0], [0.5, -0.5], 3, [1], "keys", "now")
+    task = SavedTask("r", "f", "0" * 64, "1" * 64, [1.0, 2.0], [0.5, -0.5], 3, [1], "keys", "now")
     text = bytearray(msgspec.json.encode(task))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(text) - 1))

@@ -485,7 +485,7 @@ def test_a_stop_is_heard_while_a_bundle_is_tried(config, mass, point_bundle, end
     daemon = Daemon(config, mass)
     thread = threading.Thread(target=daemon.run)
     thread.start()
-    wait_until(lambda: daemon._station.states.current is State.DISARMED and mass.connected)
+    wait_until(lambda: daemon._runner.states.current is State.DISARMED and mass.connected)
     held = mass.held
     latch(config.latch, "it hums")
     wait_until(lambda: held_by(config.latch) is not None)

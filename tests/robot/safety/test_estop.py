@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fieldtune.robot.safety.estop import EmergencyStop, EStop, Left
+from fieldtune.robot.safety.estop import EmergencyStop, EStop, WaitAbandoned
 
 
 def wait_for(condition) -> None:
@@ -152,7 +152,7 @@ def test_a_driver_in_which_the_loop_stands_still_is_left(on_signal):
 
 def test_the_end_of_a_run_leaves_homing_and_nothing_else(estop):
     estop.leave("SIGTERM")
-    with pytest.raises(Left, match="SIGTERM"), estop.interrupting():
+    with pytest.raises(WaitAbandoned, match="SIGTERM"), estop.interrupting():
         estop.leave("SIGTERM")
     estop.leave("SIGTERM")
 

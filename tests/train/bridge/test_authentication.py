@@ -21,7 +21,7 @@ from fieldtune.robot.bridge.client import BridgeClient
 from fieldtune.robot.curve_keys import BridgeKeys, KeysError, new_pair
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import EntryState, Journal
-from fieldtune.robot.rationed_log import QuietLog
+from fieldtune.robot.rationed_log import RationedLog
 from fieldtune.train.bridge.authentication import Gate
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.keys import make_keys
@@ -189,7 +189,7 @@ def test_random_bytes_at_the_door_get_nothing_but_zmqs_greeting(hub, folder, pee
 
 
 def test_strangers_do_not_fill_the_log(caplog, monkeypatch):
-    quiet = QuietLog(logging.getLogger("fieldtune.train.bridge.authentication"))
+    quiet = RationedLog(logging.getLogger("fieldtune.train.bridge.authentication"))
     for _ in range(20):
         quiet.warn("unknown", "a stranger")
         quiet.warn("other", "another reason")
