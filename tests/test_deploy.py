@@ -18,7 +18,7 @@ from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.app import app
 from fieldtune.robot.config import RealtimeConfig, RobotConfig
 from fieldtune.robot.monitor.status import ENDING_S
-from fieldtune.robot.programs.explore import FLUSH_S
+from fieldtune.robot.programs.session import FLUSH_S
 from fieldtune.robot.safety.latch import latched
 
 ROOT = Path(__file__).parents[1]

@@ -57,7 +57,7 @@ def adapt(
     """
     with report_user_errors():
         from fieldtune.robot.drivers.lookup import create_driver
-        from fieldtune.robot.loop.episode_runner import newest_bundle
+        from fieldtune.robot.loop.bundle_fit import newest_bundle
         from fieldtune.robot.policy.saved_tasks import SavedTasks
         from fieldtune.robot.programs.adapt import Adaptation
         from fieldtune.robot.rewards.lookup import reward_stream

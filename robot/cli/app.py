@@ -94,7 +94,7 @@ def run(
 
         driver = create_driver(settings, config)
         daemon = Daemon(settings, driver, bundle=bundle, episodes=episodes, judge=judge)
-        stop_on_signals(daemon.request_stop, daemon.estop)
+        stop_on_signals(daemon.robot.request_stop, daemon.robot.estop)
         result = daemon.run()
         if summary is not None:
             write_line(summary, asdict(result))

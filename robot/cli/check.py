@@ -67,7 +67,8 @@ def check(
 def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, connect: bool) -> None:
     from fieldtune.robot.drivers.lookup import create_driver
     from fieldtune.robot.journal.recorder import Recorder
-    from fieldtune.robot.loop.episode_runner import EpisodeRunner, newest_bundle
+    from fieldtune.robot.loop.bundle_fit import newest_bundle
+    from fieldtune.robot.loop.episode_runner import EpisodeRunner
     from fieldtune.robot.safety.build import describe
     from fieldtune.robot.safety.latch import latched
 

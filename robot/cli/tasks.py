@@ -88,7 +88,7 @@ def recompute(
         from fieldtune.export.bundle import read_bundle
         from fieldtune.robot.cli.options import load_settings
         from fieldtune.robot.journal.journal import Journal
-        from fieldtune.robot.loop.episode_runner import newest_bundle
+        from fieldtune.robot.loop.bundle_fit import newest_bundle
         from fieldtune.robot.policy.policy import Policy
         from fieldtune.robot.policy.saved_tasks import SavedTasks
         from fieldtune.robot.policy.saved_tasks import recompute as again

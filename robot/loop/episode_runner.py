@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,22 @@ from numpy.typing import NDArray
 
 from fieldtune.errors import UserError
 from fieldtune.exit_status import FAULT
-from fieldtune.export.bundle import Bundle, BundleError, BundleMismatch, check_compatible
-from fieldtune.export.manifest import Manifest
+from fieldtune.export.bundle import Bundle
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.checked import checked
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
 from fieldtune.robot.journal.recorder import Recorder
+from fieldtune.robot.loop.bundle_fit import fit, refusing
 from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.bundle_judge import BundleJudge
-from fieldtune.robot.policy.bundle_store import stored_bundles
 from fieldtune.robot.policy.exploration import Draws, ZSource
-from fieldtune.robot.policy.policy import Policy, PolicyError
-from fieldtune.robot.safety.build import LimitsError, build_limits, describe
+from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.safety.build import describe
 from fieldtune.robot.safety.estop import EmergencyStop, EStop, WaitAbandoned
-from fieldtune.robot.safety.fault import Implausible, explain
+from fieldtune.robot.safety.fault import explain
 from fieldtune.robot.safety.latch import confirm, latch, latched, reserve
 from fieldtune.robot.safety.limits import Limits, check_observation
 from fieldtune.robot.safety.rest import close, hold, kept_signals
@@ -49,42 +48,18 @@ EMPTY_EPISODES = 3  # in a row: then something is wrong with the robot's start
 _LAST_FLUSH_S = 2.0
 
 
-class BundleRefused(UserError):
-    """A bundle that this robot will not run. The message names the bundle and why."""
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (BundleError, LimitsError, PolicyError, Implausible) as error:
-        raise BundleRefused(f"bundle {path.name} refused: {error}") from error
-    except MemoryError as error:
-        raise BundleRefused(f"bundle {path.name} refused: there is no memory for it") from error
-
-
 class Latched(UserError):
     """The robot is in a fault that a person has not looked at yet."""
 
     status = FAULT  # so that a supervisor does not try again
 
 
-def newest_bundle(config: RobotConfig) -> Path:
-    """The newest bundle file in the state folder. Raises `BundleRefused` when there is none."""
-    found = stored_bundles(config.bundles)
-    if not found:
-        raise BundleRefused(
-            f"no bundle to run in {config.bundles}: put one there, give --bundle, or set "
-            "robot.bridge to the trainer's address and run"
-        )
-    return found[0]
-
-
 class EpisodeRunner:
     """One connected robot. `parts` is None until a bundle has been taken.
 
     `estop` may be tripped from any thread; writing the latch trips it too. `report` tells how the
-    loop has kept time, `judge` which bundles may run.
+    loop has kept time, `judge` which bundles may run. `boot_session` names this life of the process
+    in every episode.
     """
 
     def __init__(
@@ -93,11 +68,12 @@ class EpisodeRunner:
         driver: Driver,
         recorder: Recorder,
         judge: BundleJudge | None = None,
+        boot_session: str = "",
     ) -> None:
         self.config = config
         self.driver = checked(driver, config.driver.name)
         self.recorder = recorder
-        self.boot_session = uuid.uuid4().hex
+        self.boot_session = boot_session or uuid.uuid4().hex
         self.states = States()
         self.parts: LoopParts | None = None
         self.estop = EStop(
@@ -151,17 +127,17 @@ class EpisodeRunner:
             fieldtune.robot.policy.bundle_trust.BundleRecordError: what is known of bundles cannot
             be read.
         """
-        with _refusing(path):
+        with refusing(path):
             bundle = self.judge.sound(path, why_stop)
-            return bundle, self._fit(bundle.manifest)
+            return bundle, fit(bundle.manifest, self.config, self.driver)
 
     def fits(self, path: Path) -> None:
         """The same without a trial: for a clear word before anything is opened.
 
         Raises `BundleRefused`, `fieldtune.robot.policy.bundle_trust.BundleRecordError`.
         """
-        with _refusing(path):
-            self._fit(self.judge.read(path).manifest)
+        with refusing(path):
+            fit(self.judge.read(path).manifest, self.config, self.driver)
 
     def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> LoopParts:
         """Check a bundle, dry-run it on what the robot senses now, and use it from now on.
@@ -173,7 +149,7 @@ class EpisodeRunner:
         """
         bundle, limits = self.check(path, why_stop)
         observation = self.driver.read().values
-        with _refusing(path):
+        with refusing(path):
             check_observation(observation, 0.0, limits)
             policy = Policy(bundle)
             policy.dry_run(observation)
@@ -287,30 +263,6 @@ class EpisodeRunner:
         self.judge.close()
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
-
-    def _fit(self, manifest: Manifest) -> Limits:
-        """This robot's limits under a bundle; raises where the two do not belong together."""
-        driver = self.driver
-        if manifest.family != self.config.family:
-            raise BundleMismatch(
-                f"it is for the task family {manifest.family!r}, this robot serves "
-                f"{self.config.family!r}: export for this family or change robot.family"
-            )
-        check_compatible(
-            manifest,
-            robot=driver.robot,
-            observation_fields=driver.observation_fields,
-            action_fields=driver.action_fields,
-            period_s=driver.period_s,
-        )
-        return build_limits(
-            self.config.limits,
-            observation_fields=driver.observation_fields,
-            robot_action_fields=driver.action_fields,
-            policy_action_fields=manifest.action_fields,
-            period_s=driver.period_s,
-            observation_seen=manifest.observation_seen,
-        )
 
     def _count_empty(self) -> None:
         self._empty += 1

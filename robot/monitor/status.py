@@ -17,7 +17,7 @@ from fieldtune.robot.loop.episode_runner import EpisodeRunner
 from fieldtune.robot.monitor.heartbeat import Heart
 from fieldtune.robot.monitor.systemd import Service
 
-ENDING_S = 90.0  # longer than fieldtune.robot.programs.explore.FLUSH_S
+ENDING_S = 90.0  # longer than fieldtune.robot.programs.session.FLUSH_S
 
 
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,14 +1,14 @@
 """The daemon: explores without rewards, trial after trial, and changes bundles between episodes.
 
-Joins the runner, the exploration schedule and the bridge. It must not know what happens inside a
-control period, nor how messages travel.
+Joins a robot's session with the exploration schedule and the bridge. It must not know what happens
+inside a control period, nor how messages travel.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,16 @@ from fieldtune.robot.curve_keys import bridge_keys
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal, JournalError
-from fieldtune.robot.journal.recorder import Recorder
-from fieldtune.robot.loop.episode_runner import BundleRefused, EpisodeRunner
-from fieldtune.robot.loop.states import State
-from fieldtune.robot.monitor.status import StatusReporter
+from fieldtune.robot.loop.bundle_fit import BundleRefused
 from fieldtune.robot.policy.bundle_judge import BundleJudge
 from fieldtune.robot.policy.bundle_store import forget_bundles, stored_bundles
 from fieldtune.robot.policy.bundle_trial import TrialStopped
 from fieldtune.robot.policy.exploration import Draws, Exploration
 from fieldtune.robot.policy.labelling import Labeller
+from fieldtune.robot.programs.session import RobotSession
 
 log = logging.getLogger(__name__)
 
-FLUSH_S = 60.0  # for uploads, when the trainer is there and nobody waits for this to end
-STOPPED_FLUSH_S = 5.0
 _POLL_S = 0.1
 
 
@@ -62,7 +58,7 @@ class Summary:
 
 
 class Daemon:
-    """One robot's exploration, from connecting to rest.
+    """One robot's exploration, from connecting to rest. `robot` is what is stopped.
 
     Args:
         config: the robot's settings.
@@ -86,29 +82,23 @@ class Daemon:
     ) -> None:
         self.config = config
         self.summary = Summary()
-        self._recorder = Recorder(
-            config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
-        )
-        self._runner = EpisodeRunner(config, driver, self._recorder, judge)
-        self._runner.states.on_change = self._report
-        self.estop = self._runner.estop
+        boot_session = uuid.uuid4().hex
         rules = FetchRules(config.bundle_quota_bytes, self._needed_bundles, self._why_bad)
-        self._bridge = _bridge(config, self._runner.boot_session, rules)
-        if self._bridge is not None:
-            self.estop.ask(self._bridge.emergency)
-        self._reporter = StatusReporter(
-            config, "exploring", self._runner, self._recorder, self._bridge
+        self._bridge = _bridge(config, boot_session, rules)
+        self.robot = RobotSession(
+            config,
+            driver,
+            "exploring",
+            judge=judge,
+            uplink=self._bridge,
+            boot_session=boot_session,
         )
+        self._runner, self._recorder = self.robot.runner, self.robot.recorder
+        self._runner.states.on_change = self._report
         self._first_bundle = bundle
         self._wanted_episodes = episodes
-        self._stop_reason = ""
-        self._started_s = 0.0
         self._current: Path | None = None
         self._refused: set[Path] = set()
-
-    def request_stop(self, reason: str) -> None:
-        """End the running episode safely, then the run. Safe in a signal handler."""
-        self._stop_reason = reason
 
     def run(self) -> Summary:
         """Explore until done, asked to stop, or in fault; then upload what is left.
@@ -118,33 +108,23 @@ class Daemon:
             BundleRecordError: what is known of bundles cannot be read.
             Latched, DriverFault, LimitFault, JournalError: the robot could not begin.
         """
-        self._started_s = time.monotonic()
-        with ExitStack() as closing:  # the robot first, then the journal, then the uploads
-            closing.callback(self._reporter.close)
-            closing.callback(self._close_bridge)
-            closing.callback(self._recorder.close)
-            closing.callback(self._runner.close)
-            closing.callback(self._reporter.end)
-            self._runner.require_unlatched()
-            self._runner.judge.record  # noqa: B018 - unreadable is known before anything begins
-            self._require_hope()
-            for path in self._candidates(starting=True)[:1]:
-                self._runner.judge.expect(path)
-            if self._first_bundle is not None:
-                self._runner.fits(self._first_bundle)
-            self._recorder.start()
-            self._reporter.start()
-            if self._bridge is not None:
-                self._bridge.start()
-            self._runner.connect()
-            self._runner.require_unlatched()  # somebody may have latched it meanwhile
+        with self.robot.connected(self._check):
             self._explore()
             log.info("end: %s", self.summary.ended)
-            self.summary.cycles = self._runner.report.summary()
+            self.summary.cycles = self.robot.cycles
             for line in self._runner.report.lines():
                 log.info("%s", line)
-        self.summary.fault = self._runner.states.fault_reason or self._journal_trouble()
+        self.summary.uploaded, self.summary.fault = self.robot.uploaded, self.robot.fault
         return self.summary
+
+    def _check(self) -> None:
+        """Nothing is open yet: what can be told of bundles now is told now."""
+        self._runner.judge.record  # noqa: B018 - unreadable is known before anything begins
+        self._require_hope()
+        for path in self._candidates(starting=True)[:1]:
+            self._runner.judge.expect(path)
+        if self._first_bundle is not None:
+            self._runner.fits(self._first_bundle)
 
     def _explore(self) -> None:
         exploration: Exploration | None = None
@@ -161,7 +141,6 @@ class Daemon:
                 self._one_episode(exploration)
         self.summary.ended = ended
         self.summary.complete = self.summary.episodes == self._wanted_episodes
-        self.summary.fault = self._runner.states.fault_reason or self.summary.fault
 
     def _bundle_for_next(self, exploration: Exploration | None) -> Exploration | None:
         """The schedule to go on with: restarted after a swap, None while there is no bundle."""
@@ -244,7 +223,7 @@ class Daemon:
     def _wait_for_room(self) -> None:
         """Rest until the trainer has acknowledged enough; alone, nobody ever will."""
         if self._bridge is None:
-            self.summary.fault = self._recorder.full or ""
+            self.robot.give_up(self._recorder.full or "")
         while not self._why_end() and self._recorder.full is not None:
             time.sleep(_POLL_S)
 
@@ -253,7 +232,7 @@ class Daemon:
         number = self._recorder.next_number()
         plan = exploration.plan(number)
         draws = Draws(self.config.seed, number)
-        labeller = Labeller(self._runner.parts.policy, exploration, plan, self.estop.lent)
+        labeller = Labeller(self._runner.parts.policy, exploration, plan, self.robot.estop.lent)
         outcome = self._runner.run(
             plan.mode,
             number,
@@ -262,7 +241,7 @@ class Daemon:
             draws,
             noise=True,
             follow=labeller.follow,
-            stop=self._why_stop_now,
+            stop=self.robot.why_stop,
             clock_offset=self._bridge.clock if self._bridge is not None else lambda: None,
             label_task=plan.label_task,
         )
@@ -275,49 +254,20 @@ class Daemon:
             if outcome.reason is not EndReason.STOPPED:
                 exploration.finish()
 
-    def _why_stop_now(self) -> str:
-        """Why the running episode must end at once; empty when it need not."""
-        self._reporter.beat()
-        longest_s = self.config.limits.max_run_s
-        if self._stop_reason:
-            return self._stop_reason
-        self.summary.fault = self._journal_trouble()
-        if self.summary.fault:
-            return self.summary.fault
-        if longest_s is not None and time.monotonic() - self._started_s > longest_s:
-            return f"robot.limits.max_run_s, {longest_s:g} s, is over"
-        return ""
-
-    def _journal_trouble(self) -> str:
-        """What is wrong with the journal, or was once in this run; empty when nothing was."""
-        if self._recorder.error:
-            return f"the journal cannot be written: {self._recorder.error}"
-        return self.summary.fault
-
     def _why_end(self) -> str:
         """Why no other episode may begin; empty when one may."""
-        self._runner.hold_if_stopped()
-        if self._runner.states.current is State.FAULT:
-            return f"fault: {self._runner.states.reason}"
+        return self.robot.why_faulted() or self._why_done() or self.robot.why_stop()
+
+    def _why_done(self) -> str:
         if self.summary.episodes == self._wanted_episodes:
             return f"{self.summary.episodes} episodes are done"
         if self._bridge is not None and self._bridge.stop_requested():
             return "the trainer asked to stop"
-        return self._why_stop_now()
+        return ""
 
     def _report(self) -> None:
         if self._bridge is not None:
             self._bridge.report(self._runner.states.current, self.summary.bundle)
-
-    def _close_bridge(self) -> None:
-        if self._bridge is None:
-            return
-        patient = self._bridge.connected() and not self._stop_reason
-        flush_s = FLUSH_S if patient else STOPPED_FLUSH_S
-        log.info("uploading what the trainer does not have yet, for at most %g s", flush_s)
-        self.summary.uploaded = self._bridge.close(flush_s)
-        if not self.summary.uploaded:
-            log.warning("some episodes are not uploaded: they stay in %s", self.config.journal)
 
 
 def _bridge(config: RobotConfig, boot_session: str, rules: FetchRules) -> BridgeClient | None:

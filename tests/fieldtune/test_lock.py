@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldtune.lock import Held, exclusive
+from fieldtune import lock as locks
+from fieldtune.lock import FileLock, Held, exclusive
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -78,3 +79,22 @@ def test_a_lock_of_another_that_took_the_same_name_is_left_alone(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OSError, match="nowhere"), exclusive(tmp_path / "nowhere" / "lock"):
         pass
+
+
+def test_a_lock_that_stays_is_held_until_its_release_and_leaves_its_file(lock):
+    taken = FileLock.take(lock)
+    assert locks.holder(lock) == str(os.getpid())
+    with pytest.raises(Held):
+        FileLock.take(lock)
+    for _ in range(2):
+        taken.release()
+    assert locks.holder(lock) is None
+    assert lock.exists()
+    FileLock.take(lock).release(remove=True)
+    assert not lock.exists()
+
+
+def test_asking_who_holds_it_makes_no_file_and_waits_for_none(lock, holder):
+    assert locks.holder(lock) == str(holder.pid)
+    assert locks.holder(lock.with_name("none")) is None
+    assert not lock.with_name("none").exists()

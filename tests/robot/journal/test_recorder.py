@@ -223,3 +223,20 @@ def test_a_journal_whose_numbers_cannot_be_read_is_refused_and_not_waited_for(pa
     monkeypatch.undo()
     with Recorder(path) as recorder:  # the lock is free again
         assert recorder.next_number() == 1
+
+
+def test_an_interrupted_episode_that_cannot_be_closed_keeps_nobody_out(
+    path, run_episode, monkeypatch
+):
+    with Recorder(path) as recorder:
+        run_episode(recorder, end=False)
+
+    def damaged(*_):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "finish", damaged)
+    with pytest.raises(JournalError, match="malformed: check the disk"):
+        Recorder(path).start()
+    monkeypatch.undo()
+    with Recorder(path), Journal.read(path) as journal:  # the lock is free, and it is closed now
+        assert journal.episode(1).footer.end_reason is EndReason.INTERRUPTED

@@ -22,7 +22,8 @@ from fieldtune.robot.config import BoxConfig, ExplorationConfig, LimitsConfig, Z
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
-from fieldtune.robot.loop.episode_runner import BundleRefused, Latched
+from fieldtune.robot.loop.bundle_fit import BundleRefused
+from fieldtune.robot.loop.episode_runner import Latched
 from fieldtune.robot.loop.states import State
 from fieldtune.robot.policy.bundle_judge import BundleJudge
 from fieldtune.robot.policy.bundle_store import KEPT
@@ -158,7 +159,7 @@ def test_limits_are_logged_before_anything_moves(config, mass, point_bundle, cap
     point_bundle()
     seen = []
     mass.trouble = lambda _: seen.append("limit action force in [-2, 2]" in caplog.text)
-    with caplog.at_level(logging.INFO, "robot"):
+    with caplog.at_level(logging.INFO, "fieldtune.robot"):
         Daemon(config, mass, episodes=1).run()
     assert seen[0]
 
@@ -246,8 +247,8 @@ def test_a_stop_while_homing_leaves_no_episode_and_no_fault(config, mass, point_
 
     def home(seed):
         homed(seed)
-        daemon.request_stop("SIGTERM")
-        daemon.estop.leave("SIGTERM")
+        daemon.robot.request_stop("SIGTERM")
+        daemon.robot.estop.leave("SIGTERM")
 
     mass.home = home
     summary = daemon.run()
@@ -275,7 +276,7 @@ def test_a_stop_ends_the_running_episode_and_closes_the_journal(config, mass, po
 
     def ask(robot):
         if len(robot.commands) == 12:
-            daemon.request_stop("SIGTERM")
+            daemon.robot.request_stop("SIGTERM")
 
     mass.trouble = ask
     summary = daemon.run()
@@ -485,7 +486,7 @@ def test_a_stop_is_heard_while_a_bundle_is_tried(config, mass, point_bundle, end
     daemon = Daemon(config, mass)
     thread = threading.Thread(target=daemon.run)
     thread.start()
-    wait_until(lambda: daemon._runner.states.current is State.DISARMED and mass.connected)
+    wait_until(lambda: daemon.robot.runner.states.current is State.DISARMED and mass.connected)
     held = mass.held
     latch(config.latch, "it hums")
     wait_until(lambda: held_by(config.latch) is not None)
@@ -543,7 +544,7 @@ def test_over_the_bridge_it_waits_explores_swaps_uploads_and_stops(
 def test_a_bridge_without_a_trainer_does_not_hinder_exploring(
     config, mass, point_bundle, monkeypatch
 ):
-    monkeypatch.setattr("fieldtune.robot.programs.explore.STOPPED_FLUSH_S", 0.1)
+    monkeypatch.setattr("fieldtune.robot.programs.session.STOPPED_FLUSH_S", 0.1)
     point_bundle()
     config = config.model_copy(update={"bridge": "tcp://127.0.0.1:9"})
     daemon = Daemon(config, mass, episodes=4)
@@ -561,7 +562,7 @@ def test_constructing_a_daemon_touches_nothing(config, mass, tmp_path):
 
 def test_a_run_tells_how_the_loop_kept_time(config, mass, point_bundle, caplog):
     point_bundle()
-    with caplog.at_level(logging.INFO, "robot"):
+    with caplog.at_level(logging.INFO, "fieldtune.robot"):
         summary = Daemon(config, mass, episodes=2).run()
     assert summary.cycles["cycles"] == 10
     assert set(summary.cycles["stages_us"]) == {
@@ -578,7 +579,7 @@ def test_a_run_tells_how_the_loop_kept_time(config, mass, point_bundle, caplog):
 def test_what_a_person_loosened_is_said_at_start(config, mass, point_bundle, caplog):
     point_bundle()
     limits = LimitsConfig(observation_age_s=2.0, loosen={"observation_age_s": "a slow camera"})
-    with caplog.at_level(logging.INFO, "robot"):
+    with caplog.at_level(logging.INFO, "fieldtune.robot"):
         Daemon(config.model_copy(update={"limits": limits}), mass, episodes=1).run()
     assert "limit LOOSENED: robot.limits.observation_age_s is 2" in caplog.text
     assert "a slow camera" in caplog.text
@@ -611,7 +612,7 @@ def test_an_emergency_stop_between_episodes_latches(config, mass, point_bundle):
     def home(seed):
         homed(seed)
         if len(mass.starts) == 3:
-            daemon.estop.trip("while homing")
+            daemon.robot.estop.trip("while homing")
 
     mass.home = home
     summary = daemon.run()
@@ -623,7 +624,7 @@ def test_an_emergency_stop_between_episodes_latches(config, mass, point_bundle):
 
 
 def test_an_emergency_stop_while_waiting_for_a_bundle_latches(config, mass, hub, monkeypatch):
-    monkeypatch.setattr("fieldtune.robot.programs.explore.STOPPED_FLUSH_S", 0.1)
+    monkeypatch.setattr("fieldtune.robot.programs.session.STOPPED_FLUSH_S", 0.1)
     config = config.model_copy(update={"bridge": hub.address})
     daemon = Daemon(config, mass)
     threading.Timer(0.3, latch, (config.latch, "smoke")).start()

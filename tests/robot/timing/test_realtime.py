@@ -29,7 +29,10 @@ def locked_kb() -> int:
 
 def test_what_is_asked_for_is_given_or_explained_and_given_back(caplog):
     before = os.sched_getscheduler(0)
-    with caplog.at_level(logging.INFO, "robot"), realtime(RealtimeConfig(priority=7), 1.0):
+    with (
+        caplog.at_level(logging.INFO, "fieldtune.robot"),
+        realtime(RealtimeConfig(priority=7), 1.0),
+    ):
         policy, text = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, caplog.text
         if policy == os.SCHED_FIFO:
             assert "SCHED_FIFO priority 7" in text
@@ -67,7 +70,7 @@ def test_no_other_thread_of_the_process_is_put_aside_with_the_interpreters_lock(
 def test_nothing_is_asked_for_where_the_config_says_so_or_time_is_not_real(caplog):
     before = os.sched_getscheduler(0)
     nothing = RealtimeConfig(priority=None, lock_memory=False)
-    with caplog.at_level(logging.INFO, "robot"):
+    with caplog.at_level(logging.INFO, "fieldtune.robot"):
         for config, scale in ((nothing, 1.0), (RealtimeConfig(), 20.0)):
             with realtime(config, scale):
                 assert (os.sched_getscheduler(0), locked_kb()) == (before, 0)
