@@ -164,7 +164,8 @@ def test_an_episode_damaged_in_the_inbox_is_counted_and_comes_again_when_offered
     told = CliRunner().invoke(app, ["fleet", "--run", str(run), "--json"])
     assert json.loads(told.stdout)["robots"][0]["damaged"] == [2]
 
-    offer = [sys.executable, "-m", "fieldtune.robot.launch", "journal", "offer", "--journal", str(journal)]
+    offer = [sys.executable, "-m", "fieldtune.robot.launch", "journal", "offer"]
+    offer += ["--journal", str(journal)]
     subprocess.run([*offer, "--episodes", "1-3"], cwd=ROOT, check=True, timeout=120)
     while not stored.exists():
         time.sleep(0.02)
