@@ -44,7 +44,7 @@ def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
         optimiser.step()
 
 
-def paid_and_reached(
+def bellman_target_inputs(
     agent: Agent, settings: Algorithm, rows: Batch
 ) -> tuple[Tensor, Tensor, Tensor, float | Tensor]:
     """What a critic's target is made of: reward, state reached, whether it is terminal, discount.

@@ -16,7 +16,7 @@ from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.optimisation import (
     adam,
     gradient_step,
-    paid_and_reached,
+    bellman_target_inputs,
     per_row,
     posterior_metrics,
 )
@@ -59,7 +59,7 @@ class Pearl:
     def _critic_step(self, rows: Batch, z: Tensor, kl: Tensor) -> Metrics:
         """Bellman error + w·KL, into the critics and, through z outside the target, the encoder."""
         agent, settings = self.agent, self.settings
-        reward, s_next, done, discount = paid_and_reached(agent, settings, rows)
+        reward, s_next, done, discount = bellman_target_inputs(agent, settings, rows)
         with torch.no_grad():
             a_next, log_prob_next = sample_with_log_prob(*agent.policy(s_next, z))
             value = agent.min_q_target(s_next, a_next, z)

@@ -17,7 +17,7 @@ from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.optimisation import (
     adam,
     gradient_step,
-    paid_and_reached,
+    bellman_target_inputs,
     per_row,
     posterior_metrics,
 )
@@ -106,7 +106,7 @@ class Smac:
         z = per_row(z, rows).flatten(0, 1)
         batch = batch.each(lambda column: column.flatten(0, 1))
         s, a = batch.observation, batch.action
-        reward, s_next, done, discount = paid_and_reached(agent, settings, batch)
+        reward, s_next, done, discount = bellman_target_inputs(agent, settings, batch)
 
         with torch.no_grad():
             a_next = squashed_sample(*agent.policy(s_next, z))

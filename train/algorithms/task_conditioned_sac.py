@@ -24,7 +24,7 @@ TARGET_RATE = 0.005
 FIRST_TEMPERATURE = 0.1
 
 
-class ToldTransitions(NamedTuple):
+class TaskConditionedTransitions(NamedTuple):
     """Rows `(row, feature)`; `reward` and `done` are `(row,)`. `task` is what `reward` is for."""
 
     observation: Tensor
@@ -35,7 +35,7 @@ class ToldTransitions(NamedTuple):
     task: Tensor
 
 
-class TaskToldSac(nn.Module):
+class TaskConditionedSac(nn.Module):
     """π(a|s, task) and Q(s, a, task): the task stands where SMAC's networks have z.
 
     Its state dict and those of its `optimisers` are all that it has learned.
@@ -74,7 +74,7 @@ class TaskToldSac(nn.Module):
         """Actions in [−1, 1], `(row, action)`, drawn from the policy."""
         return squashed_sample(*self.policy(observation, task))
 
-    def update(self, batch: ToldTransitions) -> Metrics:
+    def update(self, batch: TaskConditionedTransitions) -> Metrics:
         """One step of critics, actor and temperature (algorithm 1), then of the target critics.
 
         Returns the losses of critics and actor.

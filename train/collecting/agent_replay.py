@@ -2,7 +2,7 @@
 
 Where tasks differ in the reward alone, each transition teaches every task, since its reward can be
 computed for any of them; where they change the dynamics, it teaches its own. Knows families through
-their contract; of files only that there is an `Unfinished` to keep rounds in.
+their contract; of files only that there is an `ResumableCollection` to keep rounds in.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from fieldtune.sim.family import Array, TaskFamily, bounds, width
 from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.algorithm import Metrics
-from fieldtune.train.algorithms.task_conditioned_sac import TaskToldSac, ToldTransitions
-from fieldtune.train.collecting.episode_buffer import Experience, Transitions
-from fieldtune.train.collecting.resumable import Learner, Round, Unfinished
+from fieldtune.train.algorithms.task_conditioned_sac import (
+    TaskConditionedSac,
+    TaskConditionedTransitions,
+)
+from fieldtune.train.collecting.episode_buffer import EpisodeBuffer, Transitions
+from fieldtune.train.collecting.resumable import Learner, Round, ResumableCollection
 from fieldtune.train.config import AgentReplay, Slice
 from fieldtune.train.data.task_numbers import unwound
 from fieldtune.train.runs.diverged import Watch
@@ -68,7 +71,7 @@ def collect_replay(
     episodes_per_task: int,
     settings: AgentReplay,
     on_progress: OnProgress = lambda *_: None,
-    kept: Unfinished | None = None,
+    kept: ResumableCollection | None = None,
 ) -> AgentData:
     """Train an agent that is told the task; keep episodes of every task from the whole of its run.
 
@@ -86,7 +89,7 @@ def collect_replay(
 
     Raises:
         TooFewRounds: before anything is simulated.
-        UnfinishedError, CheckpointError: what `kept` holds cannot be gone on from.
+        CannotResume, CheckpointError: what `kept` holds cannot be gone on from.
         TrainingDiverged: with the round, the update and the loss; what is kept stays.
     """
     check_rounds(family, episodes_per_task, settings)
@@ -114,7 +117,7 @@ def collect_replay(
     if kept is not None and first:
         for index in range(first):
             before = kept.read(index)
-            agent.seen.add(before.acted)
+            agent.buffer.add(before.acted)
             count(before)
         agent.restore_units(kept.load(agent.learner, rng))
         on_progress(first * BATCH, total, f"return {returns[-1]:.0f}")
@@ -136,7 +139,7 @@ def collect_replay(
         if kept is not None:
             kept.save(index, done, agent.learner, rng, agent.units())
     return AgentData(
-        _slice(agent.seen.episodes(), episodes_per_task, settings.slice),
+        _slice(agent.buffer.episodes(), episodes_per_task, settings.slice),
         _slice(held_out, episodes_per_task, settings.slice),
         returns,
     )
@@ -157,13 +160,13 @@ def moments(kept: int, total: int, part: Slice) -> NDArray[np.int64]:
 class _Drawn(NamedTuple):
     """Transitions in physical units, with tasks `(row, parameter)` that `rewards` are for."""
 
-    seen: Transitions
+    transitions: Transitions
     tasks: Array
     rewards: Array
 
 
 class _Agent:
-    """The learner, all that it has seen, and the change from physical units to its own."""
+    """The learner, its replay, and the change from physical units to its own."""
 
     def __init__(
         self, family: TaskFamily, tasks: Array, episodes: int, settings: AgentReplay
@@ -172,7 +175,7 @@ class _Agent:
         self._action_bounds = bounds(family.action_fields)
         observed = width(family.observation_fields)
         numbers = unwound(family, tasks)
-        self._sac = TaskToldSac(
+        self._sac = TaskConditionedSac(
             observed,
             len(self._action_bounds[0]),
             numbers.shape[1],
@@ -184,7 +187,7 @@ class _Agent:
         self._task_mean = numbers.mean(axis=0)
         same = deviation <= 1e-9 * np.abs(numbers).max(axis=0)  # whatever its unit
         self._task_std = np.where(same, 1.0, deviation)
-        self.seen = Experience(family, episodes)
+        self.buffer = EpisodeBuffer(family, episodes)
         self._units = Normalisation.of(
             np.zeros((1, observed)), np.array([-1.0, 1.0]), *self._action_bounds
         )
@@ -212,11 +215,11 @@ class _Agent:
     ) -> list[LabelledEpisode]:
         """One episode for each of `indices` into `tasks` `(task, parameter)`, side by side."""
         chosen = tasks[indices]
-        told = self._told(chosen)
+        conditions = self._task_input(chosen)
         units = self._units
 
         def act(observations: Array) -> Array:
-            squashed = self._sac.act(self._scaled(observations), told).double().numpy()
+            squashed = self._sac.act(self._scaled(observations), conditions).double().numpy()
             return units.action_centre + units.action_half_range * squashed
 
         simulator = self._family.simulator(len(indices))
@@ -231,41 +234,41 @@ class _Agent:
 
         The networks then learn in the new units before they act again.
         """
-        self.seen.add(episodes)
+        self.buffer.add(episodes)
         rewards = self._draw(rng, UNIT_ROWS).rewards
-        self._units = Normalisation.of(self.seen.observations, rewards, *self._action_bounds)
+        self._units = Normalisation.of(self.buffer.observations, rewards, *self._action_bounds)
 
     def learn(self, rng: np.random.Generator) -> Metrics:
         """One update on rows of any task, a share of them relabelled for a random training task
         where tasks share their dynamics."""
         drawn, units = self._draw(rng, UPDATE_ROWS), self._units
-        seen = drawn.seen
+        rows = drawn.transitions
         return self._sac.update(
-            ToldTransitions(
-                observation=self._scaled(seen.observations),
-                action=_tensor((seen.actions - units.action_centre) / units.action_half_range),
+            TaskConditionedTransitions(
+                observation=self._scaled(rows.observations),
+                action=_tensor((rows.actions - units.action_centre) / units.action_half_range),
                 reward=_tensor(drawn.rewards / units.reward_std),
-                next_observation=self._scaled(seen.next_observations),
-                done=torch.from_numpy(seen.done),
-                task=self._told(drawn.tasks),
+                next_observation=self._scaled(rows.next_observations),
+                done=torch.from_numpy(rows.done),
+                task=self._task_input(drawn.tasks),
             )
         )
 
     def _draw(self, rng: np.random.Generator, n: int) -> _Drawn:
-        rows = rng.integers(self.seen.rows, size=n)
+        rows = rng.integers(self.buffer.rows, size=n)
         others = rng.integers(len(self._tasks), size=n)
         relabelled = rng.random(n) >= (1.0 if self._family.dynamics_vary else OWN_SHARE)
-        seen = self.seen.take(rows)
-        tasks = self._tasks[np.where(relabelled, others, seen.own)]
+        taken = self.buffer.take(rows)
+        tasks = self._tasks[np.where(relabelled, others, taken.task_index)]
         rewards = self._family.reward(
-            seen.observations, seen.actions, seen.next_observations, tasks, seen.signals
+            taken.observations, taken.actions, taken.next_observations, tasks, taken.signals
         )
-        return _Drawn(seen, tasks, rewards)
+        return _Drawn(taken, tasks, rewards)
 
     def _scaled(self, observations: Array) -> Tensor:
         return _tensor((observations - self._units.observation_mean) / self._units.observation_std)
 
-    def _told(self, tasks: Array) -> Tensor:
+    def _task_input(self, tasks: Array) -> Tensor:
         return _tensor((unwound(self._family, tasks) - self._task_mean) / self._task_std)
 
 

@@ -164,7 +164,7 @@ def _add_pictures(folder: Path, config: RunConfig, family: TaskFamily) -> None:
 def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
     from fieldtune.train.collecting.agent_replay import TooFewRounds, check_rounds, collect_replay
     from fieldtune.train.collecting.relabel import CannotRelabel, check_relabelled, share_episodes
-    from fieldtune.train.collecting.resumable import UnfinishedError, unfinished
+    from fieldtune.train.collecting.resumable import CannotResume, resumable_collection
 
     settings, episodes = config.data.agent or AgentReplay(), config.data.episodes_per_task
     asked = {
@@ -181,7 +181,7 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
     try:
         check_rounds(family, episodes, settings)
         check_relabelled(family, episodes, settings.relabelled)
-        with unfinished(unfinished_folder(Path(config.data.path)), asked) as kept:
+        with resumable_collection(unfinished_folder(Path(config.data.path)), asked) as kept:
             data = collect_replay(family, config.seed, episodes, settings, on_progress, kept)
             how = {
                 "policy": "replay of SAC told the task"
@@ -195,5 +195,5 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
                 share_episodes(data.test, family, split.test, settings.relabelled, draws),
                 how,
             )
-    except (TooFewRounds, CannotRelabel, UnfinishedError) as error:
+    except (TooFewRounds, CannotRelabel, CannotResume) as error:
         raise DatasetError(str(error)) from error

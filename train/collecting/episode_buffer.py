@@ -1,4 +1,4 @@
-"""All that the agent behind a dataset has seen: whole episodes, held once, in physical units.
+"""The replay of the agent behind a dataset: whole episodes, held once, in physical units.
 
 Observations stay float64, as rewards are computed from them anew for other tasks: with float32, a
 speed from two positions would be off by up to 1e-4. Knows nothing of learning or files.
@@ -17,20 +17,20 @@ from fieldtune.sim.rollout import LabelledEpisode
 
 
 class Transitions(NamedTuple):
-    """Rows in physical units, `(row, feature)`; `done` and `own` are `(row,)`.
+    """Rows in physical units, `(row, feature)`; `done` and `task_index` are `(row,)`.
 
-    `own` is the index of the task that it was acted for, `signals` None where there are none.
+    `task_index` is the task that each was acted for, `signals` None where there are none.
     """
 
     observations: Array
     actions: Array
     next_observations: Array
     done: NDArray[np.float32]
-    own: NDArray[np.int64]
+    task_index: NDArray[np.int64]
     signals: Array | None
 
 
-class Experience:
+class EpisodeBuffer:
     """Room for `episodes` whole episodes of `family`; memory is only taken as they come."""
 
     def __init__(self, family: TaskFamily, episodes: int) -> None:
@@ -40,9 +40,11 @@ class Experience:
         self._actions = np.empty((rows, width(family.action_fields)))
         self._rewards = np.empty(rows)
         self._signals = np.empty((rows, width(family.signal_fields)))
-        self._own = np.empty(rows, np.int64)
+        self._task_index = np.empty(rows, np.int64)
         self._done = np.zeros(rows, np.float32)
-        self._seen = np.empty(rows, np.int64)  # where each row's s is among the observations
+        self._observation_rows = np.empty(
+            rows, np.int64
+        )  # where each row's s is among the observations
         self._episodes: list[tuple[int, int, bool]] = []  # first row, steps, terminated
         self.rows = 0
 
@@ -55,27 +57,27 @@ class Experience:
         """Copy whole episodes behind those there are. Raises `ValueError` for one too many."""
         for episode in episodes:
             start, end = self.rows, self.rows + episode.steps
-            seen = start + len(self._episodes)
-            self._observations[seen : seen + episode.steps + 1] = episode.observations
+            first = start + len(self._episodes)
+            self._observations[first : first + episode.steps + 1] = episode.observations
             self._actions[start:end] = episode.actions
             self._rewards[start:end] = episode.rewards
             if episode.signals is not None:
                 self._signals[start:end] = episode.signals
-            self._own[start:end] = episode.task_index
+            self._task_index[start:end] = episode.task_index
             self._done[end - 1] = episode.terminated
-            self._seen[start:end] = np.arange(seen, seen + episode.steps)
+            self._observation_rows[start:end] = np.arange(first, first + episode.steps)
             self._episodes.append((start, episode.steps, episode.terminated))
             self.rows = end
 
     def take(self, rows: NDArray[np.int64]) -> Transitions:
         """Copies of `rows` `(row,)`, each below `self.rows`."""
-        seen = self._seen[rows]
+        before = self._observation_rows[rows]
         return Transitions(
-            observations=self._observations[seen],
+            observations=self._observations[before],
             actions=self._actions[rows],
-            next_observations=self._observations[seen + 1],
+            next_observations=self._observations[before + 1],
             done=self._done[rows],
-            own=self._own[rows],
+            task_index=self._task_index[rows],
             signals=self._signals[rows] if self._signals.shape[1] else None,
         )
 
@@ -83,11 +85,11 @@ class Experience:
         """Every episode, in the order in which they were added; their arrays are views."""
         found = []
         for index, (start, steps, terminated) in enumerate(self._episodes):
-            rows, seen = slice(start, start + steps), start + index
+            rows, first = slice(start, start + steps), start + index
             found.append(
                 LabelledEpisode(
-                    task_index=int(self._own[start]),
-                    observations=self._observations[seen : seen + steps + 1],
+                    task_index=int(self._task_index[start]),
+                    observations=self._observations[first : first + steps + 1],
                     actions=self._actions[rows],
                     rewards=self._rewards[rows],
                     terminated=terminated,

@@ -1,4 +1,4 @@
-"""Giving a task some of the other tasks' episodes, with the rewards that it would have paid.
+"""Cross-task reward relabelling: some of the other tasks' episodes, with this task's rewards.
 
 A decoder that only ever saw a task's own agent must guess what the task pays elsewhere, and labels
 what exploration finds there wrongly (docs/lean.md has the numbers). Pure functions of episodes.
@@ -63,7 +63,7 @@ def share_episodes(
         for _ in range(relabelled):
             other = by_task[_another(rng, index, len(tasks))]
             taken = other[int(rng.integers(len(other)))]
-            shared.append(_paid_by(taken, family, tasks[index], index))
+            shared.append(_relabelled_for(taken, family, tasks[index], index))
     return shared
 
 
@@ -71,7 +71,7 @@ def _another(rng: np.random.Generator, index: int, tasks: int) -> int:
     return (index + 1 + int(rng.integers(tasks - 1))) % tasks
 
 
-def _paid_by(
+def _relabelled_for(
     episode: LabelledEpisode, family: TaskFamily, task: Array, index: int
 ) -> LabelledEpisode:
     rewards = family.reward(

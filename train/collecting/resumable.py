@@ -30,7 +30,7 @@ from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, read_fact
 LIBRARIES = ("mujoco", "numpy", "torch")  # whose versions decide the bits
 
 
-class UnfinishedError(Exception):
+class CannotResume(Exception):
     """The folder cannot be gone on from. The message names it, what is wrong and the cure."""
 
 
@@ -51,7 +51,7 @@ class Learner:
     optimisers: dict[str, Any]
 
 
-class Unfinished:
+class ResumableCollection:
     """The rounds so far, and the learner after the last of them."""
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Unfinished:
         """How many rounds are done.
 
         Raises:
-            UnfinishedError: they are of a run that was asked for something else.
+            CannotResume: they are of a run that was asked for something else.
         """
         if not self.learner_file.exists():
             return 0
@@ -70,7 +70,7 @@ class Unfinished:
         for key, value in self._asked.items():
             before = facts["asked"].get(key)
             if before != value:
-                raise UnfinishedError(
+                raise CannotResume(
                     f"{self._folder}: an unfinished dataset, begun with {key} = {before!r}, now "
                     f"{value!r}: go on with {before!r}, or remove the folder to begin again"
                 )
@@ -82,7 +82,7 @@ class Unfinished:
         try:
             columns = load_file(path)
         except (OSError, SafetensorError) as error:
-            raise UnfinishedError(
+            raise CannotResume(
                 f"{path}: not a readable round ({error}); remove {self._folder} to begin again"
             ) from error
         return Round(_episodes("acted.", columns), _episodes("held_out.", columns))
@@ -111,7 +111,7 @@ class Unfinished:
 
 
 @contextmanager
-def unfinished(folder: Path, asked: dict[str, Any]) -> Iterator[Unfinished]:
+def resumable_collection(folder: Path, asked: dict[str, Any]) -> Iterator[ResumableCollection]:
     """Open or make `folder` for one process; remove it when the block ends well.
 
     Args:
@@ -119,7 +119,7 @@ def unfinished(folder: Path, asked: dict[str, Any]) -> Iterator[Unfinished]:
             the libraries and the number of threads, which decide its bits, are added.
 
     Raises:
-        UnfinishedError: another process, which is named, is at it, or it was begun with
+        CannotResume: another process, which is named, is at it, or it was begun with
             something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,13 +127,13 @@ def unfinished(folder: Path, asked: dict[str, Any]) -> Iterator[Unfinished]:
         try:
             held.enter_context(exclusive(folder / "lock"))
         except Held as error:
-            raise UnfinishedError(
+            raise CannotResume(
                 f"{folder}: process {error.holder} is collecting this dataset"
             ) from None
         for left in folder.glob(".*.tmp"):  # by a kill in the middle of a write
             left.unlink()
         decides_bits = {name: version(name) for name in LIBRARIES} | {THREADS: get_num_threads()}
-        known = Unfinished(folder, asked | decides_bits)
+        known = ResumableCollection(folder, asked | decides_bits)
         known.rounds()
         yield known
         shutil.rmtree(folder)

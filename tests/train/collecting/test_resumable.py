@@ -13,7 +13,7 @@ import pytest
 
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.collecting.agent_replay import collect_replay
-from fieldtune.train.collecting.resumable import UnfinishedError, unfinished
+from fieldtune.train.collecting.resumable import CannotResume, resumable_collection
 from fieldtune.train.config import AgentReplay
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def collected(folder, *, stop_at=None, asked=SAME):
         if len(told) == stop_at:
             raise StoppedHere
 
-    with unfinished(folder, asked) as kept:
+    with resumable_collection(folder, asked) as kept:
         return collect_replay(HOPPER, 0, 2, SMALL, on_progress, kept), told
 
 
@@ -72,7 +72,7 @@ def test_a_run_stopped_at_any_moment_goes_on_to_the_same_data(tmp_path, whole, s
 
 def test_a_run_that_ended_before_its_dataset_was_written_does_nothing_again(tmp_path, whole):
     def write():
-        with unfinished(tmp_path / "kept", SAME) as kept:
+        with resumable_collection(tmp_path / "kept", SAME) as kept:
             data = collect_replay(HOPPER, 0, 2, SMALL, lambda *now: told.append(now), kept)
             if len(told) > 1:
                 raise OSError(28, "No space left on device")
@@ -98,7 +98,7 @@ def test_a_run_asked_for_something_else_is_refused_by_key(tmp_path, changed, mes
     with pytest.raises(StoppedHere):
         collected(folder, stop_at=3)
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(UnfinishedError, match=message):
+    with pytest.raises(CannotResume, match=message):
         collected(folder, asked=SAME | changed)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -110,15 +110,15 @@ def test_other_libraries_are_refused_since_they_would_change_the_bits(tmp_path, 
     monkeypatch.setattr(
         "fieldtune.train.collecting.resumable.version", lambda name: f"other {name}"
     )
-    with pytest.raises(UnfinishedError, match=r"begun with mujoco = .*, now 'other mujoco'"):
+    with pytest.raises(CannotResume, match=r"begun with mujoco = .*, now 'other mujoco'"):
         collected(folder)
 
 
 def test_two_processes_never_collect_the_same_dataset(tmp_path):
     with (
-        unfinished(tmp_path / "kept", SAME),
-        pytest.raises(UnfinishedError, match=rf"process {os.getpid()} is collecting"),
-        unfinished(tmp_path / "kept", SAME),
+        resumable_collection(tmp_path / "kept", SAME),
+        pytest.raises(CannotResume, match=rf"process {os.getpid()} is collecting"),
+        resumable_collection(tmp_path / "kept", SAME),
     ):
         pass
 
@@ -128,7 +128,7 @@ def test_a_damaged_round_is_named(tmp_path):
     with pytest.raises(StoppedHere):
         collected(folder, stop_at=3)
     (folder / "round-0000.safetensors").write_bytes(b"x" * 99)
-    with pytest.raises(UnfinishedError, match=r"round-0000.safetensors: not a readable round"):
+    with pytest.raises(CannotResume, match=r"round-0000.safetensors: not a readable round"):
         collected(folder)
 
 

@@ -15,7 +15,7 @@ from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.cli.app import app
 from fieldtune.train.collecting.agent_replay import collect_replay
-from fieldtune.train.collecting.resumable import unfinished
+from fieldtune.train.collecting.resumable import resumable_collection
 from fieldtune.train.config import AgentReplay
 from fieldtune.train.phases.from_robots import Finetune
 from fieldtune.train.phases.in_simulation import train_in_process
@@ -93,7 +93,7 @@ def test_the_agent_behind_data_stops_and_its_rounds_stay(tmp_path):
     settings = AgentReplay(rounds=3, updates_per_round=20, hidden=(8,), learning_rate=1e12)
     with (
         pytest.raises(TrainingDiverged, match=r"round \d, update \d+: .*data.agent.learning_rate"),
-        unfinished(tmp_path / "kept", {}) as kept,
+        resumable_collection(tmp_path / "kept", {}) as kept,
     ):
         collect_replay(family("hopper-params"), 0, 1, settings, kept=kept)
 
