@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fieldtune import settings
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import run_episodes
-from fieldtune.train.config import RunConfig
 from fieldtune.train.launch import settle
-from fieldtune.train.runs.agents import newest_agent
 from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.capabilities import require_exportable, require_self_supervised
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.runs.trained import newest
 
 ADAPT_S = 1800.0
 
@@ -84,14 +84,11 @@ def here(run: Run, agent: Agent, task: int, episodes: list[Acted]) -> list[NDArr
     simulator = run.family.simulator(len(episodes))
     try:
         found = run_episodes(
-            agent,
+            agent.actor(z, torch.zeros_like(z)),
             run.family,
             simulator,
             np.array([each.start_seed for each in episodes]),
             np.repeat(run.dataset.test_tasks[task : task + 1], len(episodes), axis=0),
-            (z, torch.zeros_like(z)),
-            z_hold="episode",
-            noise=0.0,
         )
     finally:
         simulator.close()
@@ -105,12 +102,13 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--episodes", type=int, default=3, help="adapted ones a task")
     given = parser.parse_args()
-    run = open_run(settings.load(RunConfig, given.run / "config.yaml"), given.run)
-    agent, phase, updates = newest_agent(run)
+    run = open_run(load_config(given.run / "config.yaml"), given.run)
+    trained, phase, updates = newest(run)
+    agent = require_self_supervised(run, trained).agent
     robots, batch, successes, rates, changed = [], [], [], [], 0
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "policy.bundle"
-        Exporter(run, agent).write(bundle, phase=phase, updates=updates)
+        Exporter(run, require_exportable(run, trained)).write(bundle, phase=phase, updates=updates)
         for task in range(min(given.tasks, len(run.dataset.test_tasks))):
             episodes = adapted(run, bundle, Path(folder), task, given.episodes)
             ours = here(run, agent, task, episodes)

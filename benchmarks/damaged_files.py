@@ -179,13 +179,13 @@ class Configs(Kind):
     refusals = (ConfigError,)
 
     def __init__(self, folder: Path, sound: Path, seed: int) -> None:
-        from fieldtune.train.config import RunConfig
+        from fieldtune.train.runs.config_file import ChosenAlgorithm
 
         super().__init__(folder, sound, seed)
         self._texts = [path.read_text(encoding="utf-8") for path in sorted(sound.glob("*.yaml"))]
         self._models: tuple[tuple[type[BaseModel], str | None], ...] = (
             (RobotConfig, "robot"),
-            (RunConfig, None),
+            (ChosenAlgorithm().config_model(sound), None),
         )
 
     @staticmethod

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.trial import kept_back
-from fieldtune import settings
 from fieldtune.sim.family import Array, bounds
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode, rollout
@@ -26,8 +25,9 @@ from fieldtune.sim.success import succeeded
 from fieldtune.train.agent.networks import Policy
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
-from fieldtune.train.config import RunConfig
+from fieldtune.train.config import LatentSettings, RunConfig
 from fieldtune.train.data.dataset import read_dataset
+from fieldtune.train.runs.config_file import load_config
 
 LOOKS, STARTS = 3, 4
 ROWS = 512
@@ -49,6 +49,7 @@ class Clone:
         self.tasks = self._told(np.repeat(told, steps, axis=0))
         acted = np.concatenate([one.actions for one in episodes])
         self.actions = _tensor((acted - self._centre) / self._half)
+        assert isinstance(config.algorithm, LatentSettings)  # it has networks like ours
         widths = config.algorithm.networks.policy
         self.policy = Policy(seen.shape[1], acted.shape[1], told.shape[1], widths)
         self._optimiser = adam(config.algorithm.learning_rate, self.policy)
@@ -89,7 +90,7 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = settings.load(RunConfig, given.config, overrides=given.overrides)
+    config = load_config(given.config, overrides=given.overrides)
     family = make_family(config.family, **config.family_options)
     dataset = kept_back(read_dataset(Path(config.data.path), family))
     episodes = [(e, t) for e, t in _training(dataset.train, dataset.train_tasks) if succeeded(e)]

@@ -151,16 +151,14 @@ def ingestion(pair: Pair) -> tuple[int, list[str]]:
     """How many episodes the last checkpoint has learned from, and whether each is in it once."""
     if not (pair.run / "checkpoints" / "self-supervised.safetensors").exists():
         return 0, []
-    from fieldtune import (
-        settings,  # torch takes seconds, and not every proof has a trainer that learns
-    )
+    # torch takes seconds, and not every proof has a trainer that learns
     from fieldtune.train.bridge.inbox import Inbox
-    from fieldtune.train.config import RunConfig
     from fieldtune.train.phases.from_robots import as_trajectory
     from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
+    from fieldtune.train.runs.config_file import load_config
     from fieldtune.train.runs.run import open_run
 
-    run = open_run(settings.load(RunConfig, pair.run / "config.yaml"), pair.run)
+    run = open_run(load_config(pair.run / "config.yaml"), pair.run)
     try:
         facts = read_facts(run.finetune_checkpoint)
     except CheckpointError as error:

@@ -20,9 +20,9 @@ from benchmarks.alone import main
 from benchmarks.figures import Goal, Series, Table
 from benchmarks.smac_sides import Data, make_ours, reference
 from benchmarks.turns import Effort, in_turns
-from fieldtune import settings
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.sampling import draw_offline, draw_union
+from fieldtune.train.runs.config_file import load_config
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "docs" / "results" / "cheetah-vel" / "metrics.json"
@@ -43,9 +43,7 @@ class Costs:
         smac = make_ours(config)
         algorithm, replay, rng = config.algorithm, data.replay, data.rng
         phase_2 = config.self_supervised
-        self._offline = lambda: smac.offline_update(
-            *draw_offline(replay, rng, algorithm, config.offline)
-        )
+        self._offline = lambda: smac.update(*draw_offline(replay, rng, algorithm, config.offline))
         self._self_supervised = lambda: smac.self_supervised_update(
             *draw_union(replay, replay, rng, algorithm, phase_2), phase_2
         )
@@ -92,7 +90,7 @@ def steps_to(share: float) -> tuple[int, int, int]:
 def measure(effort: Effort) -> Iterator[Table]:
     """One table."""
     torch.set_num_threads(1)
-    lean = settings.load(RunConfig, ROOT / "configs" / "cheetah-vel.yaml")
+    lean = load_config(ROOT / "configs" / "cheetah-vel.yaml")
     steps, of, seeds = steps_to(SHARE)
     needed = round(lean.self_supervised.updates * steps / of)
     full, count = reference(), effort.choose(60, 1)

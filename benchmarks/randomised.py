@@ -17,35 +17,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldtune import settings
 from fieldtune.sim.family import TaskFamily
-from fieldtune.train.agent.agent import Agent
-from fieldtune.train.config import RunConfig
+from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.evaluation.protocol import Evaluator
-from fieldtune.train.runs.agents import averaged_agent, offline_agent
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.runs.trained import after_offline, averaged
 
 REPEATS = 12
 
 
 def opened(folder: Path) -> Run:
     """A run that is there; its data are where its configuration says."""
-    config = settings.load(RunConfig, folder / "config.yaml")
+    config = load_config(folder / "config.yaml")
     return open_run(config, folder)
 
 
-def agents(run: Run) -> dict[str, Agent]:
+def after_phases(run: Run) -> dict[str, Algorithm]:
     """What each phase of a study's run left."""
     trained = run.folder / "checkpoints" / "trained.safetensors"
-    return {"before phase 2": offline_agent(run), "after phase 2": averaged_agent(run, trained)}
+    return {"before phase 2": after_offline(run), "after phase 2": averaged(run, trained)}
 
 
-def told(family: TaskFamily, run: Run, agent: Agent) -> str:
+def told(family: TaskFamily, run: Run, trained: Algorithm) -> str:
     """Success and return, with the standard error over tasks."""
     protocol = run.config.evaluation.model_copy(update={"repeats": REPEATS})
     config = run.config.model_copy(update={"evaluation": protocol})
     evaluator = Evaluator.of(config, family, run.dataset.test_tasks)
-    found = evaluator.online(agent, run.config.seed, curve=False)
+    found = evaluator.online(trained, run.config.seed, curve=False)
     evaluator.close()
     returns = f"return {found.mean_return:6.1f}"
     if found.successes is None:
@@ -63,10 +62,11 @@ def main() -> None:
     runs = [opened(folder) for folder in given.runs]
     arms = {"as it is": runs[-1].family, "varied": runs[-1].exploration_family}
     for run in runs:
-        for phase, agent in agents(run).items():
+        for phase, trained in after_phases(run).items():
             for arm, family in arms.items():
                 print(
-                    f"{run.folder}  {phase:14}  arm {arm:8}  {told(family, run, agent)}", flush=True
+                    f"{run.folder}  {phase:14}  arm {arm:8}  {told(family, run, trained)}",
+                    flush=True,
                 )
 
 

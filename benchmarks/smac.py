@@ -40,7 +40,7 @@ def same_updates(updates: int = 5) -> str:
     for _ in range(updates):
         context, batch = (part.each(lambda column: column.double()) for part in data.draw())
         state = torch.get_rng_state()
-        metrics = ours.offline_update(context, batch)
+        metrics = ours.update(context, batch)
         torch.set_rng_state(state)
         losses = plain.update(context, batch)
     pairs = {
@@ -68,7 +68,7 @@ def gflop() -> float:
     """Of one update's matrix products, in 10⁹ operations."""
     data = Data(tasks=6, episodes=1)
     ours = make_ours(data.config)
-    return total_gflop(products_of(lambda: ours.offline_update(*data.draw())))
+    return total_gflop(products_of(lambda: ours.update(*data.draw())))
 
 
 def measure_on(threads: int, device: str, effort: Effort, operations: float, check: str) -> Table:

@@ -22,14 +22,14 @@ import torch
 
 from benchmarks.plain_smac import PlainSmac
 from benchmarks.products import peak_gflops, products_of, run_products
-from fieldtune import settings
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.smac import Smac
+from fieldtune.train.algorithms.smac import Smac, SmacSettings
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.replay import Batch, Replay, Trajectory
 from fieldtune.train.data.sampling import draw_offline
 from fieldtune.train.process_settings import environment
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.presets import overrides
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ OBSERVATION, ACTION = 20, 6
 def reference(*more: str) -> RunConfig:
     """cheetah-vel with the authors' sizes; `more` are overrides."""
     path = ROOT / "configs" / "cheetah-vel.yaml"
-    return settings.load(RunConfig, path, overrides=[*overrides("reference"), *more])
+    return load_config(path, overrides=[*overrides("reference"), *more])
 
 
 class Data:
@@ -95,8 +95,10 @@ def normalisation() -> Normalisation:
 def make_ours(config: RunConfig, device: str = "cpu") -> Smac:
     """The same first weights every time."""
     torch.manual_seed(0)
-    agent = Agent(Shape(OBSERVATION, ACTION), config.algorithm, normalisation()).to(device)
-    return Smac(agent, config.algorithm, config.algorithm.learning_rate)
+    algorithm = config.algorithm
+    assert isinstance(algorithm, SmacSettings)
+    agent = Agent(Shape(OBSERVATION, ACTION), algorithm, normalisation()).to(device)
+    return Smac(agent, algorithm, algorithm.learning_rate)
 
 
 def make_plain(first: Agent, device: str = "cpu") -> PlainSmac:
@@ -118,10 +120,10 @@ def turn_of(side: str, device: str) -> Callable[[float], float]:
         return peak_gflops
     ours = make_ours(data.config, device)
     if side == "products":
-        products = products_of(lambda: ours.offline_update(*data.draw()))
+        products = products_of(lambda: ours.update(*data.draw()))
         return lambda seconds: run_products(products, seconds)
     if side == "ours":
-        return lambda seconds: _updates(lambda: ours.offline_update(*data.draw()), seconds)
+        return lambda seconds: _updates(lambda: ours.update(*data.draw()), seconds)
     plain = make_plain(ours.agent, device)
     return lambda seconds: _updates(lambda: plain.update(*data.draw()), seconds)
 

@@ -22,11 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldtune import settings
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import explore
-from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.measure import measure
 from fieldtune.train.evaluation.protocol import Evaluator
@@ -35,6 +34,8 @@ from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.capabilities import require_self_supervised
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, open_run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few
@@ -109,8 +110,7 @@ def label_error(run: Run, agent: Agent) -> str:
             rng,
             prior_episodes=run.config.robot.exploration.prior_episodes,
             posterior_episodes=run.config.robot.exploration.posterior_episodes,
-            z_hold=run.config.robot.exploration.z_hold.value,
-            noise=run.config.robot.exploration.action_noise,
+            acting=Acting.like_the_robot(run.config.robot.exploration),
             relabel=label,
         )
         simulator.close()
@@ -144,13 +144,13 @@ def main() -> None:
     chosen = list(given.overrides)
     if given.phase_2 == "frozen":
         chosen.append("self_supervised.encoder=frozen")
-    run = open_run(settings.load(RunConfig, given.config, overrides=chosen), given.out)
+    run = open_run(load_config(given.config, overrides=chosen), given.out)
     run = replace(run, dataset=kept_back(run.dataset))
     judge = Judge(run)
     updates = run.config.offline.updates
     for turn in range(LOOKS):
         until = updates * (turn + 1) // LOOKS
-        agent = train_offline(run, until=until).agent
+        agent = require_self_supervised(run, train_offline(run, until=until)).agent
         judge.look(agent, f"phase 1, {until} updates")
     print(label_error(run, agent))
     if given.phase_2 is None:
@@ -161,14 +161,14 @@ def main() -> None:
         looked = int(phase.facts.get("looks", 0))  # type: ignore[call-overload]
         if phase.steps >= (looked + 1) * steps / LOOKS:
             phase.facts["looks"] = looked + 1
-            judge.look(phase.average, f"phase 2, {phase.steps} steps")
+            judge.look(phase.average.agent, f"phase 2, {phase.steps} steps")
 
     checkpoint = given.out / "checkpoints" / "phase-2.safetensors"
     oracle = given.phase_2 == "oracle"
     phase = train_in_process(
         run, checkpoint, true_rewards=oracle, on_caught_up=look, trials_at_once=5
     )
-    judge.look(phase.average, f"phase 2, {phase.steps} steps, the end")
+    judge.look(phase.average.agent, f"phase 2, {phase.steps} steps, the end")
 
 
 if __name__ == "__main__":

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from fieldtune.config_paths import PathText
 from fieldtune.robot.config import RobotConfig
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A mapping of known keys; its values never change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Networks(_Section):
+class Networks(Section):
     """Hidden widths of each network."""
 
     encoder: tuple[int, ...] = (128, 128, 128)
@@ -28,7 +30,7 @@ class Networks(_Section):
     critic_layer_norm: bool = True
 
 
-class Context(_Section):
+class Context(Section):
     """How a context h is drawn from a task's data.
 
     `trajectories` draws from one to that many whole episodes, as at test time; `transitions` draws
@@ -48,43 +50,39 @@ class Context(_Section):
         return self
 
 
-class Advantage(_Section):
-    """How advantages weigh the actor's log-likelihood.
+class AlgorithmSettings(Section):
+    """What every algorithm's section has: which algorithm, and what is drawn and handed to it.
 
-    `standardised`: exp(A / (temperature · std A)), clipped; scale set by the data.
-    `softmax`: softmax(A / temperature) over the flattened batch times its size (reference: 100).
-    `over` is what an action's value is compared with: that of an action `sampled` from the policy,
-    as in the reference, or of the policy's `mean` action, which does not add a draw's noise to A.
+    Each algorithm derives a section of its own, beside its code, and is found by `name`
+    (`fieldtune.train.algorithms.registry`); `fieldtune.train.runs.config_file` loads a run's.
     """
 
-    weights: Literal["standardised", "softmax"] = "standardised"
-    over: Literal["sampled", "mean"] = "sampled"
-    temperature: float = Field(0.5, gt=0)
-    clip: float = Field(20.0, gt=0)
-
-
-class Algorithm(_Section):
-    """SMAC's settings that both phases share (Pong et al. 2022, sec. 5 and appendix)."""
-
-    latent_size: int = Field(5, ge=1)
-    networks: Networks = Networks()
-    advantage: Advantage = Advantage()
+    name: str
     meta_batch: int = Field(8, ge=1)
     batch: int = Field(64, ge=1)
     discount: float = Field(0.99, ge=0, lt=1)
     n_step: int = Field(
         1, ge=1, description="steps of true reward before the critic's own estimate; paper: 1"
     )
-    target_rate: float = Field(0.005, gt=0, le=1)
     learning_rate: float = Field(1e-3, gt=0)
-    reward_scale: float = Field(1.0, gt=0)
+
+
+class LatentSettings(AlgorithmSettings):
+    """Of algorithms that infer z with an encoder, on the networks of `train/agent`."""
+
+    latent_size: int = Field(5, ge=1)
+    networks: Networks = Networks()
     kl_weight: float = Field(0.1, ge=0)
-    dynamics_weight: float = Field(
-        1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
-    )
 
 
-class Offline(_Section):
+class CriticSettings(LatentSettings):
+    """Of those that learn critics."""
+
+    target_rate: float = Field(0.005, gt=0, le=1)
+    reward_scale: float = Field(1.0, gt=0)
+
+
+class Offline(Section):
     """Phase 1."""
 
     context: Context = Context(source="transitions")
@@ -92,7 +90,7 @@ class Offline(_Section):
     checkpoint_every: int = Field(2_000, ge=1)
 
 
-class SelfSupervised(_Section):
+class SelfSupervised(Section):
     """Phase 2. `encoder: frozen` is the paper's variant; `trained` is ours (ALGORITHM.md)."""
 
     encoder: Literal["trained", "frozen"] = "trained"
@@ -120,7 +118,7 @@ class SelfSupervised(_Section):
         return self
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """The meta-test protocol: K exploration episodes, then the reported one."""
 
     context_episodes: int = Field(2, ge=1)
@@ -130,7 +128,7 @@ class Evaluation(_Section):
 Slice = Literal["whole", "end"]
 
 
-class AgentReplay(_Section):
+class AgentReplay(Section):
     """The agent, told the task, whose replay the data is a slice of; a round is 64 episodes.
 
     `slice` of each task's episodes: `whole`, evenly from the first to the last; `end`, the last
@@ -147,7 +145,7 @@ class AgentReplay(_Section):
     relabelled: int = Field(default=0, ge=0)
 
 
-class Data(_Section):
+class Data(Section):
     """The labelled dataset: where it is, and how much `fieldtune collect` makes.
 
     A relative `path` starts in the folder of the file that names it. `agent` is for families
@@ -159,7 +157,7 @@ class Data(_Section):
     agent: AgentReplay | None = None
 
 
-class Randomisation(_Section):
+class Randomisation(Section):
     """What simulated arms draw anew for every episode of data and of exploration in process.
 
     Ranges are [smallest, largest]: factors of the masses of what can be moved, of friction and of
@@ -174,13 +172,17 @@ class Randomisation(_Section):
     latency: tuple[int, int] = (0, 0)
 
 
-class RunConfig(_Section):
-    """Everything one run is made from."""
+class RunConfig(Section):
+    """Everything one run is made from.
+
+    A file is checked against a model with the chosen algorithm's own section
+    (`fieldtune.train.runs.config_file`).
+    """
 
     family: str
     seed: int = Field(0, ge=0)
     data: Data = Data()
-    algorithm: Algorithm = Algorithm()
+    algorithm: SerializeAsAny[AlgorithmSettings]
     offline: Offline = Offline()
     self_supervised: SelfSupervised = SelfSupervised()
     evaluation: Evaluation = Evaluation()

@@ -8,17 +8,16 @@ import numpy as np
 import torch
 
 from benchmarks.imitation import Clone
-from fieldtune import settings
 from fieldtune.sim.family import bounds, width
 from fieldtune.sim.registry import family
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.config import RunConfig
+from fieldtune.train.runs.config_file import load_config
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_clone_acts_as_it_was_shown_for_each_task():
-    config = settings.load(RunConfig, ROOT / "configs" / "reach.yaml")
+    config = load_config(ROOT / "configs" / "reach.yaml")
     reach, rng = family("reach"), np.random.default_rng(0)
     _, high = bounds(reach.action_fields)  # as far on either side
     tasks = reach.sample_tasks(0, 8)

@@ -4,8 +4,7 @@ import pytest
 
 from benchmarks.lean import Costs, steps_to
 from benchmarks.smac_sides import ROOT
-from fieldtune import settings
-from fieldtune.train.config import RunConfig
+from fieldtune.train.runs.config_file import load_config
 
 SMALL = ["algorithm.meta_batch=2", "algorithm.batch=4"]
 
@@ -21,7 +20,7 @@ def test_the_first_steps_that_closed_the_share_are_counted() -> None:
 
 def test_only_the_updates_asked_for_cost_anything() -> None:
     path = ROOT / "configs" / "cheetah-vel.yaml"
-    costs = Costs(settings.load(RunConfig, path, overrides=SMALL))
+    costs = Costs(load_config(path, overrides=SMALL))
     assert costs.of(0, 0, 1) == 0
     assert costs.of(1, 0, 1) > 0
     assert costs.of(0, 1, 1) > 0

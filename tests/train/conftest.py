@@ -11,17 +11,17 @@ import pytest
 import torch
 import yaml
 
-from fieldtune import settings
 from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.smac import Smac
-from fieldtune.train.config import Algorithm, Networks, RunConfig
+from fieldtune.train.algorithms.smac import Smac, SmacSettings
+from fieldtune.train.config import Networks, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset, write_dataset
 from fieldtune.train.data.replay import Batch
 from fieldtune.train.evaluation.results import DecoderError, Evaluation, PhaseResult
 from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run
 
 STARTING = -14.0  # return without any context
@@ -186,7 +186,7 @@ def make_config(
 ) -> Callable[..., RunConfig]:
     """`make_config("a.b=value", ...)`: the tiny configuration with these overrides."""
     path = write_config(tmp_path_factory.mktemp("config") / "run.yaml")
-    return lambda *overrides: settings.load(RunConfig, path, overrides=overrides)
+    return lambda *overrides: load_config(path, overrides=overrides)
 
 
 @pytest.fixture(scope="session")
@@ -244,12 +244,12 @@ def make_trained(make_run: Callable[..., Run], offline_checkpoint: Path) -> Call
 @pytest.fixture
 def make_learner() -> Callable[..., Smac]:
     """`make_learner(seed=0, next_in_context=False, **settings)`: tiny networks, three observed
-    numbers, two actions; settings are `Algorithm`'s."""
+    numbers, two actions; settings are `SmacSettings`'."""
 
     def make(seed: int = 0, next_in_context: bool = False, **changes: object) -> Smac:
         torch.manual_seed(seed)
         narrow = Networks(encoder=(8,), policy=(8,), critic=(8,), decoder=(8,))
-        algorithm = Algorithm(**({"latent_size": 2, "networks": narrow} | changes))
+        algorithm = SmacSettings(**({"latent_size": 2, "networks": narrow} | changes))
         constants = Normalisation(
             observation_mean=np.float32([0.5, -1.0, 0.0]),
             observation_std=np.float32([2.0, 0.5, 1.0]),

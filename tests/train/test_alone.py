@@ -73,7 +73,7 @@ def test_phases_of_one_run_may_be_trained_side_by_side(make_trained):
     """As a study does."""
     run = make_trained()
     with training(run.finetune_checkpoint), training(run.oracle_checkpoint):
-        train_offline(run, method="meta-bc")
+        train_offline(run, name="meta-bc")
 
 
 def test_a_second_finetune_is_refused_before_it_opens_the_inbox(write_config, tmp_path):

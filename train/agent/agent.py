@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, LatentActor
 from fieldtune.train.agent.networks import Critic, Decoder, DynamicsDecoder, Encoder, Policy
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import product_of_factors
-from fieldtune.train.config import Algorithm
+from fieldtune.train.config import LatentSettings
 from fieldtune.train.data.replay import Batch
 
 
@@ -28,7 +30,9 @@ class Shape:
 class Agent(nn.Module):
     """All of SMAC's networks and the constants that turn physical units into theirs."""
 
-    def __init__(self, shape: Shape, settings: Algorithm, normalisation: Normalisation) -> None:
+    def __init__(
+        self, shape: Shape, settings: LatentSettings, normalisation: Normalisation
+    ) -> None:
         super().__init__()
         self.shape, self.normalisation = shape, normalisation
         sizes, widths = (shape.observation, shape.action), settings.networks
@@ -60,6 +64,21 @@ class Agent(nn.Module):
                 context.next_observation,
             )
         )
+
+    @torch.no_grad()
+    def adapt(self, context: Sequence[Batch], acting: Acting = MEAN_ACTION) -> LatentActor:
+        """Acts with z ~ q(z|h), h being each task's part of `context`; the prior if that is empty.
+
+        Args:
+            context: `(task, transition, ...)` each, one after another.
+            acting: how z and actions are drawn.
+        """
+        means, variances = zip(*(self.infer(batch) for batch in context), strict=True)
+        return self.actor(torch.cat(means), torch.cat(variances), acting)
+
+    def actor(self, mean: Tensor, variance: Tensor, acting: Acting = MEAN_ACTION) -> LatentActor:
+        """Acts with z ~ N(mean, variance), `(copy, latent)`."""
+        return LatentActor(self.policy, self.normalisation, mean, variance, acting)
 
     def min_q(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
         return torch.min(self.q1(observation, action, z), self.q2(observation, action, z))

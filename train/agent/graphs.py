@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.networks import Decoder, Encoder, Policy
 from fieldtune.train.agent.normalisation import Constant, Normalisation
 
@@ -85,6 +88,37 @@ class DecoderGraph(nn.Module):
     def forward(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
         decoded = self.decoder(self.observation(observation), self.action(action), z)
         return torch.sigmoid(decoded) - 1.0 if self.sparse else self.reward.inverse(decoded)
+
+
+@dataclass(frozen=True)
+class PolicyGraphs:
+    """What a bundle is made from: three modules, and what a reader must know of them.
+
+    Attributes:
+        latent_size: width of z.
+        next_in_context: whether the encoder reads where a transition led.
+        sparse_reward: whether the decoder's rewards are between −1 and 0.
+    """
+
+    policy: PolicyGraph
+    encoder: EncoderGraph
+    decoder: DecoderGraph
+    latent_size: int
+    next_in_context: bool
+    sparse_reward: bool
+
+    @classmethod
+    def of(cls, agent: Agent) -> PolicyGraphs:
+        """They share the agent's weights, and follow them."""
+        constants, shape = agent.normalisation, agent.shape
+        return cls(
+            policy=PolicyGraph(agent.policy, constants).eval(),
+            encoder=EncoderGraph(agent.encoder, constants).eval(),
+            decoder=DecoderGraph(agent.decoder, constants, shape.sparse_reward).eval(),
+            latent_size=agent.latent_size,
+            next_in_context=shape.next_in_context,
+            sparse_reward=shape.sparse_reward,
+        )
 
 
 def _observation(known: Normalisation) -> _Scale:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,13 @@ class Normalisation:
         """Whether every constant is equal."""
         ours, theirs = self.arrays(), other.arrays()
         return all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+class Normalised(Protocol):
+    """What was trained in the units of its `normalisation`."""
+
+    @property
+    def normalisation(self) -> Normalisation: ...
 
 
 def floors(known: Sequence[Field], deviation: Array) -> Array:

@@ -7,7 +7,7 @@ Pure functions of tensors. The robot keeps the same quantity one transition at a
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,9 +27,9 @@ def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return (precision * mean).sum(dim=-2) / total, total.reciprocal()
 
 
-def sample(mean: Tensor, variance: Tensor) -> Tensor:
-    """Reparameterised draw of z, the shape of `mean`."""
-    return mean + variance.sqrt() * torch.randn_like(mean)
+def sample(mean: Tensor, variance: Tensor, rng: Generator | None = None) -> Tensor:
+    """Reparameterised draw of z, the shape of `mean`; from torch's global state without `rng`."""
+    return mean + variance.sqrt() * torch.empty_like(mean).normal_(generator=rng)
 
 
 def kl_to_prior(mean: Tensor, variance: Tensor) -> Tensor:

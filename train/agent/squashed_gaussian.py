@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
@@ -19,9 +19,18 @@ def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     return (gaussian - torch.log1p(-action.square())).sum(dim=-1)
 
 
-def squashed_sample(mean: Tensor, log_std: Tensor, noise: float = 1.0) -> Tensor:
-    """Reparameterised action in [−1, 1], with `noise` times the deviation."""
-    return torch.tanh(mean + noise * log_std.exp() * torch.randn_like(mean))
+def squashed_sample(
+    mean: Tensor, log_std: Tensor, noise: float = 1.0, rng: Generator | None = None
+) -> Tensor:
+    """Reparameterised action in [−1, 1].
+
+    Args:
+        mean, log_std: before squashing, `(..., action)`.
+        noise: times the deviation.
+        rng: torch's global random state where not given.
+    """
+    drawn = torch.empty_like(mean).normal_(generator=rng)
+    return torch.tanh(mean + noise * log_std.exp() * drawn)
 
 
 def sample_with_log_prob(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:

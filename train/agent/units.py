@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.normalisation import Normalisation, Normalised
 from fieldtune.train.data.replay import Batch, Trajectory
 
 
-def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
+def to_training_units(agent: Normalised, episode: LabelledEpisode) -> Trajectory:
     """The same episode as the networks see it, float32."""
     constants = agent.normalisation
     following = episode.following
@@ -27,8 +27,13 @@ def to_training_units(agent: Agent, episode: LabelledEpisode) -> Trajectory:
     )
 
 
-def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
-    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`."""
+def context_of(agent: Normalised, episodes: Sequence[LabelledEpisode]) -> Batch:
+    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`.
+
+    Of no episodes, a context of no transition.
+    """
+    if not episodes:
+        return _nothing_seen(agent.normalisation)
     scaled = [to_training_units(agent, episode) for episode in episodes]
 
     def join(parts: list[NDArray[np.float32]]) -> Tensor:
@@ -42,3 +47,10 @@ def context_of(agent: Agent, episodes: Sequence[LabelledEpisode]) -> Batch:
         next_observation=join([episode.next_observations for episode in scaled]),
         done=torch.zeros_like(reward),
     )
+
+
+def _nothing_seen(constants: Normalisation) -> Batch:
+    observation = torch.zeros(1, 0, len(constants.observation_mean))
+    action = torch.zeros(1, 0, len(constants.action_centre))
+    none = torch.zeros(1, 0)
+    return Batch(observation, action, none, observation, none)

@@ -1,27 +1,99 @@
-"""What every algorithm offers to the phases."""
+"""What every algorithm offers to the phases, and what only some of them do.
+
+An algorithm is one file beside this one and one line of `registry.py`. Protocols only: nothing has
+to be inherited, and what can do more is recognised by its methods (docs/architecture.md).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
-from torch.optim import Adam
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from fieldtune.train import config
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor
+from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.graphs import PolicyGraphs
+from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
-
-if TYPE_CHECKING:
-    from fieldtune.train.agent.agent import Agent
-
 
 Metrics = dict[str, float]
 
 
-class Learner(Protocol):
-    """An agent with its optimisers; a checkpoint holds both, and either resumes bit for bit."""
+class Checkpointable(Protocol):
+    """Networks and their optimisers by name: a checkpoint holds both, and both resume bit for bit.
 
-    agent: Agent
-    optimisers: dict[str, Adam]
+    Networks with a `normalisation` have its constants saved and restored with their weights.
+    """
 
-    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+    @property
+    def networks(self) -> nn.Module: ...
+
+    @property
+    def optimisers(self) -> Mapping[str, Optimizer]: ...
+
+
+class Algorithm(Checkpointable, Protocol):
+    """Learns from labelled data of many tasks, and adapts to a task from a context of it."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """From physical units to those of every `Batch`."""
+        ...
+
+    def update(self, context: Batch, batch: Batch) -> Metrics:
         """One update from labelled data: `context` and `batch` are independent draws, each
         `(task, transition, ...)`, of the same tasks."""
+        ...
+
+    def adapt(self, context: Sequence[Batch], acting: Acting = MEAN_ACTION) -> Actor:
+        """A policy for each task of `context`; the weights stay as they are.
+
+        Args:
+            context: `(task, transition, ...)` each, one after another, since tasks of which not
+                equally much is known do not stack. No transition at all means: before any.
+            acting: how actions are drawn; an algorithm leaves aside what it does not have.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfSupervised(Algorithm, Protocol):
+    """Has a phase 2: labels exploration by its own decoder, and learns from that."""
+
+    @property
+    def agent(self) -> Agent:
+        """Networks whose decoder makes the labels."""
+        ...
+
+    def self_supervised_update(
+        self,
+        context: Batch,
+        batch: Batch,
+        phase: config.SelfSupervised,
+        *,
+        true_rewards: bool = False,
+    ) -> Metrics:
+        """One update on offline data and labelled exploration together.
+
+        Args:
+            context, batch: as in `update`.
+            phase: the settings of phase 2.
+            true_rewards: whether exploration carries the family's rewards (the oracle's).
+        """
+        ...
+
+
+@runtime_checkable
+class Exportable(Algorithm, Protocol):
+    """Can be put into a bundle, which a robot runs without torch (docs/bundle.md)."""
+
+    def graphs(self) -> PolicyGraphs:
+        """Policy, encoder and decoder in physical units; they follow the weights as these learn."""
+        ...
+
+    def embedding(self, context: Batch) -> Tensor:
+        """z drawn from what `context` `(task, transition, ...)` says, `(task, latent)`."""
         ...

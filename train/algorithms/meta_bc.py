@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-from fieldtune.train.agent.agent import Agent
+from typing import Literal
+
+from fieldtune.train.agent.agent import Agent, Shape
+from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import kl_to_prior, sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
 from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.optimisation import (
     adam,
     gradient_step,
     per_row,
     posterior_metrics,
 )
-from fieldtune.train.config import Algorithm
+from fieldtune.train.config import LatentSettings
 from fieldtune.train.data.replay import Batch
 
 
-class MetaBehaviourCloning:
+class MetaBcSettings(LatentSettings):
+    """Nothing besides what every algorithm with a z has."""
+
+    name: Literal["meta-bc"] = "meta-bc"
+
+
+class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
     """q(z|h) and π(a|s,z) made to repeat the data's actions, each task's from its own context.
 
     No reward is maximised: it enters through the context alone.
     """
 
-    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
-        self.agent, self.settings = agent, settings
+    def __init__(self, agent: Agent, settings: MetaBcSettings, learning_rate: float) -> None:
+        super().__init__(agent, settings)
         self.optimisers = {
             "policy": adam(learning_rate, agent.policy),
             "encoder": adam(learning_rate, agent.encoder),
         }
 
-    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+    @classmethod
+    def fresh(
+        cls,
+        shape: Shape,
+        normalisation: Normalisation,
+        settings: MetaBcSettings,
+        learning_rate: float,
+    ) -> MetaBehaviourCloning:
+        """One that has learned nothing (`fieldtune.train.algorithms.registry.Entry`)."""
+        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
+
+    def update(self, context: Batch, batch: Batch) -> Metrics:
         """One step of policy and encoder on −log π(a|s,z) + w·KL(q(z|h)‖N(0,I)), z ~ q(z|h)."""
         agent, rows = self.agent, batch.reward.shape[1]
         mean, variance = agent.infer(context)

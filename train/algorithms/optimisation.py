@@ -6,28 +6,27 @@ Knows nothing of any method's losses, nor of files.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
 from fieldtune.errors import UserError
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.config import CriticSettings
 from fieldtune.train.data.replay import Batch
-
-if TYPE_CHECKING:
-    from fieldtune.train.agent.agent import Agent
-    from fieldtune.train.config import Algorithm
 
 
 class TrainingDiverged(UserError):
     """What was learned is no longer numbers. The message says what, when and the cure."""
 
 
-def adam(learning_rate: float, *modules: nn.Module) -> Adam:
-    """One optimiser of all these networks' parameters."""
-    parameters = chain.from_iterable(module.parameters() for module in modules)
+def adam(learning_rate: float, *trained: nn.Module | nn.Parameter) -> Adam:
+    """One optimiser of all these networks' parameters, and of single parameters."""
+    parameters = chain.from_iterable(
+        [one] if isinstance(one, nn.Parameter) else one.parameters() for one in trained
+    )
     return Adam(parameters, lr=learning_rate, fused=True)
 
 
@@ -45,12 +44,18 @@ def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
 
 
 def bellman_target_inputs(
-    agent: Agent, settings: Algorithm, rows: Batch
+    agent: Agent, settings: CriticSettings, rows: Batch
 ) -> tuple[Tensor, Tensor, Tensor, float | Tensor]:
-    """What a critic's target is made of: reward, state reached, whether it is terminal, discount.
+    """Inputs of the n-step Bellman target (Sutton and Barto, Reinforcement Learning, sec. 7.1,
+    uncorrected for who acted).
 
-    Of the one step of each of `rows`, or of `algorithm.n_step` of them where the rows look ahead
-    (Sutton and Barto, Reinforcement Learning, sec. 7.1, uncorrected for who acted).
+    Args:
+        agent: whose normalisation the rewards are in.
+        settings: the rewards' scale and the discount.
+        rows: `(row, ...)`; `algorithm.n_step` steps of each where they look ahead, else one.
+
+    Returns:
+        Scaled reward `(row,)`, state reached, whether that is terminal, and the discount from it.
     """
     ahead, discount = rows.ahead, settings.discount
     if ahead is None:

@@ -1,26 +1,30 @@
-"""The study's offline baselines: one gradient step of each, on SMAC's own networks and batches.
+"""PEARL, offline: one gradient step, on SMAC's own networks and batches.
 
-Both learn from the fixed, labelled data only and have no second phase. Know nothing of files.
+Learns from the fixed, labelled data only and has no second phase. Knows nothing of files.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.agent import Agent, Shape
+from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import kl_to_prior, sample
 from fieldtune.train.agent.squashed_gaussian import sample_with_log_prob
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.optimisation import (
     adam,
-    gradient_step,
     bellman_target_inputs,
+    gradient_step,
     per_row,
     posterior_metrics,
 )
-from fieldtune.train.config import Algorithm
+from fieldtune.train.config import CriticSettings
 from fieldtune.train.data.replay import Batch
 
 # Entropy's weight against one unit of scaled reward. PEARL's release has a fixed coefficient of 1
@@ -28,7 +32,13 @@ from fieldtune.train.data.replay import Batch
 ENTROPY_COEFFICIENT = 0.2
 
 
-class Pearl:
+class PearlSettings(CriticSettings):
+    """Nothing besides what every algorithm with critics has."""
+
+    name: Literal["pearl"] = "pearl"
+
+
+class Pearl(LatentAlgorithm[PearlSettings]):
     """PEARL (Rakelly et al. 2019, arXiv 1903.08254, algorithm 1) on data that does not grow.
 
     Soft actor-critic with a fixed entropy coefficient; the critic's loss trains the encoder. Unlike
@@ -36,8 +46,8 @@ class Pearl:
     as SMAC's does, and not from a value network of its own.
     """
 
-    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
-        self.agent, self.settings = agent, settings
+    def __init__(self, agent: Agent, settings: PearlSettings, learning_rate: float) -> None:
+        super().__init__(agent, settings)
         self.entropy_coefficient = ENTROPY_COEFFICIENT * settings.reward_scale
         self.optimisers = {
             "critic": adam(learning_rate, agent.q1, agent.q2),
@@ -45,7 +55,18 @@ class Pearl:
             "encoder": adam(learning_rate, agent.encoder),
         }
 
-    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+    @classmethod
+    def fresh(
+        cls,
+        shape: Shape,
+        normalisation: Normalisation,
+        settings: PearlSettings,
+        learning_rate: float,
+    ) -> Pearl:
+        """One that has learned nothing (`fieldtune.train.algorithms.registry.Entry`)."""
+        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
+
+    def update(self, context: Batch, batch: Batch) -> Metrics:
         """One step of critics and encoder, then of the actor, then of the target critics."""
         mean, variance = self.agent.infer(context)
         kl = kl_to_prior(mean, variance).mean()

@@ -5,33 +5,67 @@ Holds networks and optimisers; knows nothing of files, robots or simulators.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.agent import Agent, Shape
+from fieldtune.train.agent.graphs import PolicyGraphs
 from fieldtune.train.agent.networks import DynamicsDecoder
+from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import kl_to_prior, sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.optimisation import (
     adam,
-    gradient_step,
     bellman_target_inputs,
+    gradient_step,
     per_row,
     posterior_metrics,
 )
-from fieldtune.train.config import Algorithm, SelfSupervised
+from fieldtune.train.config import CriticSettings, Section, SelfSupervised
 from fieldtune.train.data.replay import Batch
 
 INFERENCE = ("encoder", "decoder", "dynamics")  # what learns to infer and explain a task
 
 
-class Smac:
-    """An agent with its optimisers, and the update of each phase."""
+class Advantage(Section):
+    """How advantages weigh the actor's log-likelihood.
 
-    def __init__(self, agent: Agent, settings: Algorithm, learning_rate: float) -> None:
-        self.agent, self.settings = agent, settings
+    `standardised`: exp(A / (temperature · std A)), clipped; scale set by the data.
+    `softmax`: softmax(A / temperature) over the flattened batch times its size (reference: 100).
+    `over` is what an action's value is compared with: that of an action `sampled` from the policy,
+    as in the reference, or of the policy's `mean` action, which does not add a draw's noise to A.
+    """
+
+    weights: Literal["standardised", "softmax"] = "standardised"
+    over: Literal["sampled", "mean"] = "sampled"
+    temperature: float = Field(0.5, gt=0)
+    clip: float = Field(20.0, gt=0)
+
+
+class SmacSettings(CriticSettings):
+    """SMAC's settings that both phases share (Pong et al. 2022, sec. 5 and appendix)."""
+
+    name: Literal["smac"] = "smac"
+    advantage: Advantage = Advantage()
+    dynamics_weight: float = Field(
+        1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
+    )
+
+
+class Smac(LatentAlgorithm[SmacSettings]):
+    """An agent with its optimisers, and the update of each phase.
+
+    Self-supervised and exportable (`fieldtune.train.algorithms.algorithm`).
+    """
+
+    def __init__(self, agent: Agent, settings: SmacSettings, learning_rate: float) -> None:
+        super().__init__(agent, settings)
         self.optimisers = {
             "critic": adam(learning_rate, agent.q1, agent.q2),
             "policy": adam(learning_rate, agent.policy),
@@ -41,7 +75,18 @@ class Smac:
         if agent.dynamics is not None:
             self.optimisers["dynamics"] = adam(learning_rate, agent.dynamics)
 
-    def offline_update(self, context: Batch, batch: Batch) -> Metrics:
+    @classmethod
+    def fresh(
+        cls,
+        shape: Shape,
+        normalisation: Normalisation,
+        settings: SmacSettings,
+        learning_rate: float,
+    ) -> Smac:
+        """One that has learned nothing (`fieldtune.train.algorithms.registry.Entry`)."""
+        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
+
+    def update(self, context: Batch, batch: Batch) -> Metrics:
         """Phase 1: every network learns, from data with its true rewards (Algorithm 1)."""
         z, metrics = self._task_inference_step(context, batch, train=INFERENCE)
         metrics |= self._actor_critic_step(batch, z, q_weight=0.0, scale_by_q=False)
@@ -62,6 +107,15 @@ class Smac:
         z, metrics = self._task_inference_step(context, batch, train=train)
         metrics |= self._actor_critic_step(batch, z, phase.q_weight, phase.scale_by_q)
         return metrics
+
+    def graphs(self) -> PolicyGraphs:
+        """What a bundle is made from; follows the weights."""
+        return PolicyGraphs.of(self.agent)
+
+    @torch.no_grad()
+    def embedding(self, context: Batch) -> Tensor:
+        """z ~ q(z|h), `(task, latent)`."""
+        return sample(*self.agent.infer(context))
 
     def _task_inference_step(
         self, context: Batch, batch: Batch, train: tuple[str, ...]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from fieldtune.train.agent.networks import Critic, Policy
 from fieldtune.train.agent.squashed_gaussian import sample_with_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.optimisation import adam, gradient_step
 
 TARGET_RATE = 0.005
 FIRST_TEMPERATURE = 0.1
@@ -59,15 +59,16 @@ class TaskConditionedSac(nn.Module):
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(FIRST_TEMPERATURE)))
         self._target_entropy = -float(action)
-
-        def adam(parameters: list[Tensor]) -> torch.optim.Adam:
-            return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-
         self.optimisers = {
-            "policy": adam(list(self.policy.parameters())),
-            "critic": adam(list(self.critics.parameters())),
-            "temperature": adam([self.log_temperature]),
+            "policy": adam(learning_rate, self.policy),
+            "critic": adam(learning_rate, self.critics),
+            "temperature": adam(learning_rate, self.log_temperature),
         }
+
+    @property
+    def networks(self) -> nn.Module:
+        """What a checkpoint holds of it, beside the optimisers."""
+        return self
 
     @torch.no_grad()
     def act(self, observation: Tensor, task: Tensor) -> Tensor:
@@ -87,15 +88,15 @@ class TaskConditionedSac(nn.Module):
             target = losses.critic_target(r, done, value, self.discount)
         q1, q2 = (critic(s, a, task) for critic in self.critics)
         critic_loss = losses.critic_loss(q1, q2, target)
-        _step(self.optimisers["critic"], critic_loss)
+        gradient_step(critic_loss, self.optimisers["critic"])
 
         a_policy, log_prob = sample_with_log_prob(*self.policy(s, task))
         q = self._least(self.critics, s, a_policy, task)
         actor_loss = (temperature * log_prob - q).mean()
-        _step(self.optimisers["policy"], actor_loss)
+        gradient_step(actor_loss, self.optimisers["policy"])
 
         excess = log_prob.detach().mean() + self._target_entropy
-        _step(self.optimisers["temperature"], -self.log_temperature * excess)
+        gradient_step(-self.log_temperature * excess, self.optimisers["temperature"])
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.targets.parameters()), list(self.critics.parameters()), TARGET_RATE
@@ -106,11 +107,3 @@ class TaskConditionedSac(nn.Module):
     def _least(critics: nn.ModuleList, s: Tensor, a: Tensor, task: Tensor) -> Tensor:
         first, second = (critic(s, a, task) for critic in critics)
         return torch.min(first, second)
-
-
-def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Gradient step on the optimiser's own parameters; every other network is left alone."""
-    owned = list(chain.from_iterable(group["params"] for group in optimiser.param_groups))
-    for parameter, gradient in zip(owned, torch.autograd.grad(loss, owned), strict=True):
-        parameter.grad = gradient
-    optimiser.step()

@@ -110,12 +110,13 @@ def export(
 ) -> None:
     """Write the newest policy of a run as a bundle, checked against torch."""
     with report_user_errors(RESUMABLE):
-        from fieldtune.train.runs.agents import newest_agent
         from fieldtune.train.runs.bundles import Exporter
+        from fieldtune.train.runs.capabilities import require_exportable
+        from fieldtune.train.runs.trained import newest
 
         opened = _open(run)
-        agent, phase, updates = newest_agent(opened)
-        exporter = Exporter(opened, agent)
+        trained, phase, updates = newest(opened)
+        exporter = Exporter(opened, require_exportable(opened, trained))
         bundle = exporter.write(out, phase=phase, updates=updates)
     worst = max(parity.relative for parity in bundle.manifest.parity.values())
     typer.echo(f"{out}: {bundle.id}")
@@ -250,10 +251,9 @@ def demo(
 
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:
-    from fieldtune import settings
-    from fieldtune.train.config import RunConfig
+    from fieldtune.train.runs.config_file import load_config
 
-    return settings.load(RunConfig, config, overrides=overrides or [])
+    return load_config(config, overrides=overrides or [])
 
 
 def _open(folder: Path) -> Run:

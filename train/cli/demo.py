@@ -27,7 +27,6 @@ from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.train.alone import alone, training
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.collecting.collect import collect
-from fieldtune.train.config import RunConfig
 from fieldtune.train.console import progress
 from fieldtune.train.evaluation.measure import evaluate_run
 from fieldtune.train.evaluation.results import Evaluation, write_metrics
@@ -35,6 +34,7 @@ from fieldtune.train.phases.from_robots import Finetune, FinetuneProgress
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.reports.report import write_report
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, RunError, open_run
 
 ROBOT_EXIT_S = 120.0
@@ -58,7 +58,7 @@ def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Eva
     started = time.monotonic()
     console = Console()
     config = _settled_config(config, folder, seed, overrides)
-    resolved = settings.load(RunConfig, config)
+    resolved = load_config(config)
 
     if not Path(resolved.data.path).exists():
         _say(console, "1 of 6", "collect labelled data for many tasks")
@@ -124,7 +124,7 @@ def _settled_config(config: Path, folder: Path, seed: int, overrides: Sequence[s
         "robot.keys={}",  # both ends are on this machine
         "robot.driver.time_scale=.inf",
     ]
-    settings.dump(settings.load(RunConfig, config, overrides=[*ours, *overrides]), path)
+    settings.dump(load_config(config, overrides=[*ours, *overrides]), path)
     return path
 
 

@@ -19,13 +19,13 @@ from torch import Tensor
 from fieldtune.sim.family import Array, TaskFamily, bounds, width
 from fieldtune.sim.rollout import BATCH, LabelledEpisode, mean_return, rollout
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.algorithm import Checkpointable, Metrics
 from fieldtune.train.algorithms.task_conditioned_sac import (
     TaskConditionedSac,
     TaskConditionedTransitions,
 )
 from fieldtune.train.collecting.episode_buffer import EpisodeBuffer, Transitions
-from fieldtune.train.collecting.resumable import Learner, Round, ResumableCollection
+from fieldtune.train.collecting.resumable import ResumableCollection, Round
 from fieldtune.train.config import AgentReplay, Slice
 from fieldtune.train.data.task_numbers import unwound
 from fieldtune.train.runs.diverged import Watch
@@ -193,8 +193,9 @@ class _Agent:
         )
 
     @property
-    def learner(self) -> Learner:
-        return Learner(self._sac, self._sac.optimisers)
+    def learner(self) -> Checkpointable:
+        """What has learned: its networks and optimisers."""
+        return self._sac
 
     def units(self) -> dict[str, NDArray[Any]]:
         """Those of its constants that come from what it has seen, for a checkpoint."""

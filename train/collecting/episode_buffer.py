@@ -42,9 +42,7 @@ class EpisodeBuffer:
         self._signals = np.empty((rows, width(family.signal_fields)))
         self._task_index = np.empty(rows, np.int64)
         self._done = np.zeros(rows, np.float32)
-        self._observation_rows = np.empty(
-            rows, np.int64
-        )  # where each row's s is among the observations
+        self._observation_rows = np.empty(rows, np.int64)  # where each row's s is
         self._episodes: list[tuple[int, int, bool]] = []  # first row, steps, terminated
         self.rows = 0
 

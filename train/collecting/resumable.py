@@ -24,6 +24,7 @@ from torch import get_num_threads
 from fieldtune.files import write_atomically
 from fieldtune.lock import Held, exclusive
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.algorithms.algorithm import Checkpointable
 from fieldtune.train.process_settings import THREADS
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
 
@@ -40,15 +41,6 @@ class Round:
 
     acted: list[LabelledEpisode]
     held_out: list[LabelledEpisode]
-
-
-@dataclass(frozen=True)
-class Learner:
-    """What `fieldtune.train.runs.checkpoint` asks of a learner: networks, and optimisers by
-    name."""
-
-    agent: Any
-    optimisers: dict[str, Any]
 
 
 class ResumableCollection:
@@ -87,16 +79,15 @@ class ResumableCollection:
             ) from error
         return Round(_episodes("acted.", columns), _episodes("held_out.", columns))
 
-    def load(self, learner: Learner, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    def load(self, learner: Checkpointable, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Restore learner and random states in place; return the arrays saved beside them."""
-        progress = load_checkpoint(self.learner_file, learner, rng)  # type: ignore[arg-type]
-        return progress.arrays
+        return load_checkpoint(self.learner_file, learner, rng).arrays
 
     def save(
         self,
         index: int,
         done: Round,
-        learner: Learner,
+        learner: Checkpointable,
         rng: np.random.Generator,
         arrays: dict[str, NDArray[Any]],
     ) -> None:
@@ -104,7 +95,7 @@ class ResumableCollection:
         columns = _columns("acted.", done.acted) | _columns("held_out.", done.held_out)
         write_atomically(self._path(index), save(columns))
         facts = {"asked": self._asked, "rounds": index + 1}
-        save_checkpoint(self.learner_file, learner, rng, Progress(facts, arrays))  # type: ignore[arg-type]
+        save_checkpoint(self.learner_file, learner, rng, Progress(facts, arrays))
 
     def _path(self, index: int) -> Path:
         return self._folder / f"round-{index:04d}.safetensors"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fieldtune.train.config import Algorithm, Context, Offline, SelfSupervised
+from fieldtune.train.config import AlgorithmSettings, Context, Offline, SelfSupervised
 from fieldtune.train.data.replay import Batch, Replay, concatenate
 
 
@@ -23,7 +23,7 @@ def draw_context(
 
 
 def draw_offline(
-    replay: Replay, rng: np.random.Generator, settings: Algorithm, phase: Offline
+    replay: Replay, rng: np.random.Generator, settings: AlgorithmSettings, phase: Offline
 ) -> tuple[Batch, Batch]:
     """Phase 1: context and batch of a meta-batch of tasks."""
     tasks = _meta_batch(replay.tasks_with_data, rng, settings.meta_batch)
@@ -35,7 +35,7 @@ def draw_union(
     offline: Replay,
     labelled: Replay,
     rng: np.random.Generator,
-    settings: Algorithm,
+    settings: AlgorithmSettings,
     phase: SelfSupervised,
 ) -> tuple[Batch, Batch]:
     """Phase 2: a fixed share of offline rows in each batch, and of contexts over updates.

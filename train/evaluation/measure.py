@@ -14,9 +14,11 @@ from torch import Tensor
 
 from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import random_return
+from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.algorithms import losses
+from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.data.replay import Batch, Replay
 from fieldtune.train.evaluation.calibration import calibration
@@ -28,10 +30,11 @@ from fieldtune.train.evaluation.results import (
     EvaluationError,
     PhaseResult,
 )
-from fieldtune.train.runs.agents import averaged_agent, offline_agent
+from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.trained import after_offline, averaged
 
 REFERENCE_SEEDS = 4  # start states a task for the random and scripted references
 
@@ -43,19 +46,22 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         EvaluationError: no phase was trained.
         CheckpointError: a phase is not this run's, or a phase 2 began from another phase 1 than
             there is now.
+        RunError: the algorithm has no reward decoder, which is a part of what is measured.
     """
-    agents = _trained(run)
-    if not agents:
+    trained = _trained(run)
+    if not trained:
         raise EvaluationError(f"{run.folder}: nothing trained yet; run `fieldtune train` first")
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
-    held_out = run.held_out_replay(agents["before"][0])
+    first = trained["before"][0]
+    decoding = require_self_supervised(run, first).agent
+    held_out = run.held_out_replay(first)
     phases: dict[str, PhaseResult] = {}
     try:
-        for name, (agent, updates, steps) in agents.items():
-            advance(len(phases), len(agents))
+        for name, (adaptive, updates, steps) in trained.items():
+            advance(len(phases), len(trained))
             seed = run.config.seed
-            phases[name] = measure(evaluator, agent, held_out, seed, updates, steps)
-        advance(len(phases), len(agents))
+            phases[name] = measure(evaluator, adaptive, held_out, seed, updates, steps)
+        advance(len(phases), len(trained))
     finally:
         evaluator.close()
     seeds = np.arange(REFERENCE_SEEDS, dtype=np.int64)
@@ -64,18 +70,26 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         seed=run.config.seed,
         dataset=run.dataset.id,
         phases=phases,
-        decoder=decoder_error(agents["before"][0], held_out, run.config.seed),
+        decoder=decoder_error(decoding, held_out, run.config.seed),
         random=random_return(run.family, run.dataset.test_tasks, seeds),
         scripted=_scripted(run, seeds),
     )
 
 
 def measure(
-    evaluator: Evaluator, agent: Agent, held_out: Replay, seed: int, updates: int, steps: int
+    evaluator: Evaluator, adaptive: Adaptive, held_out: Replay, seed: int, updates: int, steps: int
 ) -> PhaseResult:
-    """Adaptation from own exploration and from offline contexts, by the same seed for everyone."""
-    online = evaluator.online(agent, seed)
-    offline = evaluator.offline(agent, held_out, seed)
+    """Adaptation from own exploration and from offline contexts, by the same seed for everyone.
+
+    Args:
+        evaluator: of the held-out tasks.
+        adaptive: what adapts to them.
+        held_out: their offline data, in its training units.
+        seed: of start states and draws.
+        updates, steps: that are behind it, for the record.
+    """
+    online = evaluator.online(adaptive, seed)
+    offline = evaluator.offline(adaptive, held_out, seed)
     return PhaseResult(
         curve=online.curve.tolist(),
         offline_returns=offline.returns.tolist(),
@@ -126,12 +140,12 @@ def _dynamics(dynamics: DynamicsDecoder, batch: Batch, z: Tensor) -> DynamicsExp
     return DynamicsExplained(explained(z), float(np.mean(others)) if others else explained(z))
 
 
-def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
-    """Agents by phase, with the updates and reward-free steps behind them."""
-    found: dict[str, tuple[Agent, int, int]] = {}
+def _trained(run: Run) -> dict[str, tuple[Algorithm, int, int]]:
+    """The algorithm by phase, with the updates and reward-free steps behind them."""
+    found: dict[str, tuple[Algorithm, int, int]] = {}
     if run.offline_checkpoint.exists():
         facts = read_facts(run.offline_checkpoint)
-        found["before"] = (offline_agent(run), int(facts["updates"]), 0)
+        found["before"] = (after_offline(run), int(facts["updates"]), 0)
     for name, phase, path in (
         ("after", SELF_SUPERVISED, run.finetune_checkpoint),
         ("oracle", ORACLE, run.oracle_checkpoint),
@@ -139,8 +153,8 @@ def _trained(run: Run) -> dict[str, tuple[Agent, int, int]]:
         if path.exists():
             facts = require_own(run, path, phase)
             require_parent(run, path, facts)
-            agent = averaged_agent(run, path, phase)
-            found[name] = (agent, int(facts["updates"]), int(facts["steps"]))
+            algorithm = averaged(run, path, phase)
+            found[name] = (algorithm, int(facts["updates"]), int(facts["steps"]))
     return found
 
 

@@ -1,8 +1,8 @@
 """The meta-test protocol: adaptation from one's own exploration, and from offline data.
 
 The reported return is that of the episode after K exploration episodes with real rewards, mean
-action, z sampled from the posterior (ALGORITHM.md, meta-test). Only these functions produce
-returns that are reported, so that every method is measured alike.
+action, z sampled from the posterior where there is one (ALGORITHM.md, meta-test). Only these
+functions produce returns that are reported, so that every method is measured alike.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.success import succeeded
-from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.trials import ZHold, explore, infer, run_episodes
+from fieldtune.train.agent.actor import Acting, Actor, Adaptive
+from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.config import Evaluation, RunConfig
 from fieldtune.train.data.replay import Replay
 
@@ -31,7 +30,7 @@ class OnlineResult:
     """Adaptation from self-collected contexts.
 
     `curve[k]` holds the returns after k context episodes, `(K+1, task, repeat)`, or those after K
-    alone; `embeddings` the posterior means after K, `(task, repeat, latent)`. `successes`, as
+    alone; `embeddings` what the actor knows after K, `(task, repeat, latent)`. `successes`, as
     `curve`, are 1 or 0; None where the family has no success.
     """
 
@@ -66,11 +65,9 @@ class Evaluator:
         family: TaskFamily,
         tasks: Array,
         settings: Evaluation,
-        z_hold: ZHold,
-        noise: float = 1.0,
+        exploring: Acting,
     ) -> None:
-        self.family, self.settings = family, settings
-        self.z_hold, self.noise = z_hold, noise
+        self.family, self.settings, self.exploring = family, settings, exploring
         self.n_tasks = len(tasks)
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
         self.simulator = family.simulator(len(self.tasks))
@@ -78,28 +75,27 @@ class Evaluator:
     @classmethod
     def of(cls, config: RunConfig, family: TaskFamily, tasks: Array) -> Evaluator:
         """By the protocol of a run, exploring as its robot does."""
-        exploring = config.robot.exploration
-        return cls(family, tasks, config.evaluation, exploring.z_hold.value, exploring.action_noise)
+        exploring = Acting.like_the_robot(config.robot.exploration)
+        return cls(family, tasks, config.evaluation, exploring)
 
-    def online(self, agent: Agent, seed: int, *, curve: bool = True) -> OnlineResult:
+    def online(self, adaptive: Adaptive, seed: int, *, curve: bool = True) -> OnlineResult:
         """Adaptation from 0 to K context episodes with true rewards; without `curve`, K's alone."""
         episodes = self.settings.context_episodes
         found = []
         with _own_randomness(seed) as rng:
             trials = explore(
-                agent,
+                adaptive,
                 self.family,
                 self.simulator,
                 self.tasks,
                 rng,
                 prior_episodes=episodes,
                 posterior_episodes=0,
-                z_hold=self.z_hold,
-                noise=self.noise,
+                acting=self.exploring,
             )
             for k in range(0 if curve else episodes, episodes + 1):
-                posterior = infer(agent, [trial[:k] for trial in trials])
-                found.append(self._act(agent, posterior, rng))
+                actor = adapt_to(adaptive, [trial[:k] for trial in trials])
+                found.append(self._act(actor, rng))
         successes = [each.successes for each in found if each.successes is not None]
         return OnlineResult(
             curve=np.stack([each.returns for each in found]),
@@ -107,32 +103,27 @@ class Evaluator:
             successes=np.stack(successes) if successes else None,
         )
 
-    def offline(self, agent: Agent, data: Replay, seed: int) -> OfflineResult:
+    def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> OfflineResult:
         """As many transitions as K episodes have, drawn from all of each task's offline data."""
         length = self.settings.context_episodes * self.family.horizon
         tasks = [task for task in range(self.n_tasks) for _ in range(self.settings.repeats)]
         with _own_randomness(seed) as rng, torch.no_grad():
-            posterior = agent.infer(data.context(rng, tasks, length, trajectories=None))
-            return self._act(agent, posterior, rng)
+            context = data.context(rng, tasks, length, trajectories=None)
+            return self._act(adaptive.adapt([context]), rng)
 
-    def _act(
-        self, agent: Agent, posterior: tuple[Tensor, Tensor], rng: np.random.Generator
-    ) -> OfflineResult:
+    def _act(self, actor: Actor, rng: np.random.Generator) -> OfflineResult:
         episodes = run_episodes(
-            agent,
+            actor,
             self.family,
             self.simulator,
             rng.integers(2**31, size=len(self.tasks)),
             self.tasks,
-            posterior,
-            z_hold="episode",
-            noise=0.0,
         )
         shape = (self.n_tasks, self.settings.repeats)
         done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)
         return OfflineResult(
             returns=np.array([episode.rewards.sum() for episode in episodes]).reshape(shape),
-            embeddings=posterior[0].double().numpy().reshape(*shape, -1),
+            embeddings=actor.embeddings.reshape(*shape, -1),
             successes=done.reshape(shape) if self.family.sparse_reward else None,
         )
 

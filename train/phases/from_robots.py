@@ -26,6 +26,7 @@ from fieldtune.train.data.plausible import Plausible
 from fieldtune.train.phases.retried_write import Retried
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.capabilities import require_exportable
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
 from fieldtune.train.runs.run import Run
@@ -62,7 +63,7 @@ class Finetune:
         if run.finetune_checkpoint.exists():
             self.phase.restore(run.finetune_checkpoint)
             log.info("resuming at update %d", self.phase.updates)
-        self._exporter = Exporter(run, self.phase.average)
+        self._exporter = Exporter(run, require_exportable(run, self.phase.average))
         facts = self.phase.facts
         self.seen = set(facts.get("episodes", []))  # type: ignore[call-overload]
         self.bundles = int(facts.get("bundles", 0))  # type: ignore[call-overload]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fieldtune.sim.family import Array, BatchSimulator
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.alone import training
 from fieldtune.train.data.admission import problem
@@ -104,8 +105,7 @@ def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) ->
         phase.rng,
         prior_episodes=exploration.prior_episodes,
         posterior_episodes=exploration.posterior_episodes,
-        z_hold=exploration.z_hold.value,
-        noise=exploration.action_noise,
+        acting=Acting.like_the_robot(exploration),
         relabel=None if phase.true_rewards else relabel,
     )
     wrong, added = "", 0

@@ -1,6 +1,6 @@
 """Phase 1: meta-training on the fixed, labelled dataset, resumable at any moment.
 
-SMAC's, or one of the baselines' that have no other phase; each has a checkpoint of its own.
+The configured algorithm's, or a baseline's beside it; each has a checkpoint of its own.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fieldtune.train.algorithms.algorithm import Learner
-from fieldtune.train.algorithms.registry import LEARNERS, Method
+from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import training
 from fieldtune.train.data.sampling import draw_offline
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -21,26 +20,28 @@ from fieldtune.train.runs.run import Run, seed_everything
 OnUpdate = Callable[[int], None]
 
 
-def method_checkpoint(run: Run, method: Method) -> Path:
-    """Where a method's training on the dataset is kept."""
-    if method == "smac":
+def checkpoint_of(run: Run, name: str) -> Path:
+    """Where training of algorithm `name` on the dataset is kept."""
+    if name == run.config.algorithm.name:
         return run.offline_checkpoint
-    return run.offline_checkpoint.with_name(f"{method}.safetensors")
+    return run.offline_checkpoint.with_name(f"{name}.safetensors")
 
 
 def train_offline(
     run: Run,
     *,
-    method: Method = "smac",
+    name: str | None = None,
     until: int | None = None,
     on_update: OnUpdate = lambda _: None,
-) -> Learner:
+) -> Algorithm:
     """Train to `offline.updates`, or to `until` if that is less; continue from a checkpoint.
 
     A run stopped at any checkpoint and resumed equals one never stopped, bit for bit on a CPU.
 
     Args:
-        method: SMAC's phase 1, or a baseline; all from the same first weights and the same draws.
+        name: an algorithm; the configured one where not given. Those with the same networks start
+            from the same weights and see the same draws.
+        until: updates in all.
         on_update: told the number of updates done after each one.
 
     Raises:
@@ -48,17 +49,18 @@ def train_offline(
         InUse: another process trains the same.
         CheckpointError: there is a checkpoint that cannot be gone on from, or not this run's.
     """
-    with training(method_checkpoint(run, method)) as checkpoint:
-        return _train(run, method, checkpoint, until, on_update)
+    name = name or run.config.algorithm.name
+    with training(checkpoint_of(run, name)) as checkpoint:
+        return _train(run, name, checkpoint, until, on_update)
 
 
 def _train(
-    run: Run, method: Method, checkpoint: Path, until: int | None, on_update: OnUpdate
-) -> Learner:
+    run: Run, name: str, checkpoint: Path, until: int | None, on_update: OnUpdate
+) -> Algorithm:
     phase, settings = run.config.offline, run.config.algorithm
     watch = Watch(checkpoint, "algorithm.learning_rate", settings.learning_rate)
     rng = seed_everything(run.config.seed)
-    learner = LEARNERS[method](run.agent(), settings, settings.learning_rate)
+    learner = run.algorithm(name=name)
     done = 0
     if checkpoint.exists():
         require_own(run, checkpoint, checkpoint.stem)
@@ -67,11 +69,11 @@ def _train(
     last = phase.updates if until is None else min(until, phase.updates)
     if done >= last:
         return learner
-    replay = run.offline_replay(learner.agent)
+    replay = run.offline_replay(learner)
     with Curves(run.curves / checkpoint.stem, done) as curves:
         while done < last:
             draw = draw_offline(replay, rng, settings, phase)
-            metrics = learner.offline_update(*draw)
+            metrics = learner.update(*draw)
             done += 1
             watch.look(done, metrics)
             curves.add(done, metrics)

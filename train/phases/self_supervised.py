@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.units import to_training_units
-from fieldtune.train.algorithms.smac import Metrics
+from fieldtune.train.algorithms.algorithm import Metrics, SelfSupervised
 from fieldtune.train.data.plausible import beyond
 from fieldtune.train.data.replay import Replay
 from fieldtune.train.data.sampling import draw_union
 from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
+from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import (
     CheckpointError,
     Progress,
-    load_agent,
     load_checkpoint,
+    load_networks,
     save_checkpoint,
 )
 from fieldtune.train.runs.origin import (
@@ -42,20 +42,23 @@ from fieldtune.train.runs.run import Run, RunError, empty_replay
 
 
 class SelfSupervisedPhase:
-    """One phase 2, from the end of a run's phase 1.
+    """One phase 2, from the end of a run's phase 1. Raises `RunError` where the algorithm has none.
 
-    `average` holds exponentially averaged weights: what is published and evaluated, since single
-    iterates swing from update to update (docs/settings.md). `plausible` is where the numbers of
-    what is added must be; who adds it sees to that (`fieldtune.train.data.admission`).
+    `average` is the same algorithm with exponentially averaged weights: what is published and
+    evaluated, since single iterates swing from update to update (docs/settings.md). `plausible` is
+    where the numbers of what is added must be; who adds it sees to that
+    (`fieldtune.train.data.admission`).
     """
 
     def __init__(self, run: Run, *, true_rewards: bool = False) -> None:
         self.run, self.true_rewards = run, true_rewards
         self.settings = run.config.self_supervised
         self.parent = finished_phase_1(run)
-        self.learner, self.rng = run.learner(self.settings.learning_rate, run.config.seed + 1)
-        load_agent(run.offline_checkpoint, self.learner.agent)
-        self.average: Agent = copy.deepcopy(self.learner.agent).requires_grad_(False)
+        learner, self.rng = run.learner(self.settings.learning_rate, run.config.seed + 1)
+        self.learner = require_self_supervised(run, learner)
+        load_networks(run.offline_checkpoint, self.learner.networks)
+        self.average: SelfSupervised = copy.deepcopy(self.learner)
+        self.average.networks.requires_grad_(False)
         self.offline = run.offline_replay(self.average)
         self.labelled = self._empty_replay()
         self.plausible = beyond(
@@ -138,8 +141,8 @@ class SelfSupervisedPhase:
         )
         with torch.no_grad():
             torch._foreach_lerp_(
-                list(self.average.parameters()),
-                list(self.learner.agent.parameters()),
+                list(self.average.networks.parameters()),
+                list(self.learner.networks.parameters()),
                 self.settings.average_rate,
             )
         self.updates += 1
@@ -151,7 +154,7 @@ class SelfSupervisedPhase:
         Raises `TrainingDiverged` where any of them is not finite, and leaves the one before.
         """
         arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
-        for name, tensor in self.average.state_dict().items():
+        for name, tensor in self.average.networks.state_dict().items():
             arrays[f"average.{name}"] = tensor.numpy()
         facts = {
             **self.facts,
@@ -170,9 +173,9 @@ class SelfSupervisedPhase:
                 phase 1.
         """
         require_parent(self.run, path, require_own(self.run, path, self._phase))
-        before = self.learner.agent.normalisation
+        before = self.learner.normalisation
         progress = load_checkpoint(path, self.learner, self.rng)
-        if not self.learner.agent.normalisation.same(before):
+        if not self.learner.normalisation.same(before):
             raise CheckpointError(
                 f"{path}: its inputs are scaled in another way than those of "
                 f"{self.run.offline_checkpoint}, which was trained again since: remove the former"
@@ -180,7 +183,7 @@ class SelfSupervisedPhase:
         self.facts = progress.facts
         self.updates = int(self.facts["updates"])  # type: ignore[call-overload]
         average = _under("average.", progress.arrays)
-        self.average.load_state_dict({n: torch.from_numpy(a) for n, a in average.items()})
+        self.average.networks.load_state_dict({n: torch.from_numpy(a) for n, a in average.items()})
         self.labelled = self._empty_replay()
         self.labelled.restore(_under("labelled.", progress.arrays))
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, SingleRobot, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.trials import ZHold, explore, infer, run_episodes
+from fieldtune.train.agent.actor import Acting, Adaptive
+from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 
 Image = NDArray[np.uint8]
 
@@ -58,13 +58,12 @@ class Adaptation:
 
 
 def film(
-    agent: Agent,
+    adaptive: Adaptive,
     family: TaskFamily,
     tasks: Array,
     *,
     exploration_episodes: int,
-    z_hold: ZHold,
-    noise: float = 1.0,
+    exploring: Acting,
     seed: int,
     size: int = 240,
 ) -> Adaptation:
@@ -86,25 +85,21 @@ def film(
             torch.manual_seed(seed)
             rng = np.random.default_rng(seed)
             trial = explore(
-                agent,
+                adaptive,
                 family,
                 set_up,
                 task,
                 rng,
                 prior_episodes=exploration_episodes,
                 posterior_episodes=0,
-                z_hold=z_hold,
-                noise=noise,
+                acting=exploring,
             )[0]
             (episode,) = run_episodes(
-                agent,
+                adapt_to(adaptive, [trial]),
                 family,
                 set_up,
                 rng.integers(2**31, size=1),
                 task,
-                infer(agent, [trial]),
-                z_hold="episode",
-                noise=0.0,
             )
     finally:
         robot.close()

@@ -20,14 +20,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fieldtune.files import write_atomically
 from fieldtune.train import charts
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.results import Evaluation, save_evaluation
 from fieldtune.train.evaluation.statistics import interval, over_tasks, shift
 from fieldtune.train.reports import figures
 from fieldtune.train.reports.conclusions import nearer_goal, sentences
 from fieldtune.train.reports.filmstrip import Film, NoPicture, film, png, strip
-from fieldtune.train.runs.agents import newest_agent
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.trained import newest
 
 NONE = "–"
 RETURNS = {
@@ -131,15 +132,14 @@ def typical_tasks(evaluation: Evaluation) -> list[int]:
 
 
 def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
-    agent, _, _ = newest_agent(run)
+    trained, _, _ = newest(run)
     typical = typical_tasks(evaluation)
     trial = film(
-        agent,
+        trained,
         run.family,
         run.dataset.test_tasks[typical],
         exploration_episodes=run.config.evaluation.context_episodes,
-        z_hold=run.config.robot.exploration.z_hold.value,
-        noise=run.config.robot.exploration.action_noise,
+        exploring=Acting.like_the_robot(run.config.robot.exploration),
         seed=run.config.seed,
     )
     return FilmedTask(typical[trial.task], trial.exploration, trial.adapted)

@@ -15,11 +15,10 @@ from fieldtune.export.bundle import Bundle
 from fieldtune.export.manifest import Description, FieldSpec, Provenance
 from fieldtune.export.writer import write_bundle
 from fieldtune.sim.family import Array, Field
-from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.agent.graphs import PolicyGraphs
 from fieldtune.train.agent.normalisation import AlmostConstant, almost_constant
-from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.units import context_of
+from fieldtune.train.algorithms.algorithm import Exportable
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.runs.checkpoint import not_finite
 from fieldtune.train.runs.run import Run
@@ -28,17 +27,12 @@ PARITY_SAMPLES = 1024
 
 
 class Exporter:
-    """Writes bundles of one agent object; exporting it again after training costs little."""
+    """Writes bundles of one algorithm; exporting it again after training costs little."""
 
-    def __init__(self, run: Run, agent: Agent) -> None:
-        self.run, self.agent = run, agent
-        constants = agent.normalisation
-        self._graphs = {
-            "policy": PolicyGraph(agent.policy, constants).eval(),
-            "encoder": EncoderGraph(agent.encoder, constants).eval(),
-            "decoder": DecoderGraph(agent.decoder, constants, agent.shape.sparse_reward).eval(),
-        }
-        self._samples = _samples(run, agent)
+    def __init__(self, run: Run, trained: Exportable) -> None:
+        self.run, self._trained = run, trained
+        self._graphs = trained.graphs()
+        self._samples = _samples(run, self._graphs)
         self._seen = observation_seen(run)
 
     def write(
@@ -57,7 +51,7 @@ class Exporter:
             In both cases nothing is written.
         """
         embeddings = self._finite_task_embeddings()
-        family, config = self.run.family, self.run.config
+        family, config, graphs = self.run.family, self.run.config, self._graphs
         text = config.model_dump_json(exclude={"robot": True, "data": {"path"}})
         description = Description(
             family=family.name,
@@ -66,9 +60,9 @@ class Exporter:
             action_fields=field_specs(family.action_fields),
             period_s=family.period_s,
             horizon=family.horizon,
-            latent_size=self.agent.latent_size,
-            context_has_next_observation=self.agent.shape.next_in_context,
-            sparse_reward=self.agent.shape.sparse_reward,
+            latent_size=graphs.latent_size,
+            context_has_next_observation=graphs.next_in_context,
+            sparse_reward=graphs.sparse_reward,
             task_embeddings=tuple(tuple(row) for row in embeddings.tolist()),
             observation_seen=self._seen,
             provenance=Provenance(
@@ -81,15 +75,22 @@ class Exporter:
                 parent_bundle=parent,
             ),
         )
-        return write_bundle(path, description, samples=self._samples, **self._graphs)
+        return write_bundle(
+            path,
+            description,
+            samples=self._samples,
+            policy=graphs.policy,
+            encoder=graphs.encoder,
+            decoder=graphs.decoder,
+        )
 
     def almost_constant(self) -> list[AlmostConstant]:
         """What varies too little in the data for a robot's own number to be worth much."""
         fields, seen = self.run.family.observation_fields, self.run.dataset.observations()
-        return almost_constant(fields, seen, self.agent.normalisation)
+        return almost_constant(fields, seen, self._trained.normalisation)
 
     def _finite_task_embeddings(self) -> NDArray[np.float64]:
-        weights = self.agent.state_dict()
+        weights = self._trained.networks.state_dict()
         wrong = not_finite(weights)
         if wrong:
             raise TrainingDiverged(
@@ -108,11 +109,11 @@ class Exporter:
         """z of each training task's whole offline data, `(task, latent)`: same weights, same z."""
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(self.run.config.seed)
-            posteriors = [
-                self.agent.infer(context_of(self.agent, episodes))
+            embeddings = [
+                self._trained.embedding(context_of(self._trained, episodes))
                 for episodes in self.run.dataset.train
             ]
-            return torch.cat([sample(*posterior) for posterior in posteriors]).double().numpy()
+            return torch.cat(embeddings).double().numpy()
 
 
 def field_specs(fields: tuple[Field, ...]) -> tuple[FieldSpec, ...]:
@@ -140,7 +141,7 @@ def fieldtune_version() -> str:
         return "unknown"
 
 
-def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
+def _samples(run: Run, graphs: PolicyGraphs) -> dict[str, NDArray[np.float32]]:
     """Rows over the dataset's own range, for the parity check, and then rows beyond it.
 
     In a quarter of all rows, observations, actions and rewards are some way off what was seen, up
@@ -153,9 +154,9 @@ def _samples(run: Run, agent: Agent) -> dict[str, NDArray[np.float32]]:
         "observation": observations[rows],
         "action": data.actions()[rows],
         "reward": data.rewards()[rows, None],
-        "z": rng.standard_normal((PARITY_SAMPLES, agent.latent_size)),
+        "z": rng.standard_normal((PARITY_SAMPLES, graphs.latent_size)),
     }
-    if agent.shape.next_in_context:
+    if graphs.next_in_context:
         columns["next_observation"] = data.next_observations()[rows]
     scaled = {
         name: column if name == "z" else _partly_beyond(column, rng)

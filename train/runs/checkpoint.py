@@ -12,20 +12,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
-from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.algorithms.algorithm import Learner
+from fieldtune.train.algorithms.algorithm import Checkpointable
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 
 FORMAT = "fieldtune-checkpoint-2"
@@ -46,15 +45,21 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, learner: Learner, rng: np.random.Generator, progress: Progress
+    path: Path, learner: Checkpointable, rng: np.random.Generator, progress: Progress
 ) -> None:
     """Write atomically: a kill leaves the old file or the new one, never half of either.
+
+    Args:
+        path: of the file.
+        learner: its networks' weights and constants, and its optimisers' states.
+        rng: of the draws; torch's global random state is saved too.
+        progress: what else is needed to go on.
 
     Raises:
         TrainingDiverged: something is not finite; the old file stays.
     """
     tensors: dict[str, Tensor] = {
-        f"{AGENT}{name}": tensor for name, tensor in learner.agent.state_dict().items()
+        f"{AGENT}{name}": tensor for name, tensor in learner.networks.state_dict().items()
     }
     for name, optimiser in learner.optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
@@ -68,7 +73,7 @@ def save_checkpoint(
             f"{path}: {len(wrong)} of {len(tensors)} tensors are not finite, {wrong[0]} among "
             "them: nothing was written, the last checkpoint stays; lower the learning rate"
         )
-    for name, constant in _constants(learner).items():
+    for name, constant in _constants(learner.networks).items():
         tensors[f"{CONSTANTS}{name}"] = torch.from_numpy(np.array(constant))
     tensors["random.torch"] = torch.get_rng_state()
     header = {
@@ -80,7 +85,7 @@ def save_checkpoint(
     write_atomically(path, save(owned, metadata=header))
 
 
-def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> Progress:
+def load_checkpoint(path: Path, learner: Checkpointable, rng: np.random.Generator) -> Progress:
     """Restore learner and both random states in place; return what was saved beside them.
 
     Raises:
@@ -88,14 +93,13 @@ def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> P
             nothing has changed then.
     """
     header, tensors = _read(path)
-    weights = _weights(path, learner.agent, tensors, AGENT)
+    weights = _weights(path, learner.networks, tensors, AGENT)
     states = {
         name: _optimiser_state(path, name, optimiser, tensors)
         for name, optimiser in learner.optimisers.items()
     }
-    if _constants(learner):
-        learner.agent.normalisation = _normalisation(tensors)
-    learner.agent.load_state_dict(weights)
+    _restore_constants(learner.networks, tensors)
+    learner.networks.load_state_dict(weights)
     for name, optimiser in learner.optimisers.items():
         optimiser.load_state_dict(states[name])
     torch.set_rng_state(tensors["random.torch"])
@@ -103,15 +107,20 @@ def load_checkpoint(path: Path, learner: Learner, rng: np.random.Generator) -> P
     return _progress(header, tensors)
 
 
-def load_agent(path: Path, agent: Agent, prefix: str = AGENT) -> None:
-    """Restore networks and constants only, the former from the tensors under `prefix`.
+def load_networks(path: Path, networks: nn.Module, prefix: str = AGENT) -> None:
+    """Restore networks and constants only.
+
+    Args:
+        path: the checkpoint.
+        networks: of the shapes that were saved.
+        prefix: the weights' names in it begin with that.
 
     Raises:
         CheckpointError: as `load_checkpoint`.
     """
     _, tensors = _read(path)
-    agent.load_state_dict(_weights(path, agent, tensors, prefix))
-    agent.normalisation = _normalisation(tensors)
+    networks.load_state_dict(_weights(path, networks, tensors, prefix))
+    _restore_constants(networks, tensors)
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -120,11 +129,11 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _weights(
-    path: Path, agent: Agent, tensors: Mapping[str, Tensor], prefix: str
+    path: Path, networks: nn.Module, tensors: Mapping[str, Tensor], prefix: str
 ) -> dict[str, Tensor]:
-    """The agent's state dict under `prefix`, every tensor of the shape that it should have."""
+    """The networks' state dict under `prefix`, every tensor of the shape that it should have."""
     found = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-    known = agent.state_dict()
+    known = networks.state_dict()
     for name in sorted(known.keys() | found.keys()):
         ours, theirs = (
             str(list(weights[name].shape)) if name in weights else "absent"
@@ -145,15 +154,20 @@ def _weights(
     return found
 
 
-def _constants(learner: Learner) -> dict[str, NDArray[Any]]:
+@runtime_checkable
+class _Normalised(Protocol):
+    normalisation: Normalisation
+
+
+def _constants(networks: nn.Module) -> dict[str, NDArray[Any]]:
     """By name; empty for a learner that keeps its own among the arrays
     (`fieldtune.train.collecting.resumable`)."""
-    known: Normalisation | None = getattr(learner.agent, "normalisation", None)
-    return {} if known is None else known.arrays()
+    return networks.normalisation.arrays() if isinstance(networks, _Normalised) else {}
 
 
-def _normalisation(tensors: Mapping[str, Tensor]) -> Normalisation:
-    return Normalisation.from_arrays(_under(CONSTANTS, tensors))
+def _restore_constants(networks: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    if isinstance(networks, _Normalised):
+        networks.normalisation = Normalisation.from_arrays(_under(CONSTANTS, tensors))
 
 
 def read_facts(path: Path) -> dict[str, Any]:

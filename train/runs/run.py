@@ -22,14 +22,16 @@ from fieldtune.files import write_atomically
 from fieldtune.sim.family import TaskFamily, bounds
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.agent import Shape
+from fieldtune.train.agent.normalisation import Normalisation, Normalised
 from fieldtune.train.agent.units import to_training_units
-from fieldtune.train.algorithms.smac import Smac
-from fieldtune.train.config import Algorithm, RunConfig
+from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.algorithms.registry import fresh
+from fieldtune.train.config import AlgorithmSettings, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 from fieldtune.train.data.replay import Lookahead, Replay
+from fieldtune.train.runs.config_file import load_config
 
 DATA = "data.sha256"
 
@@ -72,8 +74,13 @@ class Run:
     def curves(self) -> Path:
         return self.folder / "tensorboard"
 
-    def agent(self) -> Agent:
-        """A fresh agent; its weights depend on torch's global random state."""
+    def algorithm(self, learning_rate: float | None = None, name: str | None = None) -> Algorithm:
+        """One that has learned nothing; its weights depend on torch's global random state.
+
+        Args:
+            learning_rate: the one of phase 1 where not given.
+            name: the configured algorithm where not given.
+        """
         low, high = bounds(self.family.action_fields)
         data = self.dataset
         observations, rewards = data.observations(), data.rewards()
@@ -86,20 +93,22 @@ class Run:
             next_in_context=self.family.dynamics_vary,
             sparse_reward=self.family.sparse_reward,
         )
-        return Agent(shape, self.config.algorithm, normalisation)
+        settings = self.config.algorithm
+        rate = settings.learning_rate if learning_rate is None else learning_rate
+        return fresh(name or settings.name, shape, normalisation, settings, rate)
 
-    def learner(self, learning_rate: float, seed: int) -> tuple[Smac, np.random.Generator]:
-        """A fresh learner and the generator of its draws, both from `seed`."""
+    def learner(self, learning_rate: float, seed: int) -> tuple[Algorithm, np.random.Generator]:
+        """A fresh algorithm and the generator of its draws, both from `seed`."""
         rng = seed_everything(seed)
-        return Smac(self.agent(), self.config.algorithm, learning_rate), rng
+        return self.algorithm(learning_rate), rng
 
-    def offline_replay(self, agent: Agent) -> Replay:
-        """The training tasks' offline data in training units."""
-        return filled_replay(agent, self.config.algorithm, self.dataset.train)
+    def offline_replay(self, trained: Normalised) -> Replay:
+        """The training tasks' offline data in the training units of `trained`."""
+        return filled_replay(trained, self.config.algorithm, self.dataset.train)
 
-    def held_out_replay(self, agent: Agent) -> Replay:
+    def held_out_replay(self, trained: Normalised) -> Replay:
         """The held-out tasks' offline data: contexts to measure with, never trained on."""
-        return filled_replay(agent, self.config.algorithm, self.dataset.test)
+        return filled_replay(trained, self.config.algorithm, self.dataset.test)
 
 
 def open_run(config: RunConfig, folder: Path) -> Run:
@@ -127,7 +136,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         )
     known = folder / "config.yaml"
     if known.exists():
-        before = settings.load(RunConfig, known)
+        before = load_config(known)
         changed = first_difference(before.model_dump(), config.model_dump())
         if changed is not None:
             raise RunError(
@@ -154,20 +163,25 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str) -> None:
         )
 
 
-def empty_replay(agent: Agent, settings: Algorithm, tasks: int, steps: int) -> Replay:
+def empty_replay(
+    trained: Normalised, settings: AlgorithmSettings, tasks: int, steps: int
+) -> Replay:
     """Room for `steps` transitions of `tasks`, which look ahead as the critic does."""
-    sizes = agent.shape.observation, agent.shape.action
+    constants = trained.normalisation
+    sizes = len(constants.observation_mean), len(constants.action_centre)
     far = Lookahead(settings.n_step, settings.discount) if settings.n_step > 1 else None
     return Replay(tasks, steps, *sizes, far)
 
 
-def filled_replay(agent: Agent, settings: Algorithm, data: list[list[LabelledEpisode]]) -> Replay:
+def filled_replay(
+    trained: Normalised, settings: AlgorithmSettings, data: list[list[LabelledEpisode]]
+) -> Replay:
     """Each task's episodes, `data[task]`, in training units."""
     steps = sum(len(episode.actions) for episodes in data for episode in episodes)
-    replay = empty_replay(agent, settings, len(data), steps)
+    replay = empty_replay(trained, settings, len(data), steps)
     for task, episodes in enumerate(data):
         for episode in episodes:
-            replay.add(task, to_training_units(agent, episode))
+            replay.add(task, to_training_units(trained, episode))
     return replay
 
 

@@ -13,11 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fieldtune import settings
 from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
-from fieldtune.train.config import RunConfig
 from fieldtune.train.console import Advance, progress
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.page import closed, write_page
 from fieldtune.train.study.plan import Job, Study
 from fieldtune.train.study.presets import Preset
@@ -47,7 +46,7 @@ def run_command_line(
     _known("--runner", runner_name, get_args(RunnerName))
     place = f"data.path={json.dumps(str(folder / 'data'))}"
     chosen = [place, *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
-    loaded = settings.load(RunConfig, config, overrides=chosen)
+    loaded = load_config(config, overrides=chosen)
     if loaded.family != family:
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")
     study = Study(config=loaded, seeds=seeds)

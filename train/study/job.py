@@ -17,11 +17,10 @@ import msgspec
 import numpy as np
 import typer
 
-from fieldtune import settings
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
-from fieldtune.train.agent.agent import Agent
+from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.evaluation.measure import REFERENCE_SEEDS, decoder_error, measure
@@ -30,11 +29,12 @@ from fieldtune.train.evaluation.results import DecoderError, PhaseResult
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.runs.agents import averaged_agent
+from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED
 from fieldtune.train.runs.run import Run, open_run
-from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study
+from fieldtune.train.runs.trained import averaged
+from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study, load_study
 from fieldtune.train.study.results import JobResult, Point
 
 POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
@@ -48,7 +48,7 @@ def run_job(job: Job) -> None:
     if job.done:
         return
     job.result.parent.mkdir(parents=True, exist_ok=True)
-    study = settings.load(Study, job.study / "study.yaml")
+    study = load_study(job.study / "study.yaml")
     if job.seed is None:
         _make_data(job, study)
         return
@@ -69,22 +69,21 @@ def _make_data(job: Job, study: Study) -> None:
 
 
 def _offline(job: Job, run: Run, report: _Report) -> JobResult:
-    """Phase 1 of SMAC or of a baseline, and what adaptation gives after it."""
+    """Phase 1 of the configured algorithm or of a baseline, and what adaptation gives after it."""
     updates = run.config.offline.updates
     learner = train_offline(
         run,
-        method="smac" if job.name == "offline" else job.name,  # type: ignore[arg-type]
+        name=None if job.name == "offline" else job.name,
         on_update=lambda done: report(done, updates),
     )
     ours = job.name == "offline"
-    agent = learner.agent
     return JobResult(
         name=job.name,
         seed=run.config.seed,
-        final=_measured(run, agent, updates, 0),
+        final=_measured(run, learner, updates, 0),
         points=[],
         cpu_s=time.process_time(),
-        decoder=_decoder_error(run, agent) if ours else None,
+        decoder=_decoder_error(run, learner) if ours else None,
         random=_random(run) if ours else None,
     )
 
@@ -119,25 +118,26 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     finally:
         evaluator.close()
     facts = read_facts(checkpoint)
-    agent = averaged_agent(run, checkpoint, ORACLE if job.name == ORACLE else SELF_SUPERVISED)
-    final = _measured(run, agent, int(facts["updates"]), int(facts["steps"]))
+    algorithm = averaged(run, checkpoint, ORACLE if job.name == ORACLE else SELF_SUPERVISED)
+    final = _measured(run, algorithm, int(facts["updates"]), int(facts["steps"]))
     points = [Point(*point) for point in facts.get("points", [])][: POINTS - 1]
     successes = None if final.successes is None else final.successes[-1]
     last = Point(final.steps, final.updates, final.curve[-1], successes)
     return JobResult(job.name, run.config.seed, final, [*points, last], time.process_time())
 
 
-def _measured(run: Run, agent: Agent, updates: int, steps: int) -> PhaseResult:
+def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseResult:
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     try:
         return measure(
-            evaluator, agent, run.held_out_replay(agent), run.config.seed, updates, steps
+            evaluator, trained, run.held_out_replay(trained), run.config.seed, updates, steps
         )
     finally:
         evaluator.close()
 
 
-def _decoder_error(run: Run, agent: Agent) -> DecoderError:
+def _decoder_error(run: Run, trained: Algorithm) -> DecoderError:
+    agent = require_self_supervised(run, trained).agent
     return decoder_error(agent, run.held_out_replay(agent), run.config.seed)
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
+from fieldtune import settings
 from fieldtune.train.config import RunConfig
+from fieldtune.train.runs.config_file import ChosenAlgorithm
 
 Method = Literal["offline", "trained", "frozen", "oracle", "meta-bc", "pearl"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -27,8 +29,18 @@ class Study(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    config: RunConfig
+    config: SerializeAsAny[RunConfig]
     seeds: int = Field(3, ge=1)
+
+
+class _Chosen(BaseModel):
+    config: ChosenAlgorithm = ChosenAlgorithm()
+
+
+def load_study(path: Path) -> Study:
+    """Read `study.yaml`. Raises `ConfigError`."""
+    chosen = settings.load(_Chosen, path).config.config_model(path, above="config.")
+    return settings.load(create_model("Study", __base__=Study, config=(chosen, ...)), path)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fieldtune import settings
 from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
 from fieldtune.train.runs.run import first_difference
-from fieldtune.train.study.plan import Job, Study, jobs, ready
+from fieldtune.train.study.plan import Job, Study, jobs, load_study, ready
 from fieldtune.train.study.runners import Handle, Runner
 
 LOOK_EVERY_S = 0.5
@@ -39,7 +39,7 @@ def open_study(folder: Path, study: Study) -> None:
     """
     known = folder / "study.yaml"
     if known.exists():
-        before = settings.load(Study, known)
+        before = load_study(known)
         changed = first_difference(before.config.model_dump(), study.config.model_dump())
         if changed is not None:
             raise StudyError(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fieldtune.train.agent.trials import explore, infer, run_episodes
+from fieldtune.train.agent.actor import Acting
+from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.agent.units import context_of, to_training_units
 
 TASKS = np.array([[0.5], [1.0], [2.5]])
@@ -15,7 +16,7 @@ TASKS = np.array([[0.5], [1.0], [2.5]])
 @pytest.fixture
 def agent(make_run):
     torch.manual_seed(0)
-    return make_run().agent()
+    return make_run().algorithm().agent
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,8 @@ def run_three(agent, short_family, simulator):
     def run(posterior=None, seed=0, **how):
         torch.manual_seed(seed)
         prior = torch.zeros(3, 3), torch.ones(3, 3)
-        how = {"z_hold": "episode", "noise": 0.0} | how
-        return run_episodes(
-            agent, short_family, simulator, np.arange(3), TASKS, posterior or prior, **how
-        )
+        actor = agent.actor(*(posterior or prior), Acting(**{"noise": 0.0} | how))
+        return run_episodes(actor, short_family, simulator, np.arange(3), TASKS)
 
     return run
 
@@ -72,7 +71,8 @@ def test_a_context_holds_every_transition_of_its_episodes(agent, random_episodes
 
 
 def test_nothing_seen_gives_the_prior_and_something_less_than_it(agent, random_episodes):
-    mean, variance = infer(agent, [[], random_episodes[0][:1], random_episodes[0][:2]])
+    actor = adapt_to(agent, [[], random_episodes[0][:1], random_episodes[0][:2]])
+    mean, variance = actor.mean, actor.variance
     assert torch.equal(mean[0], torch.zeros(3))
     assert torch.equal(variance[0], torch.ones(3))
     assert (variance[1] < variance[0]).all()
@@ -126,7 +126,7 @@ def trial(agent, short_family, simulator):
             np.random.default_rng(seed),
             prior_episodes=prior,
             posterior_episodes=posterior,
-            z_hold="episode",
+            acting=Acting(),
             relabel=relabel,
         )
 

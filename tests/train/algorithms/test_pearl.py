@@ -14,8 +14,8 @@ from fieldtune.train.agent.posterior import sample
 from fieldtune.train.algorithms.meta_bc import MetaBehaviourCloning
 from fieldtune.train.algorithms.pearl import Pearl
 from fieldtune.train.data.replay import Ahead, Batch
-from fieldtune.train.phases.offline import method_checkpoint, train_offline
-from fieldtune.train.runs.checkpoint import load_agent, read_facts
+from fieldtune.train.phases.offline import checkpoint_of, train_offline
+from fieldtune.train.runs.checkpoint import load_networks, read_facts
 
 BASELINES = {"meta-bc": MetaBehaviourCloning, "pearl": Pearl}
 CRITICS = {"q1", "q2", "q1_target", "q2_target"}
@@ -46,7 +46,7 @@ def update(make_baseline, make_batch, state, same):
         before = state(learner)["networks"]
         torch.manual_seed(1)
         for seed in range(updates):
-            learner.offline_update(make_batch(10 + seed, rows=7), make_batch(20 + seed, done=done))
+            learner.update(make_batch(10 + seed, rows=7), make_batch(20 + seed, done=done))
         after = state(learner)["networks"]
         return after, {name for name in after if not same(before[name], after[name])}
 
@@ -116,7 +116,7 @@ def test_pearls_critic_looks_as_far_ahead_as_the_batch(make_baseline, make_batch
             torch.full_like(batch.reward, 0.5),
         )
         torch.manual_seed(1)
-        metrics = learner.offline_update(make_batch(10), batch._replace(ahead=ahead))
+        metrics = learner.update(make_batch(10), batch._replace(ahead=ahead))
         found.append(metrics["critic/loss"])
     assert found[1] > 100 * found[0]
 
@@ -219,7 +219,7 @@ def one_update(make_baseline, make_batch):
         learner = make_baseline(kind, kl_weight=0.3, reward_scale=3.0, discount=0.8)
         before, batches = copy.deepcopy(learner.agent), (make_batch(10, rows=7), make_batch(20))
         torch.manual_seed(1)
-        metrics = learner.offline_update(*batches)
+        metrics = learner.update(*batches)
         torch.manual_seed(1)
         noise = torch.randn(3, 2), torch.randn(15, 2), torch.randn(15, 2)
         return before, learner.agent, metrics, batches, noise
@@ -281,7 +281,7 @@ def test_the_gradient_is_the_slope_of_the_slow_loss(one_update, kind, name):
 
 def test_pearls_targets_follow_at_their_rate(make_baseline, make_learner, make_batch):
     start, learner = make_learner().agent, make_baseline(Pearl, target_rate=0.25)
-    learner.offline_update(make_batch(10), make_batch(20))
+    learner.update(make_batch(10), make_batch(20))
     for old, target, net in (
         (start.q1_target, learner.agent.q1_target, learner.agent.q1),
         (start.q2_target, learner.agent.q2_target, learner.agent.q2),
@@ -305,7 +305,7 @@ def test_cloning_repeats_each_tasks_actions_and_without_its_context_it_cannot(ma
             s, noise = torch.randn(2, 16, 3), 0.1 * torch.randn(2, 16, 2)
             a = LEVEL.unsqueeze(-1) + noise
             r = LEVEL.expand(2, 16) * told
-            metrics = learner.offline_update(
+            metrics = learner.update(
                 Batch(s, torch.zeros_like(a), r, s, torch.zeros(2, 16)),
                 Batch(s, a, r, s, torch.zeros(2, 16)),
             )
@@ -327,7 +327,7 @@ def test_pearls_critic_and_actor_find_each_tasks_best_action(make_baseline):
         return Batch(s, a, r, s, torch.ones(2, rows))
 
     for _ in range(600):
-        metrics = learner.offline_update(draw(16), draw(32))
+        metrics = learner.update(draw(16), draw(32))
     spread = learner.agent.critic_reward(draw(500).reward).var().item()
     assert metrics["critic/loss"] / 2 < 0.2 * spread
 
@@ -347,19 +347,19 @@ def test_a_baseline_stopped_or_killed_and_resumed_equals_one_never_stopped(
             raise KeyboardInterrupt
 
     whole = make_run(folder="never stopped")
-    never_stopped = train_offline(whole, method=method)
+    never_stopped = train_offline(whole, name=method)
 
     stopped = make_run("offline.checkpoint_every=2", folder="stopped")
-    train_offline(stopped, method=method, until=1)
+    train_offline(stopped, name=method, until=1)
     torch.manual_seed(12345)  # another process has another random state
     with pytest.raises(KeyboardInterrupt):
-        train_offline(stopped, method=method, on_update=killed)
-    assert read_facts(method_checkpoint(stopped, method))["updates"] == 4
+        train_offline(stopped, name=method, on_update=killed)
+    assert read_facts(checkpoint_of(stopped, method))["updates"] == 4
     torch.manual_seed(54321)
-    resumed = train_offline(stopped, method=method)
+    resumed = train_offline(stopped, name=method)
     assert isinstance(resumed, BASELINES[method])
     assert same(state(resumed), state(never_stopped))
-    one, other = (contents(method_checkpoint(run, method)) for run in (whole, stopped))
+    one, other = (contents(checkpoint_of(run, method)) for run in (whole, stopped))
     assert same(one, other)
 
 
@@ -370,9 +370,9 @@ def test_each_method_trains_into_a_checkpoint_and_curves_of_its_own(
     run, alone = make_run(), make_trained(folder="alone")
     agents = {}
     for method in ("meta-bc", "pearl", "smac"):
-        agents[method] = train_offline(run, method=method).agent
-        saved = run.agent()
-        load_agent(method_checkpoint(run, method), saved)
+        agents[method] = train_offline(run, name=method).agent
+        saved = run.algorithm().agent
+        load_networks(checkpoint_of(run, method), saved)
         assert same(dict(saved.state_dict()), dict(agents[method].state_dict()))
     assert {path.name for path in run.offline_checkpoint.parent.iterdir()} == {
         "offline.safetensors",

@@ -10,7 +10,8 @@ import torch
 
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_sample
-from fieldtune.train.config import Advantage, Networks, SelfSupervised
+from fieldtune.train.algorithms.smac import Advantage
+from fieldtune.train.config import Networks, SelfSupervised
 from fieldtune.train.data.replay import Ahead, Batch
 
 CRITICS = {"q1", "q2"}
@@ -32,7 +33,7 @@ def update(make_learner, make_batch, state, same):
         for seed in range(updates):
             context, batch = make_batch(10 + seed, rows=7), make_batch(20 + seed, done=done)
             if phase is None:
-                metrics = learner.offline_update(context, batch)
+                metrics = learner.update(context, batch)
             else:
                 metrics = learner.self_supervised_update(
                     context, batch, phase, true_rewards=true_rewards
@@ -119,7 +120,7 @@ def test_to_look_one_step_ahead_is_not_to_look_ahead(make_learner, make_batch):
     for change in (lambda batch: batch, lambda batch: one_step_ahead(batch, 0.75)):
         learner = make_learner(discount=0.75)
         torch.manual_seed(1)
-        found.append(learner.offline_update(make_batch(10), change(make_batch(20))))
+        found.append(learner.update(make_batch(10), change(make_batch(20))))
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
@@ -136,7 +137,7 @@ def test_critics_learn_what_several_steps_paid_and_the_value_reached(make_learne
         far = torch.full_like(paid, discount)
         ahead = Ahead(paid, batch.next_observation + 1.0, ended, far)
         torch.manual_seed(1)
-        found = learner.offline_update(context, batch._replace(ahead=ahead))["critic/loss"]
+        found = learner.update(context, batch._replace(ahead=ahead))["critic/loss"]
         torch.manual_seed(1)
         z = sample(*agent.infer(context)).unsqueeze(1).expand(-1, paid.shape[1], -1)
         s_next = ahead.observation.flatten(0, 1)
@@ -318,7 +319,7 @@ def test_bodies_that_are_paid_alike_are_told_apart_by_where_they_get_to(make_lea
         )
         for _ in range(200):
             batch = draw(16)
-            metrics = learner.offline_update(draw(8), batch._replace(done=batch.done.expand(2, 16)))
+            metrics = learner.update(draw(8), batch._replace(done=batch.done.expand(2, 16)))
         return metrics["encoder/mean_spread"], metrics["dynamics/unexplained"]
 
     (blind, _), (seeing, unexplained) = apart(0.0), apart(1.0)
@@ -337,5 +338,5 @@ def test_updates_explain_rewards_by_the_task(make_learner):
         return Batch(s, a, level.expand(2, rows), s, torch.zeros(2, rows))
 
     for _ in range(200):
-        metrics = learner.offline_update(draw(8), draw(16))
+        metrics = learner.update(draw(8), draw(16))
     assert metrics["decoder/error"] < 0.1

@@ -50,9 +50,14 @@ def run(make_run, short_family):
 
 
 @pytest.fixture
-def agent(run):
+def smac(run):
     torch.manual_seed(0)
-    return run.agent()
+    return run.algorithm()
+
+
+@pytest.fixture
+def agent(smac):
+    return smac.agent
 
 
 def test_the_decoder_learns_the_log_likelihood_of_success(run, monkeypatch):
@@ -89,11 +94,11 @@ def test_labels_are_rewards_that_there_are_and_as_likely_as_the_decoder_says(run
     assert (np.diff(surest, axis=1) >= 0).all()
 
 
-def test_the_robot_gets_the_expected_reward_in_the_familys_units(run, agent, tmp_path):
+def test_the_robot_gets_the_expected_reward_in_the_familys_units(run, smac, agent, tmp_path):
     from fieldtune.robot.policy.policy import Policy
 
     path = tmp_path / "policy.bundle"
-    policy = Policy(Exporter(run, agent).write(path, phase="offline", updates=0))
+    policy = Policy(Exporter(run, smac).write(path, phase="offline", updates=0))
     episode, z = run.dataset.train[0][0], np.array([0.5, -1.0, 2.0])
     found = policy.decode(episode.observations[0], episode.actions[0], z)
     graph = DecoderGraph(agent.decoder, agent.normalisation, sparse=True)

@@ -21,6 +21,7 @@ from fieldtune.sim.family import MissingSignals
 from fieldtune.sim.locomotion.ant_dir import AntDirFamily
 from fieldtune.sim.locomotion.hopper_params import HopperParamsFamily
 from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.collecting.agent_replay import collect_replay
 from fieldtune.train.config import AgentReplay, RunConfig
@@ -102,7 +103,7 @@ def test_the_encoder_sees_the_next_observation_where_dynamics_vary(
 
         run = replace(run, family=Alike())
     seed_everything(0)
-    agent = run.agent()
+    agent = run.algorithm().agent
     replay = run.offline_replay(agent)
     context = replay.context(np.random.default_rng(0), [0, 1], 8, None)
     elsewhere = context._replace(next_observation=context.next_observation + 1)
@@ -116,7 +117,7 @@ def test_the_bundle_says_that_the_context_holds_the_next_observation(
     run = run_on(hopper_data, tmp_path, write_config)
     seed_everything(0)
     path = tmp_path / "hopper.bundle"
-    Exporter(run, run.agent()).write(path, phase="offline", updates=0)
+    Exporter(run, run.algorithm()).write(path, phase="offline", updates=0)
     assert read_bundle(path).manifest.context_has_next_observation
 
 
@@ -125,14 +126,14 @@ def test_exploration_with_other_rewards_keeps_the_signals(hopper_data, tmp_path,
     seed_everything(0)
     simulator = FAMILY.simulator(2)
     trials = explore(
-        run.agent(),
+        run.algorithm().agent,
         FAMILY,
         simulator,
         FAMILY.split().train[:2],
         np.random.default_rng(0),
         prior_episodes=1,
         posterior_episodes=1,
-        z_hold="episode",
+        acting=Acting(),
         relabel=lambda episode, _: np.ones(episode.steps),
     )
     simulator.close()

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldtune import settings
 from fieldtune.sim.manipulation.families.push import PushFamily
 from fieldtune.sim.manipulation.variation import Variation
 from fieldtune.train.collecting.collect import collect
-from fieldtune.train.config import Randomisation, RunConfig
+from fieldtune.train.config import Randomisation
 from fieldtune.train.data.dataset import DatasetError, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import RunError, open_run
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +72,7 @@ def test_data_are_made_with_what_varies_and_their_card_says_so(tmp_path):
     varied, plain = (tmp_path / name for name in ("varied", "plain"))
     for folder, chosen in ((varied, ["randomisation.latency=[3,3]"]), (plain, [])):
         chosen += [f"data.path={folder}", "data.episodes_per_task=1"]
-        collect(settings.load(RunConfig, ROOT / "configs" / "push.yaml", overrides=chosen))
+        collect(load_config(ROOT / "configs" / "push.yaml", overrides=chosen))
     late, prompt = (read_dataset(folder, PushFamily()).train[0][0] for folder in (varied, plain))
     still = np.abs(late.observations[3, :7] - late.observations[0, :7]).max()
     assert still < np.abs(prompt.observations[3, :7] - prompt.observations[0, :7]).max()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fieldtune.train.config import Algorithm, Context, Offline, SelfSupervised
+from fieldtune.train.config import AlgorithmSettings, Context, Offline, SelfSupervised
 from fieldtune.train.data.replay import Replay, Trajectory
 from fieldtune.train.data.sampling import draw_context, draw_offline, draw_union
 
@@ -66,7 +66,7 @@ def test_contexts_of_transitions_mix_all_of_a_tasks_data(offline):
 
 
 def test_offline_draws_are_meta_batches_of_different_tasks(offline):
-    settings = Algorithm(meta_batch=4, batch=5)
+    settings = AlgorithmSettings(name="any", meta_batch=4, batch=5)
     context, batch = draw_offline(offline, np.random.default_rng(0), settings, Offline())
     assert batch.reward.shape == (4, 5)
     tasks = task_of(batch.observation[:, :, 0])
@@ -76,13 +76,18 @@ def test_offline_draws_are_meta_batches_of_different_tasks(offline):
 
 
 def test_a_meta_batch_is_no_larger_than_the_tasks_there_are(offline):
-    _, batch = draw_offline(offline, np.random.default_rng(0), Algorithm(meta_batch=50), Offline())
+    _, batch = draw_offline(
+        offline, np.random.default_rng(0), AlgorithmSettings(name="any", meta_batch=50), Offline()
+    )
     assert len(batch.reward) == TASKS
 
 
 def union(offline, labelled, share, n=1):
     rng = np.random.default_rng(0)
-    settings, phase = Algorithm(meta_batch=2, batch=8), SelfSupervised(offline_share=share)
+    settings, phase = (
+        AlgorithmSettings(name="any", meta_batch=2, batch=8),
+        SelfSupervised(offline_share=share),
+    )
     return [draw_union(offline, labelled, rng, settings, phase) for _ in range(n)]
 
 

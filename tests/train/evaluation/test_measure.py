@@ -15,7 +15,7 @@ from fieldtune.train.evaluation.results import (
     write_metrics,
 )
 from fieldtune.train.phases.in_simulation import train_in_process
-from fieldtune.train.runs.agents import newest_agent, offline_agent
+from fieldtune.train.runs.trained import after_offline, newest
 
 
 @pytest.fixture
@@ -59,15 +59,16 @@ def test_nothing_trained_is_nothing_to_measure(make_run):
 
 
 def test_the_newest_agent_is_the_averaged_one_of_phase_two(trained, make_trained, same):
-    agent, phase, updates = newest_agent(trained)
+    found, phase, updates = newest(trained)
     assert (phase, updates) == ("self-supervised", 3)
-    assert not same(dict(agent.state_dict()), dict(offline_agent(trained).state_dict()))
-    assert newest_agent(make_trained(folder="offline only"))[1:] == ("offline", 6)
+    first = after_offline(trained).networks.state_dict()
+    assert not same(dict(found.networks.state_dict()), dict(first))
+    assert newest(make_trained(folder="offline only"))[1:] == ("offline", 6)
 
 
 def test_the_decoders_error_is_in_the_familys_units(make_run):
     run = make_run()
-    agent = run.agent()
+    agent = run.algorithm().agent
     with torch.no_grad():
         for parameter in agent.decoder.parameters():
             parameter.zero_()
@@ -92,7 +93,7 @@ def test_what_z_says_of_a_body_is_what_its_own_z_explains_beyond_anothers(make_l
     blind = decoder_error(learner.agent, bodies, seed=0).dynamics
     for _ in range(200):
         context = bodies.context(rng, [0, 1], 8, trajectories=None)
-        learner.offline_update(context, bodies.transitions(rng, [0, 1], 16))
+        learner.update(context, bodies.transitions(rng, [0, 1], 16))
     seeing = decoder_error(learner.agent, bodies, seed=0).dynamics
     assert seeing.own > 0.8 > seeing.other + 0.3
     assert abs(blind.own - blind.other) < 0.3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.protocol import Evaluator
 
@@ -16,7 +17,7 @@ def run(make_run):
 @pytest.fixture
 def agent(run):
     torch.manual_seed(0)
-    return run.agent()
+    return run.algorithm().agent
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def evaluator(run):
 
     def make(context_episodes=2, repeats=2):
         settings = Evaluation(context_episodes=context_episodes, repeats=repeats)
-        made.append(Evaluator(run.family, run.dataset.test_tasks, settings, "episode"))
+        made.append(Evaluator(run.family, run.dataset.test_tasks, settings, Acting()))
         return made[-1]
 
     yield make
@@ -80,7 +81,7 @@ def test_every_repeat_has_a_context_of_its_own(evaluator, agent, run):
 def test_what_is_inferred_follows_from_the_rewards(evaluator, agent, run):
     """The same exploration, true rewards of another task: another posterior."""
     here = evaluator().online(agent, 0)
-    other = Evaluator(run.family, run.dataset.test_tasks + 1.0, Evaluation(repeats=2), "episode")
+    other = Evaluator(run.family, run.dataset.test_tasks + 1.0, Evaluation(repeats=2), Acting())
     there = other.online(agent, 0)
     other.close()
     assert not np.allclose(here.embeddings, there.embeddings)
@@ -89,13 +90,13 @@ def test_what_is_inferred_follows_from_the_rewards(evaluator, agent, run):
 def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
     run = make_run("robot.exploration.action_noise=0.25", "robot.exploration.z_hold=step")
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
-    assert (evaluator.noise, evaluator.z_hold) == (0.25, "step")
+    assert evaluator.exploring == Acting("step", 0.25)
     evaluator.close()
     torch.manual_seed(0)
-    agent = run.agent()
+    agent = run.algorithm().agent
     contexts = []
     for noise in (0.0, 0.25):
-        one = Evaluator(short_family, run.dataset.test_tasks, Evaluation(), "episode", noise)
+        one = Evaluator(short_family, run.dataset.test_tasks, Evaluation(), Acting(noise=noise))
         contexts.append(one.online(agent, 0, curve=False).embeddings)
         one.close()
     assert not np.allclose(*contexts)

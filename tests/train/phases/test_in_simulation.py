@@ -151,7 +151,9 @@ def test_a_simulated_episode_with_an_absurd_number_is_not_learned_from(
     )
     assert "a simulated episode is not learned from: observation 'joint_velocity'[0]" in caplog.text
     assert np.abs(phase.labelled.arrays()["next_observation"]).max() < 1e3
-    assert all(torch.isfinite(tensor).all() for tensor in phase.average.state_dict().values())
+    assert all(
+        torch.isfinite(tensor).all() for tensor in phase.average.networks.state_dict().values()
+    )
 
 
 def test_where_no_simulated_episode_can_be_learned_from_it_ends_and_says_why(make_trained):

@@ -15,7 +15,7 @@ def run(make_run):
 @pytest.fixture
 def agent(run):
     torch.manual_seed(0)
-    return run.agent()
+    return run.algorithm().agent
 
 
 def test_labels_are_the_decoders_output_step_by_step_in_the_familys_units(agent, random_episodes):

@@ -8,9 +8,9 @@ import torch
 
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.runs.agents import offline_agent
 from fieldtune.train.runs.checkpoint import CheckpointError
 from fieldtune.train.runs.run import RunError
+from fieldtune.train.runs.trained import after_offline
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def end_of(state):
     def read(phase):
         return {
             **state(phase.learner),
-            "average": dict(phase.average.state_dict()),
+            "average": dict(phase.average.networks.state_dict()),
             "torch": torch.get_rng_state(),
             "numpy": str(phase.rng.bit_generator.state),
             "labelled": {n: torch.from_numpy(a) for n, a in phase.labelled.arrays().items()},
@@ -70,7 +70,9 @@ def test_a_phase_saved_and_restored_goes_on_as_if_never_stopped(
 def test_it_starts_from_the_offline_agent(make_trained, make_run, same):
     run = make_trained()
     phase = SelfSupervisedPhase(run)
-    assert same(dict(phase.average.state_dict()), dict(offline_agent(run).state_dict()))
+    assert same(
+        dict(phase.average.networks.state_dict()), dict(after_offline(run).agent.state_dict())
+    )
     with pytest.raises(CheckpointError, match="run `fieldtune train` first"):
         SelfSupervisedPhase(make_run(folder="untrained"))
 
@@ -78,10 +80,10 @@ def test_it_starts_from_the_offline_agent(make_trained, make_run, same):
 def test_the_average_follows_at_its_rate(make_trained, episodes):
     phase = SelfSupervisedPhase(make_trained("self_supervised.average_rate=0.3"))
     take_in(phase, episodes)
-    before = [parameter.clone() for parameter in phase.average.parameters()]
+    before = [parameter.clone() for parameter in phase.average.networks.parameters()]
     phase.update()
     now = phase.learner.agent.parameters()
-    for old, average, new in zip(before, phase.average.parameters(), now, strict=True):
+    for old, average, new in zip(before, phase.average.networks.parameters(), now, strict=True):
         torch.testing.assert_close(average, 0.7 * old + 0.3 * new)
 
 
@@ -114,7 +116,7 @@ def test_labels_are_the_frozen_decoders_for_a_z_of_the_task_drawn(make_trained, 
     phase.rng = rng
     z = phase.embeddings([task])[0]
     constants = phase.average.normalisation
-    label = decoded_rewards(phase.average, episodes[0], z)
+    label = decoded_rewards(phase.average.agent, episodes[0], z)
     expected = (label - constants.reward_mean) / constants.reward_std
     np.testing.assert_allclose(phase.labelled.arrays()["reward"], expected, atol=1e-6)
 

@@ -13,9 +13,10 @@ import torch
 
 from fieldtune.sim.family import TaskFamily, bounds, width
 from fieldtune.sim.registry import family as make_family
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.config import Algorithm
+from fieldtune.train.config import LatentSettings
 from fieldtune.train.reports.filmstrip import Film, Frame, film, png, strip
 
 
@@ -25,7 +26,7 @@ def untrained(family: TaskFamily) -> Agent:
     low, high = bounds(family.action_fields)
     data = np.random.default_rng(0).normal(size=(10, observations))
     constants = Normalisation.of(data, data[:, 0], low, high)
-    return Agent(Shape(observations, len(low)), Algorithm(), constants)
+    return Agent(Shape(observations, len(low)), LatentSettings(name="any"), constants)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def trial() -> Callable:
             family,
             family.split().test[:tasks],
             exploration_episodes=2,
-            z_hold="episode",
+            exploring=Acting(),
             seed=3,
             **options,
         )
@@ -90,7 +91,7 @@ def test_filming_leaves_torchs_random_state_alone():
     agent = untrained(family)
     before = torch.get_rng_state()
     tasks = family.split().test[:1]
-    film(agent, family, tasks, exploration_episodes=1, z_hold="step", seed=0, size=32)
+    film(agent, family, tasks, exploration_episodes=1, exploring=Acting("step"), seed=0, size=32)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -103,7 +104,7 @@ def test_a_machine_without_graphics_says_what_to_install():
         "family = make('cheetah-vel')\n"
         "try:\n"
         "    film(None, family, family.split().test[:1], exploration_episodes=1,\n"
-        "         z_hold='episode', seed=0)\n"
+        "         exploring=None, seed=0)\n"
         "except NoPicture as error:\n"
         "    print(error)\n"
     )
@@ -133,7 +134,7 @@ def test_a_fault_of_the_robot_is_not_mistaken_for_missing_graphics():
             family,
             family.split().test[:1],
             exploration_episodes=1,
-            z_hold="episode",
+            exploring=Acting(),
             seed=0,
         )
 

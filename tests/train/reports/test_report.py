@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldtune import settings
 from fieldtune.sim.manipulation.reach.scripted import collect_scripted
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.charts import number
-from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.results import Evaluation, load_evaluation
 from fieldtune.train.evaluation.statistics import interval, shift
@@ -21,6 +19,7 @@ from fieldtune.train.reports.conclusions import sentences
 from fieldtune.train.reports.filmstrip import Film, Frame, NoPicture
 from fieldtune.train.reports.report import FilmedTask, page, typical_tasks, write_report
 from fieldtune.train.runs.checkpoint import Progress, save_checkpoint
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run
 
 CONFIG = Path(__file__).parents[3] / "configs" / "reach.yaml"
@@ -39,7 +38,7 @@ def data():
 @pytest.fixture
 def run(tmp_path, data) -> Run:
     (tmp_path / "checkpoints").mkdir()
-    return Run(settings.load(RunConfig, CONFIG), tmp_path, make_family("reach"), data)
+    return Run(load_config(CONFIG), tmp_path, make_family("reach"), data)
 
 
 def filmed() -> FilmedTask:

@@ -16,10 +16,10 @@ from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.offline import train_offline
-from fieldtune.train.runs.agents import offline_agent
 from fieldtune.train.runs.bundles import Exporter
-from fieldtune.train.runs.checkpoint import load_agent, load_checkpoint
+from fieldtune.train.runs.checkpoint import load_checkpoint, load_networks
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.trained import after_offline
 
 Z = torch.tensor([0.7, -1.2, 0.3])
 FIRST = 11  # of a cheetah's joint velocities
@@ -33,11 +33,11 @@ def shared(tmp_path_factory, make_config, offline_checkpoint, small_dataset, sho
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "offline.safetensors").write_bytes(offline_checkpoint.read_bytes())
     run = Run(make_config(), folder, short_family, small_dataset)
-    agent = offline_agent(run)
+    trained = after_offline(run)
     path = folder / "policy.bundle"
     before = torch.get_rng_state()
-    Exporter(run, agent).write(path, phase="offline", updates=6)
-    return run, agent, path, before, torch.get_rng_state()
+    Exporter(run, trained).write(path, phase="offline", updates=6)
+    return run, trained.agent, path, before, torch.get_rng_state()
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +54,8 @@ def close(found, expected):
 def test_the_robot_acts_as_the_agent_does(shared, policy):
     run, agent, *_ = shared
     simulator = run.family.simulator(1)
-    certain = Z.unsqueeze(0), torch.zeros(1, 3)
-    (episode,) = run_episodes(
-        agent,
-        run.family,
-        simulator,
-        np.array([3]),
-        np.array([[1.0]]),
-        certain,
-        z_hold="episode",
-        noise=0.0,
-    )
+    certain = agent.actor(Z.unsqueeze(0), torch.zeros(1, 3))
+    (episode,) = run_episodes(certain, run.family, simulator, np.array([3]), np.array([[1.0]]))
     simulator.close()
     found = [policy.act(s, Z.double().numpy()) for s in episode.observations[:-1]]
     close(np.array(found), episode.actions)
@@ -128,8 +119,9 @@ def test_the_same_weights_give_the_same_id_wherever_the_run_lies_and_others_anot
 ):
     torch.manual_seed(321)
     run = make_trained("robot.name=other", folder="elsewhere")
-    agent = offline_agent(run)
-    exporter = Exporter(run, agent)
+    trained = after_offline(run)
+    agent = trained.agent
+    exporter = Exporter(run, trained)
     first = exporter.write(tmp_path / "a.bundle", phase="offline", updates=6)
     assert first.id == read_bundle(shared[2]).id
     with torch.no_grad():
@@ -146,11 +138,11 @@ def test_the_same_weights_give_the_same_id_wherever_the_run_lies_and_others_anot
 
 def test_weights_that_are_not_numbers_are_not_exported(make_trained, tmp_path):
     run = make_trained()
-    agent = offline_agent(run)
+    trained = after_offline(run)
     with torch.no_grad():
-        agent.policy.body[0].weight.fill_(float("nan"))
+        trained.agent.policy.body[0].weight.fill_(float("nan"))
     with pytest.raises(TrainingDiverged, match=r"policy.body.0.weight among them"):
-        Exporter(run, agent).write(tmp_path / "bad.bundle", phase="offline", updates=6)
+        Exporter(run, trained).write(tmp_path / "bad.bundle", phase="offline", updates=6)
     assert not (tmp_path / "bad.bundle").exists()
 
 
@@ -183,10 +175,11 @@ def almost_constant(
     folder = tmp_path_factory.mktemp("still")
     (folder / "checkpoints").mkdir()
     run = Run(make_config(), folder, short_family, replace(small_dataset, **kept))
-    agent = train_offline(run).agent
+    trained = train_offline(run)
+    agent = trained.agent
     with torch.no_grad():
         agent.policy.body[0].weight[:, FIRST] = 1.0
-    exporter = Exporter(run, agent)
+    exporter = Exporter(run, trained)
     bundle = exporter.write(folder / "still.bundle", phase="offline", updates=6)
     return run, agent, exporter, bundle, run.dataset.observations()[:, FIRST].std()
 
@@ -248,10 +241,11 @@ def test_constants_are_the_checkpoints_and_not_those_of_the_data_that_are_there(
 ):
     """Other data than a checkpoint's are refused (test_origin.py): this asks the loading itself."""
     run, agent, *_ = almost_constant
-    loaded = replace(run, dataset=small_dataset).agent()
-    assert not loaded.normalisation.same(agent.normalisation)
-    load_agent(run.offline_checkpoint, loaded)
-    assert loaded.normalisation.same(agent.normalisation)
-    resumed, rng = replace(run, dataset=small_dataset).learner(1e-3, 0)
+    elsewhere = replace(run, dataset=small_dataset)
+    loaded = elsewhere.algorithm()
+    assert not loaded.agent.normalisation.same(agent.normalisation)
+    load_networks(run.offline_checkpoint, loaded.networks)
+    assert loaded.agent.normalisation.same(agent.normalisation)
+    resumed, rng = elsewhere.learner(1e-3, 0)
     load_checkpoint(run.offline_checkpoint, resumed, rng)
     assert resumed.agent.normalisation.same(agent.normalisation)

@@ -13,8 +13,8 @@ from fieldtune.train.runs.checkpoint import (
     AVERAGE,
     CheckpointError,
     Progress,
-    load_agent,
     load_checkpoint,
+    load_networks,
     read_facts,
     save_checkpoint,
 )
@@ -27,7 +27,7 @@ def train(make_batch):
     def go(learner, rng, updates=3):
         for _ in range(updates):
             seed = int(rng.integers(1000))
-            learner.offline_update(make_batch(seed, rows=7), make_batch(seed + 1))
+            learner.update(make_batch(seed, rows=7), make_batch(seed + 1))
 
     return go
 
@@ -72,7 +72,7 @@ def test_what_is_saved_beside_the_learner_comes_back(make_learner, path):
 def test_networks_alone_can_be_loaded(saved, make_learner, path, same):
     learner, _ = saved
     agent = make_learner(seed=99).agent
-    load_agent(path, agent)
+    load_networks(path, agent)
     assert same(dict(agent.state_dict()), dict(learner.agent.state_dict()))
 
 
@@ -188,4 +188,4 @@ def test_networks_of_other_widths_are_refused_and_left_alone(make_learner, path,
 @pytest.mark.usefixtures("saved")
 def test_an_average_is_not_found_where_there_is_none(make_learner, path):
     with pytest.raises(CheckpointError, match="weights do not fit"):
-        load_agent(path, make_learner().agent, prefix=AVERAGE)
+        load_networks(path, make_learner().agent, prefix=AVERAGE)

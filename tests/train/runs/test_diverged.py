@@ -24,7 +24,7 @@ from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.checkpoint import (
     CheckpointError,
     Progress,
-    load_agent,
+    load_networks,
     read_facts,
     save_checkpoint,
 )
@@ -43,14 +43,14 @@ def test_phase_1_stops_and_keeps_its_last_finite_checkpoint(make_run):
     assert "learning has diverged" in said
     assert "lower algorithm.learning_rate (1e+06)" in said
     assert f"{run.offline_checkpoint}, is of {kept} updates and stays" in said
-    load_agent(run.offline_checkpoint, run.agent())  # refuses what is not finite
+    load_networks(run.offline_checkpoint, run.algorithm().agent)  # refuses what is not finite
 
 
 @pytest.mark.parametrize("method", ["meta-bc", "pearl"])
 def test_baselines_stop_too(make_run, method):
     run = make_run(ABSURD, "offline.updates=500")
     with pytest.raises(TrainingDiverged, match="No checkpoint was written yet"):
-        train_offline(run, method=method)
+        train_offline(run, name=method)
     assert list(run.offline_checkpoint.parent.iterdir()) == []
 
 
@@ -109,7 +109,7 @@ def test_a_metric_that_is_no_loss_of_a_learner_is_named(tmp_path, value):
 @pytest.mark.parametrize("what", ["weight", "optimiser", "array"])
 def test_nothing_that_is_not_finite_replaces_a_checkpoint(make_learner, make_batch, tmp_path, what):
     path, learner, rng = tmp_path / "some.safetensors", make_learner(), np.random.default_rng(0)
-    learner.offline_update(make_batch(0, rows=7), make_batch(1))
+    learner.update(make_batch(0, rows=7), make_batch(1))
     arrays = {"average.policy": np.ones(3, np.float32), "steps": np.arange(3)}
     save_checkpoint(path, learner, rng, Progress({"updates": 1}, arrays))
     before = path.read_bytes()
@@ -138,12 +138,12 @@ def test_a_spoilt_checkpoint_is_one_sentence_and_not_loaded(make_trained):
     with pytest.raises(
         CheckpointError, match=r"1 of \d+ weights are not finite, agent.policy.body.0.weight"
     ):
-        load_agent(run.offline_checkpoint, run.agent())
+        load_networks(run.offline_checkpoint, run.algorithm().agent)
 
 
 def test_one_task_and_one_row_give_numbers(make_learner, make_batch):
     """Both deviations were those of one number: NaN, and with them the actor's weights."""
-    metrics = make_learner().offline_update(make_batch(tasks=1), make_batch(tasks=1, rows=1))
+    metrics = make_learner().update(make_batch(tasks=1), make_batch(tasks=1, rows=1))
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert metrics["encoder/mean_spread"] == 0.0
 

@@ -18,9 +18,9 @@ from fieldtune.train.evaluation.measure import evaluate_run
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.runs.agents import averaged_agent, newest_agent, offline_agent
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
 from fieldtune.train.runs.run import RunError
+from fieldtune.train.runs.trained import after_offline, averaged, newest
 
 ANY = "tcp://127.0.0.1:*"
 
@@ -52,8 +52,8 @@ def uses(run):
     """Everything that uses a run's phase 1."""
     return (
         lambda: train_offline(run),
-        lambda: offline_agent(run),
-        lambda: newest_agent(run),
+        lambda: after_offline(run),
+        lambda: newest(run),
         lambda: SelfSupervisedPhase(run),
         lambda: evaluate_run(run),
     )
@@ -99,7 +99,7 @@ def test_a_phase_two_of_another_run_or_of_another_kind_is_refused(make_trained):
     ):
         shutil.copy(copied, run.finetune_checkpoint)
         for use in (
-            lambda: newest_agent(run),
+            lambda: newest(run),
             lambda: evaluate_run(run),
             lambda: train_in_process(run, run.finetune_checkpoint, true_rewards=False),
         ):
@@ -142,7 +142,7 @@ def test_a_setting_that_another_version_has_is_no_difference(make_trained):
     facts["settings"]["algorithm"]["of_old"] = facts["settings"]["algorithm"].pop("n_step")
     header["facts"] = json.dumps(facts)
     save_file(load_file(run.offline_checkpoint), run.offline_checkpoint, header)
-    offline_agent(run)
+    after_offline(run)
 
 
 def test_a_moved_run_with_moved_data_goes_on(write_config, dataset_folder, tmp_path):
@@ -216,7 +216,7 @@ def test_a_phase_one_that_was_trained_again_otherwise_is_another(make_trained):
     save_file(tensors, run.offline_checkpoint, header)
     with pytest.raises(CheckpointError, match=r"begun from 6 updates.* has other weights now"):
         evaluate_run(run)
-    assert averaged_agent(run, run.finetune_checkpoint) is not None
+    assert averaged(run, run.finetune_checkpoint) is not None
 
 
 def test_the_same_phase_one_trained_again_is_the_same(make_run, make_trained):

@@ -6,21 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldtune import settings
 from fieldtune.settings import ConfigError
 from fieldtune.sim.registry import UnknownFamily
 from fieldtune.sim.registry import family as make_family
-from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import DatasetError, write_dataset
 from fieldtune.train.data.replay import Lookahead
 from fieldtune.train.data.subsample import thinned
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import RunError, filled_replay, open_run
 
 
 def test_a_new_run_keeps_its_resolved_configuration(make_config, tmp_path):
     config = make_config("seed=4", "offline.updates=9")
     run = open_run(config, tmp_path / "run")
-    assert settings.load(RunConfig, tmp_path / "run" / "config.yaml") == config
+    assert load_config(tmp_path / "run" / "config.yaml") == config
     assert run.offline_checkpoint.parent.is_dir()
     assert (run.family.name, len(run.dataset.train)) == ("cheetah-vel", 100)
 
@@ -103,8 +102,8 @@ def test_no_step_is_looked_ahead_to_that_was_left_out(
 
 def test_the_replay_of_a_run_looks_as_far_ahead_as_its_critic(make_run):
     run = make_run("algorithm.n_step=3", "algorithm.discount=0.5")
-    assert run.offline_replay(run.agent()).lookahead == Lookahead(3, 0.5)
-    assert make_run(folder="other").offline_replay(run.agent()).lookahead is None
+    assert run.offline_replay(run.algorithm().agent).lookahead == Lookahead(3, 0.5)
+    assert make_run(folder="other").offline_replay(run.algorithm().agent).lookahead is None
 
 
 def test_a_damaged_configuration_is_named(make_config, tmp_path):
@@ -124,7 +123,7 @@ def test_a_learner_follows_from_its_seed(make_run, state, same):
 
 def test_held_out_data_are_kept_apart_from_what_is_trained_on(make_run):
     run = make_run()
-    agent = run.agent()
+    agent = run.algorithm().agent
     trained, held = run.offline_replay(agent), run.held_out_replay(agent)
     assert (len(trained.tasks_with_data), len(held.tasks_with_data)) == (6, 2)
     seen = trained.arrays()["observation"]
@@ -133,7 +132,7 @@ def test_held_out_data_are_kept_apart_from_what_is_trained_on(make_run):
 
 def test_a_replay_holds_each_tasks_episodes_in_training_units(make_run):
     run = make_run()
-    agent = run.agent()
+    agent = run.algorithm().agent
     replay = filled_replay(agent, run.config.algorithm, run.dataset.train)
     assert replay.size == replay.capacity == 6 * 2 * 20
     held = replay.arrays()

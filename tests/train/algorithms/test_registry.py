@@ -1,0 +1,193 @@
+"""A fourth algorithm is one file and one line: it trains, adapts, and says what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from fieldtune.settings import ConfigError
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting
+from fieldtune.train.algorithms import registry
+from fieldtune.train.algorithms.meta_bc import MetaBcSettings
+from fieldtune.train.algorithms.optimisation import adam, gradient_step
+from fieldtune.train.algorithms.registry import ALGORITHMS, Entry, settings_of
+from fieldtune.train.algorithms.smac import SmacSettings
+from fieldtune.train.cli.app import app
+from fieldtune.train.config import AlgorithmSettings
+from fieldtune.train.evaluation.measure import evaluate_run
+from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.run import Run, RunError
+from fieldtune.train.runs.trained import newest
+
+
+class TinySettings(AlgorithmSettings):
+    name: Literal["tiny"] = "tiny"
+    width: int = 4
+
+
+class TinyNetworks(nn.Module):
+    def __init__(self, shape, normalisation, width):
+        super().__init__()
+        self.normalisation = normalisation
+        self.body = nn.Sequential(
+            nn.Linear(shape.observation, width), nn.Linear(width, shape.action)
+        )
+
+
+class TinyActor:
+    """One linear policy for every task: its belief is in no numbers."""
+
+    def __init__(self, networks: TinyNetworks, copies: int) -> None:
+        self._networks, self._copies = networks, copies
+
+    @property
+    def embeddings(self):
+        return np.zeros((self._copies, 0))
+
+    def begin(self, rng):
+        pass
+
+    @torch.no_grad()
+    def act(self, s, _rng):
+        constants = self._networks.normalisation
+        squashed = torch.tanh(self._networks.body(torch.from_numpy(constants.observation(s))))
+        return constants.action_centre + constants.action_half_range * squashed.double().numpy()
+
+
+class Tiny:
+    """Clones behaviour, and takes no notice of the context."""
+
+    def __init__(self, shape, normalisation, settings: TinySettings, learning_rate: float) -> None:
+        self.networks = TinyNetworks(shape, normalisation, settings.width)
+        self.optimisers = {"policy": adam(learning_rate, self.networks)}
+
+    @property
+    def normalisation(self):
+        return self.networks.normalisation
+
+    def update(self, _context, batch):
+        loss = (torch.tanh(self.networks.body(batch.observation)) - batch.action).square().mean()
+        gradient_step(loss, *self.optimisers.values())
+        return {"actor/loss": loss.item()}
+
+    def adapt(self, context: Sequence, _acting: Acting = MEAN_ACTION) -> TinyActor:
+        return TinyActor(self.networks, sum(len(batch.reward) for batch in context))
+
+
+@pytest.fixture
+def tiny_file(monkeypatch, tmp_path, write_config):
+    """A run's file of an algorithm that is registered for this test alone."""
+    monkeypatch.setitem(ALGORITHMS, "tiny", Entry(TinySettings, Tiny))
+    path = write_config(tmp_path / "tiny.yaml")
+    whole = yaml.safe_load(path.read_text())
+    whole["algorithm"] = {"name": "tiny", "meta_batch": 3, "batch": 8, "width": 5}
+    path.write_text(yaml.safe_dump(whole))
+    return path
+
+
+@pytest.fixture
+def tiny_run(tiny_file, tmp_path, short_family, small_dataset):
+    run = Run(load_config(tiny_file), tmp_path / "run", short_family, small_dataset)
+    run.offline_checkpoint.parent.mkdir(parents=True)
+    return run
+
+
+def weights(algorithm) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in algorithm.networks.state_dict().values()])
+
+
+def test_it_trains_resumes_and_is_found_again(tiny_run):
+    first = weights(train_offline(tiny_run, until=2))
+    last = weights(train_offline(tiny_run))
+    assert not torch.equal(first, last)
+    found, phase, updates = newest(tiny_run)
+    assert isinstance(found, Tiny)
+    assert (phase, updates) == ("offline", 6)
+    assert torch.equal(weights(found), last)
+    assert found.networks.body[0].out_features == 5
+
+
+def test_it_is_measured_by_the_same_protocol(tiny_run):
+    trained = train_offline(tiny_run)
+    evaluator = Evaluator.of(tiny_run.config, tiny_run.family, tiny_run.dataset.test_tasks)
+    online = evaluator.online(trained, 0)
+    offline = evaluator.offline(trained, tiny_run.held_out_replay(trained), 0)
+    evaluator.close()
+    assert online.curve.shape == (3, 2, 2)
+    assert offline.returns.shape == (2, 2)
+    assert online.embeddings.shape == (2, 2, 0)
+
+
+def test_without_phase_two_it_says_so(tiny_run):
+    train_offline(tiny_run)
+    for phase in (SelfSupervisedPhase, evaluate_run):
+        with pytest.raises(RunError, match="algorithm 'tiny' has no phase 2") as error:
+            phase(tiny_run)
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_command_line_trains_it_and_says_what_it_cannot(tiny_file, tmp_path):
+    def said(*arguments):
+        found = CliRunner().invoke(app, [str(one) for one in arguments])
+        return found.exit_code, found.output
+
+    run = tmp_path / "from the command line"
+    assert said("train", "--config", tiny_file, "--run", run)[0] == 0
+    out = tmp_path / "tiny.bundle"
+    code, text = said("export", "--run", run, "--out", out)
+    assert code != 0
+    assert "algorithm 'tiny' cannot be exported" in text
+    assert not out.exists()
+    address = f"ipc://{tmp_path}/hub"
+    code, text = said("finetune", "--run", run, "--address", address)
+    assert code != 0
+    assert "algorithm 'tiny' has no phase 2" in text
+    code, text = said("oracle", "--run", run)
+    assert code != 0
+    assert "algorithm 'tiny' has no phase 2" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("algorithm.name=tyni", "'algorithm.name' is 'tyni': no such algorithm; did you mean 'tin"),
+        ("algorithm.wdith=3", "unknown key 'algorithm.wdith': did you mean 'algorithm.width'?"),
+        ("algorithm.kl_weight=1.0", "unknown key 'algorithm.kl_weight'"),
+        ("algorithm.width=wide", "'algorithm.width' is 'wide': expected a valid integer"),
+    ],
+)
+def test_each_algorithm_has_its_own_keys(tiny_file, override, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(tiny_file, overrides=[override])
+    assert message in str(error.value)
+
+
+def test_a_file_that_names_no_algorithm_is_of_smac(make_config):
+    config = make_config()
+    assert config.algorithm == SmacSettings(**config.algorithm.model_dump())
+    assert registry.DEFAULT == config.algorithm.name == "smac"
+
+
+@pytest.mark.parametrize("name", ["meta-bc", "pearl"])
+def test_a_baseline_is_configured_by_its_own_section(make_config, name):
+    narrow = "algorithm.networks={encoder: [5], policy: [6], critic: [7], decoder: [8]}"
+    config = make_config(f"algorithm.name={name}", narrow)
+    assert type(config.algorithm) is ALGORITHMS[name].settings
+    with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.advantage'"):
+        make_config(f"algorithm.name={name}", "algorithm.advantage.clip=2.0")
+
+
+def test_a_baseline_takes_what_it_knows_from_another_algorithms_section():
+    known = SmacSettings(kl_weight=0.5, batch=9, dynamics_weight=3.0)
+    assert settings_of("smac", known) is known
+    assert settings_of("meta-bc", known) == MetaBcSettings(kl_weight=0.5, batch=9)

@@ -1,0 +1,112 @@
+"""A policy that has adapted and acts: what evaluation, exploration and films are handed.
+
+Knows networks and units; not how what it acts on was inferred, nor simulators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from fieldtune.robot.config import ExplorationConfig
+from fieldtune.sim.family import Array
+from fieldtune.train.agent.networks import Policy
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.posterior import sample
+from fieldtune.train.agent.squashed_gaussian import squashed_sample
+from fieldtune.train.data.replay import Batch
+
+ZHold = Literal["episode", "step"]
+
+
+@dataclass(frozen=True)
+class Acting:
+    """How actions are drawn.
+
+    Attributes:
+        z_hold: whether z is drawn once an episode or anew at each step.
+        noise: of actions, in the policy's own spread; at 0 they are its mean.
+    """
+
+    z_hold: ZHold = "episode"
+    noise: float = 1.0
+
+    @classmethod
+    def like_the_robot(cls, exploration: ExplorationConfig) -> Acting:
+        """As a robot of these settings explores."""
+        return cls(exploration.z_hold.value, exploration.action_noise)
+
+
+MEAN_ACTION = Acting(noise=0.0)  # of the episodes that are reported
+
+
+class Actor(Protocol):
+    """Acts in copies of a robot side by side, each for a task of its own."""
+
+    @property
+    def embeddings(self) -> NDArray[np.float64]:
+        """What it knows of each copy's task, `(copy, number)`, for figures; no column if that is
+        not in numbers."""
+        ...
+
+    def begin(self, rng: Generator) -> None:
+        """An episode begins: draw what is held for the whole of it."""
+        ...
+
+    def act(self, s: Array, rng: Generator) -> Array:
+        """Physical actions `(copy, action)` for physical observations `(copy, observation)`."""
+        ...
+
+
+class Adaptive(Protocol):
+    """What adapts: an agent, or an algorithm (`fieldtune.train.algorithms.algorithm`)."""
+
+    @property
+    def normalisation(self) -> Normalisation: ...
+
+    def adapt(self, context: Sequence[Batch], acting: Acting = MEAN_ACTION) -> Actor: ...
+
+
+class LatentActor:
+    """π(a|s,z) with z ~ N(mean, variance), a row a copy.
+
+    Args:
+        mean, variance: `(copy, latent)`.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        normalisation: Normalisation,
+        mean: Tensor,
+        variance: Tensor,
+        acting: Acting = MEAN_ACTION,
+    ) -> None:
+        self._policy, self._normalisation, self._acting = policy, normalisation, acting
+        self.mean, self.variance = mean, variance
+        self._held = mean
+
+    @property
+    def embeddings(self) -> NDArray[np.float64]:
+        return self.mean.double().numpy()
+
+    @torch.no_grad()
+    def begin(self, rng: Generator) -> None:
+        self._held = sample(self.mean, self.variance, rng)
+
+    @torch.no_grad()
+    def act(self, s: Array, rng: Generator) -> Array:
+        constants, acting = self._normalisation, self._acting
+        z = self._held if acting.z_hold == "episode" else sample(self.mean, self.variance, rng)
+        mean, log_std = self._policy(torch.from_numpy(constants.observation(s)), z)
+        if acting.noise > 0:
+            squashed = squashed_sample(mean, log_std, acting.noise, rng)
+        else:
+            squashed = torch.tanh(mean)
+        return constants.action_centre + constants.action_half_range * squashed.double().numpy()

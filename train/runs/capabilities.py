@@ -1,0 +1,29 @@
+"""What a run's algorithm can do beside learning from labelled data; one sentence where it cannot.
+
+Knows algorithms by their protocols alone.
+"""
+
+from __future__ import annotations
+
+from fieldtune.train.algorithms.algorithm import Algorithm, Exportable, SelfSupervised
+from fieldtune.train.runs.run import Run, RunError
+
+
+def require_self_supervised(run: Run, algorithm: Algorithm) -> SelfSupervised:
+    """`algorithm`, which has a phase 2. Raises `RunError`."""
+    if not isinstance(algorithm, SelfSupervised):
+        raise RunError(
+            f"{run.folder}: algorithm {run.config.algorithm.name!r} has no phase 2: it learns from "
+            "labelled data alone, and labels none"
+        )
+    return algorithm
+
+
+def require_exportable(run: Run, algorithm: Algorithm) -> Exportable:
+    """`algorithm`, which a robot can run. Raises `RunError`."""
+    if not isinstance(algorithm, Exportable):
+        raise RunError(
+            f"{run.folder}: algorithm {run.config.algorithm.name!r} cannot be exported: it has no "
+            "graphs that a robot can run"
+        )
+    return algorithm

@@ -1,0 +1,39 @@
+"""Algorithms as each phase of a run left them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.runs.checkpoint import AVERAGE, load_networks, read_facts
+from fieldtune.train.runs.origin import SELF_SUPERVISED, require_own
+from fieldtune.train.runs.run import Run
+
+
+def after_offline(run: Run) -> Algorithm:
+    """At the end of phase 1. Raises `CheckpointError`."""
+    require_own(run, run.offline_checkpoint, run.offline_checkpoint.stem)
+    trained = run.algorithm()
+    load_networks(run.offline_checkpoint, trained.networks)
+    return trained
+
+
+def averaged(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Algorithm:
+    """With the averaged weights of a phase 2, which is `self-supervised` or `oracle`.
+
+    Raises `CheckpointError`.
+    """
+    require_own(run, checkpoint, phase)
+    trained = run.algorithm()
+    load_networks(checkpoint, trained.networks, prefix=AVERAGE)
+    return trained
+
+
+def newest(run: Run) -> tuple[Algorithm, Literal["offline", "self-supervised"], int]:
+    """What a robot should run now, the phase that made it and its number of updates."""
+    if run.finetune_checkpoint.exists():
+        updates = int(read_facts(run.finetune_checkpoint)["updates"])
+        return averaged(run, run.finetune_checkpoint), "self-supervised", updates
+    updates = int(read_facts(run.offline_checkpoint)["updates"])
+    return after_offline(run), "offline", updates
