@@ -1,4 +1,4 @@
-"""What every learner of an `Agent` has in common: its interface, its optimisers, a gradient step.
+"""What updates have in common: optimisers, a gradient step, the Bellman target's inputs.
 
 Knows nothing of any method's losses, nor of files.
 """

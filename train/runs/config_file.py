@@ -39,7 +39,7 @@ class ChosenAlgorithm(BaseModel):
         """
         name = self.algorithm.name
         if name not in ALGORITHMS:
-            near = get_close_matches(name, ALGORITHMS, n=1, cutoff=0.5)
+            near = get_close_matches(name, ALGORITHMS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(ALGORITHMS)}"
             raise ConfigError(
                 f"{source}: '{above}algorithm.name' is {name!r}: no such algorithm; {hint}"

@@ -160,7 +160,7 @@ def test_the_command_line_trains_it_and_says_what_it_cannot(tiny_file, tmp_path)
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("algorithm.name=tyni", "'algorithm.name' is 'tyni': no such algorithm; did you mean 'tin"),
+        ("algorithm.name=tini", "'algorithm.name' is 'tini': no such algorithm; did you mean 'tin"),
         ("algorithm.wdith=3", "unknown key 'algorithm.wdith': did you mean 'algorithm.width'?"),
         ("algorithm.kl_weight=1.0", "unknown key 'algorithm.kl_weight'"),
         ("algorithm.width=wide", "'algorithm.width' is 'wide': expected a valid integer"),

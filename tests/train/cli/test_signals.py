@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldtune import settings
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.episodes.episode import (
     EndReason,
@@ -24,10 +23,11 @@ from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.collecting.agent_replay import collect_replay
-from fieldtune.train.config import AgentReplay, RunConfig
+from fieldtune.train.config import AgentReplay
 from fieldtune.train.data.dataset import DatasetError, read_dataset, write_dataset
 from fieldtune.train.phases.from_robots import as_trajectory
 from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, seed_everything
 
 FAMILY = HopperParamsFamily()
@@ -58,8 +58,7 @@ def hopper_data(tmp_path_factory):
 
 
 def run_on(folder, tmp_path, write_config) -> Run:
-    config = settings.load(
-        RunConfig,
+    config = load_config(
         write_config(tmp_path / "run.yaml"),
         overrides=["family=hopper-params", "robot.family=hopper-params", f"data.path={folder}"],
     )
