@@ -63,6 +63,13 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     return f'{opening} role="img" aria-label="{description}">{rest}'
 
 
+def to_png(figure: Figure, dpi: int) -> bytes:
+    """The figure as a PNG file, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def bare_figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
     """A bare figure, inches, outside pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=SURFACE)

@@ -6,7 +6,6 @@ data always have the same card. Knows nothing of how episodes are stored.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, width
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.charts import AFTER, BEFORE, MUTED, bare_figure, legend_above, number
 
-FIGURE = "returns.png"
+FIGURE, DPI = "returns.png", 110
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 NAMES = ("least", "25 %", "median", "75 %", "most")
 MOST_PARAMETERS = 6  # numbers of a task that a table can show
@@ -113,13 +112,6 @@ def returns_figure(data: Described) -> Figure:
     lines = panels[0].vlines([], [], [], color=AFTER, alpha=0.3, label="least to most")
     legend_above(figure, [lines, bars])
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """The same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _counts(data: Described) -> Iterator[tuple[str, ...]]:

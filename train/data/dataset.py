@@ -120,8 +120,9 @@ def _write(
     tasks: TaskSplit | None,
     measured: bool,
 ) -> str:
-    # Here and not above: figures know evaluations, which know datasets.
-    from fieldtune.train.data.card import FIGURE, Described, card, png, returns_figure
+    # Here and not above: who only reads datasets does not load matplotlib.
+    from fieldtune.train.charts import to_png
+    from fieldtune.train.data.card import DPI, FIGURE, Described, card, returns_figure
 
     if folder.exists():
         raise DatasetError(
@@ -142,7 +143,7 @@ def _write(
         _write_data(temporary / "data", data, measured)
         size = sum(path.stat().st_size for path in (temporary / "data").iterdir())
         (temporary / "README.md").write_text(card(data, size), encoding="utf-8")
-        (temporary / FIGURE).write_bytes(png(returns_figure(data)))
+        (temporary / FIGURE).write_bytes(to_png(returns_figure(data), DPI))
         for path in (*temporary.rglob("*"), temporary):
             sync(path)  # before the name stands for it, which must survive a power cut
         temporary.replace(folder)

@@ -5,7 +5,6 @@ Pure functions of results; the look is `fieldtune.train.reports.figures`'.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -203,10 +202,3 @@ def _line_panel(axes: Axes, phase: PhaseResult, colours: NDArray[np.float64]) ->
     axes.set_aspect("equal", adjustable="box")
     axes.set_xlabel("posterior mean, offline context")
     axes.set_ylabel("posterior mean, own exploration")
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG file, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from fieldtune.files import write_atomically
-from fieldtune.train.charts import number, percent
+from fieldtune.train.charts import number, percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import EvaluationError
 from fieldtune.train.evaluation.statistics import LEVEL
@@ -58,7 +58,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     if judged:
         drawn += [figures.success_by_steps(results), figures.reliability(judged)]
     for name, figure in zip(names, drawn, strict=True):
-        write_atomically(folder / name, figures.png(figure))
+        write_atomically(folder / name, to_png(figure, figures.DPI))
     write_atomically(folder / "README.md", _page(study, results, table, curves, command).encode())
     metrics = {
         "family": study.config.family,

@@ -10,7 +10,8 @@ import pytest
 from fieldtune.sim.family import TaskSplit
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.data.card import Described, card, png, returns_figure
+from fieldtune.train.charts import to_png
+from fieldtune.train.data.card import DPI, Described, card, returns_figure
 from fieldtune.train.data.dataset import write_dataset
 
 CHEETAH = make_family("cheetah-vel")
@@ -88,12 +89,13 @@ def test_a_task_without_an_episode_is_shown_as_such(described):
     without = replace(described, episodes={"train": described.episodes["train"][:2], "test": []})
     text = card(without, 1)
     assert rows(text, "training")[-1] == ["training", "1", "1.25", "0", "–", "–", "–", "–", "–"]
-    png(returns_figure(without))
+    to_png(returns_figure(without), DPI)
 
 
 def test_the_same_data_have_the_same_card_and_picture(described):
     assert card(described, 7) == card(described, 7)
-    assert png(returns_figure(described)) == png(returns_figure(described))
+    first, again = (to_png(returns_figure(described), DPI) for _ in range(2))
+    assert first == again
 
 
 def test_a_dataset_has_its_card_beside_it_and_minari_is_not_disturbed(
