@@ -33,7 +33,7 @@ _LEFT = (
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
-class Gate:
+class CurveAuthenticator:
     """Guards one socket, in the thread that polls it."""
 
     def __init__(self, keys: TrainerKeys) -> None:
@@ -83,7 +83,7 @@ class Gate:
         """The robot whose key the connection of a received frame has shown, if it still may."""
         try:
             public = str(frame.get("User-Id"))
-        except zmq.ZMQError:  # no such property: the connection never passed this gate
+        except zmq.ZMQError:  # no such property: the connection showed no key
             public = ""
         name = self._keys.allowed.name_of(public)
         if name is None:

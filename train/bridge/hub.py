@@ -25,10 +25,10 @@ from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.wire import RefusalKind
 from fieldtune.robot.episodes.episode import Episode
 from fieldtune.robot.rationed_log import RationedLog
-from fieldtune.train.bridge.authentication import Gate
+from fieldtune.train.bridge.authentication import CurveAuthenticator
 from fieldtune.train.bridge.inbox import Inbox, Refused
 from fieldtune.train.bridge.keys import TrainerKeys
-from fieldtune.train.bridge.published_bundles import Shelf
+from fieldtune.train.bridge.published_bundles import PublishedBundles
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +71,12 @@ class Hub:
         self.address = address
         self.session = uuid.uuid4().hex
         self._inbox = Inbox(inbox)
-        self._gate = None if keys is None else Gate(keys)
+        self._authenticator = None if keys is None else CurveAuthenticator(keys)
         self._quiet = RationedLog(log)
         self._sequence = itertools.count()
         self._lock = threading.Lock()  # around the views
         self._views: dict[_Session, RobotView] = {}
-        self._shelf = Shelf()
+        self._bundles = PublishedBundles()
         self._last_sequence: dict[_Session, int] = {}
         self._stop_requested = threading.Event()
         self._emergency = False
@@ -97,8 +97,8 @@ class Hub:
             socket.setsockopt(zmq.IPV6, 1)
         try:
             self._inbox.prepare()
-            if self._gate is not None:
-                self._gate.guard(self._context, socket)
+            if self._authenticator is not None:
+                self._authenticator.guard(self._context, socket)
             socket.bind(self.address)
         except (OSError, zmq.ZMQError) as error:
             self._context.destroy(linger=0)
@@ -140,7 +140,7 @@ class Hub:
         """
         self._require_alive()
         path = Path(bundle_path)
-        return self._shelf.put(path.read_bytes(), str(path))
+        return self._bundles.put(path.read_bytes(), str(path))
 
     def episodes(self, after: Set[str]) -> Iterator[tuple[str, Episode]]:
         """Stored episodes that are not in `after`, as `(sha256, episode)`, in order of arrival."""
@@ -173,13 +173,13 @@ class Hub:
         assert self._socket is not None
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        if self._gate is not None:
-            self._gate.register(poller)
+        if self._authenticator is not None:
+            self._authenticator.register(poller)
         try:
             while not self._closing.is_set():
                 ready = dict(poller.poll(_POLL_MS))
-                if self._gate is not None:
-                    self._gate.serve()
+                if self._authenticator is not None:
+                    self._authenticator.serve()
                 if self._socket in ready:
                     self._receive(self._socket)
         except Exception as error:  # the trainer must hear of it at its next call
@@ -190,8 +190,8 @@ class Hub:
         received = socket.recv_multipart(copy=False)
         arrived_ns = time.monotonic_ns()
         owner = None
-        if self._gate is not None:
-            owner = self._gate.robot_behind(received[-1])
+        if self._authenticator is not None:
+            owner = self._authenticator.robot_behind(received[-1])
             if owner is None:
                 return
         identity, *frames = (frame.bytes for frame in received)
@@ -247,7 +247,7 @@ class Hub:
             case wire.UploadChunk():
                 yield self._take(body.sha256, body.size, body, session)
             case wire.BundleRequest():
-                yield self._shelf.chunk(body)
+                yield self._bundles.chunk(body)
             case _:
                 said = f"dropped a message: a robot does not send {type(body).__name__}"
                 self._quiet.warn(said, said)
@@ -274,7 +274,7 @@ class Hub:
                 pending=beat.pending,
                 seen_ns=arrived_ns,
             )
-        newest = self._shelf.newest()
+        newest = self._bundles.newest()
         return wire.HeartbeatReply(beat.sent_ns, arrived_ns, time.monotonic_ns(), newest)
 
     def _take(

@@ -14,8 +14,8 @@ from fieldtune.robot.bridge.wire import RefusalKind
 _KEPT = 2
 
 
-class Shelf:
-    """Published bundles, in memory: the files may change."""
+class PublishedBundles:
+    """The newest two bundles, in memory: the files may change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -23,7 +23,7 @@ from fieldtune.train.bridge.hub import Hub, RobotView
 from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.plausible import Plausible
-from fieldtune.train.phases.retried_write import Retried
+from fieldtune.train.phases.retried_write import RetriedWrite
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.capabilities import require_exportable
@@ -82,14 +82,15 @@ class Finetune:
         watch = Watch(
             self.run.finetune_checkpoint, "self_supervised.learning_rate", settings.learning_rate
         )
-        bundle, checkpoint = Retried("a bundle", self._publish), Retried("a checkpoint", self._save)
-        bundle.due()
+        bundle = RetriedWrite("a bundle", self._publish)
+        checkpoint = RetriedWrite("a checkpoint", self._save)
+        bundle.write()
         with Curves(self.run.curves / "self-supervised", self.phase.updates) as curves:
             while self.phase.updates < settings.updates:
                 self._ingest()
                 on_progress(self._progress())
-                bundle.look()
-                checkpoint.look()
+                bundle.retry_if_due()
+                checkpoint.retry_if_due()
                 due = min(self.phase.allowed_updates, self.phase.updates + LOOK_EVERY)
                 if self.phase.updates >= due:
                     time.sleep(POLL_S)
@@ -99,9 +100,9 @@ class Finetune:
                     metrics["robots/quarantined"] = len(self.quarantined)
                     curves.add(self.phase.updates, metrics)
                     if self.phase.updates % settings.publish_every == 0:
-                        bundle.due()
+                        bundle.write()
                     if self.phase.updates % settings.checkpoint_every == 0:
-                        checkpoint.due()
+                        checkpoint.write()
         if settings.updates % settings.publish_every:
             self._publish()
         self._save()

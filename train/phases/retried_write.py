@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 5.0
 
 
-class Retried:
+class RetriedWrite:
     """Calls `write` for its owner, who goes on when that raises `OSError`.
 
     Args:
@@ -26,7 +26,7 @@ class Retried:
         self._what, self._write = what, write
         self._again_at: float | None = None
 
-    def due(self) -> None:
+    def write(self) -> None:
         """Write it, now or as soon as the disk allows."""
         try:
             self._write()
@@ -39,7 +39,7 @@ class Retried:
                 log.info("%s is written again", self._what)
             self._again_at = None
 
-    def look(self) -> None:
+    def retry_if_due(self) -> None:
         """Try again where it was refused and `RETRY_S` have passed. Call it often."""
         if self._again_at is not None and time.monotonic() >= self._again_at:
-            self.due()
+            self.write()

@@ -22,7 +22,7 @@ from fieldtune.robot.curve_keys import BridgeKeys, KeysError, new_pair
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import EntryState, Journal
 from fieldtune.robot.rationed_log import RationedLog
-from fieldtune.train.bridge.authentication import Gate
+from fieldtune.train.bridge.authentication import CurveAuthenticator
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.keys import make_keys
 
@@ -325,10 +325,10 @@ def test_with_keys_any_interface_may_be_asked_for(address, folder, keys):
     Hub(address, folder, keys)
 
 
-def test_the_gate_lets_nobody_in_for_another_domain_or_mechanism(keys):
+def test_nobody_is_let_in_for_another_domain_or_mechanism(keys):
     def judge(domain=b"fieldtune", mechanism=b"CURVE", *credentials):
         request = [b"1.0", b"7", domain, b"127.0.0.1", b"", mechanism, *credentials]
-        return Gate(keys)._judge(request)
+        return CurveAuthenticator(keys)._judge(request)
 
     key = bytes.fromhex(SAWYER.public)
     assert judge(b"fieldtune", b"CURVE", key)[:3] == [b"1.0", b"7", b"200"]

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from fieldtune.train.phases.retried_write import Retried
+from fieldtune.train.phases.retried_write import RetriedWrite
 
 
 @pytest.fixture
@@ -26,22 +26,22 @@ def disk():
 
 def test_it_is_tried_again_until_it_is_there_and_then_no_more(disk, monkeypatch, caplog):
     monkeypatch.setattr("fieldtune.train.phases.retried_write.RETRY_S", 0.0)
-    retried = Retried("a bundle", disk.write)
+    retried = RetriedWrite("a bundle", disk.write)
     with caplog.at_level(logging.INFO, "fieldtune.train.phases.retried_write"):
-        retried.due()
-        retried.look()
+        retried.write()
+        retried.retry_if_due()
         disk.full = False
-        retried.look()
-        retried.look()
+        retried.retry_if_due()
+        retried.retry_if_due()
     assert disk.tried == 3
     assert caplog.text.count("a bundle cannot be written, trying again: [Errno 28]") == 1
     assert caplog.text.count("a bundle is written again") == 1
 
 
 def test_it_is_not_tried_all_the_time(disk):
-    retried = Retried("a bundle", disk.write)
-    retried.due()
-    retried.look()
+    retried = RetriedWrite("a bundle", disk.write)
+    retried.write()
+    retried.retry_if_due()
     assert disk.tried == 1
 
 
@@ -50,4 +50,4 @@ def test_what_is_no_fault_of_the_disk_is_raised():
         raise ValueError("the bundle is wrong")
 
     with pytest.raises(ValueError, match="the bundle is wrong"):
-        Retried("a bundle", wrong).due()
+        RetriedWrite("a bundle", wrong).write()
