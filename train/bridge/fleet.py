@@ -7,7 +7,6 @@ imports no torch.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,50 +17,27 @@ from fieldtune.robot.monitor.heartbeat import Beat, Heart, HeartbeatError, read
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.inbox import SUFFIX, damaged
 from fieldtune.train.bridge.quarantine import Quarantine
+from fieldtune.train.bridge.sessions import RobotView
 
 FILE = "fleet.json"
 SILENT_S = 5.0  # robots speak five times a second
-
-
-class Heard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One life of one robot, as the hub knows it. `silent_s` is since its last message."""
-
-    robot: str
-    family: str
-    boot_session: str
-    state: str
-    bundle_id: str
-    pending: int
-    silent_s: float
 
 
 class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All robot sessions of one life of the hub, oldest first."""
 
     address: str
-    sessions: list[Heard]
+    sessions: list[RobotView]
 
 
 def telling(run: Path, hub: Hub) -> Heart[Fleet]:
     """Keeps `RUN/fleet.json` up to date, from `start` to `close`."""
 
     def tell() -> Fleet:
-        now_ns = time.monotonic_ns()
-        return Fleet(
-            hub.address,
-            [
-                Heard(
-                    view.robot,
-                    view.family,
-                    view.boot_session,
-                    view.state,
-                    view.bundle_id,
-                    view.pending,
-                    round((now_ns - view.seen_ns) / 1e9, 3),
-                )
-                for view in hub.robots()
-            ],
-        )
+        sessions = [
+            msgspec.structs.replace(view, silent_s=round(view.silent_s, 3)) for view in hub.robots()
+        ]
+        return Fleet(hub.address, sessions)
 
     return Heart(run / FILE, tell)
 

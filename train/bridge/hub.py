@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,31 +28,15 @@ from fieldtune.train.bridge.authentication import CurveAuthenticator
 from fieldtune.train.bridge.inbox import Inbox, Refused
 from fieldtune.train.bridge.keys import TrainerKeys
 from fieldtune.train.bridge.published_bundles import PublishedBundles
+from fieldtune.train.bridge.sessions import RobotView, SessionKey, Sessions
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 50
-_SESSIONS_KEPT = 256
-
-_Session = tuple[str | None, str]  # whose key, and what it calls itself: nobody speaks as another
 
 
 class HubError(UserError):
     """The hub cannot do its work. The message says why."""
-
-
-@dataclass(frozen=True)
-class RobotView:
-    """What the trainer knows about one life of one robot. `seen_ns` is this machine's monotonic
-    clock, `pending` the number of episodes that wait on the robot."""
-
-    robot: str
-    family: str
-    boot_session: str
-    state: str
-    bundle_id: str
-    pending: int
-    seen_ns: int
 
 
 class Hub:
@@ -74,10 +57,8 @@ class Hub:
         self._authenticator = None if keys is None else CurveAuthenticator(keys)
         self._quiet = RationedLog(log)
         self._sequence = itertools.count()
-        self._lock = threading.Lock()  # around the views
-        self._views: dict[_Session, RobotView] = {}
+        self._sessions = Sessions()
         self._bundles = PublishedBundles()
-        self._last_sequence: dict[_Session, int] = {}
         self._stop_requested = threading.Event()
         self._emergency = False
         self._closing = threading.Event()
@@ -160,8 +141,7 @@ class Hub:
     def robots(self) -> list[RobotView]:
         """Every robot session seen in this life of the hub, oldest first."""
         self._require_alive()
-        with self._lock:
-            return list(self._views.values())
+        return self._sessions.views()
 
     def _require_alive(self) -> None:
         if self._failure is not None:
@@ -218,7 +198,7 @@ class Hub:
     ) -> Iterator[wire.Body]:
         """`owner` is the robot whose key the message came under; None where no keys are used."""
         body, session = message.body, (owner, message.session)
-        if message.sequence <= self._last_sequence.get(session, -1):
+        if self._sessions.is_repeat(session, message.sequence):
             log.debug("message %d of session %s is a repeat", message.sequence, message.session)
             return
         if isinstance(body, wire.Hello):
@@ -230,11 +210,13 @@ class Hub:
                 self._quiet.warn(owner or "", f"turned away a hello: {reason}")
                 yield wire.Refusal(RefusalKind.HELLO, reason[:1000])
                 return
-            self._meet(session, body, arrived_ns)
-        elif session not in self._views:
+            said = f"robot {body.robot} ({body.family}) has connected"
+            self._quiet.warn(f"hello {session[0]} {body.robot}", said, logging.INFO)
+            self._sessions.meet(session, body, arrived_ns)
+        elif session not in self._sessions:
             yield wire.Refusal(RefusalKind.HELLO, "unknown session: say hello first")
             return
-        self._last_sequence[session] = message.sequence
+        self._sessions.count(session, message.sequence)
         match body:
             case wire.Hello():
                 yield wire.Welcome()
@@ -252,28 +234,10 @@ class Hub:
                 said = f"dropped a message: a robot does not send {type(body).__name__}"
                 self._quiet.warn(said, said)
 
-    def _meet(self, session: _Session, hello: wire.Hello, arrived_ns: int) -> None:
-        said = f"robot {hello.robot} ({hello.family}) has connected"
-        self._quiet.warn(f"hello {session[0]} {hello.robot}", said, logging.INFO)
-        view = RobotView(hello.robot, hello.family, hello.boot_session, "", "", 0, arrived_ns)
-        with self._lock:
-            self._views.setdefault(session, view)
-            same_key = [known for known in self._views if known[0] == session[0]]
-            for oldest in same_key[:-_SESSIONS_KEPT]:  # nobody pushes another robot's out
-                del self._views[oldest]
-                self._last_sequence.pop(oldest, None)
-
     def _beat(
-        self, session: _Session, beat: wire.Heartbeat, arrived_ns: int
+        self, session: SessionKey, beat: wire.Heartbeat, arrived_ns: int
     ) -> wire.HeartbeatReply:
-        with self._lock:
-            self._views[session] = replace(
-                self._views[session],
-                state=beat.state,
-                bundle_id=beat.bundle_id,
-                pending=beat.pending,
-                seen_ns=arrived_ns,
-            )
+        self._sessions.hear(session, beat, arrived_ns)
         newest = self._bundles.newest()
         return wire.HeartbeatReply(beat.sent_ns, arrived_ns, time.monotonic_ns(), newest)
 
@@ -282,14 +246,14 @@ class Hub:
         sha256: str,
         size: int,
         chunk: wire.UploadChunk | None,
-        session: _Session,
+        session: SessionKey,
     ) -> wire.Body:
         """The answer to an offer, or to a chunk of it.
 
         Without keys the sender is who it says it is, which keeps honest robots apart.
         """
         owner = session[0]
-        sender = self._views[session].robot if owner is None else owner
+        sender = self._sessions.robot(session) if owner is None else owner
         try:
             share = self._inbox.share(sender)
             if self._inbox.is_stored(sha256):

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from fieldtune.robot.episodes.episode import EndReason, Episode
 from fieldtune.sim.family import width
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.train.bridge.hub import Hub, RobotView
+from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
+from fieldtune.train.bridge.sessions import RobotView
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.plausible import Plausible
 from fieldtune.train.phases.retried_write import RetriedWrite
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.05
 LOOK_EVERY = 20  # updates between looks into the inbox
 FAREWELL_S = 15.0
-PRESENT_NS = 5_000_000_000  # a robot not heard of for longer is not waited for
+PRESENT_S = 5.0  # a robot not heard of for longer is not waited for
 
 
 @dataclass(frozen=True)
@@ -158,15 +159,14 @@ class Finetune:
                 break
             time.sleep(POLL_S)
         self.hub.request_stop()
-        asked_ns, deadline = time.monotonic_ns(), time.monotonic() + FAREWELL_S
-        while time.monotonic() < deadline and any(
-            robot.pending or robot.seen_ns < asked_ns for robot in self._present()
+        asked = time.monotonic()
+        while (since := time.monotonic() - asked) < FAREWELL_S and any(
+            robot.pending or robot.silent_s > since for robot in self._present()
         ):
             time.sleep(POLL_S)
 
     def _present(self) -> list[RobotView]:
-        since = time.monotonic_ns() - PRESENT_NS
-        return [robot for robot in self.hub.robots() if robot.seen_ns > since]
+        return [robot for robot in self.hub.robots() if robot.silent_s < PRESENT_S]
 
     def _progress(self) -> FinetuneProgress:
         return FinetuneProgress(
