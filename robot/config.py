@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
 from fieldtune.config_paths import PathText
 from fieldtune.robot.reward_settings import RewardsConfig
@@ -40,6 +48,16 @@ class DriverConfig(BaseModel):
     def options(self) -> dict[str, Any]:
         """Every key but `name`, for the driver to check."""
         return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _knows_no_model(self) -> Self:
+        """Runs made before `robot.model` would train for another robot if it were passed over."""
+        if self.name == "sim" and "model" in self.options:
+            raise ValueError(
+                "which robot it is, is no key of the driver's: write 'robot.model' in the place of "
+                "'robot.driver.model', also in the config.yaml of a run from before"
+            )
+        return self
 
 
 class ExplorationConfig(_Section):
@@ -164,8 +182,9 @@ class KeysConfig(_Section):
 class RobotConfig(_Section):
     """One robot's daemon.
 
-    `family` is the task family that it serves: bundles of another are refused. `bridge` is the
-    trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
+    `family` is the task family that it serves: bundles of another are refused. `model` is which of
+    the family's robots it is, where there are several; a driver of another is refused. `bridge` is
+    the trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
     bundles and a latched fault.
 
     Every relative path, also a driver's, starts in the folder of the file that names it, or where
@@ -179,6 +198,7 @@ class RobotConfig(_Section):
 
     name: str = Field(min_length=1)
     family: str = Field(min_length=1)
+    model: str | None = None
     driver: DriverConfig = DriverConfig()
     bridge: Annotated[str | None, PathText("ipc://")] = None
     keys: KeysConfig = KeysConfig()

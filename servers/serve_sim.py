@@ -70,7 +70,7 @@ if __name__ == "__main__":
     arguments.add_argument("--model", help="the family's robot, where it has several")
     arguments.add_argument("--seed", type=int, default=0, help="draws the hidden task")
     given = arguments.parse_args()
-    robot = SimDriver(given.family, SimOptions(model=given.model, seed=given.seed))
+    robot = SimDriver(given.family, SimOptions(seed=given.seed), given.model)
     robot.connect()
     signals = registry.family(given.family).signal_fields
     serve(Simulated(robot), describe(robot, signals), given)

@@ -191,10 +191,8 @@ class RunConfig(Section):
 
     @property
     def family_options(self) -> dict[str, str]:
-        """What the family is made with: the simulated robot's `robot.driver.model`, if any."""
-        driver = self.robot.driver
-        model = driver.options.get("model") if driver.name == "sim" else None
-        return {} if model is None else {"robot": str(model)}
+        """What the family is made with: `robot.model`, if any."""
+        return {} if self.robot.model is None else {"robot": self.robot.model}
 
     @model_validator(mode="after")
     def _one_family(self) -> RunConfig:

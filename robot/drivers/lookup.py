@@ -3,6 +3,7 @@
 Any package offers drivers through the entry-point group `fieldtune.drivers`: a class with a
 pydantic model `Options`, called as `cls(family, options)`, which implements
 `fieldtune.robot.drivers.driver.Driver`; `fieldtune.robot.drivers.checked` holds it to that. One
+that can stand for several robots names a third parameter, `model`, and is given `robot.model`. One
 whose options have `faults` is a simulator, and gets them injected. This module must not know any
 driver itself.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,19 @@ def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
         source: where the config came from, for errors.
 
     Raises:
-        ConfigError: no such driver, one that cannot be imported, or an option that it refuses.
+        ConfigError: no such driver, one that cannot be imported, an option that it refuses, or a
+            driver of another robot than `robot.model`.
         DriverFault: it cannot be made, or is no driver.
     """
     name = config.driver.name
     kind = _driver_class(name, source)
     options = check(kind.Options, config.driver.options, source=str(source), key="robot.driver")
-    whole = checked(_make(kind, name, config.family, options), name)
+    whole = checked(_make(kind, config, options), name)
+    if config.model is not None and whole.robot != config.model:
+        raise ConfigError(
+            f"{source}: 'robot.model' is {config.model!r}: {whole.label} is of {whole.robot!r}; "
+            "choose the driver of that robot, or leave robot.model out"
+        )
     faults: FaultOptions | None = getattr(options, "faults", None)
     if faults is None:
         return whole
@@ -50,16 +58,16 @@ def is_simulated(config: RobotConfig, source: Path | str) -> bool:
     return "faults" in _driver_class(config.driver.name, source).Options.model_fields
 
 
-def _make(kind: Any, name: str, family: str, options: BaseModel) -> Driver:
+def _make(kind: Any, config: RobotConfig, options: BaseModel) -> Driver:
     try:
-        driver: Driver = kind(family, options)
+        several = "model" in signature(kind).parameters
+        told = {"model": config.model} if several else {}
+        driver: Driver = kind(config.family, options, **told)
     except DriverFault:
         raise
     except Exception as error:
-        raise DriverFault(
-            f"driver {name!r} ({kind.__module__}.{kind.__qualname__}) cannot be made: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        where = f"driver {config.driver.name!r} ({kind.__module__}.{kind.__qualname__})"
+        raise DriverFault(f"{where} cannot be made: {type(error).__name__}: {error}") from error
     return driver
 
 

@@ -20,14 +20,13 @@ from fieldtune.robot.drivers.faults import FaultOptions
 class SimOptions(BaseModel):
     """The keys of `robot.driver` for the simulated robot.
 
-    `model` is the family's robot where it has several. `task` is the hidden task's parameters; null
-    draws one from `seed`. `time_scale` 2 runs twice as fast as real time, `.inf` as fast as it can.
-    `faults` are injected by `fieldtune.robot.drivers.faults`.
+    `task` is the hidden task's parameters; null draws one from `seed`. `time_scale` 2 runs twice as
+    fast as real time, `.inf` as fast as it can. `faults` are injected by
+    `fieldtune.robot.drivers.faults`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = None
     task: tuple[float, ...] | None = None
     time_scale: float = Field(default=1.0, gt=0)
     seed: NonNegativeInt = 0
@@ -40,10 +39,19 @@ class SimDriver:
 
     Options = SimOptions
 
-    def __init__(self, family: str, options: SimOptions) -> None:
-        """Raises `DriverFault` when the family is unknown or simulators are not installed."""
+    def __init__(self, family: str, options: SimOptions, model: str | None = None) -> None:
+        """The simulated robot, not yet built.
+
+        Args:
+            family: the name of a task family.
+            options: the keys of `robot.driver`.
+            model: which of the family's robots, where it has several; None for its first.
+
+        Raises:
+            DriverFault: no such family or robot, or simulators are not installed.
+        """
         self._options = options
-        self._family = _find_family(family, options.model)
+        self._family = _find_family(family, model)
         self._task = self._choose_task()
         self._robot: Any = None
         self._latest: Observation | None = None
@@ -149,7 +157,7 @@ def _find_family(name: str, model: str | None) -> Any:
             "pip install 'fieldtune[train]'"
         ) from error
     except ValueError as error:
-        raise DriverFault(f"robot.family, robot.driver.model: {error}") from error
+        raise DriverFault(f"robot.family, robot.model: {error}") from error
 
 
 def _specifications(fields: Any) -> tuple[FieldSpec, ...]:

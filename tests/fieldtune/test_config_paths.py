@@ -80,10 +80,10 @@ def test_a_path_that_cannot_be_meant_is_refused_by_its_key(home, text, says):
 
 
 def test_text_is_a_path_only_where_its_field_says_so(home):
-    found = robot(home, "limits: {model: m.xml}\n  bridge: ipc://run/b\n  driver: {model: m}")
+    found = robot(home, "limits: {model: m.xml}\n  bridge: ipc://run/b\n  driver: {port: m}")
     assert found.limits.model == str(home / "etc" / "m.xml")
     assert found.bridge == f"ipc://{home}/etc/run/b"
-    assert found.driver.options == {"model": "m"}
+    assert found.driver.options == {"port": "m"}
     found = robot(home, "limits: {model: package://p/m.xml}\n  bridge: tcp://127.0.0.1:1")
     assert (found.limits.model, found.bridge) == ("package://p/m.xml", "tcp://127.0.0.1:1")
 

@@ -39,9 +39,16 @@ def test_data_and_state_of_a_shipped_config_lie_in_the_checkout(path, tmp_path, 
 
 def test_the_simulated_robots_model_is_the_one_that_is_trained_for():
     path = next(path for path in CONFIGS if path.stem == "push")
-    for overrides, robot in (([], "sawyer"), (["robot.driver.model=panda"], "panda")):
+    for overrides, robot in (([], "sawyer"), (["robot.model=panda"], "panda")):
         config = load_config(path, overrides=overrides)
         assert registry.family(config.family, **config.family_options).robot == robot
+
+
+def test_a_run_from_before_robot_model_is_refused_with_the_cure(make_config):
+    with pytest.raises(ConfigError) as refused:
+        make_config("robot.driver.model=panda")
+    assert "'robot.driver' is {'model': 'panda'}: which robot it is" in str(refused.value)
+    assert "write 'robot.model' in the place of 'robot.driver.model'" in str(refused.value)
 
 
 def test_resolved_settings_read_back_the_same(make_config, tmp_path):

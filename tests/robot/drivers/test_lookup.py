@@ -13,14 +13,21 @@ from fieldtune.robot.drivers.sim import SimDriver
 from fieldtune.settings import ConfigError
 
 
-def config(**driver) -> RobotConfig:
-    return RobotConfig(name="m1", family="cheetah-vel", driver=driver)
+def config(model=None, **driver) -> RobotConfig:
+    return RobotConfig(name="m1", family="cheetah-vel", model=model, driver=driver)
 
 
 def test_the_configured_driver_gets_its_options():
     driver = create_driver(config(name="sim", time_scale=math.inf, task=[1.0]), "x.yaml")
     assert isinstance(driver.driver, SimDriver)
     assert driver.time_scale == math.inf
+
+
+def test_the_simulated_robot_is_the_configured_model():
+    reach = RobotConfig(name="m1", family="reach", model="panda")
+    assert create_driver(reach, "x.yaml").robot == "panda"
+    with pytest.raises(DriverFault, match=r"robot\.family, robot\.model: .*unknown robot 'r2d2'"):
+        create_driver(reach.model_copy(update={"model": "r2d2"}), "x.yaml")
 
 
 def test_another_package_brings_a_driver_by_its_entry_point(tmp_path, monkeypatch):
@@ -39,6 +46,11 @@ def test_another_package_brings_a_driver_by_its_entry_point(tmp_path, monkeypatc
         broken.read()
     with pytest.raises(ConfigError, match=r"missing key 'robot\.driver\.port'"):
         create_driver(config(name="theirs"), "x.yaml")
+    assert create_driver(config("cheetah-vel", name="theirs", port="x"), "x.yaml").port == "x"
+    with pytest.raises(
+        ConfigError, match=r"'robot\.model' is 'ant': driver .* is of 'cheetah-vel'"
+    ):
+        create_driver(config("ant", name="theirs", port="x"), "x.yaml")
 
 
 THEIRS = """

@@ -16,8 +16,8 @@ from fieldtune.sim import registry
 def make_driver():
     made = []
 
-    def make(family: str = "cheetah-vel", **options) -> SimDriver:
-        made.append(SimDriver(family, SimOptions(**options)))
+    def make(family: str = "cheetah-vel", model: str | None = None, **options) -> SimDriver:
+        made.append(SimDriver(family, SimOptions(**options), model))
         return made[-1]
 
     yield make
