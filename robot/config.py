@@ -16,13 +16,16 @@ from pydantic import (
     FiniteFloat,
     NonNegativeInt,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
-from fieldtune.config_paths import PathText
-from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune import plugins
+from fieldtune.config_paths import FolderOf, PathText
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Key = Annotated[str, Field(min_length=1, max_length=1)]
 LATE_FRACTION = 0.2
 
 
@@ -177,6 +180,38 @@ class KeysConfig(_Section):
 
     trainer: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     secret: Path | None = None
+
+
+class RewardsConfig(_Section):
+    """Where rewards come from when the robot adapts, and what becomes of those that are late.
+
+    `source` is `driver` (the robot measures them itself, as the simulated one does), `keys` (a
+    person at the terminal), `command` (a program that prints them), or a plug-in's name.
+
+    `keys` says what each key is worth. `command` is a program and its arguments, one text each; it
+    runs in `folder`, that of the file which names the command where not given.
+
+    A key press, or a number without a step, rewards the transition under way `delay_s` before it
+    came. After an episode's end `patience_s` is given for late ones; later ones are dropped. With
+    `sticky` a reward goes on for the transitions after it, until the next one. What then has no
+    reward does not join the context.
+    """
+
+    source: str = "driver"
+    keys: dict[Key, FiniteFloat] = {}
+    command: tuple[str, ...] = ()
+    folder: Annotated[Path, FolderOf("command")] = Path()
+    delay_s: Seconds = 0.0
+    patience_s: Seconds = 2.0
+    sticky: bool = False
+
+    @field_validator("source")
+    @classmethod
+    def _is_offered(cls, name: str) -> str:
+        if not plugins.is_known("fieldtune.rewards", name):
+            *others, last = map(repr, plugins.names("fieldtune.rewards"))
+            raise ValueError(f"expected {', '.join(others)} or {last}")
+        return name
 
 
 class RobotConfig(_Section):

@@ -1,15 +1,22 @@
-"""Task families by name. Importing this module loads no simulator."""
+"""Task families by name. Importing this module loads no simulator.
+
+A family is a plug-in of the group `fieldtune.families` (`fieldtune.plugins`): a dataclass that
+implements `fieldtune.sim.family.TaskFamily`, and whose fields are its options.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune import plugins
 from fieldtune.errors import UserError
+from fieldtune.plugins import NoSuchPlugin, PluginError
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 
@@ -17,19 +24,6 @@ from fieldtune.sim.rollout import LabelledEpisode
 class UnknownFamily(UserError, ValueError):
     """A name or an option that no family has. The message lists those that there are."""
 
-
-_FAMILIES = {
-    "ant-dir": ("fieldtune.sim.locomotion.ant_dir", "AntDirFamily"),
-    "cheetah-vel": ("fieldtune.sim.locomotion.cheetah_vel", "CheetahVelFamily"),
-    "drawer-door": ("fieldtune.sim.manipulation.families.drawer_door", "DrawerDoorFamily"),
-    "hopper-params": ("fieldtune.sim.locomotion.hopper_params", "HopperParamsFamily"),
-    "humanoid-dir": ("fieldtune.sim.locomotion.humanoid_dir", "HumanoidDirFamily"),
-    "multi": ("fieldtune.sim.manipulation.families.multi", "MultiFamily"),
-    "pick-place": ("fieldtune.sim.manipulation.families.pick_place", "PickPlaceFamily"),
-    "push": ("fieldtune.sim.manipulation.families.push", "PushFamily"),
-    "reach": ("fieldtune.sim.manipulation.reach.family", "ReachFamily"),
-    "walker-params": ("fieldtune.sim.locomotion.walker_params", "WalkerParamsFamily"),
-}
 
 _SCRIPTED = {
     "drawer-door": "fieldtune.sim.manipulation.scripted",
@@ -62,7 +56,7 @@ class Scripted(Protocol):
 
 def names() -> tuple[str, ...]:
     """The families there are, sorted."""
-    return tuple(sorted(_FAMILIES))
+    return tuple(sorted(plugins.names("fieldtune.families")))
 
 
 def scripted(name: str) -> Scripted | None:
@@ -75,17 +69,25 @@ def family(name: str, **options: Any) -> TaskFamily:
 
     Raises:
         UnknownFamily: for a name, an option or an option's value that does not exist.
+        PluginError: another package's family cannot be loaded, or is no dataclass.
     """
-    if name not in _FAMILIES:
-        raise UnknownFamily(f"unknown task family {name!r}; choose one of: {', '.join(names())}")
-    module, attribute = _FAMILIES[name]
-    kind = getattr(import_module(module), attribute)
-    known = tuple(kind.__dataclass_fields__)
+    try:
+        plugin = plugins.find("fieldtune.families", name)
+    except NoSuchPlugin:
+        listed = ", ".join(names())
+        raise UnknownFamily(f"unknown task family {name!r}; choose one of: {listed}") from None
+    kind: Any = plugin.load()
+    if not is_dataclass(kind):
+        raise PluginError(
+            f"task family {name!r} of package {plugin.package} ({plugin.place}) is no dataclass, "
+            "whose fields would be its options"
+        )
+    known = tuple(field.name for field in fields(kind))
     unknown = sorted(set(options) - set(known))
     if unknown:
         listed = ", ".join(known) if known else "none"
         raise UnknownFamily(f"family {name!r}: unknown option {unknown[0]!r}; options: {listed}")
     try:
-        return cast(TaskFamily, kind(**options))
+        return cast(TaskFamily, cast(Any, kind)(**options))
     except ValueError as error:
         raise UnknownFamily(str(error)) from error

@@ -22,7 +22,6 @@ from fieldtune.robot.cli.options import (
     stop_on_signals,
     write_line,
 )
-from fieldtune.robot.reward_source import RewardSourceName
 
 if TYPE_CHECKING:
     from fieldtune.robot.policy.saved_tasks import SavedTask
@@ -36,8 +35,12 @@ def adapt(
     context_episodes: Annotated[int, typer.Option(min=0, help="Episodes with rewards.")] = 2,
     episodes: Annotated[int, typer.Option(min=0, help="Episodes on the task, after them.")] = 1,
     rewards: Annotated[
-        RewardSourceName | None,
-        typer.Option(help="Who gives rewards.  [robot.rewards.source, else the driver]"),
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who gives rewards: driver, keys, command, or a plug-in's name.  "
+            "\\[robot.rewards.source, else the driver]",
+        ),
     ] = None,
     save: Annotated[
         str | None, typer.Option("--save", help="Keep the task by this name, for `act --task`.")

@@ -1,6 +1,6 @@
-"""Finding a driver by name among those that are installed.
+"""The configured driver: found by name, made with its options, put behind its boundary.
 
-Any package offers drivers through the entry-point group `fieldtune.drivers`: a class with a
+A driver is a plug-in of the group `fieldtune.drivers` (`fieldtune.plugins`): a class with a
 pydantic model `Options`, called as `cls(family, options)`, which implements
 `fieldtune.robot.drivers.driver.Driver`; `fieldtune.robot.drivers.checked` holds it to that. One
 that can stand for several robots names a third parameter, `model`, and is given `robot.model`. One
@@ -10,21 +10,19 @@ driver itself.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from fieldtune import plugins
+from fieldtune.plugins import PluginError
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.checked import CheckedDriver, checked
 from fieldtune.robot.drivers.driver import Driver, DriverFault
 from fieldtune.robot.drivers.faults import FaultOptions, FaultyDriver
 from fieldtune.settings import ConfigError, check
-
-GROUP = "fieldtune.drivers"
 
 
 def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
@@ -72,24 +70,15 @@ def _make(kind: Any, config: RobotConfig, options: BaseModel) -> Driver:
 
 
 def _driver_class(name: str, source: Path | str) -> Any:
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known) or 'none'}"
-        if not known:
-            hint += "; from a source checkout, `pip install -e .` registers the built-in ones"
-        raise ConfigError(f"{source}: 'robot.driver.name' is {name!r}: no such driver; {hint}")
     try:
-        kind = known[name].load()
-    except Exception as error:  # whatever their module does when it is imported
-        raise ConfigError(
-            f"{source}: 'robot.driver.name' is {name!r}: it cannot be loaded: {error}: "
-            "install what it needs"
-        ) from error
+        plugin = plugins.find("fieldtune.drivers", name)
+        kind = plugin.load()
+    except PluginError as error:
+        raise ConfigError(f"{source}: 'robot.driver.name' is {name!r}: {error}") from error
     options = getattr(kind, "Options", None)
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         raise ConfigError(
-            f"{source}: 'robot.driver.name' is {name!r}: {known[name].value} has no `Options`, a "
+            f"{source}: 'robot.driver.name' is {name!r}: {plugin.place} has no `Options`, a "
             "pydantic model of its keys (docs/drivers.md)"
         )
     return kind

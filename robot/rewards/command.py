@@ -21,8 +21,9 @@ from typing import IO, Any
 import msgspec
 
 from fieldtune.child_process import ends_with_parent
-from fieldtune.robot.reward_settings import RewardsConfig
-from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards
+from fieldtune.robot.config import RewardsConfig
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards, RewardStream
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 _decoder = msgspec.json.Decoder(float | _Line)
 _encoder = msgspec.json.Encoder()
+
+
+def command_rewards(settings: RewardsConfig, driver: Driver) -> RewardStream:  # noqa: ARG001
+    """The plug-in `command`. Raises `NoRewards` when no command is set."""
+    return CommandRewards(settings)
 
 
 class CommandRewards:

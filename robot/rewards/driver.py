@@ -9,7 +9,22 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.robot.config import RewardsConfig
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.rewards.streams import NoRewards, RewardStream
+
 Array = NDArray[np.float64]
+
+
+def driver_rewards(settings: RewardsConfig, driver: Driver) -> RewardStream:  # noqa: ARG001
+    """The plug-in `driver`. Raises `NoRewards` where this driver measures none."""
+    if isinstance(driver, RewardSource):
+        return DriverRewards(driver)
+    raise NoRewards(
+        f"driver of {driver.robot!r} measures no rewards, and adapting needs them: let a person "
+        "give them (robot.rewards.source=keys), or a program (robot.rewards.source=command); or "
+        "explore without rewards with `fieldtune-robot run`"
+    )
 
 
 @runtime_checkable

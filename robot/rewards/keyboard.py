@@ -19,13 +19,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fieldtune.robot.reward_settings import RewardsConfig
-from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards
+from fieldtune.robot.config import RewardsConfig
+from fieldtune.robot.drivers.driver import Driver
+from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards, RewardStream
 
 log = logging.getLogger(__name__)
 
 _LOCAL_FLAGS, _CONTROL_CHARACTERS = 3, 6  # places in termios' list
 _DISABLED = b"\0"
+
+
+def key_rewards(settings: RewardsConfig, driver: Driver) -> RewardStream:  # noqa: ARG001
+    """The plug-in `keys`. Raises `NoRewards` when no key has a value."""
+    return KeyRewards(settings)
 
 
 class KeyRewards:

@@ -1,26 +1,23 @@
-"""Which stream of rewards the settings ask for. Joins all of them; knows none from inside."""
+"""The stream of rewards that the settings ask for, found by its name. Knows none from inside.
+
+A source of rewards is a plug-in of the group `fieldtune.rewards` (`fieldtune.plugins`): whatever,
+called with the settings and the driver, gives a `fieldtune.robot.rewards.streams.RewardStream`.
+"""
 
 from __future__ import annotations
 
+from fieldtune import plugins
+from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.reward_settings import RewardsConfig
-from fieldtune.robot.reward_source import RewardSourceName
-from fieldtune.robot.rewards.command import CommandRewards
-from fieldtune.robot.rewards.driver import DriverRewards, RewardSource
-from fieldtune.robot.rewards.keyboard import KeyRewards
-from fieldtune.robot.rewards.streams import NoRewards, RewardStream
+from fieldtune.robot.rewards.streams import RewardStream
 
 
 def reward_stream(settings: RewardsConfig, driver: Driver) -> RewardStream:
-    """The stream, closed. Raises `NoRewards` where these settings or this driver give none."""
-    if settings.source is RewardSourceName.KEYS:
-        return KeyRewards(settings)
-    if settings.source is RewardSourceName.COMMAND:
-        return CommandRewards(settings)
-    if isinstance(driver, RewardSource):
-        return DriverRewards(driver)
-    raise NoRewards(
-        f"driver of {driver.robot!r} measures no rewards, and adapting needs them: let a person "
-        "give them (robot.rewards.source=keys), or a program (robot.rewards.source=command); or "
-        "explore without rewards with `fieldtune-robot run`"
-    )
+    """The stream, closed.
+
+    Raises:
+        NoRewards: these settings or this driver give none.
+        PluginError: another package's source cannot be loaded.
+    """
+    stream: RewardStream = plugins.load("fieldtune.rewards", settings.source)(settings, driver)
+    return stream

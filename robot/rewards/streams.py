@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.errors import UserError
-from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)

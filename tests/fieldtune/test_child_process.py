@@ -24,7 +24,7 @@ sys.stdin.read()
 """
 REWARDS = f"""
 import sys
-from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.rewards.command import CommandRewards
 stream = CommandRewards(RewardsConfig(command=(sys.executable, "-c", {SLEEPER!r})))
 stream.open()

@@ -16,6 +16,7 @@ from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
+from fieldtune.train.cli.plugins import plugins
 from fieldtune.train.cli.study import study
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def evaluate(run: Folder) -> None:
 
 
 app.command()(study)
+app.command()(plugins)
 
 
 @app.command()

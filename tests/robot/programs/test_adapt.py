@@ -8,14 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from fieldtune.robot.config import ExplorationConfig, ZHold
+from fieldtune.robot.config import ExplorationConfig, RewardsConfig, ZHold
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.adapt import Adaptation
-from fieldtune.robot.reward_settings import RewardsConfig
 from fieldtune.robot.rewards.driver import DriverRewards
 from fieldtune.robot.rewards.lookup import reward_stream
 from fieldtune.robot.rewards.streams import NoRewards

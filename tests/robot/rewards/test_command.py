@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.programs.adapt import Adaptation
-from fieldtune.robot.reward_settings import RewardsConfig
 from fieldtune.robot.rewards.command import WAITING_LINES, CommandRewards
 from fieldtune.robot.rewards.driver import DriverRewards
 from fieldtune.robot.rewards.streams import NoRewards

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fieldtune.robot.reward_settings import RewardsConfig
+from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.rewards.streams import GivenReward, Listener
 
 
