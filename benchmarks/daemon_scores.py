@@ -30,7 +30,8 @@ from fieldtune.train.launch import settle
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.capabilities import require_exportable, require_self_supervised
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.runs.opening import open_run
+from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import newest
 
 ADAPT_S = 1800.0

@@ -156,7 +156,7 @@ def ingestion(pair: Pair) -> tuple[int, list[str]]:
     from fieldtune.train.phases.from_robots import as_trajectory
     from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
     from fieldtune.train.runs.config_file import load_config
-    from fieldtune.train.runs.run import open_run
+    from fieldtune.train.runs.opening import open_run
 
     run = open_run(load_config(pair.run / "config.yaml"), pair.run)
     try:

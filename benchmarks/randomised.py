@@ -19,9 +19,11 @@ import torch
 
 from fieldtune.sim.family import TaskFamily
 from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.data.randomise import randomised
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.runs.opening import open_run
+from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline, averaged
 
 REPEATS = 12
@@ -60,7 +62,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     runs = [opened(folder) for folder in given.runs]
-    arms = {"as it is": runs[-1].family, "varied": runs[-1].exploration_family}
+    last = runs[-1]
+    varied = randomised(last.family, last.config.randomisation)
+    arms = {"as it is": last.family, "varied": varied}
     for run in runs:
         for phase, trained in after_phases(run).items():
             for arm, family in arms.items():

@@ -36,7 +36,9 @@ from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.runs.opening import open_run
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
+from fieldtune.train.runs.run import Run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few
 LOOKS = 4  # on the way through each phase
@@ -67,7 +69,7 @@ class Judge:
 
     def look(self, agent: Agent, what: str) -> None:
         """Print one line; training's random state is left as it was."""
-        data = self.run.held_out_replay(agent)
+        data = held_out_replay(self.run, agent)
         found = measure(self.evaluator, agent, data, self.run.config.seed, 0, 0)
         seconds = time.monotonic() - self.began
         own = _told(found.curve, found.successes)
@@ -94,7 +96,7 @@ def label_error(run: Run, agent: Agent) -> str:
     with torch.random.fork_rng():
         torch.manual_seed(run.config.seed)
         z = task_embeddings(
-            agent, run.offline_replay(agent), rng, tasks, run.config.self_supervised.label_context
+            agent, offline_replay(run, agent), rng, tasks, run.config.self_supervised.label_context
         )
 
         def label(episode: LabelledEpisode, env: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from fieldtune.sim import registry
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import ChosenAlgorithm, load_config
+from fieldtune.train.runs.untrained import untrained
 
 MODEL = ChosenAlgorithm().config_model(Path())  # of a run that names no algorithm
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -132,7 +133,7 @@ PHASE_TWO = {
 }
 ELSEWHERE = {
     "family": "tests of the registry and of datasets",
-    "data.path": "test_run.py",
+    "data.path": "test_opening.py",
     "data.episodes_per_task": "test_collect.py",
     "data.agent": "test_collect.py",
     "algorithm.name": "algorithms/test_registry.py",
@@ -201,14 +202,11 @@ def test_each_key_of_phase_two_changes_what_is_learned(make_trained, random_epis
 
 
 def test_widths_and_latent_size_are_those_of_the_networks(make_run):
-    agent = (
-        make_run(
-            "algorithm.latent_size=4",
-            "algorithm.networks={encoder: [5], policy: [6, 7], critic: [8], decoder: [9]}",
-        )
-        .algorithm()
-        .agent
+    run = make_run(
+        "algorithm.latent_size=4",
+        "algorithm.networks={encoder: [5], policy: [6, 7], critic: [8], decoder: [9]}",
     )
+    agent = untrained(run).agent
     found = {
         name: [
             layer.out_features

@@ -95,7 +95,7 @@ def train(
     with report_user_errors(RESUMABLE):
         from fieldtune.train.console import progress
         from fieldtune.train.phases.offline import train_offline
-        from fieldtune.train.runs.run import open_run
+        from fieldtune.train.runs.opening import open_run
 
         opened = open_run(_load(config, overrides), run)
         total = opened.config.offline.updates
@@ -259,7 +259,8 @@ def _load(config: Path, overrides: list[str] | None) -> RunConfig:
 
 
 def _open(folder: Path) -> Run:
-    from fieldtune.train.runs.run import RunError, open_run
+    from fieldtune.train.runs.opening import open_run
+    from fieldtune.train.runs.run import RunError
 
     known = folder / "config.yaml"
     if not known.exists():

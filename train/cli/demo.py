@@ -35,7 +35,8 @@ from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.reports.report import write_report
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import Run, RunError, open_run
+from fieldtune.train.runs.opening import open_run
+from fieldtune.train.runs.run import Run, RunError
 
 ROBOT_EXIT_S = 120.0
 ADAPT_S = 300.0

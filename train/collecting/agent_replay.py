@@ -29,7 +29,7 @@ from fieldtune.train.collecting.resumable import ResumableCollection, Round
 from fieldtune.train.config import AgentReplay, Slice
 from fieldtune.train.data.task_numbers import unwound
 from fieldtune.train.runs.diverged import Watch
-from fieldtune.train.runs.run import seed_everything
+from fieldtune.train.runs.seeds import seed_everything
 
 UPDATE_ROWS = 256
 UNIT_ROWS = 10_000  # rewards that their unit is taken from

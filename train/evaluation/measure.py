@@ -33,6 +33,7 @@ from fieldtune.train.evaluation.results import (
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
+from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline, averaged
 
@@ -54,7 +55,7 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     first = trained["before"][0]
     decoding = require_self_supervised(run, first).agent
-    held_out = run.held_out_replay(first)
+    held_out = held_out_replay(run, first)
     phases: dict[str, PhaseResult] = {}
     try:
         for name, (adaptive, updates, steps) in trained.items():

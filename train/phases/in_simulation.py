@@ -16,6 +16,7 @@ from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.alone import training
 from fieldtune.train.data.admission import problem
+from fieldtune.train.data.randomise import randomised
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
@@ -68,7 +69,7 @@ def _train(
         on_update(phase.updates)
     settings = run.config.self_supervised
     watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
-    simulator = run.exploration_family.simulator(trials_at_once)
+    simulator = randomised(run.family, run.config.randomisation).simulator(trials_at_once)
     try:
         with Curves(run.curves / checkpoint.stem, phase.updates) as curves:
             while phase.updates < settings.updates:

@@ -15,7 +15,10 @@ from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_chec
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
 from fieldtune.train.runs.origin import origin, require_own
-from fieldtune.train.runs.run import Run, seed_everything
+from fieldtune.train.runs.replays import offline_replay
+from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.seeds import seed_everything
+from fieldtune.train.runs.untrained import untrained
 
 OnUpdate = Callable[[int], None]
 
@@ -60,7 +63,7 @@ def _train(
     phase, settings = run.config.offline, run.config.algorithm
     watch = Watch(checkpoint, "algorithm.learning_rate", settings.learning_rate)
     rng = seed_everything(run.config.seed)
-    learner = run.algorithm(name=name)
+    learner = untrained(run, name=name)
     done = 0
     if checkpoint.exists():
         require_own(run, checkpoint, checkpoint.stem)
@@ -69,7 +72,7 @@ def _train(
     last = phase.updates if until is None else min(until, phase.updates)
     if done >= last:
         return learner
-    replay = run.offline_replay(learner)
+    replay = offline_replay(run, learner)
     with Curves(run.curves / checkpoint.stem, done) as curves:
         while done < last:
             draw = draw_offline(replay, rng, settings, phase)

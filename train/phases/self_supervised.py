@@ -38,7 +38,9 @@ from fieldtune.train.runs.origin import (
     require_own,
     require_parent,
 )
-from fieldtune.train.runs.run import Run, RunError, empty_replay
+from fieldtune.train.runs.replays import empty_replay, offline_replay
+from fieldtune.train.runs.run import Run, RunError
+from fieldtune.train.runs.untrained import untrained_from_seed
 
 
 class SelfSupervisedPhase:
@@ -54,12 +56,14 @@ class SelfSupervisedPhase:
         self.run, self.true_rewards = run, true_rewards
         self.settings = run.config.self_supervised
         self.parent = finished_phase_1(run)
-        learner, self.rng = run.learner(self.settings.learning_rate, run.config.seed + 1)
+        learner, self.rng = untrained_from_seed(
+            run, self.settings.learning_rate, run.config.seed + 1
+        )
         self.learner = require_self_supervised(run, learner)
         load_networks(run.offline_checkpoint, self.learner.networks)
         self.average: SelfSupervised = copy.deepcopy(self.learner)
         self.average.networks.requires_grad_(False)
-        self.offline = run.offline_replay(self.average)
+        self.offline = offline_replay(run, self.average)
         self.labelled = self._empty_replay()
         self.plausible = beyond(
             run.family, [e for task in (*run.dataset.train, *run.dataset.test) for e in task]

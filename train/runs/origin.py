@@ -13,7 +13,8 @@ from typing import Any
 
 from fieldtune.train.config import RunConfig
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts, weights_digest
-from fieldtune.train.runs.run import Run, RunError, first_difference
+from fieldtune.train.runs.opening import first_difference
+from fieldtune.train.runs.run import Run, RunError
 
 SELF_SUPERVISED, ORACLE = "self-supervised", "oracle"
 

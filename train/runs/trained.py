@@ -9,12 +9,13 @@ from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.runs.checkpoint import AVERAGE, load_networks, read_facts
 from fieldtune.train.runs.origin import SELF_SUPERVISED, require_own
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.untrained import untrained
 
 
 def after_offline(run: Run) -> Algorithm:
     """At the end of phase 1. Raises `CheckpointError`."""
     require_own(run, run.offline_checkpoint, run.offline_checkpoint.stem)
-    trained = run.algorithm()
+    trained = untrained(run)
     load_networks(run.offline_checkpoint, trained.networks)
     return trained
 
@@ -25,7 +26,7 @@ def averaged(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Algori
     Raises `CheckpointError`.
     """
     require_own(run, checkpoint, phase)
-    trained = run.algorithm()
+    trained = untrained(run)
     load_networks(checkpoint, trained.networks, prefix=AVERAGE)
     return trained
 

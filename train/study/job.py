@@ -31,8 +31,10 @@ from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.opening import open_run
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED
-from fieldtune.train.runs.run import Run, open_run
+from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import averaged
 from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study, load_study
 from fieldtune.train.study.results import JobResult, Point
@@ -130,7 +132,7 @@ def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseRe
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     try:
         return measure(
-            evaluator, trained, run.held_out_replay(trained), run.config.seed, updates, steps
+            evaluator, trained, held_out_replay(run, trained), run.config.seed, updates, steps
         )
     finally:
         evaluator.close()
@@ -138,7 +140,7 @@ def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseRe
 
 def _decoder_error(run: Run, trained: Algorithm) -> DecoderError:
     agent = require_self_supervised(run, trained).agent
-    return decoder_error(agent, run.held_out_replay(agent), run.config.seed)
+    return decoder_error(agent, held_out_replay(run, agent), run.config.seed)
 
 
 def _random(run: Run) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 from fieldtune import settings
 from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
-from fieldtune.train.runs.run import first_difference
+from fieldtune.train.runs.opening import first_difference
 from fieldtune.train.study.plan import Job, Study, jobs, load_study, ready
 from fieldtune.train.study.runners import Handle, Runner
 

@@ -16,6 +16,7 @@ from fieldtune.train.algorithms.pearl import Pearl
 from fieldtune.train.data.replay import Ahead, Batch
 from fieldtune.train.phases.offline import checkpoint_of, train_offline
 from fieldtune.train.runs.checkpoint import load_networks, read_facts
+from fieldtune.train.runs.untrained import untrained
 
 BASELINES = {"meta-bc": MetaBehaviourCloning, "pearl": Pearl}
 CRITICS = {"q1", "q2", "q1_target", "q2_target"}
@@ -371,7 +372,7 @@ def test_each_method_trains_into_a_checkpoint_and_curves_of_its_own(
     agents = {}
     for method in ("meta-bc", "pearl", "smac"):
         agents[method] = train_offline(run, name=method).agent
-        saved = run.algorithm().agent
+        saved = untrained(run).agent
         load_networks(checkpoint_of(run, method), saved)
         assert same(dict(saved.state_dict()), dict(agents[method].state_dict()))
     assert {path.name for path in run.offline_checkpoint.parent.iterdir()} == {

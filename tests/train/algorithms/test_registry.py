@@ -26,6 +26,7 @@ from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run, RunError
 from fieldtune.train.runs.trained import newest
 
@@ -121,7 +122,7 @@ def test_it_is_measured_by_the_same_protocol(tiny_run):
     trained = train_offline(tiny_run)
     evaluator = Evaluator.of(tiny_run.config, tiny_run.family, tiny_run.dataset.test_tasks)
     online = evaluator.online(trained, 0)
-    offline = evaluator.offline(trained, tiny_run.held_out_replay(trained), 0)
+    offline = evaluator.offline(trained, held_out_replay(tiny_run, trained), 0)
     evaluator.close()
     assert online.curve.shape == (3, 2, 2)
     assert offline.returns.shape == (2, 2)

@@ -19,6 +19,8 @@ from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.reports.filmstrip import NoPicture
 from fieldtune.train.reports.report import page
 from fieldtune.train.runs.bundles import Exporter
+from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.untrained import untrained
 
 LINE = -0.35  # of the cheetah's reward: above it is success
 
@@ -52,7 +54,7 @@ def run(make_run, short_family):
 @pytest.fixture
 def smac(run):
     torch.manual_seed(0)
-    return run.algorithm()
+    return untrained(run)
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def test_the_decoder_is_judged_by_its_calibration(run, agent):
     with torch.no_grad():
         for parameter in agent.decoder.parameters():
             parameter.zero_()
-    found = decoder_error(agent, run.held_out_replay(agent), seed=0)
+    found = decoder_error(agent, held_out_replay(run, agent), seed=0)
     assert found.calibration is not None
     assert found.calibration.brier == pytest.approx(0.25)
     assert [each.predicted for each in found.calibration.bins] == [0.5]

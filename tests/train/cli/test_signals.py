@@ -28,7 +28,10 @@ from fieldtune.train.data.dataset import DatasetError, read_dataset, write_datas
 from fieldtune.train.phases.from_robots import as_trajectory
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import Run, seed_everything
+from fieldtune.train.runs.replays import offline_replay
+from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.seeds import seed_everything
+from fieldtune.train.runs.untrained import untrained
 
 FAMILY = HopperParamsFamily()
 
@@ -102,8 +105,8 @@ def test_the_encoder_sees_the_next_observation_where_dynamics_vary(
 
         run = replace(run, family=Alike())
     seed_everything(0)
-    agent = run.algorithm().agent
-    replay = run.offline_replay(agent)
+    agent = untrained(run).agent
+    replay = offline_replay(run, agent)
     context = replay.context(np.random.default_rng(0), [0, 1], 8, None)
     elsewhere = context._replace(next_observation=context.next_observation + 1)
     moved = (agent.infer(context)[0] - agent.infer(elsewhere)[0]).abs().max()
@@ -116,7 +119,7 @@ def test_the_bundle_says_that_the_context_holds_the_next_observation(
     run = run_on(hopper_data, tmp_path, write_config)
     seed_everything(0)
     path = tmp_path / "hopper.bundle"
-    Exporter(run, run.algorithm()).write(path, phase="offline", updates=0)
+    Exporter(run, untrained(run)).write(path, phase="offline", updates=0)
     assert read_bundle(path).manifest.context_has_next_observation
 
 
@@ -125,7 +128,7 @@ def test_exploration_with_other_rewards_keeps_the_signals(hopper_data, tmp_path,
     seed_everything(0)
     simulator = FAMILY.simulator(2)
     trials = explore(
-        run.algorithm().agent,
+        untrained(run).agent,
         FAMILY,
         simulator,
         FAMILY.split().train[:2],

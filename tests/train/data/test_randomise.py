@@ -16,7 +16,8 @@ from fieldtune.train.data.dataset import DatasetError, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import RunError, open_run
+from fieldtune.train.runs.opening import open_run
+from fieldtune.train.runs.run import RunError
 
 ROOT = Path(__file__).parents[3]
 
@@ -90,7 +91,7 @@ def test_exploration_in_process_is_of_the_varying_family(make_trained, monkeypat
             return super().simulator(n_envs, threads)
 
     monkeypatch.setattr(
-        "fieldtune.train.runs.run.randomised",
+        "fieldtune.train.phases.in_simulation.randomised",
         lambda _, settings: made.append(settings) or Varying(),
     )
     phase = train_in_process(run, run.finetune_checkpoint, true_rewards=False, trials_at_once=2)

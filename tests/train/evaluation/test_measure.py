@@ -15,7 +15,9 @@ from fieldtune.train.evaluation.results import (
     write_metrics,
 )
 from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.trained import after_offline, newest
+from fieldtune.train.runs.untrained import untrained
 
 
 @pytest.fixture
@@ -68,16 +70,16 @@ def test_the_newest_agent_is_the_averaged_one_of_phase_two(trained, make_trained
 
 def test_the_decoders_error_is_in_the_familys_units(make_run):
     run = make_run()
-    agent = run.algorithm().agent
+    agent = untrained(run).agent
     with torch.no_grad():
         for parameter in agent.decoder.parameters():
             parameter.zero_()
-    found = decoder_error(agent, run.held_out_replay(agent), seed=0)
+    found = decoder_error(agent, held_out_replay(run, agent), seed=0)
     rewards = np.concatenate([e.rewards for task in run.dataset.test for e in task])
     off = np.sqrt(np.mean((rewards - agent.normalisation.reward_mean) ** 2))
     assert found.root_mean_square == pytest.approx(off, rel=0.2)
     assert found.explained == pytest.approx(1 - off**2 / rewards.var(), abs=0.5)
-    assert decoder_error(agent, run.held_out_replay(agent), seed=0) == found
+    assert decoder_error(agent, held_out_replay(run, agent), seed=0) == found
 
 
 def test_what_z_says_of_a_body_is_what_its_own_z_explains_beyond_anothers(make_learner):

@@ -7,6 +7,8 @@ import torch
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.untrained import untrained
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def run(make_run):
 @pytest.fixture
 def agent(run):
     torch.manual_seed(0)
-    return run.algorithm().agent
+    return untrained(run).agent
 
 
 @pytest.fixture
@@ -43,13 +45,13 @@ def test_the_curve_goes_from_none_to_all_context_episodes(
     assert result.curve.shape == (context_episodes + 1, 2, repeats)
     assert result.embeddings.shape == (2, repeats, 3)
     assert result.mean_return == result.curve[-1].mean()
-    offline = evaluator(context_episodes, repeats).offline(agent, run.held_out_replay(agent), 0)
+    offline = evaluator(context_episodes, repeats).offline(agent, held_out_replay(run, agent), 0)
     assert offline.returns.shape == (2, repeats)
     assert offline.mean_return == offline.returns.mean()
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(evaluator, agent, run):
-    data, held = run.held_out_replay(agent), evaluator()
+    data, held = held_out_replay(run, agent), evaluator()
     for measure in (
         lambda seed: held.online(agent, seed).curve,
         lambda seed: held.offline(agent, data, seed).returns,
@@ -64,7 +66,7 @@ def test_evaluating_does_not_disturb_training(evaluator, agent, run, same):
     stream, weights = torch.get_rng_state(), {n: t.clone() for n, t in agent.state_dict().items()}
     held = evaluator()
     held.online(agent, 0)
-    held.offline(agent, run.held_out_replay(agent), 0)
+    held.offline(agent, held_out_replay(run, agent), 0)
     assert torch.equal(torch.get_rng_state(), stream)
     assert same(dict(agent.state_dict()), weights)
 
@@ -73,7 +75,7 @@ def test_every_repeat_has_a_context_of_its_own(evaluator, agent, run):
     held = evaluator()
     for embeddings in (
         held.online(agent, 0).embeddings,
-        held.offline(agent, run.held_out_replay(agent), 0).embeddings,
+        held.offline(agent, held_out_replay(run, agent), 0).embeddings,
     ):
         assert len(np.unique(embeddings.reshape(-1, 3), axis=0)) == 4
 
@@ -93,7 +95,7 @@ def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
     assert evaluator.exploring == Acting("step", 0.25)
     evaluator.close()
     torch.manual_seed(0)
-    agent = run.algorithm().agent
+    agent = untrained(run).agent
     contexts = []
     for noise in (0.0, 0.25):
         one = Evaluator(short_family, run.dataset.test_tasks, Evaluation(), Acting(noise=noise))

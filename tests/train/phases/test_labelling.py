@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
+from fieldtune.train.runs.replays import offline_replay
+from fieldtune.train.runs.untrained import untrained
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def run(make_run):
 @pytest.fixture
 def agent(run):
     torch.manual_seed(0)
-    return run.algorithm().agent
+    return untrained(run).agent
 
 
 def test_labels_are_the_decoders_output_step_by_step_in_the_familys_units(agent, random_episodes):
@@ -31,7 +33,7 @@ def test_labels_are_the_decoders_output_step_by_step_in_the_familys_units(agent,
 
 
 def test_embeddings_are_draws_from_the_posterior_of_offline_contexts(run, agent):
-    offline = run.offline_replay(agent)
+    offline = offline_replay(run, agent)
     torch.manual_seed(1)
     found = task_embeddings(agent, offline, np.random.default_rng(2), [4, 0], context=16)
     context = offline.context(np.random.default_rng(2), [4, 0], 16, None)
@@ -42,7 +44,7 @@ def test_embeddings_are_draws_from_the_posterior_of_offline_contexts(run, agent)
 
 
 def test_longer_contexts_give_surer_embeddings(run, agent):
-    offline = run.offline_replay(agent)
+    offline = offline_replay(run, agent)
 
     def spread(context):
         rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.checkpoint import load_checkpoint, read_facts
+from fieldtune.train.runs.untrained import untrained_from_seed
 
 
 class Killed(Exception):
@@ -26,7 +27,7 @@ def end_of(state):
     """Everything that a run's last checkpoint holds."""
 
     def read(run):
-        learner, rng = run.learner(1e-3, 0)
+        learner, rng = untrained_from_seed(run, 1e-3, 0)
         load_checkpoint(run.offline_checkpoint, learner, rng)
         facts = read_facts(run.offline_checkpoint)
         return {

@@ -21,6 +21,7 @@ from fieldtune.train.reports.report import FilmedTask, page, typical_tasks, writ
 from fieldtune.train.runs.checkpoint import Progress, save_checkpoint
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.untrained import untrained_from_seed
 
 CONFIG = Path(__file__).parents[3] / "configs" / "reach.yaml"
 MISSING = NoPicture("no graphics context; install EGL (Debian: libegl1)")
@@ -200,7 +201,7 @@ def test_the_filmed_task_is_neither_the_best_nor_the_worst(make_evaluation):
 
 @pytest.mark.slow
 def test_report_is_written_with_its_numbers_and_its_picture(run, make_evaluation):
-    learner, rng = run.learner(1e-3, 0)
+    learner, rng = untrained_from_seed(run, 1e-3, 0)
     save_checkpoint(run.offline_checkpoint, learner, rng, Progress({"updates": 0}))
     evaluation = make_evaluation(after=None, oracle=None)
     report = write_report(run, evaluation, facts={"Wall time": "9 min"})
@@ -218,7 +219,7 @@ def test_a_report_is_written_where_nothing_can_be_rendered(run, make_evaluation,
         raise MISSING
 
     monkeypatch.setattr("fieldtune.train.reports.report.film", refuse)
-    learner, rng = run.learner(1e-3, 0)
+    learner, rng = untrained_from_seed(run, 1e-3, 0)
     save_checkpoint(run.offline_checkpoint, learner, rng, Progress({"updates": 0}))
     assert "Debian: libegl1" in write_report(run, make_evaluation()).read_text()
     assert not (run.folder / "picture.png").exists()

@@ -20,6 +20,7 @@ from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.checkpoint import load_checkpoint, load_networks
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline
+from fieldtune.train.runs.untrained import untrained, untrained_from_seed
 
 Z = torch.tensor([0.7, -1.2, 0.3])
 FIRST = 11  # of a cheetah's joint velocities
@@ -242,10 +243,10 @@ def test_constants_are_the_checkpoints_and_not_those_of_the_data_that_are_there(
     """Other data than a checkpoint's are refused (test_origin.py): this asks the loading itself."""
     run, agent, *_ = almost_constant
     elsewhere = replace(run, dataset=small_dataset)
-    loaded = elsewhere.algorithm()
+    loaded = untrained(elsewhere)
     assert not loaded.agent.normalisation.same(agent.normalisation)
     load_networks(run.offline_checkpoint, loaded.networks)
     assert loaded.agent.normalisation.same(agent.normalisation)
-    resumed, rng = elsewhere.learner(1e-3, 0)
+    resumed, rng = untrained_from_seed(elsewhere, 1e-3, 0)
     load_checkpoint(run.offline_checkpoint, resumed, rng)
     assert resumed.agent.normalisation.same(agent.normalisation)

@@ -29,6 +29,7 @@ from fieldtune.train.runs.checkpoint import (
     save_checkpoint,
 )
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.untrained import untrained
 
 ABSURD = "algorithm.learning_rate=1e8"
 
@@ -43,7 +44,7 @@ def test_phase_1_stops_and_keeps_its_last_finite_checkpoint(make_run):
     assert "learning has diverged" in said
     assert "lower algorithm.learning_rate (1e+06)" in said
     assert f"{run.offline_checkpoint}, is of {kept} updates and stays" in said
-    load_networks(run.offline_checkpoint, run.algorithm().agent)  # refuses what is not finite
+    load_networks(run.offline_checkpoint, untrained(run).agent)  # refuses what is not finite
 
 
 @pytest.mark.parametrize("method", ["meta-bc", "pearl"])
@@ -138,7 +139,7 @@ def test_a_spoilt_checkpoint_is_one_sentence_and_not_loaded(make_trained):
     with pytest.raises(
         CheckpointError, match=r"1 of \d+ weights are not finite, agent.policy.body.0.weight"
     ):
-        load_networks(run.offline_checkpoint, run.algorithm().agent)
+        load_networks(run.offline_checkpoint, untrained(run).agent)
 
 
 def test_one_task_and_one_row_give_numbers(make_learner, make_batch):

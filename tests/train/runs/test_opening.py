@@ -1,3 +1,5 @@
+"""A run opens again as what it was, or is refused before anything is created."""
+
 from __future__ import annotations
 
 import shutil
@@ -10,10 +12,10 @@ from fieldtune.settings import ConfigError
 from fieldtune.sim.registry import UnknownFamily
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.data.dataset import DatasetError, write_dataset
-from fieldtune.train.data.replay import Lookahead
 from fieldtune.train.data.subsample import thinned
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.runs.run import RunError, filled_replay, open_run
+from fieldtune.train.runs.opening import open_run
+from fieldtune.train.runs.run import RunError
 
 
 def test_a_new_run_keeps_its_resolved_configuration(make_config, tmp_path):
@@ -100,43 +102,8 @@ def test_no_step_is_looked_ahead_to_that_was_left_out(
     assert open_run(make_config(overrides[0]), tmp_path / "run").dataset.thinned
 
 
-def test_the_replay_of_a_run_looks_as_far_ahead_as_its_critic(make_run):
-    run = make_run("algorithm.n_step=3", "algorithm.discount=0.5")
-    assert run.offline_replay(run.algorithm().agent).lookahead == Lookahead(3, 0.5)
-    assert make_run(folder="other").offline_replay(run.algorithm().agent).lookahead is None
-
-
 def test_a_damaged_configuration_is_named(make_config, tmp_path):
     open_run(make_config(), tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text("family: [")
     with pytest.raises(ConfigError, match=r"config.yaml: is not valid YAML"):
         open_run(make_config(), tmp_path / "run")
-
-
-def test_a_learner_follows_from_its_seed(make_run, state, same):
-    run = make_run()
-    first, again, other = (run.learner(1e-3, seed) for seed in (3, 3, 4))
-    assert same(state(first[0]), state(again[0]))
-    assert first[1].random() == again[1].random()
-    assert not same(state(first[0])["networks"], state(other[0])["networks"])
-
-
-def test_held_out_data_are_kept_apart_from_what_is_trained_on(make_run):
-    run = make_run()
-    agent = run.algorithm().agent
-    trained, held = run.offline_replay(agent), run.held_out_replay(agent)
-    assert (len(trained.tasks_with_data), len(held.tasks_with_data)) == (6, 2)
-    seen = trained.arrays()["observation"]
-    assert not any((row == seen).all(axis=1).any() for row in held.arrays()["observation"])
-
-
-def test_a_replay_holds_each_tasks_episodes_in_training_units(make_run):
-    run = make_run()
-    agent = run.algorithm().agent
-    replay = filled_replay(agent, run.config.algorithm, run.dataset.train)
-    assert replay.size == replay.capacity == 6 * 2 * 20
-    held = replay.arrays()
-    np.testing.assert_allclose(held["observation"].mean(axis=0), 0, atol=1e-4)
-    assert held["reward"].std() == pytest.approx(1, abs=1e-4)
-    assert held["trajectories"][:, 0].tolist() == [task for task in range(6) for _ in range(2)]
-    assert not held["done"].any()

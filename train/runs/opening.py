@@ -1,0 +1,90 @@
+"""Opening a run: its configuration, family, data and folder are held against each other.
+
+What is refused is refused before anything is created. Builds nothing that learns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fieldtune import settings
+from fieldtune.files import write_atomically
+from fieldtune.sim.registry import family as make_family
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.dataset import Dataset, read_dataset
+from fieldtune.train.data.randomise import CannotRandomise, randomised
+from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.run import Run, RunError
+
+DATA = "data.sha256"
+
+
+def open_run(config: RunConfig, folder: Path) -> Run:
+    """Check that family and dataset fit, then create the folder with the resolved configuration.
+
+    A folder that is there already must be of the same configuration and data.
+
+    Raises:
+        DatasetError, ConfigError: nothing was created.
+        RunError: the folder holds a run of another configuration, or of other data.
+    """
+    family = make_family(config.family, **config.family_options)
+    if family.dynamics_vary and config.self_supervised.labels > 1:
+        raise RunError(
+            f"self_supervised.labels is {config.self_supervised.labels}, but tasks of "
+            f"{family.name!r} differ in their dynamics: a trajectory has only its own label; set 1"
+        )
+    try:
+        randomised(family, config.randomisation)
+    except CannotRandomise as error:
+        raise RunError(str(error)) from error
+    dataset = read_dataset(Path(config.data.path), family)
+    if config.algorithm.n_step > 1 and dataset.thinned:
+        raise RunError(
+            f"algorithm.n_step is {config.algorithm.n_step}, but {config.data.path} has episodes "
+            "with steps left out: nothing is known of what came next; set 1"
+        )
+    known = folder / "config.yaml"
+    if known.exists():
+        before = load_config(known)
+        changed = first_difference(before.model_dump(), config.model_dump())
+        if changed is not None:
+            raise RunError(
+                f"{folder} holds a run with another {changed}; "
+                "give the new run a folder of its own with --run"
+            )
+        _require_same_data(folder, dataset, config.data.path)
+    else:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / DATA, f"{dataset.digest}\n".encode())
+        settings.dump(config, known)
+    return Run(config, folder, family, dataset)
+
+
+def _require_same_data(folder: Path, dataset: Dataset, path: str) -> None:
+    """Held-out tasks, normalisation and what a bundle says of its data are all the first data's."""
+    known, digest = folder / DATA, dataset.digest
+    if not known.exists():  # a run from before this was kept
+        write_atomically(known, f"{digest}\n".encode())
+    elif known.read_text(encoding="ascii").strip() != digest:
+        raise RunError(
+            f"{folder} was made from other data than {path} holds now ({known} has their digest): "
+            "put them back, or give the new run a folder of its own with --run"
+        )
+
+
+def first_difference(before: dict, after: dict, above: str = "") -> str | None:
+    """The first key whose value changed; the robot's section may change freely. Keys that only one
+    of them has came or went with a version."""
+    for key in before:
+        if key not in after or (not above and key == "robot"):
+            continue
+        where = f"{above}{key}"
+        old, new = before[key], after[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = first_difference(old, new, f"{where}.")
+            if inner is not None:
+                return inner
+        elif old != new:
+            return f"{where} ({old!r}, now {new!r})"
+    return None

@@ -1,0 +1,45 @@
+"""A run's labelled data in training units, as replays to draw from.
+
+Knows how far a run's transitions look ahead; nothing of what is learned from them.
+"""
+
+from __future__ import annotations
+
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.agent.normalisation import Normalised
+from fieldtune.train.agent.units import to_training_units
+from fieldtune.train.config import AlgorithmSettings
+from fieldtune.train.data.replay import Lookahead, Replay
+from fieldtune.train.runs.run import Run
+
+
+def offline_replay(run: Run, trained: Normalised) -> Replay:
+    """The training tasks' offline data in the training units of `trained`."""
+    return filled_replay(trained, run.config.algorithm, run.dataset.train)
+
+
+def held_out_replay(run: Run, trained: Normalised) -> Replay:
+    """The held-out tasks' offline data: contexts to measure with, never trained on."""
+    return filled_replay(trained, run.config.algorithm, run.dataset.test)
+
+
+def empty_replay(
+    trained: Normalised, settings: AlgorithmSettings, tasks: int, steps: int
+) -> Replay:
+    """Room for `steps` transitions of `tasks`, which look ahead as the critic does."""
+    constants = trained.normalisation
+    sizes = len(constants.observation_mean), len(constants.action_centre)
+    far = Lookahead(settings.n_step, settings.discount) if settings.n_step > 1 else None
+    return Replay(tasks, steps, *sizes, far)
+
+
+def filled_replay(
+    trained: Normalised, settings: AlgorithmSettings, data: list[list[LabelledEpisode]]
+) -> Replay:
+    """Each task's episodes, `data[task]`, in training units."""
+    steps = sum(len(episode.actions) for episodes in data for episode in episodes)
+    replay = empty_replay(trained, settings, len(data), steps)
+    for task, episodes in enumerate(data):
+        for episode in episodes:
+            replay.add(task, to_training_units(trained, episode))
+    return replay

@@ -1,0 +1,55 @@
+"""A run's algorithm before it has learned anything: sizes and constants come from the run's data.
+
+What it has learned since, `fieldtune.train.runs.trained` loads. Knows no algorithm by name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fieldtune.sim.family import bounds
+from fieldtune.train.agent.agent import Shape
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.algorithms.registry import fresh
+from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.seeds import seed_everything
+
+
+def untrained(run: Run, learning_rate: float | None = None, name: str | None = None) -> Algorithm:
+    """One that has learned nothing; its weights depend on torch's global random state.
+
+    Args:
+        run: whose data, family and settings it is for.
+        learning_rate: the one of phase 1 where not given.
+        name: the configured algorithm where not given.
+    """
+    low, high = bounds(run.family.action_fields)
+    data = run.dataset
+    observations, rewards = data.observations(), data.rewards()
+    normalisation = Normalisation.of(observations, rewards, low, high).guarded(
+        run.family.observation_fields, observations, data.next_observations(), rewards
+    )
+    shape = Shape(
+        observation=len(normalisation.observation_mean),
+        action=len(low),
+        next_in_context=run.family.dynamics_vary,
+        sparse_reward=run.family.sparse_reward,
+    )
+    settings = run.config.algorithm
+    rate = settings.learning_rate if learning_rate is None else learning_rate
+    return fresh(name or settings.name, shape, normalisation, settings, rate)
+
+
+def untrained_from_seed(
+    run: Run, learning_rate: float, seed: int
+) -> tuple[Algorithm, np.random.Generator]:
+    """The same, and the generator of its draws, both from `seed`.
+
+    Args:
+        run: as for `untrained`.
+        learning_rate: of the phase.
+        seed: of the weights and of every draw.
+    """
+    rng = seed_everything(seed)
+    return untrained(run, learning_rate), rng
