@@ -1,7 +1,7 @@
 """One file on its way over the bridge: an episode going up, or a bundle coming down, in chunks.
 
 Keeps count of what was sent, received and is still under way. It knows no sockets, no clock and no
-disk: the conversation asks it what to say next.
+disk: the connection asks it what to say next.
 """
 
 from __future__ import annotations

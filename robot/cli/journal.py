@@ -20,6 +20,7 @@ import typer
 
 from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import MISTAKE
+from fieldtune.file_errors import sentence
 from fieldtune.robot.cli.journal_text import facts, print_summary, print_table, started
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def _range(text: str | None) -> tuple[int, int | None]:
 
 @contextmanager
 def _reporting() -> Iterator[None]:
-    """`report_user_errors`, SQLite's own among them."""
+    """`report_user_errors`, with a cure for what SQLite and the file system say."""
     from fieldtune.robot.journal.file import JournalError
 
     with report_user_errors():
@@ -285,4 +286,10 @@ def _reporting() -> Iterator[None]:
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal cannot be read: {error}: `fieldtune-robot journal verify` says more"
+            ) from error
+        except BrokenPipeError:  # whoever read the output has enough
+            raise
+        except OSError as error:
+            raise JournalError(
+                f"{sentence(error)}: choose another --out, or check the disk"
             ) from error

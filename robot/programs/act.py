@@ -1,6 +1,6 @@
 """Acting on a task that is known already: no exploration, no rewards.
 
-Joins an attended robot with a posterior. It must not know where that was kept, nor the network.
+Joins a robot's session with a posterior. It must not know where that was kept, nor the network.
 """
 
 from __future__ import annotations

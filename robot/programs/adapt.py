@@ -1,6 +1,6 @@
 """Adaptation: a few episodes with rewards, then the task.
 
-Joins an attended robot with a stream of rewards. It must not know where rewards come from, nor the
+Joins a robot's session with a stream of rewards. It must not know where rewards come from, nor the
 network. The protocol is Pong et al. 2022's meta-test (ALGORITHM.md); where only some transitions
 were rewarded, only those are the context.
 """

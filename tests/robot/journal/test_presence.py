@@ -228,7 +228,7 @@ def test_a_daemon_whose_journal_is_deleted_does_not_end_as_if_all_were_well(
         assert sum(entry.steps for entry in journal.entries()) == len(mass.commands)
 
 
-def test_an_attended_robot_whose_journal_is_deleted_is_not_well(config, mass, point_bundle):
+def test_a_session_whose_journal_is_deleted_is_not_well(config, mass, point_bundle):
     def trouble(robot):
         if len(robot.commands) == 2:
             config.journal.unlink()

@@ -76,7 +76,7 @@ def test_limits_that_were_hit_are_counted_by_their_reason(config, mass, point_bu
     assert "rate force ×" in lines(seen[0])
 
 
-def test_an_attended_robot_says_what_it_does(config, mass, point_bundle, seen):
+def test_a_session_says_what_it_does(config, mass, point_bundle, seen):
     robot = RobotSession(config, mass, "acting on task push")
     with robot.ready(point_bundle()):
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Known tasks: kept to the bit, refused where they mean nothing, made again from the journal."""
+"""Saved tasks: kept to the bit, refused where they mean nothing, made again from the journal."""
 
 from __future__ import annotations
 
