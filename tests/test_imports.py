@@ -31,7 +31,7 @@ ARROWS = {
 # A folder's rooms from the top down: one may import from those below, never from above or beside.
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "fieldtune": (
-        {"open_files", "settings"},
+        {"open_files", "plugins", "settings"},
         {"errors", "files"},
         {"child_process", "config_paths", "exit_status", "file_errors", "lock", "plain_yaml"},
     ),
@@ -47,8 +47,6 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"policy", "safety"},
         {"journal", "timing", "curve_keys"},
         {"episodes", "config", "outlet", "rationed_log"},
-        {"reward_settings"},
-        {"reward_source"},
     ),
     "sim": (
         {"registry"},
