@@ -15,7 +15,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.units import to_training_units
-from fieldtune.train.data.replay import Replay
+from fieldtune.train.data.replay import Replay, Trajectory
 
 
 @torch.no_grad()
@@ -26,23 +26,39 @@ def task_embeddings(
     return sample(*agent.infer(offline.context(rng, tasks, context, trajectories=None)))
 
 
-@torch.no_grad()
-def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArray[np.float64]:
-    """r̂ = decoder(s, a, z) for each step, `(T,)`, in the family's own units; z is `(latent,)`.
+def decoded(agent: Agent, trajectory: Trajectory, z: Tensor) -> NDArray[np.float32]:
+    """r̂ = decoder(s, a, z) for each step, `(T,)`, all in training units; z is `(latent,)`.
 
     Sparse rewards are drawn, −1 or 0, and not expected ones: an encoder that learned from p − 1
     would read in its digits what no real reward will tell it. One threshold for the whole
     trajectory gives each step's label its probability, so that critics see the expected reward on
     average, and what stays as it is keeps its label.
     """
-    scaled = to_training_units(agent, episode)
-    predicted = agent.decoder(
-        torch.from_numpy(scaled.observations[:-1]),
-        torch.from_numpy(scaled.actions),
-        z.expand(len(scaled.actions), -1),
-    )
+    predicted = _predicted(agent, trajectory, z)
     if agent.shape.sparse_reward:
-        succeeded = torch.sigmoid(predicted.squeeze(-1)) > torch.rand(())
-        return succeeded.double().numpy() - 1.0
+        return agent.normalisation.reward(_drawn(predicted))
+    return predicted.numpy()
+
+
+def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArray[np.float64]:
+    """The same of an episode in physical units, in the family's own."""
+    predicted = _predicted(agent, to_training_units(agent, episode), z)
+    if agent.shape.sparse_reward:
+        return _drawn(predicted)
     constants = agent.normalisation
-    return predicted.squeeze(-1).double().numpy() * constants.reward_std + constants.reward_mean
+    return predicted.double().numpy() * constants.reward_std + constants.reward_mean
+
+
+@torch.no_grad()
+def _predicted(agent: Agent, trajectory: Trajectory, z: Tensor) -> Tensor:
+    """The decoder's output, `(T,)`: standardised rewards, or logits of success."""
+    return agent.decoder(
+        torch.from_numpy(trajectory.observations[:-1]),
+        torch.from_numpy(trajectory.actions),
+        z.expand(len(trajectory.actions), -1),
+    ).squeeze(-1)
+
+
+def _drawn(logits: Tensor) -> NDArray[np.float64]:
+    succeeded = torch.sigmoid(logits) > torch.rand(())
+    return succeeded.double().numpy() - 1.0

@@ -19,9 +19,9 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.units import to_training_units
 from fieldtune.train.algorithms.algorithm import Metrics, SelfSupervised
 from fieldtune.train.data.plausible import beyond
-from fieldtune.train.data.replay import Replay
+from fieldtune.train.data.replay import Replay, Trajectory
 from fieldtune.train.data.sampling import draw_union
-from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
+from fieldtune.train.phases.labelling import decoded, decoded_rewards, task_embeddings
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import (
     CheckpointError,
@@ -98,7 +98,7 @@ class SelfSupervisedPhase:
         return task_embeddings(self.learner.agent, self.offline, self.rng, tasks, context)
 
     def label(self, episode: LabelledEpisode, z: torch.Tensor) -> NDArray[np.float64]:
-        """Decoder rewards of one trajectory, `(T,)`."""
+        """Decoder rewards of one trajectory, `(T,)`, in the family's units."""
         return decoded_rewards(self.learner.agent, episode, z)
 
     def add(self, task: int, episode: LabelledEpisode) -> None:
@@ -107,14 +107,7 @@ class SelfSupervisedPhase:
         With `labels` above one it also joins that many others' with rewards of theirs: exploration
         is dear and labels cost nothing, and the encoder sees each trajectory under several z.
         """
-        self._store(task, episode)
-        others = self.draw_tasks(self.settings.labels - 1)
-        if others and self.true_rewards:
-            for other in others:
-                self._store(other, replace(episode, rewards=self._true_rewards(episode, other)))
-        elif others:
-            for other, z in zip(others, self.embeddings(others), strict=True):
-                self._store(other, replace(episode, rewards=self.label(episode, z)))
+        self._add(task, episode, to_training_units(self.average, episode))
 
     def add_unlabelled(
         self, episodes: Sequence[LabelledEpisode], wanted: Sequence[int | None] | None = None
@@ -133,7 +126,7 @@ class SelfSupervisedPhase:
             for task, other in zip(wanted, drawn, strict=True)
         ]
         for task, z, episode in zip(tasks, self.embeddings(tasks), episodes, strict=True):
-            self.add(task, replace(episode, rewards=self.label(episode, z)))
+            self._add(task, episode, self._labelled(to_training_units(self.average, episode), z))
 
     def update(self) -> Metrics:
         """One gradient step on offline and labelled data together."""
@@ -195,16 +188,32 @@ class SelfSupervisedPhase:
     def _phase(self) -> str:
         return ORACLE if self.true_rewards else SELF_SUPERVISED
 
-    def _store(self, task: int, episode: LabelledEpisode) -> None:
-        bad = np.flatnonzero(~np.isfinite(episode.rewards))
+    def _add(self, task: int, episode: LabelledEpisode, trajectory: Trajectory) -> None:
+        """`trajectory` is `episode` in training units, which only true rewards still need."""
+        self._store(task, trajectory)
+        others = self.draw_tasks(self.settings.labels - 1)
+        if others and self.true_rewards:
+            for other in others:
+                rewards = self.average.normalisation.reward(self._true_rewards(episode, other))
+                self._store(other, replace(trajectory, rewards=rewards))
+        elif others:
+            for other, z in zip(others, self.embeddings(others), strict=True):
+                self._store(other, self._labelled(trajectory, z))
+
+    def _labelled(self, trajectory: Trajectory, z: torch.Tensor) -> Trajectory:
+        return replace(trajectory, rewards=decoded(self.learner.agent, trajectory, z))
+
+    def _store(self, task: int, trajectory: Trajectory) -> None:
+        bad = np.flatnonzero(~np.isfinite(trajectory.rewards))
         if len(bad):
+            who = "family" if self.true_rewards else "decoder"
             raise RunError(
                 f"the reward of step {bad[0]} for training task {task} is "
-                f"{episode.rewards[bad[0]]} by the {'family' if self.true_rewards else 'decoder'}, "
+                f"{trajectory.rewards[bad[0]]} by the {who}, "
                 "of an episode that is plausible: the run's weights are spoilt, or its signals; "
                 "train offline again"
             )
-        self.labelled.add(task, to_training_units(self.average, replace(episode, task_index=task)))
+        self.labelled.add(task, trajectory)
 
     def _true_rewards(self, episode: LabelledEpisode, task: int) -> NDArray[np.float64]:
         return self.run.family.reward(
