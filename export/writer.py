@@ -56,7 +56,7 @@ def write_bundle(
         ValueError: a module or the samples do not fit the description.
     """
     path = Path(path)
-    modules = dict(zip(GRAPHS, (policy, encoder, decoder), strict=True))
+    modules: dict[str, nn.Module] = dict(zip(GRAPHS, (policy, encoder, decoder), strict=True))
     graphs: dict[str, bytes] = {}
     parity: dict[str, Parity] = {}
     for name, signature in description.signatures.items():

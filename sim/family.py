@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Truths = NDArray[np.bool_]
 
 SPLIT_SEED = 20220717
 

@@ -38,7 +38,7 @@ class Context(Section):
     """
 
     source: Literal["trajectories", "transitions"]
-    trajectories: int = Field(3, ge=1)
+    trajectories: int = Field(default=3, ge=1)
     size: tuple[int, int] = (32, 128)
 
     @model_validator(mode="after")
@@ -58,36 +58,38 @@ class AlgorithmSettings(Section):
     """
 
     name: str
-    meta_batch: int = Field(8, ge=1)
-    batch: int = Field(64, ge=1)
-    discount: float = Field(0.99, ge=0, lt=1)
+    meta_batch: int = Field(default=8, ge=1)
+    batch: int = Field(default=64, ge=1)
+    discount: float = Field(default=0.99, ge=0, lt=1)
     n_step: int = Field(
-        1, ge=1, description="steps of true reward before the critic's own estimate; paper: 1"
+        default=1,
+        ge=1,
+        description="steps of true reward before the critic's own estimate; paper: 1",
     )
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
 
 
 class LatentSettings(AlgorithmSettings):
     """Of algorithms that infer z with an encoder, on the networks of `train/agent`."""
 
-    latent_size: int = Field(5, ge=1)
+    latent_size: int = Field(default=5, ge=1)
     networks: Networks = Networks()
-    kl_weight: float = Field(0.1, ge=0)
+    kl_weight: float = Field(default=0.1, ge=0)
 
 
 class CriticSettings(LatentSettings):
     """Of those that learn critics."""
 
-    target_rate: float = Field(0.005, gt=0, le=1)
-    reward_scale: float = Field(1.0, gt=0)
+    target_rate: float = Field(default=0.005, gt=0, le=1)
+    reward_scale: float = Field(default=1.0, gt=0)
 
 
 class Offline(Section):
     """Phase 1."""
 
     context: Context = Context(source="transitions")
-    updates: int = Field(12_000, ge=1)
-    checkpoint_every: int = Field(2_000, ge=1)
+    updates: int = Field(default=12_000, ge=1)
+    checkpoint_every: int = Field(default=2_000, ge=1)
 
 
 class SelfSupervised(Section):
@@ -95,18 +97,22 @@ class SelfSupervised(Section):
 
     encoder: Literal["trained", "frozen"] = "trained"
     context: Context = Context(source="trajectories")
-    updates: int = Field(8_000, ge=1)
-    first_steps: int = Field(2_000, ge=1, description="reward-free steps before the first update")
-    steps: int = Field(20_000, ge=1, description="reward-free steps to train on in all")
-    learning_rate: float = Field(3e-4, gt=0)
-    offline_share: float = Field(0.25, ge=0, le=1)
-    q_weight: float = Field(1.0, ge=0)
+    updates: int = Field(default=8_000, ge=1)
+    first_steps: int = Field(
+        default=2_000, ge=1, description="reward-free steps before the first update"
+    )
+    steps: int = Field(default=20_000, ge=1, description="reward-free steps to train on in all")
+    learning_rate: float = Field(default=3e-4, gt=0)
+    offline_share: float = Field(default=0.25, ge=0, le=1)
+    q_weight: float = Field(default=1.0, ge=0)
     scale_by_q: bool = True
-    label_context: int = Field(256, ge=1)
-    labels: int = Field(1, ge=1, description="training tasks each trajectory is labelled for")
-    average_rate: float = Field(0.002, gt=0, le=1)
-    publish_every: int = Field(1_000, ge=1)
-    checkpoint_every: int = Field(1_000, ge=1)
+    label_context: int = Field(default=256, ge=1)
+    labels: int = Field(
+        default=1, ge=1, description="training tasks each trajectory is labelled for"
+    )
+    average_rate: float = Field(default=0.002, gt=0, le=1)
+    publish_every: int = Field(default=1_000, ge=1)
+    checkpoint_every: int = Field(default=1_000, ge=1)
 
     @model_validator(mode="after")
     def _can_begin(self) -> SelfSupervised:
@@ -121,8 +127,8 @@ class SelfSupervised(Section):
 class Evaluation(Section):
     """The meta-test protocol: K exploration episodes, then the reported one."""
 
-    context_episodes: int = Field(2, ge=1)
-    repeats: int = Field(4, ge=1)
+    context_episodes: int = Field(default=2, ge=1)
+    repeats: int = Field(default=4, ge=1)
 
 
 Slice = Literal["whole", "end"]
@@ -153,7 +159,7 @@ class Data(Section):
     """
 
     path: Annotated[str, PathText()] = "data"
-    episodes_per_task: int = Field(24, ge=1)
+    episodes_per_task: int = Field(default=24, ge=1)
     agent: AgentReplay | None = None
 
 
@@ -180,7 +186,7 @@ class RunConfig(Section):
     """
 
     family: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     data: Data = Data()
     algorithm: SerializeAsAny[AlgorithmSettings]
     offline: Offline = Offline()

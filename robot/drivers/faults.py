@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
@@ -68,7 +68,7 @@ class FaultyDriver:
         self._arrived: Observation | None = None
         self._restart()
         if hasattr(driver, "reward"):  # an attribute, since isinstance() against a protocol
-            self.reward = driver.reward  # does not ask __getattr__ from Python 3.12 on
+            self.reward = cast(Any, driver).reward  # does not ask __getattr__ from Python 3.12 on
 
     def __getattr__(self, name: str) -> Any:
         """What this driver offers beyond the protocol, e.g. `reward`."""

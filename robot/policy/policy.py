@@ -78,10 +78,10 @@ class Policy:
         `z` is the first task's embedding where not given. Raises `PolicyError` when a graph cannot
         be run on it, or anything that comes out is not finite, or not a Gaussian.
         """
-        z = self.task_embeddings[0] if z is None else z
-        action = self.act(observation, z)
-        _, log_std = self._policy(observation, z)
-        reward = self.decode(observation, action, z)
+        latent: Array = self.task_embeddings[0] if z is None else z
+        action = self.act(observation, latent)
+        _, log_std = self._policy(observation, latent)
+        reward = self.decode(observation, action, latent)
         mean, variance = self.encode(observation, action, reward, observation)
         with np.errstate(over="ignore"):
             spread = np.exp(log_std)

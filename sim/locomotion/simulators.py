@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +158,7 @@ class LocomotionRobot:
         from fieldtune.sim.physics.rendering import Renderer, View
 
         self._body = body
-        self._environment = body.environment()
+        self._environment: Any = body.environment()
         self._data = self._environment.data
         self._signals = np.zeros(body.signals)
         view = View((0.0, 0.0, 0.0), distance=4.0, azimuth=90.0, elevation=-15.0, track="torso")

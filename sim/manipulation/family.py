@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from fieldtune.sim.family import (
     Field,
     SingleRobot,
     TaskSplit,
+    Truths,
 )
 from fieldtune.sim.manipulation.arms import Arm, arm
 from fieldtune.sim.manipulation.scene import Scene, Start, observation_fields
@@ -65,7 +65,7 @@ class ManipulationFamily(FamilyDefaults, ABC):
         """Where the episode of `seed` starts; both simulators ask."""
 
     @abstractmethod
-    def success(self, observation: Array, task: Array) -> Array:
+    def success(self, observation: Array, task: Array) -> Truths:
         """Whether a state is success, boolean; leading dimensions broadcast."""
 
     @abstractmethod
@@ -80,7 +80,7 @@ class ManipulationFamily(FamilyDefaults, ABC):
     def arm(self) -> Arm:
         return arm(self.name, self.robot)
 
-    @cached_property
+    @property
     def observation_fields(self) -> tuple[Field, ...]:
         return observation_fields(self.arm, self.scene)
 

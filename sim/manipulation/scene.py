@@ -87,6 +87,7 @@ def arm_fields(arm: Arm) -> tuple[Field, ...]:
     )
 
 
+@cache
 def observation_fields(arm: Arm, scene: Scene) -> tuple[Field, ...]:
     """What the arm, its gripper and a tracker of what is on the table report, in order; then how
     far each thing is from the end effector.

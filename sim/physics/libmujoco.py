@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 # Resolved by name at link time: unlike ctypes' addresses, numba can cache that on disk.
 llvmlite.binding.load_library_permanently(
-    str(next(Path(mujoco.__file__).parent.glob("libmujoco*")))
+    str(next(Path(str(mujoco.__file__)).parent.glob("libmujoco*")))
 )
 ADDRESS = types.intp
 INT = types.int32

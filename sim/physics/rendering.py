@@ -38,22 +38,23 @@ class Renderer:
 
     def picture(self, width: int, height: int) -> NDArray[np.uint8]:
         """An RGB picture `(height, width, 3)`."""
-        if self._context is None or (self._context.width, self._context.height) != (width, height):
+        context = self._context
+        if context is None or (context.width, context.height) != (width, height):
             self.close()
             buffer = self._model.vis.global_
             buffer.offwidth = max(buffer.offwidth, width)
             buffer.offheight = max(buffer.offheight, height)
             try:
                 _choose_graphics()
-                self._context = mujoco.Renderer(self._model, height, width)
+                context = self._context = mujoco.Renderer(self._model, height, width)
             except Exception as error:
                 raise RuntimeError(
                     f"no picture of {width} x {height}: mujoco got no graphics context ({error}); "
                     "install EGL (Debian: libegl1), or libosmesa6 and start with MUJOCO_GL=osmesa"
                 ) from error
             atexit.register(self.close)  # a context outliving the library complains at exit
-        self._context.update_scene(self._data, self._camera(), self._options())
-        return self._context.render()
+        context.update_scene(self._data, self._camera(), self._options())
+        return context.render()
 
     def close(self) -> None:
         """Free the graphics context, if there is one."""

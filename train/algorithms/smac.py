@@ -44,8 +44,8 @@ class Advantage(Section):
 
     weights: Literal["standardised", "softmax"] = "standardised"
     over: Literal["sampled", "mean"] = "sampled"
-    temperature: float = Field(0.5, gt=0)
-    clip: float = Field(20.0, gt=0)
+    temperature: float = Field(default=0.5, gt=0)
+    clip: float = Field(default=20.0, gt=0)
 
 
 class SmacSettings(CriticSettings):
@@ -54,7 +54,7 @@ class SmacSettings(CriticSettings):
     name: Literal["smac"] = "smac"
     advantage: Advantage = Advantage()
     dynamics_weight: float = Field(
-        1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
+        default=1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
     )
 
 

@@ -179,10 +179,9 @@ def _column(path: Path, file: h5py.File, key: str, last: int | None) -> NDArray[
             f"{path}: no key {key!r}, only {sorted(file)}: files of one task need {list(KEYS)}"
         )
     link = file.get(key, getlink=True)
-    column = None if isinstance(link, h5py.ExternalLink) else file[key]
-    if isinstance(column, h5py.Dataset) and (column.external or column.is_virtual):
-        column = None
-    if column is None:
+    elsewhere = isinstance(link, h5py.ExternalLink)
+    column: Any = None if elsewhere else file[key]
+    if elsewhere or (isinstance(column, h5py.Dataset) and (column.external or column.is_virtual)):
         raise DatasetError(f"{path}: {key!r} is kept in another file: write it into this one")
     if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "fiub" or not column.shape:
         raise DatasetError(

@@ -48,7 +48,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     """
     results = load_results(folder, study.seeds)
     table = rows(results)
-    curves = {method: curve(results, method) for method in PHASE_2}
+    curves: dict[Method, Curve] = {method: curve(results, method) for method in PHASE_2}
     random = results["offline"][0].random
     if random is None:
         raise EvaluationError(f"{folder}: seed 0's phase 1 says nothing of random actions")

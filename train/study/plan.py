@@ -30,7 +30,7 @@ class Study(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: SerializeAsAny[RunConfig]
-    seeds: int = Field(3, ge=1)
+    seeds: int = Field(default=3, ge=1)
 
 
 class _Chosen(BaseModel):

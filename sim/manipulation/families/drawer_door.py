@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldtune.sim.family import Array, Field
+from fieldtune.sim.family import Array, Field, Truths
 from fieldtune.sim.manipulation.family import ManipulationFamily, on_table
 from fieldtune.sim.manipulation.fixtures import KINDS
 from fieldtune.sim.manipulation.scene import Fixture, Marker, Scene, Start
@@ -56,7 +56,7 @@ class DrawerDoorFamily(ManipulationFamily):
     def sample_tasks(self, seed: int, n: int) -> Array:
         """Draw `n` tasks, `(n, 2)`: things in turn, openings uniform."""
         rng = np.random.default_rng(seed)
-        return np.stack([np.arange(n) % 2, rng.uniform(LEAST, MOST, n)], axis=-1)
+        return np.stack([np.arange(n) % 2, rng.uniform(LEAST, MOST, n)], axis=-1).astype(np.float64)
 
     def start(self, seed: int, task: Array) -> Start:
         """Both closed."""
@@ -70,7 +70,7 @@ class DrawerDoorFamily(ManipulationFamily):
             marks=goal[None],
         )
 
-    def success(self, observation: Array, task: Array) -> Array:
+    def success(self, observation: Array, task: Array) -> Truths:
         """Whether the thing is as far open as it should be, within 0.125 of its travel."""
         which, goal = np.asarray(task)[..., 0].round().astype(int), np.asarray(task)[..., 1]
         right = [

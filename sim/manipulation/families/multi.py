@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldtune.sim.family import Array, Field
+from fieldtune.sim.family import Array, Field, Truths
 from fieldtune.sim.manipulation.family import ManipulationFamily, on_table, turned
 from fieldtune.sim.manipulation.fixtures import (
     BUTTON_TRAVEL,
@@ -113,7 +113,7 @@ class MultiFamily(ManipulationFamily):
             marks=goal[None],
         )
 
-    def success(self, observation: Array, task: Array) -> Array:
+    def success(self, observation: Array, task: Array) -> Truths:
         """Button pressed by 15 mm, drawer open by 80 mm, or block at rest on the shelf."""
         block, top = (
             self.part(observation, "block_position"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldtune.sim.family import Array, Field
+from fieldtune.sim.family import Array, Field, Truths
 from fieldtune.sim.manipulation.family import ManipulationFamily, on_table, turned
 from fieldtune.sim.manipulation.fixtures import SHELF_HEIGHT
 from fieldtune.sim.manipulation.scene import Block, Fixture, Marker, Scene, Start
@@ -61,7 +61,9 @@ class PickPlaceFamily(ManipulationFamily):
     def sample_tasks(self, seed: int, n: int) -> Array:
         """Draw `n` tasks, `(n, 2)`: blocks in turn, places uniform."""
         rng = np.random.default_rng(seed)
-        return np.stack([np.arange(n) % 2, rng.uniform(-FURTHEST, FURTHEST, n)], axis=-1)
+        return np.stack([np.arange(n) % 2, rng.uniform(-FURTHEST, FURTHEST, n)], axis=-1).astype(
+            np.float64
+        )
 
     def start(self, seed: int, task: Array) -> Start:
         """The blocks side by side before the ledge, red on the left or on the right."""
@@ -81,7 +83,7 @@ class PickPlaceFamily(ManipulationFamily):
             marks=on_table(self.arm, LEDGE_X, task[1], SHELF_HEIGHT)[None],
         )
 
-    def success(self, observation: Array, task: Array) -> Array:
+    def success(self, observation: Array, task: Array) -> Truths:
         """Whether the block's centre is within 0.05 m of its place, at rest on the ledge."""
         which, goal = np.asarray(task)[..., 0].round().astype(int), np.asarray(task)[..., 1]
         there = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldtune.sim.family import Array, Field
+from fieldtune.sim.family import Array, Field, Truths
 from fieldtune.sim.manipulation.family import TABLE_CENTRE, ManipulationFamily, on_table, turned
 from fieldtune.sim.manipulation.scene import Block, Marker, Scene, Start
 from fieldtune.sim.manipulation.scripts.push import push
@@ -70,7 +70,7 @@ class PushFamily(ManipulationFamily):
             marks=on_table(self.arm, task[0], task[1], 0.0)[None],
         )
 
-    def success(self, observation: Array, task: Array) -> Array:
+    def success(self, observation: Array, task: Array) -> Truths:
         """Whether the block's centre is within 0.05 m of the goal, seen from above."""
         place = self.part(observation, "block_position")[..., :2]
         return np.linalg.norm(place - task, axis=-1) <= CLOSE_ENOUGH
