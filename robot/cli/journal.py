@@ -114,7 +114,7 @@ def show(
                 held = f"{entries[0].number} to {entries[-1].number}" if entries else "none"
                 raise JournalError(
                     f"{opened.path}: no episode {number}, it has {held}; episodes that the trainer "
-                    "has are deleted when fieldtune.robot.journal_quota_mb is reached"
+                    "has are deleted when robot.journal_quota_mb is reached"
                 )
             summary = summarise(opened.steps(number))
             rewards = opened.rewards(number)
