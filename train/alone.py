@@ -19,9 +19,15 @@ class InUse(UserError):
 
 @contextmanager
 def alone(lock: Path, what: str, cure: str) -> Iterator[None]:
-    """Do `what` while holding `lock`, which goes when this process does, however it ends.
+    """Hold `lock` while the block runs; it goes when this process does, however it ends.
 
-    Raises `InUse` where another process holds it; nothing was waited for.
+    Args:
+        lock: the lock's file; its folder is made where it is missing.
+        what: what is done meanwhile, for the error.
+        cure: what else a person can do than to wait, the end of the error's sentence.
+
+    Raises:
+        InUse: another process holds it; nothing was waited for.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:

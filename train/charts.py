@@ -71,7 +71,12 @@ def to_png(figure: Figure, dpi: int) -> bytes:
 
 
 def bare_figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A bare figure, inches, outside pyplot."""
+    """A figure in the house style, outside pyplot, and the axes of its panels.
+
+    Args:
+        width, height: in inches.
+        panels: how many, side by side.
+    """
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=SURFACE)
     FigureCanvasAgg(figure)
     grid = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]

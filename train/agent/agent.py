@@ -77,7 +77,12 @@ class Agent(nn.Module):
         return self.actor(torch.cat(means), torch.cat(variances), acting)
 
     def actor(self, mean: Tensor, variance: Tensor, acting: Acting = MEAN_ACTION) -> LatentActor:
-        """Acts with z ~ N(mean, variance), `(copy, latent)`."""
+        """Acts with z ~ N(mean, variance).
+
+        Args:
+            mean, variance: `(copy, latent)`.
+            acting: how z and actions are drawn.
+        """
         return LatentActor(self.policy, self.normalisation, mean, variance, acting)
 
     def min_q(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:

@@ -70,7 +70,14 @@ class Encoder(nn.Module):
     def forward(
         self, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Factor mean and variance, `(..., latent)`; `reward` is `(..., 1)`."""
+        """Factor mean and variance, `(..., latent)`, of each transition.
+
+        Args:
+            observation, next_observation: `(..., observation)`; the latter is left aside unless
+                `next_too`.
+            action: `(..., action)` in [−1, 1].
+            reward: `(..., 1)`, standardised.
+        """
         parts = [observation, action, reward]
         if self.next_too:
             parts.append(next_observation)

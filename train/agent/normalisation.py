@@ -180,7 +180,13 @@ class AlmostConstant:
 def almost_constant(
     known: Sequence[Field], observations: Array, constants: Normalisation
 ) -> list[AlmostConstant]:
-    """The components of `observations` `(transition, observation)` that stand on a floor."""
+    """The components of `observations` that stand on a floor.
+
+    Args:
+        known: the observation's fields, in order.
+        observations: `(transition, observation)`, in physical units.
+        constants: those whose `observation_std` may be a floor.
+    """
     names = [
         (field.name if field.width == 1 else f"{field.name}[{index}]", field.unit)
         for field in known

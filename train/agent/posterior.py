@@ -28,7 +28,12 @@ def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sample(mean: Tensor, variance: Tensor, rng: Generator | None = None) -> Tensor:
-    """Reparameterised draw of z, the shape of `mean`; from torch's global state without `rng`."""
+    """Reparameterised draw of z, the shape of `mean`.
+
+    Args:
+        mean, variance: `(..., latent)`.
+        rng: torch's global random state where not given.
+    """
     return mean + variance.sqrt() * torch.empty_like(mean).normal_(generator=rng)
 
 

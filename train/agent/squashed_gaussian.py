@@ -12,7 +12,12 @@ ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far 
 
 
 def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
-    """log π of `action` in [−1, 1] under the tanh-Gaussian, summed over its components."""
+    """log π of `action` under the tanh-Gaussian, summed over its components, `(...,)`.
+
+    Args:
+        mean, log_std: before squashing, `(..., action)`.
+        action: `(..., action)` in [−1, 1]; at a bound it counts as `ACTION_EDGE` inside.
+    """
     action = action.clamp(-1 + ACTION_EDGE, 1 - ACTION_EDGE)
     noise = (torch.atanh(action) - mean) * torch.exp(-log_std)
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)

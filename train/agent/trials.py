@@ -27,7 +27,13 @@ def adapt_to(
     contexts: Sequence[Sequence[LabelledEpisode]],
     acting: Acting = MEAN_ACTION,
 ) -> Actor:
-    """One actor for as many copies as there are `contexts`, each adapted to its own episodes."""
+    """One actor for as many copies as there are `contexts`, each adapted to its own episodes.
+
+    Args:
+        adaptive: an agent or an algorithm; its weights stay as they are.
+        contexts: the episodes of each copy, in physical units; none means before any.
+        acting: how actions are drawn.
+    """
     return adaptive.adapt([context_of(adaptive, episodes) for episodes in contexts], acting)
 
 

@@ -16,15 +16,26 @@ UNCHANGED = 1e-12  # variance below which a component is a constant
 def critic_target(
     reward: Tensor, done: Tensor, next_value: Tensor, discount: float | Tensor
 ) -> Tensor:
-    """r + γ·(1−d)·min Q_target(s', a', z), eq. 5; `reward` is already scaled.
+    """r + γ·(1−d)·min Q_target(s', a', z), eq. 5.
 
     Of k steps at once: their discounted sum, the state that they reached, and γ^k.
+
+    Args:
+        reward: `(row,)`, already scaled.
+        done: `(row,)`, 1 where s' is terminal, else 0.
+        next_value: `(row,)`, min Q_target(s', a', z), less the entropy's term where there is one.
+        discount: γ, or γ^k of each row, `(row,)`.
     """
     return reward + discount * (1.0 - done) * next_value
 
 
 def critic_loss(q1: Tensor, q2: Tensor, target: Tensor) -> Tensor:
-    """Squared Bellman error of both critics, eq. 5."""
+    """Squared Bellman error of both critics, eq. 5.
+
+    Args:
+        q1, q2: what each critic says, `(row,)`.
+        target: `(row,)`, without a gradient (`critic_target`).
+    """
     return F.mse_loss(q1, target) + F.mse_loss(q2, target)
 
 
@@ -34,7 +45,13 @@ def softmax_weights(advantage: Tensor, temperature: float) -> Tensor:
 
 
 def standardised_weights(advantage: Tensor, temperature: float, clip: float) -> Tensor:
-    """exp(A / (temperature·std A)), mean one, clipped: eq. 6 with its scale λ set from the data."""
+    """exp(A / (temperature·std A)), mean one, clipped: eq. 6 with its scale λ set from the data.
+
+    Args:
+        advantage: `(row,)`; its mean over the rows is taken off first.
+        temperature: in standard deviations of the advantage.
+        clip: the most that a weight may be.
+    """
     scaled = (advantage - advantage.mean()) / (spread(advantage) + 1e-6) / temperature
     weights = torch.exp(scaled.clamp(max=10.0))
     return (weights / weights.mean()).clamp(max=clip)

@@ -47,7 +47,7 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
         settings: MetaBcSettings,
         learning_rate: float,
     ) -> MetaBehaviourCloning:
-        """One that has learned nothing (`fieldtune.train.algorithms.registry.Entry`)."""
+        """See `fieldtune.train.algorithms.registry.Entry`: one that has learned nothing."""
         return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:

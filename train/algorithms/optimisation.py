@@ -73,9 +73,11 @@ def per_row(z: Tensor, rows: int) -> Tensor:
 
 @torch.no_grad()
 def posterior_metrics(mean: Tensor, variance: Tensor, kl: Tensor) -> Metrics:
-    """How wide the posteriors are and how far apart; `mean`, `variance` are `(task, latent)`.
+    """How wide the posteriors are and how far apart; one task alone is not apart from any: 0.
 
-    One task alone is not apart from any: 0.
+    Args:
+        mean, variance: `(task, latent)`.
+        kl: to the prior, mean over tasks, a scalar.
     """
     return {
         "encoder/kl": kl.item(),

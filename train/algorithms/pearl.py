@@ -63,7 +63,7 @@ class Pearl(LatentAlgorithm[PearlSettings]):
         settings: PearlSettings,
         learning_rate: float,
     ) -> Pearl:
-        """One that has learned nothing (`fieldtune.train.algorithms.registry.Entry`)."""
+        """See `fieldtune.train.algorithms.registry.Entry`: one that has learned nothing."""
         return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:

@@ -83,7 +83,7 @@ class Smac(LatentAlgorithm[SmacSettings]):
         settings: SmacSettings,
         learning_rate: float,
     ) -> Smac:
-        """One that has learned nothing (`fieldtune.train.algorithms.registry.Entry`)."""
+        """See `fieldtune.train.algorithms.registry.Entry`: one that has learned nothing."""
         return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:
@@ -95,11 +95,11 @@ class Smac(LatentAlgorithm[SmacSettings]):
     def self_supervised_update(
         self, context: Batch, batch: Batch, phase: SelfSupervised, *, true_rewards: bool = False
     ) -> Metrics:
-        """Phase 2 (Algorithm 2), on offline data and self-labelled exploration together.
+        """See `fieldtune.train.algorithms.algorithm.SelfSupervised.self_supervised_update`.
 
-        The decoder made the labels, so it stays as it is; the encoder learns to recover a z that
-        explains them, unless the paper's variant (`encoder: frozen`) is asked for. With
-        `true_rewards` (the oracle) nothing is frozen.
+        Phase 2 (Algorithm 2). The decoder made the labels, so it stays as it is; the encoder learns
+        to recover a z that explains them, unless the paper's variant (`encoder: frozen`) is asked
+        for. With `true_rewards` (the oracle) nothing is frozen.
         """
         train: tuple[str, ...] = INFERENCE if true_rewards else ("encoder",)
         if phase.encoder == "frozen" and not true_rewards:

@@ -58,9 +58,17 @@ class Share:
         return held
 
     def append(self, sha256: str, size: int, offset: int, data: bytes) -> int:
-        """Take the next bytes; return how many are held then. Bytes from elsewhere are left out.
+        """Take the next bytes of an upload; return how many of it are held then.
 
-        Raises `OSError` when the disk refuses; what is held stays, and the rest can be sent again.
+        Args:
+            sha256: of all of it.
+            size: of all of it, in bytes.
+            offset: where `data` begins. Bytes that do not follow those held, or go beyond `size`,
+                are left out.
+            data: the bytes.
+
+        Raises:
+            OSError: the disk refuses; what is held stays, and the rest can be sent again.
         """
         held = self.resume(sha256, size)
         if offset != held or offset + len(data) > size:

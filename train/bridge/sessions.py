@@ -67,7 +67,13 @@ class Sessions:
         self._last_sequence[session] = sequence
 
     def meet(self, session: SessionKey, hello: wire.Hello, arrived_ns: int) -> None:
-        """Remember a session; forget the oldest of its key where there are too many."""
+        """Remember a session; forget the oldest of its key where there are too many.
+
+        Args:
+            session: whose key, and what it calls itself. One that is known keeps its view.
+            hello: what its robot says of itself.
+            arrived_ns: when that came, by this machine's monotonic clock.
+        """
         view = RobotView(hello.robot, hello.family, hello.boot_session, "", "", 0, 0.0)
         with self._lock:
             if session not in self._views:
@@ -78,7 +84,16 @@ class Sessions:
                 self._last_sequence.pop(oldest, None)
 
     def hear(self, session: SessionKey, beat: wire.Heartbeat, arrived_ns: int) -> None:
-        """Take over what a known session's robot says of itself."""
+        """Take over what a session's robot says of itself.
+
+        Args:
+            session: one that `meet` knows.
+            beat: the robot's state, its bundle and the episodes that wait on it.
+            arrived_ns: when that came, by this machine's monotonic clock.
+
+        Raises:
+            KeyError: the session is not known, or was forgotten.
+        """
         with self._lock:
             self._heard_ns[session] = arrived_ns
             self._views[session] = replace(

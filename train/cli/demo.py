@@ -47,7 +47,14 @@ LOOK_S = 0.2
 def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Evaluation:
     """Run or continue the loop in `folder`; leaves `report.html` and `metrics.json` there.
 
+    Args:
+        config: the YAML file that the demo's own settings are put over.
+        folder: of the run, with the data, the robot's state and the logs.
+        seed: of the trainer and of the robot.
+        overrides: `a.b=value`, which replace the file's settings and the demo's.
+
     Raises:
+        ConfigError: the file or an override is wrong.
         RunError: the robot's process failed; its log is in the folder.
         InUse: another demo runs there.
     """

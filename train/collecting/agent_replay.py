@@ -54,7 +54,16 @@ class AgentData:
 
 
 def check_rounds(family: TaskFamily, episodes_per_task: int, settings: AgentReplay) -> None:
-    """Whether the agent acts often enough. Raises `TooFewRounds`."""
+    """Check that the agent acts in as many episodes as the data is to have.
+
+    Args:
+        family: whose training tasks the data is for.
+        episodes_per_task: that are kept of each of them.
+        settings: how many rounds of `BATCH` episodes the agent acts.
+
+    Raises:
+        TooFewRounds: it does not; names the key and the least value.
+    """
     needed = episodes_per_task * len(family.split().train)
     total = settings.rounds * BATCH
     if total < needed:
@@ -148,8 +157,11 @@ def collect_replay(
 def moments(kept: int, total: int, part: Slice) -> NDArray[np.int64]:
     """Which of `total` moments to keep, `(kept,)`.
 
-    `whole`: the middle of each of `kept` equal stretches. `end`: the last ones; where there are
-    fewer than `kept`, each equally often, give or take one.
+    Args:
+        kept: how many.
+        total: how many there are, counted from 0.
+        part: `whole` takes the middle of each of `kept` equal stretches; `end` the last ones, and
+            where there are fewer than `kept`, each equally often, give or take one.
     """
     if part == "end":
         total, first = min(kept, total), max(0, total - kept)

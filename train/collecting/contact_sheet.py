@@ -27,6 +27,12 @@ Film = Callable[
 def contact_sheet(film: Film, family: Any, seed: int, tasks: Array) -> bytes:
     """A PNG of the first episode of each of `ROWS` tasks spread over `tasks`.
 
+    Args:
+        film: renders scripted episodes, as `fieldtune.sim.manipulation.scripted.film` does.
+        family: which arm and scene.
+        seed: of the collection that the episodes are of.
+        tasks: of that collection, `(task, parameter)`.
+
     Raises:
         RuntimeError: this machine has no graphics. The message says what to install.
     """

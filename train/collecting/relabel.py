@@ -22,7 +22,16 @@ class CannotRelabel(ValueError):
 
 
 def check_relabelled(family: TaskFamily, episodes_per_task: int, relabelled: int) -> None:
-    """Raises `CannotRelabel` where tasks differ in their dynamics, or none would keep its own."""
+    """Check that tasks can share episodes as `data.agent.relabelled` asks.
+
+    Args:
+        family: whose tasks they are.
+        episodes_per_task: that the data has of each task.
+        relabelled: how many of those are acted for other tasks.
+
+    Raises:
+        CannotRelabel: tasks differ in their dynamics, or none would keep an episode of its own.
+    """
     if relabelled and family.dynamics_vary:
         raise CannotRelabel(
             f"{KEY} is {relabelled}, but tasks of {family.name!r} differ in their dynamics: an "

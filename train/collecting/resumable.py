@@ -91,7 +91,18 @@ class ResumableCollection:
         rng: np.random.Generator,
         arrays: dict[str, NDArray[Any]],
     ) -> None:
-        """Round `index` is done: keep its episodes, and the learner as it is now."""
+        """Keep the episodes of a round that is done, and the learner as it is now.
+
+        Args:
+            index: of the round, from 0.
+            done: its episodes.
+            learner: its weights and its optimisers' states are saved.
+            rng: of the draws; torch's global random state is saved too.
+            arrays: what `load` is to return, by name.
+
+        Raises:
+            TrainingDiverged: something of the learner is not finite; its file stays as it was.
+        """
         columns = _columns("acted.", done.acted) | _columns("held_out.", done.held_out)
         write_atomically(self._path(index), save(columns))
         facts = {"asked": self._asked, "rounds": index + 1}

@@ -158,7 +158,13 @@ class Replay:
         self.size += length
 
     def transitions(self, rng: np.random.Generator, tasks: list[int], n: int) -> Batch:
-        """`n` independent transitions of each task, with replacement."""
+        """`n` independent transitions of each task, drawn with replacement.
+
+        Args:
+            rng: of the draws.
+            tasks: their numbers, each of a task with data.
+            n: how many of each.
+        """
         rows = [self._rows[task][rng.integers(len(self._rows[task]), size=n)] for task in tasks]
         batch = self._gather(rows)
         if self.lookahead is None:
@@ -168,7 +174,15 @@ class Replay:
     def context(
         self, rng: np.random.Generator, tasks: list[int], n: int, trajectories: int | None
     ) -> Batch:
-        """`n` transitions of each task, from `trajectories` random whole ones or from all data."""
+        """`n` transitions of each task, from whole trajectories or all its data; none looks ahead.
+
+        Args:
+            rng: of the draws.
+            tasks: their numbers, each of a task with data.
+            n: how many of each, with replacement only where there are fewer.
+            trajectories: how many whole ones to draw first, with replacement, and then draw from;
+                None: from all data.
+        """
         return self._gather([self._context_rows(rng, task, n, trajectories) for task in tasks])
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,14 @@ from fieldtune.train.data.replay import Batch, Replay, concatenate
 def draw_context(
     replay: Replay, rng: np.random.Generator, tasks: list[int], settings: Context
 ) -> Batch:
-    """One context for each task, all of one length so that they stack."""
+    """One context for each task, all of one length so that they stack.
+
+    Args:
+        replay: the labelled data.
+        rng: of the length and of the draws.
+        tasks: their numbers in `replay`, each of a task with data.
+        settings: the range of lengths, and whether whole trajectories are drawn from.
+    """
     size = int(rng.integers(settings.size[0], settings.size[1] + 1))
     trajectories = None
     if settings.source == "trajectories":
@@ -25,7 +32,14 @@ def draw_context(
 def draw_offline(
     replay: Replay, rng: np.random.Generator, settings: AlgorithmSettings, phase: Offline
 ) -> tuple[Batch, Batch]:
-    """Phase 1: context and batch of a meta-batch of tasks."""
+    """Phase 1: context and batch of a meta-batch of tasks, two independent draws.
+
+    Args:
+        replay: the training tasks' labelled data.
+        rng: of the tasks and of the draws.
+        settings: how many tasks, and how many transitions of each in the batch.
+        phase: how contexts are drawn.
+    """
     tasks = _meta_batch(replay.tasks_with_data, rng, settings.meta_batch)
     context = draw_context(replay, rng, tasks, phase.context)
     return context, replay.transitions(rng, tasks, settings.batch)
@@ -40,7 +54,15 @@ def draw_union(
 ) -> tuple[Batch, Batch]:
     """Phase 2: a fixed share of offline rows in each batch, and of contexts over updates.
 
-    Tasks are those that exploration was labelled for.
+    Args:
+        offline: the training tasks' labelled data.
+        labelled: labelled exploration; tasks are drawn from those that it has data of.
+        rng: of the tasks and of the draws.
+        settings: how many tasks, and how many transitions of each in the batch.
+        phase: the share of offline data, and how contexts are drawn.
+
+    Returns:
+        Context and batch of the same tasks.
     """
     tasks = _meta_batch(labelled.tasks_with_data, rng, settings.meta_batch)
     source = offline if rng.random() < phase.offline_share else labelled

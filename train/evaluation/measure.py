@@ -105,7 +105,13 @@ def measure(
 
 @torch.no_grad()
 def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
-    """How well r(s,a,z) predicts rewards of tasks it never saw, in the family's reward units."""
+    """How well r(s,a,z) predicts rewards of tasks it never saw, in the family's reward units.
+
+    Args:
+        agent: whose encoder gives z and whose decoder is judged.
+        held_out: the held-out tasks' data, in the agent's training units.
+        seed: of the draws.
+    """
     rng, transitions = np.random.default_rng(seed), 512
     tasks = held_out.tasks_with_data
     context = held_out.context(rng, tasks, 256, trajectories=None)

@@ -74,12 +74,24 @@ class Evaluator:
 
     @classmethod
     def of(cls, config: RunConfig, family: TaskFamily, tasks: Array) -> Evaluator:
-        """By the protocol of a run, exploring as its robot does."""
+        """By the protocol of a run, exploring as its robot does.
+
+        Args:
+            config: the run's; its sections `evaluation` and `robot.exploration` are read.
+            family: what to simulate.
+            tasks: `(task, parameter)`, those to measure on.
+        """
         exploring = Acting.like_the_robot(config.robot.exploration)
         return cls(family, tasks, config.evaluation, exploring)
 
     def online(self, adaptive: Adaptive, seed: int, *, curve: bool = True) -> OnlineResult:
-        """Adaptation from 0 to K context episodes with true rewards; without `curve`, K's alone."""
+        """Adaptation from own exploration with true rewards, of 0 to K context episodes.
+
+        Args:
+            adaptive: what explores and adapts.
+            seed: everything that is drawn depends on it alone.
+            curve: whether to measure after each number of episodes; otherwise after K alone.
+        """
         episodes = self.settings.context_episodes
         found = []
         with _own_randomness(seed) as rng:
@@ -104,7 +116,13 @@ class Evaluator:
         )
 
     def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> OfflineResult:
-        """As many transitions as K episodes have, drawn from all of each task's offline data."""
+        """Adaptation from offline data: as many transitions as K episodes have, from all of it.
+
+        Args:
+            adaptive: what adapts.
+            data: of the evaluator's tasks in their order, in the training units of `adaptive`.
+            seed: everything that is drawn depends on it alone.
+        """
         length = self.settings.context_episodes * self.family.horizon
         tasks = [task for task in range(self.n_tasks) for _ in range(self.settings.repeats)]
         with _own_randomness(seed) as rng, torch.no_grad():

@@ -133,7 +133,13 @@ def load_evaluation(path: Path) -> Evaluation:
 
 
 def write_metrics(path: Path, evaluation: Evaluation, extra: dict[str, float | int]) -> None:
-    """`metrics.json`: one run's numbers for another program."""
+    """Write `metrics.json`, one run's numbers for another program, atomically.
+
+    Args:
+        path: the file.
+        evaluation: whose returns, and successes if any, are written.
+        extra: more numbers by name.
+    """
     metrics = {
         "family": evaluation.family,
         "seed": evaluation.seed,

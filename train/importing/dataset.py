@@ -50,8 +50,16 @@ def source_of(
 ) -> Source:
     """The source that the command's options name.
 
+    Args:
+        family: what the data are of.
+        hdf5: `--hdf5`, a pattern with `{task}` for a task's name.
+        minari: `--minari`, such a pattern; with `task_attribute`, one dataset.
+        task_attribute: `--task-attribute`, the episodes' attribute that names their task.
+        stride: keep every n-th transition; None: 7 of HDF5, 1 of Minari.
+        last: of HDF5, only the last n rows of each file; None: all.
+
     Raises:
-        DatasetError: they name none, more than one, or contradict each other.
+        DatasetError: they name no source, more than one, or contradict each other.
     """
     from fieldtune.train.importing.hdf5_source import STRIDE, TransitionFiles
     from fieldtune.train.importing.minari_source import MinariAttribute, MinariDatasets

@@ -62,6 +62,12 @@ def read_transitions(
     episode does not count as terminated. An episode is checked (`fieldtune.train.data.admission`)
     as a whole, before it is thinned out.
 
+    Args:
+        path: the HDF5 file.
+        family: what widths, horizon and bounds are checked against.
+        stride: counted from the first row that is read.
+        last: read only that many rows at the file's end; None: all.
+
     Raises:
         DatasetError: see `TransitionFiles.episodes`.
     """

@@ -22,17 +22,30 @@ from fieldtune.train.data.replay import Replay, Trajectory
 def task_embeddings(
     agent: Agent, offline: Replay, rng: np.random.Generator, tasks: list[int], context: int
 ) -> Tensor:
-    """z_r ~ q(z|h), `(task, latent)`, h being `context` transitions of a task's offline data."""
+    """z_r ~ q(z|h), `(task, latent)`, h being a context of each task's offline data.
+
+    Args:
+        agent: whose encoder infers; z is drawn from torch's global random state.
+        offline: the labelled data, in the agent's training units.
+        rng: of the contexts.
+        tasks: their numbers in `offline`.
+        context: transitions of each task.
+    """
     return sample(*agent.infer(offline.context(rng, tasks, context, trajectories=None)))
 
 
 def decoded(agent: Agent, trajectory: Trajectory, z: Tensor) -> NDArray[np.float32]:
-    """r̂ = decoder(s, a, z) for each step, `(T,)`, all in training units; z is `(latent,)`.
+    """r̂ = decoder(s, a, z) for each step, `(T,)`, standardised.
 
     Sparse rewards are drawn, −1 or 0, and not expected ones: an encoder that learned from p − 1
     would read in its digits what no real reward will tell it. One threshold for the whole
     trajectory gives each step's label its probability, so that critics see the expected reward on
     average, and what stays as it is keeps its label.
+
+    Args:
+        agent: whose decoder labels; the threshold is drawn from torch's global random state.
+        trajectory: in training units; its own rewards are left aside.
+        z: `(latent,)`.
     """
     predicted = _predicted(agent, trajectory, z)
     if agent.shape.sparse_reward:
@@ -41,7 +54,13 @@ def decoded(agent: Agent, trajectory: Trajectory, z: Tensor) -> NDArray[np.float
 
 
 def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArray[np.float64]:
-    """The same of an episode in physical units, in the family's own."""
+    """As `decoded`, of an episode in physical units and in the family's reward units, `(T,)`.
+
+    Args:
+        agent: whose decoder labels.
+        episode: its own rewards are left aside.
+        z: `(latent,)`.
+    """
     predicted = _predicted(agent, to_training_units(agent, episode), z)
     if agent.shape.sparse_reward:
         return _drawn(predicted)

@@ -158,7 +158,13 @@ def task_colours(phase: PhaseResult) -> Floats:
 
 
 def embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
-    """One phase's posterior means on their principal plane, a line between a task's centroids."""
+    """Draw one phase's posterior means on their principal plane, a line between a task's centroids.
+
+    Args:
+        axes: what to draw on.
+        phase: posterior means of offline contexts and of contexts from own exploration.
+        colours: one a task, `(task, 4)` (`task_colours`).
+    """
     offline, online, shares = principal_plane(phase)
     for task, colour in enumerate(colours):
         for points, marker in ((offline[task], "o"), (online[task], "^")):

@@ -86,7 +86,14 @@ def write_report(
 def page(
     run: Run, evaluation: Evaluation, picture: FilmedTask | NoPicture, facts: Mapping[str, str]
 ) -> str:
-    """The whole page. It asks for nothing outside itself; all text is escaped."""
+    """The whole page as HTML. It asks for nothing outside itself; all text is escaped.
+
+    Args:
+        run: whose family, folder and config are shown.
+        evaluation: the numbers and figures.
+        picture: pictures of one task, or why there are none.
+        facts: more rows for "how it was produced", in order.
+    """
     environment = Environment(
         loader=PackageLoader("fieldtune.train"),
         autoescape=True,

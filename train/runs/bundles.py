@@ -43,12 +43,17 @@ class Exporter:
         updates: int,
         parent: str | None = None,
     ) -> Bundle:
-        """Export, check against torch, write atomically.
+        """Export, check against torch, write atomically; where something is wrong, write nothing.
+
+        Args:
+            path: the bundle file, replaced where there is one.
+            phase: what the weights were trained in.
+            updates: of that phase, for the provenance.
+            parent: the id of the bundle published before this one, if any.
 
         Raises:
             TrainingDiverged: a weight, or the z of a training task, is not finite.
             ParityError: ONNX Runtime and torch disagree.
-            In both cases nothing is written.
         """
         embeddings = self._finite_task_embeddings()
         family, config, graphs = self.run.family, self.run.config, self._graphs

@@ -88,6 +88,11 @@ def save_checkpoint(
 def load_checkpoint(path: Path, learner: Checkpointable, rng: np.random.Generator) -> Progress:
     """Restore learner and both random states in place; return what was saved beside them.
 
+    Args:
+        path: what `save_checkpoint` wrote.
+        learner: with networks and optimisers of the shapes saved.
+        rng: of the draws; torch's global random state is restored too.
+
     Raises:
         CheckpointError: no such file, another format, weights of another shape or not finite;
             nothing has changed then.

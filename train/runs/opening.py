@@ -74,8 +74,15 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str) -> None:
 
 
 def first_difference(before: dict, after: dict, above: str = "") -> str | None:
-    """The first key whose value changed; the robot's section may change freely. Keys that only one
-    of them has came or went with a version."""
+    """The first key whose value changed, with both values; None where none did.
+
+    The robot's section may change freely. Keys that only one of the two has came or went with a
+    version, and do not count.
+
+    Args:
+        before, after: settings as nested mappings.
+        above: the keys that led to them, each with a dot behind it; empty for a whole file.
+    """
     for key in before:
         if key not in after or (not above and key == "robot"):
             continue

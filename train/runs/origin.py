@@ -41,8 +41,13 @@ def require_own(run: Run, path: Path, phase: str) -> dict[str, Any]:
 
     What an older version wrote does not say, and is taken.
 
+    Args:
+        run: whose settings and data are asked for.
+        path: the checkpoint.
+        phase: as in `origin`.
+
     Raises:
-        CheckpointError: it is of another phase, of other settings or other data.
+        CheckpointError: it cannot be read, or is of another phase, other settings or other data.
     """
     facts, ours = read_facts(path), origin(run, phase)
     theirs = {**ours, **facts}

@@ -26,7 +26,14 @@ def held_out_replay(run: Run, trained: Normalised) -> Replay:
 def empty_replay(
     trained: Normalised, settings: AlgorithmSettings, tasks: int, steps: int
 ) -> Replay:
-    """Room for `steps` transitions of `tasks`, which look ahead as the critic does."""
+    """A replay without transitions, which will look ahead as the critic does.
+
+    Args:
+        trained: what decides the widths of observation and action.
+        settings: its `n_step` and discount say how far to look ahead.
+        tasks: how many.
+        steps: how many transitions there is room for, over all tasks.
+    """
     constants = trained.normalisation
     sizes = len(constants.observation_mean), len(constants.action_centre)
     far = Lookahead(settings.n_step, settings.discount) if settings.n_step > 1 else None
@@ -36,7 +43,13 @@ def empty_replay(
 def filled_replay(
     trained: Normalised, settings: AlgorithmSettings, data: list[list[LabelledEpisode]]
 ) -> Replay:
-    """Each task's episodes, `data[task]`, in training units."""
+    """A replay of each task's episodes, in training units; it has no room for more.
+
+    Args:
+        trained: in whose training units.
+        settings: its `n_step` and discount say how far to look ahead.
+        data: `data[task]`, a task's episodes in physical units.
+    """
     steps = sum(len(episode.actions) for episodes in data for episode in episodes)
     replay = empty_replay(trained, settings, len(data), steps)
     for task, episodes in enumerate(data):

@@ -21,9 +21,15 @@ def after_offline(run: Run) -> Algorithm:
 
 
 def averaged(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Algorithm:
-    """With the averaged weights of a phase 2, which is `self-supervised` or `oracle`.
+    """The algorithm with the averaged weights of a phase 2.
 
-    Raises `CheckpointError`.
+    Args:
+        run: which one.
+        checkpoint: that phase's.
+        phase: `self-supervised` or `oracle`.
+
+    Raises:
+        CheckpointError: there is none, it cannot be read, or it is not this run's.
     """
     require_own(run, checkpoint, phase)
     trained = untrained(run)

@@ -39,8 +39,20 @@ def run_command_line(
 ) -> None:
     """Run or resume the study in `folder` and print its table.
 
+    Args:
+        family: the task family, which the file must be of.
+        overrides: `a.b=value`, which replace the preset's and the file's settings.
+        seeds: how many, from 0 on.
+        preset: a name of `fieldtune.train.study.presets`.
+        folder: of the study; the data lie in it too.
+        config: the family's YAML file.
+        runner_name: `local` or `ray`.
+        slots: jobs at once; None: as many as there are cores.
+
     Raises:
-        ConfigError, StudyError, RunnerError: with what to change; nothing was begun.
+        ConfigError: an option or the file is wrong; nothing was begun.
+        RunnerError: jobs cannot be run as asked; none was begun.
+        StudyError: the folder holds another study, or runs elsewhere already, or a job failed.
     """
     _known("--preset", preset, get_args(Preset))
     _known("--runner", runner_name, get_args(RunnerName))

@@ -53,7 +53,14 @@ def make_runner(name: RunnerName, slots: int | None) -> Runner:
 
 
 def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess.Popen[bytes]:
-    """Start one job's process. It ends itself when the pipe to its standard input closes."""
+    """Start one job's process. It ends itself when the pipe to its standard input closes.
+
+    Args:
+        study: the study's folder.
+        name: of the job.
+        seed: of a method; None for the data.
+        log: the file that its output is added to; its folder is made where it is missing.
+    """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fieldtune.train.study.job", study, name]
     with Path(log).open("ab") as output:

@@ -55,6 +55,12 @@ def open_study(folder: Path, study: Study) -> None:
 def run_study(folder: Path, seeds: int, runner: Runner, on_look: OnLook) -> None:
     """Run every job that is not done.
 
+    Args:
+        folder: of a study (`open_study`).
+        seeds: how many, from 0 on.
+        runner: starts jobs, so many at once as it has slots; it stays open.
+        on_look: called about twice a second with all jobs and those that run.
+
     Raises:
         StudyError: a job failed (the others were let finish), or the study runs elsewhere already.
     """

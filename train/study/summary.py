@@ -182,10 +182,15 @@ def mean(cells: ArrayLike) -> Estimate:
 
 
 def gap_closed(before: Floats, after: Floats, oracle: Floats) -> Estimate | None:
-    """(after − before) / (oracle − before) of the means over `(seed, task)`, paired by cell.
+    """(after − before) / (oracle − before) of the means, paired by cell.
 
-    None where true rewards gain nothing, and so leave no gap. Resamples without one are left out of
-    the interval.
+    Args:
+        before, after, oracle: returns `(seed, task)`: before phase 2, after it, and after it with
+            true rewards.
+
+    Returns:
+        None where true rewards gain nothing, and so leave no gap. Resamples without one are left
+        out of the interval.
     """
     if oracle.mean() <= before.mean():
         return None
