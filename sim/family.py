@@ -39,7 +39,13 @@ class Field:
 
     @staticmethod
     def unbounded(name: str, unit: str, width: int = 1) -> Field:
-        """A field of `width` components that may take any value."""
+        """A field that may take any value.
+
+        Args:
+            name: of the field.
+            unit: of every component.
+            width: number of components.
+        """
         return Field(name, unit, (-float("inf"),) * width, (float("inf"),) * width)
 
     @property
@@ -84,7 +90,12 @@ class MissingSignals(ValueError):
 
 
 def require_signals(name: str, fields: tuple[Field, ...], signals: Array | None) -> Array:
-    """`signals` `(..., signal)`, for the reward of the family called `name`.
+    """`signals` as they were given, once it is certain that a reward can be computed from them.
+
+    Args:
+        name: of the family, for the error.
+        fields: the family's `signal_fields`.
+        signals: `(..., signal)`.
 
     Raises:
         MissingSignals: there are none, or not as many as `fields` say.
@@ -235,6 +246,16 @@ class TaskFamily(Protocol):
 
         Any data can thus be labelled for any task, and a robot's log scored offline. Where tasks
         change the dynamics too, a relabelled reward is that of a transition of the *other* task.
+
+        Args:
+            observation, next_observation: `(..., observation)`, before and after the action.
+            action: `(..., action)`, in physical units.
+            task: `(..., parameter)`.
+            signals: `(..., signal)`, recorded with the transitions; None where `signal_fields` is
+                empty.
+
+        Returns:
+            `(...,)`.
 
         Raises:
             MissingSignals: the family has `signal_fields`, and `signals` are not given.

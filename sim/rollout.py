@@ -121,7 +121,14 @@ def mean_return(episodes: Sequence[LabelledEpisode]) -> float:
 def random_return(
     family: TaskFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
 ) -> float:
-    """Mean return of uniformly random actions: every task `(task, parameter)` from every seed."""
+    """Mean return of uniformly random actions: every task from every seed.
+
+    Args:
+        family: which family.
+        tasks: `(task, parameter)`.
+        seeds: of the start states and of the actions, `(seed,)`.
+        threads: simulator threads.
+    """
     low, high = bounds(family.action_fields)
     rng = np.random.default_rng(seeds)
     every_task, every_seed = pairs(tasks, seeds)

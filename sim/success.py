@@ -30,7 +30,16 @@ def success_rate(family: TaskFamily, episodes: Sequence[LabelledEpisode]) -> flo
 def success_by_task(
     family: TaskFamily, episodes: Sequence[LabelledEpisode], tasks: int
 ) -> list[float] | None:
-    """`success_rate` of each of `tasks`; None as there. A task without episodes has 0."""
+    """`success_rate` of each task, rounded to three digits; a task without episodes has 0.
+
+    Args:
+        family: whose rewards they are.
+        episodes: of any of the tasks.
+        tasks: how many there are; an episode's `task_index` counts from 0.
+
+    Returns:
+        None where `success_rate` is None.
+    """
     if success_rate(family, episodes) is None:
         return None
     done, all_of = np.zeros(tasks), np.zeros(tasks)

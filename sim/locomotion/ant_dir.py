@@ -62,7 +62,10 @@ class AntDirFamily(DirectionFamily):
         task: Array,
         signals: Array | None = None,
     ) -> Array:
-        """v · (cos θ, sin θ) − 0.5‖a‖² − 0.5e-3 · contact effort + 1, `a` before any clamp."""
+        """See `TaskFamily.reward`.
+
+        v · (cos θ, sin θ) − 0.5‖a‖² − 0.5e-3 · contact effort + 1, `a` before any clamp.
+        """
         del observation, next_observation
         measured = require_signals(self.name, self.signal_fields, signals)
         effort = 0.5 * np.sum(np.square(action), axis=-1)

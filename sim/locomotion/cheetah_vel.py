@@ -71,7 +71,10 @@ class CheetahVelFamily(LocomotionFamily):
         task: Array,
         signals: Array | None = None,  # noqa: ARG002
     ) -> Array:
-        """−|v − v*| − 0.05‖a‖², with v = Δx / 0.05 s and `a` as requested, before any clamp."""
+        """See `TaskFamily.reward`.
+
+        −|v − v*| − 0.05‖a‖², with v = Δx / 0.05 s and `a` as requested, before any clamp.
+        """
         velocity = (next_observation[..., TORSO_X] - observation[..., TORSO_X]) / self.period_s
         return -np.abs(velocity - task[..., 0]) - 0.05 * np.sum(np.square(action), axis=-1)
 

@@ -65,7 +65,10 @@ class HumanoidDirFamily(DirectionFamily):
         task: Array,
         signals: Array | None = None,
     ) -> Array:
-        """0.25 Δcom · (cos θ, sin θ) / 0.003 s − 0.1‖a‖² − impact + 5, `a` before any clamp."""
+        """See `TaskFamily.reward`.
+
+        0.25 Δcom · (cos θ, sin θ) / 0.003 s − 0.1‖a‖² − impact + 5, `a` before any clamp.
+        """
         del observation
         moved = require_signals(self.name, self.signal_fields, signals)
         effort = 0.1 * np.sum(np.square(action), axis=-1)

@@ -127,7 +127,10 @@ class DynamicsFamily(LocomotionFamily):
         task: Array,
         signals: Array | None = None,
     ) -> Array:
-        """v + 1 − 1e-3‖a‖², `a` before any clamp; `task` only broadcasts."""
+        """See `TaskFamily.reward`.
+
+        v + 1 − 1e-3‖a‖², `a` before any clamp; `task` only broadcasts.
+        """
         del observation, next_observation
         velocity = require_signals(self.name, self.signal_fields, signals)[..., 0]
         reward = velocity + 1.0 - 1e-3 * np.sum(np.square(action), axis=-1)

@@ -111,7 +111,7 @@ class ManipulationFamily(FamilyDefaults, ABC):
         task: Array,
         signals: Array | None = None,  # noqa: ARG002
     ) -> Array:
-        """0 where the step ended in success, −1 elsewhere."""
+        """See `TaskFamily.reward`: 0 where the step ended in success, −1 elsewhere."""
         del observation, action
         return np.where(self.success(next_observation, task), 0.0, -1.0)
 
@@ -150,7 +150,13 @@ class ManipulationFamily(FamilyDefaults, ABC):
 
 
 def on_table(arm: Arm, x: Array | float, y: Array | float, height: float) -> Array:
-    """Points `(..., 3)` in the base frame, `height` metres above the table."""
+    """Points above the table, `(..., 3)` m in the arm's base frame.
+
+    Args:
+        arm: what knows the table's height.
+        x, y: in metres; they broadcast.
+        height: in metres above the table.
+    """
     return np.stack(np.broadcast_arrays(x, y, arm.table_height + height), axis=-1)
 
 

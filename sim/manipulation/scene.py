@@ -114,7 +114,13 @@ def reported_fields(arm: Arm, scene: Scene) -> tuple[Field, ...]:
 
 
 def with_gaps(arm: Arm, scene: Scene, reported: Array) -> Array:
-    """Observations `(..., observation)` of what is reported, `(..., reported)`."""
+    """Observations `(..., observation)`: what is reported, then the way from hand to each thing.
+
+    Args:
+        arm: which arm reports.
+        scene: what stands on the table.
+        reported: `(..., reported)`, the numbers of `reported_fields`.
+    """
     hand, points = _gap_columns(arm, scene)
     gaps = [reported[..., point : point + 3] - reported[..., hand : hand + 3] for point in points]
     return np.concatenate([reported, *gaps], axis=-1)

@@ -41,7 +41,14 @@ class Plan:
 
 
 def plan(family: ManipulationFamily, task: Array, style: str, rng: np.random.Generator) -> Plan:
-    """Draw one episode's plan in one of the `STYLES`, with its own speed and noise."""
+    """Draw one episode's plan, with its own speed and noise.
+
+    Args:
+        family: which arm and scene, and how long an episode is.
+        task: the data's, `(parameter,)`.
+        style: one of the `STYLES`.
+        rng: of all that is drawn.
+    """
     noise = _nearly_white(rng, (family.horizon, 4), rng.uniform(0.2, 3.0))
     noise[:, :3] *= rng.uniform(0.005, 0.035)
     noise[:, 3] *= rng.uniform(0.1, 0.4)
@@ -92,7 +99,8 @@ def scripted_return(
 ) -> float:
     """Mean return of the script that is told the task, without noise: a mark to measure by.
 
-    Every task `(task, parameter)` from every seed `(seed,)`.
+    Args:
+        family, tasks, seeds, threads: as given to `scripted_episodes`.
     """
     return mean_return(scripted_episodes(family, tasks, seeds, threads))
 
@@ -100,7 +108,14 @@ def scripted_return(
 def scripted_episodes(
     family: ManipulationFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
 ) -> list[LabelledEpisode]:
-    """Episodes of the script without noise: every task from every seed, task by task."""
+    """Episodes of the script without noise: every task from every seed, task by task.
+
+    Args:
+        family: which arm and scene.
+        tasks: `(task, parameter)`.
+        seeds: of the start states, `(seed,)`.
+        threads: simulator threads.
+    """
     every_task, every_seed = pairs(tasks, seeds)
     calm = np.zeros((family.horizon, 4))
     plans = [

@@ -103,7 +103,10 @@ class ReachFamily(FamilyDefaults):
         task: Array,
         signals: Array | None = None,  # noqa: ARG002
     ) -> Array:
-        """Minus the distance, in metres, from the end effector to the target after the step."""
+        """See `TaskFamily.reward`.
+
+        Minus the distance, in metres, from the end effector to the target after the step.
+        """
         del observation, action
         return -np.linalg.norm(self.end_effector(next_observation) - task, axis=-1)
 

@@ -37,7 +37,14 @@ class Plan:
 
 
 def plan(family: ReachFamily, target: Array, style: str, rng: np.random.Generator) -> Plan:
-    """Draw one episode's plan in one of the `STYLES`, with its own gain and noise."""
+    """Draw one episode's plan, with its own gain and noise.
+
+    Args:
+        family: which arm, and how long an episode is.
+        target: the task's, `(3,)` m in the base frame.
+        style: one of the `STYLES`.
+        rng: of all that is drawn.
+    """
     horizon = family.horizon
     gain = rng.uniform(0.3, 1.5)
     # Nearly white: where actions follow from the velocity, a policy copies them and never stops.
@@ -102,7 +109,11 @@ def scripted_return(
 ) -> float:
     """Mean return of going straight to the target, which it is told: close to the best there is.
 
-    Every task `(task, 3)` from every seed `(seed,)`.
+    Args:
+        family: which arm.
+        tasks: `(task, 3)`; each is done from every seed.
+        seeds: of the start states, `(seed,)`.
+        threads: simulator threads.
     """
     every_task, every_seed = pairs(tasks, seeds)
     low, high = bounds(family.action_fields)

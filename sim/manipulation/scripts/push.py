@@ -24,7 +24,13 @@ LOST = 0.035  # m off the line from the block to the goal: go round again
 
 
 def push(seen: Seen, goal: Array, table: float) -> Script:
-    """Push the block to `goal` `(2,)`, with closed fingers, until it is there; then let be."""
+    """Push the block to the goal, with closed fingers, until it is there; then let be.
+
+    Args:
+        seen: the first observation.
+        goal: `(2,)` m in the base frame.
+        table: the table's height, in metres in the base frame.
+    """
     over, low = table + OVER, table + LOW
     while True:
         if _left(seen, goal) > THERE:

@@ -39,7 +39,15 @@ def go(
     near: float = 0.015,
     at_most: int = 30,
 ) -> Movement:
-    """Move to where `aim` says, until within `near` metres of it, for `at_most` steps."""
+    """Move the hand to a point that may move itself.
+
+    Args:
+        seen: what is seen now.
+        aim: the point `(3,)`, in metres in the base frame, as it is seen at each step.
+        gripper: `OPEN` or `CLOSE`.
+        near: end within this distance of the point, in metres.
+        at_most: end after this many steps anyway.
+    """
     for _ in range(at_most):
         gap = aim(seen) - seen.hand
         if np.linalg.norm(gap) < near:
@@ -49,7 +57,13 @@ def go(
 
 
 def wait(seen: Seen, gripper: float, steps: int) -> Movement:
-    """Stay in place, working the gripper."""
+    """Stay in place, working the gripper.
+
+    Args:
+        seen: what is seen now; the hand stays where it is.
+        gripper: `OPEN` or `CLOSE`.
+        steps: for how long.
+    """
     place = seen.hand
     for _ in range(steps):
         seen = yield Wish(place - seen.hand, gripper)
@@ -57,7 +71,13 @@ def wait(seen: Seen, gripper: float, steps: int) -> Movement:
 
 
 def wander(seen: Seen, table: float, rng: np.random.Generator) -> Script:
-    """Go to one point over the table after another, opening and closing as it happens."""
+    """Go to one point over the table after another, opening and closing as it happens.
+
+    Args:
+        seen: the first observation.
+        table: the table's height, in metres in the base frame.
+        rng: of points and gripper.
+    """
     while True:
         point = np.append(rng.uniform((0.4, -0.22), (0.74, 0.22)), table + rng.uniform(0.02, 0.2))
         gripper = OPEN if rng.random() < 0.5 else CLOSE

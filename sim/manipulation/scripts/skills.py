@@ -31,7 +31,14 @@ LEADS = {"drawer": 0.05, "door": 0.4}  # how far ahead of the handle the hand ai
 
 
 def put(seen: Seen, block: str, target: Callable[[Seen], Array], table: float) -> Script:
-    """Put `block` down with its centre at `target` `(3,)`; once more where it slips."""
+    """Put a block down with its centre at a point; once more where it slips.
+
+    Args:
+        seen: the first observation.
+        block: its name.
+        target: the point `(3,)`, in metres in the base frame, as it is seen at each step.
+        table: the table's height, in metres in the base frame.
+    """
     name, high = f"{block}_position", table + CLEAR
     while True:
         seen = yield from over(seen, lambda now: now.fields[name], high, OPEN)
@@ -49,7 +56,13 @@ def put(seen: Seen, block: str, target: Callable[[Seen], Array], table: float) -
 
 
 def press(seen: Seen, button: str, table: float) -> Script:
-    """Press a button all the way, with closed fingers."""
+    """Press a button all the way, with closed fingers.
+
+    Args:
+        seen: the first observation.
+        button: its name.
+        table: the table's height, in metres in the base frame.
+    """
     top, pressed = f"{button}_top", f"{button}_pressed"
     travel = KINDS["button"].travel
     while True:
@@ -62,7 +75,15 @@ def press(seen: Seen, button: str, table: float) -> Script:
 
 
 def pull(seen: Seen, name: str, kind: str, opening: float, table: float) -> Script:
-    """Pull a drawer or a door open as far as `opening`, with closed fingers behind its handle."""
+    """Pull a drawer or a door open as far as asked, with closed fingers behind its handle.
+
+    Args:
+        seen: the first observation.
+        name: of the thing.
+        kind: `drawer` or `door`.
+        opening: how far, in metres of a drawer, in radians of a door.
+        table: the table's height, in metres in the base frame.
+    """
     handle, value = f"{name}_handle", f"{name}_opening"
     offset, lead = KINDS[kind].offset, LEADS[kind]
 
@@ -94,7 +115,14 @@ def pull(seen: Seen, name: str, kind: str, opening: float, table: float) -> Scri
 
 
 def over(seen: Seen, point: Callable[[Seen], Array], height: float, gripper: float) -> Movement:
-    """Up first, where something is in the way, then to over `point`."""
+    """Up first, where something is in the way, then to over a point.
+
+    Args:
+        seen: what is seen now.
+        point: `(3,)` m in the base frame, as it is seen at each step; its own height is left aside.
+        height: of the hand over it, in metres in the base frame.
+        gripper: `OPEN` or `CLOSE`.
+    """
     if seen.hand[2] < height - 0.04 and _beside(seen, point(seen)) > 0.03:
         seen = yield from go(seen, at(above(seen.hand, height)), gripper, near=0.03, at_most=12)
     return (
