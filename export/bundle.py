@@ -73,7 +73,12 @@ def bundle_id(path: Path | str) -> str:
 
 
 def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) -> Bundle:
-    """Check a bundle that is already in memory; `source` names it in errors.
+    """Check a bundle that is already in memory.
+
+    Args:
+        data: the bundle file's bytes.
+        source: names it in errors.
+        expected_id: refuse any other bundle than this one.
 
     Raises:
         BundleError: as `read_bundle`.
@@ -120,6 +125,12 @@ def check_compatible(
     """Check that a bundle was made for this robot: model, fields in order, units, widths, period.
 
     Bounds may differ: the robot's limits keep its own.
+
+    Args:
+        manifest: the bundle's.
+        robot: this robot's model.
+        observation_fields, action_fields: this robot's, in order.
+        period_s: this robot's control period.
 
     Raises:
         BundleMismatch: names the first field that differs, both values, and the cure.

@@ -134,6 +134,11 @@ def check_graph(data: bytes, expected: Signature, opset: int) -> None:
     What it accepts means the same to every reader of protobuf (export/protobuf.py), and no number
     that a graph is run on decides how much it computes.
 
+    Args:
+        data: the ONNX model's bytes.
+        expected: the inputs and outputs that the graph must have.
+        opset: the version of ONNX's own operators that it must be written in.
+
     Raises:
         GraphError: malformed bytes, anything that fieldtune does not write, another opset, external
             data, subgraphs, functions, operators that are not in `OPERATORS`, or inputs and

@@ -82,6 +82,14 @@ def export_graph(module: nn.Module, signature: Signature, name: str) -> bytes:
     """One module as ONNX bytes that depend on its weights and structure alone.
 
     A module that was exported before keeps its graph, and only the weights are written anew.
+
+    Args:
+        module: in eval form, on the CPU.
+        signature: names and widths of its positional inputs and outputs.
+        name: of the graph.
+
+    Raises:
+        ValueError: `torch.onnx.export` gave no program.
     """
     model = _templates.get(module)
     if model is None:
