@@ -18,11 +18,16 @@ def write_atomically(
 ) -> None:
     """Replace `path` by `data`: a temporary file beside it, synced, then renamed over it.
 
-    Nobody but its owner can read it before it has the permissions `mode`. A device or a pipe that
-    is there stays, unless it may be put `over_anything`: root's `--out /dev/null` would replace it.
+    Args:
+        path: the file; its folder must be there.
+        data: all of its bytes.
+        mode: its permissions; before it has them, nobody but its owner can read it.
+        over_anything: whether a device or a pipe that is there may be replaced: root's
+            `--out /dev/null` would replace it.
 
     Raises:
-        OSError: no space, no permission, no such folder, with its name; `path` is as it was.
+        OSError: no space, no permission, no such folder, or a device or a pipe is there; with its
+            name. `path` is as it was.
     """
     with replace_atomically(path, mode, over_anything=over_anything) as file:
         file.write(data)
@@ -32,7 +37,10 @@ def write_atomically(
 def replace_atomically(
     path: Path, mode: int = 0o644, *, over_anything: bool = False
 ) -> Iterator[BinaryIO]:
-    """The same for what is written piece by piece: `path` changes when the block ends well.
+    """As `write_atomically`, piece by piece: `path` changes when the block ends well.
+
+    Args:
+        path, mode, over_anything: as given to `write_atomically`.
 
     Raises:
         OSError: as `write_atomically`. Whatever is raised, `path` is then as it was.
