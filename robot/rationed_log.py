@@ -22,8 +22,13 @@ class RationedLog:
         self._skipped: dict[str, int] = {}
 
     def warn(self, kind: str, text: str, level: int = logging.WARNING) -> None:
-        """Say `text`, whose control characters may be another's, if its `kind` was not said
-        lately."""
+        """Say `text` unless its kind was said in the last ten seconds.
+
+        Args:
+            kind: what to ration by; there should be few.
+            text: cut where it is long; its control characters, which may be another's, are escaped.
+            level: of `logging`.
+        """
         now = time.monotonic()
         if now - self._last.get(kind, -QUIET_S) < QUIET_S:
             self._skipped[kind] = self._skipped.get(kind, 0) + 1

@@ -191,7 +191,16 @@ _message_decoder = msgspec.msgpack.Decoder(Message)
 
 
 def encode(session: str, sequence: int, body: Body) -> bytes:
-    """Pack one message. Raises `WireError` for one over the size limit."""
+    """Pack one message.
+
+    Args:
+        session: this life of the sender.
+        sequence: the message's number, which only ever grows within the session.
+        body: what it says.
+
+    Raises:
+        WireError: the message is over the size limit.
+    """
     payload = _encoder.encode(Message(session=session, sequence=sequence, body=body))
     if len(payload) > MAX_MESSAGE_BYTES:
         raise WireError(

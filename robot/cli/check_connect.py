@@ -33,10 +33,18 @@ CYCLES = 100
 def try_driver(
     settings: RobotConfig, config: Path, *, still: Sequence[str], yes: bool, as_json: bool
 ) -> None:
-    """Look at it, home it and hold it still for 100 cycles.
+    """Look at the driver, home it and hold it still for 100 cycles, and print what that showed.
 
-    Raises `typer.Exit` where something is wrong, and what a robot's programs raise where it cannot
-    begin.
+    Args:
+        settings: the robot's.
+        config: the file that they are from.
+        still: `FIELD=VALUE`, the action that leaves the robot where it is.
+        yes: whether to home without asking.
+        as_json: whether to print JSON and no text.
+
+    Raises:
+        typer.Exit: something is wrong, and has been said; likewise whatever a robot's programs
+            raise where they cannot begin.
     """
     from fieldtune.robot.driver_trial.report import report
     from fieldtune.robot.driver_trial.text import lines

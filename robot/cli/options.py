@@ -47,10 +47,17 @@ def load_settings(path: Path, overrides: list[str] | None) -> RobotConfig:
 
 
 def load_to_drive(path: Path, overrides: list[str] | None, summary: Path | None) -> RobotConfig:
-    """The same for a command that is going to drive the robot, and say so in `summary`.
+    """As `load_settings`, for a command that is going to drive the robot.
 
-    Raises `fieldtune.settings.ConfigError`, and `fieldtune.open_files.TooFewFiles` or `OSError` for
-    what would only be missed when the robot has moved.
+    Args:
+        path: the YAML file.
+        overrides: `a.b=value`, which replace the file's.
+        summary: where the command is going to write what came of it, if anywhere.
+
+    Raises:
+        fieldtune.settings.ConfigError: the file or an override is wrong.
+        fieldtune.open_files.TooFewFiles, OSError: what would only be missed when the robot has
+            moved: too few files may be open, or `summary` cannot be written.
     """
     from fieldtune.file_errors import require_writable
     from fieldtune.open_files import require_open_files

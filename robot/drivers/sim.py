@@ -114,6 +114,10 @@ class SimDriver:
         """The true reward of its own task: what a person or a sensor would give when adapting.
 
         Asked before the next `apply`, since what was measured belongs to the latest transition.
+
+        Args:
+            observation, next_observation: `(observation,)`, before and after the action.
+            action: `(action,)`, as applied.
         """
         signals = None if self._latest is None else self._latest.signals
         return float(

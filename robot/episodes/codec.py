@@ -74,8 +74,14 @@ def join(header: bytes, steps: Sequence[bytes], footer: bytes) -> bytes:
     """The whole episode's bytes from its packed parts: those that `Episode` itself encodes to.
 
     Laid side by side and not encoded: the encoder would keep the interpreter for milliseconds, and
-    the control loop of the next episode out of it. Raises `EpisodeError` for parts that are no
-    bytes, as a damaged file may give.
+    the control loop of the next episode out of it.
+
+    Args:
+        header, footer: as `pack` gave them.
+        steps: likewise, in order.
+
+    Raises:
+        EpisodeError: a part is no bytes, as a damaged file may give.
     """
     names = [_encoder.encode(name) for name in Episode.__struct_fields__]
     many = _array_of(len(steps))

@@ -58,7 +58,21 @@ def read_entry(
     wall_ns: int | None,
     steps: int,
 ) -> Entry:
-    """From one row of the table of the journal at `path`. Raises `JournalError`."""
+    """The entry of one row of the journal's table.
+
+    Args:
+        path: the journal, for the error.
+        number: of the episode.
+        header, footer: packed; no footer while the episode is open.
+        sha256: the episode's content address; None while it is open.
+        receipt: the trainer's, `acknowledged` or `rejected`; None before there is one.
+        reason: why the trainer rejected it; empty otherwise.
+        wall_ns: the wall clock at the episode's start, since 1970; None where it was not kept.
+        steps: how many the journal has.
+
+    Raises:
+        JournalError: the row is damaged.
+    """
     try:
         return Entry(
             number=number,

@@ -99,9 +99,15 @@ def connect(
 ) -> sqlite3.Connection:
     """A connection with the journal's settings, to a file whose schema is known.
 
-    `unchanging` reads the file alone, without its log and without a lock: nobody may write it
-    meanwhile. Raises `JournalError` for a missing file, one that is no journal, or an unknown
-    schema version.
+    Args:
+        path: the journal.
+        create: whether to make it where it is missing, and to upgrade an older schema.
+        read_only: change nothing.
+        unchanging: read the file alone, without its log and without a lock: nobody may write it
+            meanwhile.
+
+    Raises:
+        JournalError: a missing file, one that is no journal, or an unknown schema version.
     """
     if not create and not path.is_file():
         raise JournalError(f"{path}: no such journal: a daemon creates it when it first runs")

@@ -165,9 +165,17 @@ class Journal(JournalReader):
         return sha256
 
     def add_rewards(self, number: int, rewards: Mapping[int, float], source: str) -> None:
-        """Note what steps of an episode were worth, and who said so; a step noted before changes.
+        """Note what steps of an episode were worth; a step noted before changes.
 
-        They are no part of the episode, nor of its content address. Raises `JournalError`.
+        Rewards are no part of the episode, nor of its content address.
+
+        Args:
+            number: of an episode that has begun.
+            rewards: finite numbers by step, from 0.
+            source: who gave them.
+
+        Raises:
+            JournalError: there is no such episode, or a reward is no finite number.
         """
         journal_rewards.write(self.connection, self.path, number, rewards, source)
 

@@ -111,9 +111,18 @@ def folder_bytes(folder: Path) -> int:
 
 
 def make_room(connection: sqlite3.Connection, quota_bytes: int, piece_s: float = PIECE_S) -> Room:
-    """Work towards `quota_bytes` for about `piece_s`, and by one episode at least.
+    """Work towards the quota for a while, and by one episode at least.
 
-    Raises `sqlite3.OperationalError` when the disk refuses, or another connection writes.
+    Deletes the oldest episodes that the trainer has acknowledged, never others, then shortens the
+    file.
+
+    Args:
+        connection: to the journal, for writing.
+        quota_bytes: what the journal's content may take.
+        piece_s: about how long to work.
+
+    Raises:
+        sqlite3.OperationalError: the disk refuses, or another connection writes.
     """
     deadline = time.monotonic() + piece_s
     deleted = 0

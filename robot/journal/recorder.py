@@ -177,7 +177,13 @@ class Recorder:
         self._send(End(number, footer))
 
     def reward(self, number: int, rewards: Mapping[int, float], source: str) -> None:
-        """Queue what steps of an episode that has begun here were worth, finite numbers by step."""
+        """Queue what steps of an episode were worth.
+
+        Args:
+            number: of an episode that has begun here.
+            rewards: finite numbers by step, from 0.
+            source: who gave them.
+        """
         self._send(Rewards(number, rewards, source))
 
     def flush(self, timeout_s: float) -> bool:

@@ -21,7 +21,18 @@ def write(
     rewards: Mapping[int, float],
     source: str,
 ) -> None:
-    """Add or change. Raises `JournalError` for an unknown episode, or what is no finite number."""
+    """Add rewards, or change those of steps that have one.
+
+    Args:
+        connection: to the journal, for writing.
+        path: of the journal, for errors.
+        number: of the episode.
+        rewards: by step, from 0.
+        source: who gave them.
+
+    Raises:
+        JournalError: an unknown episode, a step below 0, or a reward that is no finite number.
+    """
     for step, reward in rewards.items():
         if not math.isfinite(reward):
             raise JournalError(

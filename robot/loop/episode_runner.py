@@ -188,7 +188,23 @@ class EpisodeRunner:
     ) -> Outcome | None:
         """Arm, bring the robot to a start, run one episode, and leave it at rest.
 
-        Returns None when the robot faulted before the episode began, or there was reason to stop.
+        Args:
+            mode: whether z is from the prior or from a posterior, for the header.
+            number: of the episode, in the journal.
+            trial: number of the trial that it belongs to.
+            z: where each step takes its z from.
+            draws: the start's seed, and the noise of actions.
+            noise: whether actions are drawn; otherwise they are the policy's mean.
+            follow: told each transition (observation, applied action, next observation) as soon as
+                it is complete.
+            stop: says why to stop, asked before homing and every period; empty means go on.
+            clock_offset: the trainer's clock minus this robot's, and its uncertainty, in ns, asked
+                when the episode has ended; None where it is not known.
+            label_task: index of the task embedding that labels the episode; None where true rewards
+                do.
+
+        Returns:
+            None when the robot faulted before the episode began, or there was reason to stop.
         """
         assert self.parts is not None, "take() a bundle first"
         manifest = self.parts.policy.manifest

@@ -86,7 +86,14 @@ class Part:
 
 
 def split(topic: str, fields: Sequence[FieldSpec], width: int) -> list[Part]:
-    """`topic/field` for each field; `topic` alone where the fields do not make up that width."""
+    """The channels of a vector: `topic/field` for each of its fields.
+
+    Args:
+        topic: of the whole vector.
+        fields: what it is made of, in order.
+        width: how many numbers it has. Where the fields do not make up as many, there is one
+            channel, `topic`.
+    """
     if sum(field.width for field in fields) != width:
         return [Part(topic, 0, width, "")]
     return list(_parts(topic, fields))

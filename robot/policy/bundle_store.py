@@ -43,8 +43,17 @@ def forget_bundles(folder: Path, needed: Set[str]) -> list[Path]:
 
 
 def make_room(folder: Path, size: int, limit_bytes: int | None, needed: Set[str]) -> str:
-    """Delete old bundles of the trainer's, none with an id in `needed`, until `size` bytes more are
-    within `limit_bytes`. Why they are not, or empty."""
+    """Delete old bundles of the trainer's until there is room for a new one.
+
+    Args:
+        folder: where bundles are kept.
+        size: of the new one, in bytes.
+        limit_bytes: what all files in the folder may take; None: anything.
+        needed: ids of bundles that stay.
+
+    Returns:
+        Why there is no room, or empty.
+    """
     if limit_bytes is None:
         return ""
     oldest_first = iter(_from_trainer(folder, 0, needed)[::-1])

@@ -90,10 +90,13 @@ class BundleRecord:
         return self._record.proven[-1] if self._record.proven else None
 
     def tried(self, bundle_id: str, refused: str, *, final: bool = True) -> None:
-        """It was tried: `refused` says why it must not run, empty where it may.
+        """Remember what a trial of a bundle came to.
 
-        One that is not `final` is tried again in the next life of this process, up to `MOST_LATE`
-        times in all.
+        Args:
+            bundle_id: which one.
+            refused: why it must not run, empty where it may.
+            final: whether that stands. Otherwise the bundle is tried again in the next life of this
+                process, up to `MOST_LATE` times in all.
         """
         before = self._tried(bundle_id)
         late = 0

@@ -36,7 +36,12 @@ class Labeller:
         self._transitions: list[tuple[Array, Array, Array]] = []
 
     def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
-        """Keep one transition. For the loop, so it does nothing else."""
+        """Keep one transition of a prior episode. For the loop, so it does nothing else.
+
+        Args:
+            observation, next_observation: `(observation,)`, before and after the action.
+            action: `(action,)`, as applied.
+        """
         if self._plan.mode is Mode.PRIOR:
             self._transitions.append((observation, action, next_observation))
 

@@ -45,9 +45,18 @@ class Policy:
         rng: np.random.Generator | None = None,
         noise: float = 1.0,
     ) -> Array:
-        """The action `(action,)` for `observation` and `z`; its mean unless `rng` is given.
+        """The action `(action,)`: the policy's mean, or drawn with `rng`.
 
         action = centre + half_range · tanh(mean + noise · exp(log_std) · ε)
+
+        Args:
+            observation: `(observation,)`.
+            z: `(latent,)`.
+            rng: of ε; without it, ε is 0.
+            noise: times the policy's own spread.
+
+        Raises:
+            PolicyError: an input has another width, or the graph cannot be run.
         """
         mean, log_std = self._policy(observation, z)
         if rng is not None:
@@ -60,7 +69,17 @@ class Policy:
     def encode(
         self, observation: Array, action: Array, reward: float, next_observation: Array
     ) -> tuple[Array, Array]:
-        """One transition's Gaussian factor: mean and variance, each `(latent,)`."""
+        """One transition's Gaussian factor: mean and variance, each `(latent,)`.
+
+        Args:
+            observation, next_observation: `(observation,)`; the latter is left aside where the
+                bundle's context has none.
+            action: `(action,)`, as applied.
+            reward: in the family's units.
+
+        Raises:
+            PolicyError: an input has another width, or the graph cannot be run.
+        """
         inputs = [observation, action, np.array([reward])]
         if self.manifest.context_has_next_observation:
             inputs.append(next_observation)
@@ -68,7 +87,16 @@ class Policy:
         return mean, variance
 
     def decode(self, observation: Array, action: Array, z: Array) -> float:
-        """The reward that the task `z` would give."""
+        """The reward that the task `z` would give.
+
+        Args:
+            observation: `(observation,)`.
+            action: `(action,)`, as applied.
+            z: `(latent,)`.
+
+        Raises:
+            PolicyError: an input has another width, or the graph cannot be run.
+        """
         (reward,) = self._decoder(observation, action, z)
         return float(reward[0])
 

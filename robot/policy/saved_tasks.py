@@ -71,7 +71,16 @@ def remember(
     episodes: list[int],
     rewards: str,
 ) -> SavedTask:
-    """What to keep of an adaptation that has just come to `posterior` with `policy`'s bundle."""
+    """What to keep of an adaptation that has just come to its posterior.
+
+    Args:
+        posterior: of the task.
+        policy: the bundle whose encoder made it.
+        robot: the robot's name.
+        transitions: how many had a reward.
+        episodes: numbers of those that they are from, in this robot's journal.
+        rewards: who gave them.
+    """
     return SavedTask(
         robot=robot,
         family=policy.manifest.family,
@@ -87,7 +96,16 @@ def remember(
 
 
 def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
-    """Raise `TaskError` unless z means to `policy` what it meant to the bundle of the task."""
+    """Check that z means to `policy` what it meant to the bundle that the task was learned with.
+
+    Args:
+        name: of the task, for the error.
+        task: the task.
+        policy: what is to act on it.
+
+    Raises:
+        TaskError: another family, another encoder or another width of z.
+    """
     manifest = policy.manifest
     if task.family != manifest.family:
         raise TaskError(
@@ -107,7 +125,13 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
 def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
     """The task as `policy`'s encoder understands the same context, out of the journal.
 
-    Raises `TaskError` where the journal no longer has all of it.
+    Args:
+        task: as another encoder understood it.
+        journal: of the robot that learned it.
+        policy: whose encoder reads the context.
+
+    Raises:
+        TaskError: the journal no longer has all of the context.
     """
     posterior, transitions = Posterior.prior(policy.manifest.latent_size), 0
     for number in task.episodes:
@@ -169,7 +193,16 @@ class SavedTasks:
         return task
 
     def write(self, name: str, task: SavedTask, bundle: Path) -> None:
-        """Keep `task` and its bundle, in place of one with that name. Raises `TaskError`."""
+        """Keep a task and its bundle, in place of one with that name.
+
+        Args:
+            name: that a person chose.
+            task: what to keep.
+            bundle: the file of the bundle that it was learned with.
+
+        Raises:
+            TaskError: it cannot be called so, or the files cannot be written.
+        """
         path = self.path(name)
         text = json.dumps(msgspec.to_builtins(task), indent=1) + "\n"
         try:

@@ -17,12 +17,17 @@ _OPAQUE = 1024  # bytes, more than any C library's structures take
 
 
 def spawn(arguments: Sequence[str], environment: Mapping[str, str], output: int) -> int:
-    """Start `arguments[0]`, a path, in a session of its own; returns its process id.
+    """Start a program in a session of its own; return its process id.
 
-    Its standard output is the file descriptor `output`, which the caller closes; it reads and
-    complains into nothing. Other descriptors, a driver's for instance, are not its.
+    It reads and complains into nothing. Other descriptors, a driver's for instance, are not its.
 
-    Raises `OSError` when it cannot be started.
+    Args:
+        arguments: the program's path first.
+        environment: all of its variables.
+        output: the file descriptor that is its standard output, which the caller closes.
+
+    Raises:
+        OSError: it cannot be started.
     """
     libc = ctypes.CDLL(None)  # whose calls let other threads run
     actions, attributes = (ctypes.create_string_buffer(_OPAQUE) for _ in range(2))

@@ -53,7 +53,12 @@ class RewardStream(Protocol):
         ...
 
     def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
-        """The next transition of the episode is complete."""
+        """The next transition of the episode is complete.
+
+        Args:
+            observation, next_observation: `(observation,)`, before and after the action.
+            action: `(action,)`, as applied.
+        """
         ...
 
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:

@@ -81,7 +81,13 @@ class CycleReport:
         self._last_ns = None
 
     def add(self, marks: Marks, deadline: Deadline, overrun: bool) -> None:
-        """One cycle is complete."""
+        """One cycle is complete.
+
+        Args:
+            marks: when each of its stages ended.
+            deadline: the control period that it was in.
+            overrun: whether it ran into the next one.
+        """
         stages, checking = self.stages, marks.checked - marks.read
         stages["read"].add(marks.read - marks.began)
         stages["infer"].add(marks.inferred - marks.ready)
