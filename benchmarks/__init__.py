@@ -1,1 +1,4 @@
-"""Reproducible timings against what a user would pick instead; `make bench` runs them all."""
+"""Timings against what a user would pick instead (`make bench`), and campaigns, a command each.
+
+docs/benchmarks.md and docs/reliability.md hold what they found.
+"""

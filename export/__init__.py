@@ -1,1 +1,4 @@
-"""The policy bundle: written on the workstation, read and verified anywhere without torch."""
+"""The policy bundle: written on the workstation, read and verified anywhere without torch.
+
+Must not know robots, simulators, or how a policy was trained.
+"""

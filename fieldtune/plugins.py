@@ -23,7 +23,6 @@ Group = Literal[
     "fieldtune.drivers",
     "fieldtune.rewards",
     "fieldtune.algorithms",
-    "fieldtune.importers",
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 KINDS: Final[dict[Group, str]] = {
@@ -31,7 +30,6 @@ KINDS: Final[dict[Group, str]] = {
     "fieldtune.drivers": "driver",
     "fieldtune.rewards": "source of rewards",
     "fieldtune.algorithms": "algorithm",
-    "fieldtune.importers": "importer",
 }
 
 OURS: Final = "fieldtune"
@@ -61,10 +59,6 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "smac": "fieldtune.train.algorithms.smac:Smac",
         "meta-bc": "fieldtune.train.algorithms.meta_bc:MetaBehaviourCloning",
         "pearl": "fieldtune.train.algorithms.pearl:Pearl",
-    },
-    "fieldtune.importers": {
-        "hdf5": "fieldtune.train.importing.hdf5_source:TransitionFiles",
-        "minari": "fieldtune.train.importing.minari_source:MinariDatasets",
     },
 }
 

@@ -1,22 +1,21 @@
 """Draws docs/architecture.svg from the imports: `python -m scripts.architecture`.
 
-Rooms stand in their layers, one line an import between two rooms; a test holds the picture against
+Rooms stand in their layers, a line where one imports from another; a test holds the picture against
 the code. It must not hold a layer itself: those are in tests/test_imports.py.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from tests.test_imports import LAYERS, edges, room_of, sources
+from tests.test_imports import LAYERS, edges, room_of
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
 
-_WIDTH, _HEIGHT, _GAP, _LAYER = 128, 34, 14, 62  # of a room, between rooms, from layer to layer
+_WIDTH, _HEIGHT, _GAP, _LAYER = 128, 30, 14, 60  # of a room, between rooms, from layer to layer
 _MARGIN, _TITLE, _FONT = 24, 46, "font-family='system-ui, sans-serif'"
 _COLUMNS = (("train",), ("robot",), ("sim", "export", "fieldtune"))
 _COLOURS = {
@@ -30,11 +29,10 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class Box:
-    """A room as drawn: its corner in pixels, and how many files it holds."""
+    """A room as drawn: its upper left corner, in pixels."""
 
     x: float
     y: float
-    files: int
 
     def top(self) -> tuple[float, float]:
         return self.x + _WIDTH / 2, self.y
@@ -45,7 +43,6 @@ class Box:
 
 def draw() -> str:
     """The whole picture as SVG; the same code gives the same text."""
-    rooms = Counter(filter(None, (_place(file.relative_to(ROOT).as_posix()) for file in sources())))
     boxes: dict[tuple[str, str], Box] = {}
     titles: list[str] = []
     left = float(_MARGIN)
@@ -63,12 +60,12 @@ def draw() -> str:
             for layer in LAYERS[half]:
                 start = left + (width - len(layer) * (_WIDTH + _GAP) + _GAP) / 2
                 for place, room in enumerate(sorted(layer)):
-                    boxes[half, room] = Box(start + place * (_WIDTH + _GAP), y, rooms[half, room])
+                    boxes[half, room] = Box(start + place * (_WIDTH + _GAP), y)
                 y += _LAYER
             y += _MARGIN
         lowest = max(lowest, y)
         left += width + 3 * _MARGIN
-    lines = [_line(boxes[a], boxes[b], a[0], count) for (a, b), count in sorted(_links().items())]
+    lines = [_line(boxes[a], boxes[b], a[0]) for a, b in sorted(_links())]
     return "\n".join(
         [
             f"<svg xmlns='http://www.w3.org/2000/svg' width='{left - _MARGIN:g}' "
@@ -84,13 +81,13 @@ def draw() -> str:
     )
 
 
-def _links() -> Counter[tuple[tuple[str, str], tuple[str, str]]]:
-    """Imports between rooms of one half, counted; those between halves are the halves' own."""
-    found: Counter[tuple[tuple[str, str], tuple[str, str]]] = Counter()
+def _links() -> set[tuple[tuple[str, str], tuple[str, str]]]:
+    """Which room of a half imports from which; imports between halves are the halves' own."""
+    found: set[tuple[tuple[str, str], tuple[str, str]]] = set()
     for item, path in edges():
         here, there = _place(item.path), _place(path)
         if here and there and here[0] == there[0] and here != there:
-            found[here, there] += 1
+            found.add((here, there))
     return found
 
 
@@ -101,26 +98,23 @@ def _place(path: str) -> tuple[str, str] | None:
     return None if room in (None, "__init__") else (half, room)
 
 
-def _line(above: Box, below: Box, half: str, count: int) -> str:
+def _line(above: Box, below: Box, half: str) -> str:
     (x1, y1), (x2, y2) = above.bottom(), below.top()
     bend = (y2 - y1) / 2
     return (
         f"<path d='M{x1:g} {y1:g}C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}' "
         f"fill='none' stroke='{_COLOURS[half]}' stroke-opacity='0.28' "
-        f"stroke-width='{min(1 + count / 4, 5):g}'/>"
+        "stroke-width='1.5'/>"
     )
 
 
 def _room(half: str, room: str, box: Box) -> str:
     x, y = box.top()
-    files = f"{box.files} files" if box.files > 1 else "1 file"
     return (
         f"<rect x='{box.x:g}' y='{box.y:g}' width='{_WIDTH}' height='{_HEIGHT}' rx='6' "
         f"fill='#ffffff' stroke='{_COLOURS[half]}' stroke-width='1.4'/>"
-        f"<text x='{x:g}' y='{y + 15:g}' {_FONT} font-size='12.5' text-anchor='middle' "
+        f"<text x='{x:g}' y='{y + 19:g}' {_FONT} font-size='12.5' text-anchor='middle' "
         f"fill='#1b1b1b'>{escape(room)}</text>"
-        f"<text x='{x:g}' y='{y + 27:g}' {_FONT} font-size='9.5' text-anchor='middle' "
-        f"fill='#777777'>{files}</text>"
     )
 
 

@@ -1,1 +1,1 @@
-"""The workstation side: learning, evaluation, reports and the trainer's end of the bridge."""
+"""The workstation's half: data, learning, evaluation, reports, studies, the trainer's end of the bridge."""

@@ -93,7 +93,7 @@ class Offline(Section):
 
 
 class SelfSupervised(Section):
-    """Phase 2. `encoder: frozen` is the paper's variant; `trained` is ours (ALGORITHM.md)."""
+    """Phase 2. `encoder: frozen` is the paper's variant; `trained` is ours (docs/settings.md)."""
 
     encoder: Literal["trained", "frozen"] = "trained"
     context: Context = Context(source="trajectories")

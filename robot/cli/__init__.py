@@ -1,4 +1,4 @@
-"""`fieldtune-robot`: one file a command, and what they share.
+"""`fieldtune-robot`: a file a command (`run` and `rearm` in `app.py`), and what they share.
 
-Parses options, prints, and says errors. Must not hold what a command does.
+Parses options, prints, handles signals, and says errors. Must not hold what a command does.
 """

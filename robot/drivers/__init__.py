@@ -1,1 +1,4 @@
-"""Drivers: one per kind of hardware, found by entry point `fieldtune.drivers`."""
+"""Drivers, one a kind of hardware, and the boundary that checks what crosses to and from them.
+
+Others' are found by entry point `fieldtune.drivers`. Must not know the loop, nor limits.
+"""

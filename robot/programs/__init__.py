@@ -1,4 +1,5 @@
 """What a robot's process does from start to rest: explore, adapt, act.
 
-Joins all other rooms of the robot; only the command line knows it.
+Joins the rooms that drive a robot; which bundle runs next is decided here. Only the command line
+knows it.
 """

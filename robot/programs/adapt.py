@@ -1,7 +1,7 @@
 """Adaptation: a few episodes with rewards, then the task.
 
 Joins a robot's session with a stream of rewards. It must not know where rewards come from, nor the
-network. The protocol is Pong et al. 2022's meta-test (ALGORITHM.md); where only some transitions
+network. The protocol is Pong et al. 2022's meta-test (sec. 5); where only some transitions
 were rewarded, only those are the context.
 """
 

@@ -1,1 +1,5 @@
-"""What keeps a robot from harm: limits as pure functions, and the latched fault."""
+"""What keeps a robot from harm: limits and their making, emergency stop, watchdog, rest, the latch.
+
+`limits` and `joints` hold the rules, pure functions; `build*` make their numbers. Must not know the
+loop, the network, nor the policy.
+"""

@@ -1,6 +1,6 @@
 """The `cheetah-vel` task family: gymnasium's HalfCheetah that must run at a hidden velocity.
 
-Definition and tasks: Pong et al. 2022 and their released code (ALGORITHM.md).
+Definition and tasks: Pong et al. 2022 and their released code (docs/families.md).
 """
 
 from __future__ import annotations

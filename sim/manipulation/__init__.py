@@ -1,1 +1,1 @@
-"""What the families on robosuite share: arms, scenes, the truth, the compiled batch, scripts."""
+"""What the families on the table share, and the families. Must not know locomotion."""

@@ -63,8 +63,8 @@ KINDS = "class Kinds:\n    arm = 'an arm'\n"
 def test_a_name_that_nobody_offers_is_answered_with_those_there_are():
     with pytest.raises(NoSuchPlugin, match="no such driver; did you mean 'sim'"):
         plugins.find("fieldtune.drivers", "simm")
-    with pytest.raises(NoSuchPlugin, match="no such importer; installed: hdf5, minari"):
-        plugins.find("fieldtune.importers", "zzz")
+    with pytest.raises(NoSuchPlugin, match="no such algorithm; installed: smac, meta-bc, pearl"):
+        plugins.find("fieldtune.algorithms", "zzz")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The networks, what they compute, and the posterior over tasks.
+"""The networks, what they compute, the posterior over tasks, and acting by them.
 
-Must not know losses, data or files.
+Must not know algorithms, nor how data are stored.
 """

@@ -32,6 +32,8 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
     No reward is maximised: it enters through the context alone.
     """
 
+    Settings = MetaBcSettings
+
     def __init__(self, agent: Agent, settings: MetaBcSettings, learning_rate: float) -> None:
         super().__init__(agent, settings)
         self.optimisers = {
@@ -47,7 +49,7 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
         settings: MetaBcSettings,
         learning_rate: float,
     ) -> MetaBehaviourCloning:
-        """See `fieldtune.train.algorithms.registry.Entry`: one that has learned nothing."""
+        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
         return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:

@@ -46,6 +46,8 @@ class Pearl(LatentAlgorithm[PearlSettings]):
     as SMAC's does, and not from a value network of its own.
     """
 
+    Settings = PearlSettings
+
     def __init__(self, agent: Agent, settings: PearlSettings, learning_rate: float) -> None:
         super().__init__(agent, settings)
         self.entropy_coefficient = ENTROPY_COEFFICIENT * settings.reward_scale
@@ -63,7 +65,7 @@ class Pearl(LatentAlgorithm[PearlSettings]):
         settings: PearlSettings,
         learning_rate: float,
     ) -> Pearl:
-        """See `fieldtune.train.algorithms.registry.Entry`: one that has learned nothing."""
+        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
         return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:

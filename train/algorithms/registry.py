@@ -1,44 +1,69 @@
-"""Algorithms by name: a line each. The only module that knows all of them."""
+"""Algorithms by name: ours, and those that other packages bring (`fieldtune.plugins`).
+
+A plug-in is a class with `Settings`, its section of a run's file, and `fresh`, which makes one that
+has learned nothing. What else it must have is `fieldtune.train.algorithms.algorithm.Algorithm`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Protocol, cast
 
+from fieldtune import plugins
+from fieldtune.plugins import PluginError
 from fieldtune.train.agent.agent import Shape
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.algorithm import Algorithm
-from fieldtune.train.algorithms.meta_bc import MetaBcSettings, MetaBehaviourCloning
-from fieldtune.train.algorithms.pearl import Pearl, PearlSettings
-from fieldtune.train.algorithms.smac import Smac, SmacSettings
 from fieldtune.train.config import AlgorithmSettings
 
-Settings = TypeVar("Settings", bound=AlgorithmSettings)
-
+GROUP: plugins.Group = "fieldtune.algorithms"
 DEFAULT = "smac"  # of a file that names no algorithm
 
 
-@dataclass(frozen=True)
-class Entry(Generic[Settings]):
-    """One algorithm.
+class AlgorithmClass(Protocol):
+    """What stands in the table, or in an entry point `fieldtune.algorithms`.
 
     Attributes:
-        settings: its section of a run's file, each key with a default, `name` as in `ALGORITHMS`.
-        fresh: makes one that has learned nothing, from the sizes of observation and action, the
-            data's constants, its settings and the learning rate; its weights must depend on
-            torch's global random state alone.
+        Settings: its section of a run's file, each key with a default, `name` as in the table.
     """
 
-    settings: type[Settings]
-    fresh: Callable[[Shape, Normalisation, Settings, float], Algorithm]
+    Settings: type[AlgorithmSettings]
+
+    def fresh(
+        self,
+        shape: Shape,
+        normalisation: Normalisation,
+        settings: AlgorithmSettings,
+        learning_rate: float,
+    ) -> Algorithm:
+        """One that has learned nothing, a class method.
+
+        Args:
+            shape: sizes of observation and action.
+            normalisation: the data's constants.
+            settings: a `Settings`.
+            learning_rate: of the phase. Weights must depend on torch's global random state alone.
+        """
+        ...
 
 
-ALGORITHMS: dict[str, Entry[Any]] = {
-    "smac": Entry(SmacSettings, Smac.fresh),
-    "meta-bc": Entry(MetaBcSettings, MetaBehaviourCloning.fresh),
-    "pearl": Entry(PearlSettings, Pearl.fresh),
-}
+def algorithm_class(name: str) -> AlgorithmClass:
+    """The class of algorithm `name`.
+
+    Raises:
+        NoSuchPlugin: nobody offers it.
+        PluginError: it cannot be loaded, or lacks `Settings` or `fresh`.
+    """
+    found = plugins.find(GROUP, name)
+    kind = found.load()
+    section = getattr(kind, "Settings", None)
+    if not (isinstance(section, type) and issubclass(section, AlgorithmSettings)):
+        raise PluginError(
+            f"{name!r} ({GROUP}: {found.place}) has no `Settings`, a subclass of "
+            "fieldtune.train.config.AlgorithmSettings"
+        )
+    if not callable(getattr(kind, "fresh", None)):
+        raise PluginError(f"{name!r} ({GROUP}: {found.place}) has no class method `fresh`")
+    return cast(AlgorithmClass, kind)
 
 
 def settings_of(name: str, known: AlgorithmSettings) -> AlgorithmSettings:
@@ -46,7 +71,7 @@ def settings_of(name: str, known: AlgorithmSettings) -> AlgorithmSettings:
 
     So baselines are trained as the run is configured, whichever algorithm that is for.
     """
-    section: type[AlgorithmSettings] = ALGORITHMS[name].settings
+    section = algorithm_class(name).Settings
     if isinstance(known, section):
         return known
     shared = section.model_fields.keys() & type(known).model_fields.keys() - {"name"}
@@ -63,11 +88,11 @@ def fresh(
     """Algorithm `name`, having learned nothing; depends on torch's global random state.
 
     Args:
-        name: one of `ALGORITHMS`.
+        name: of the algorithm.
         shape: sizes of observation and action.
         normalisation: the data's constants.
         settings: any algorithm's section (`settings_of`).
         learning_rate: of the phase.
     """
     own = settings_of(name, settings)
-    return ALGORITHMS[name].fresh(shape, normalisation, own, learning_rate)
+    return algorithm_class(name).fresh(shape, normalisation, own, learning_rate)

@@ -64,6 +64,8 @@ class Smac(LatentAlgorithm[SmacSettings]):
     Self-supervised and exportable (`fieldtune.train.algorithms.algorithm`).
     """
 
+    Settings = SmacSettings
+
     def __init__(self, agent: Agent, settings: SmacSettings, learning_rate: float) -> None:
         super().__init__(agent, settings)
         self.optimisers = {
@@ -83,7 +85,7 @@ class Smac(LatentAlgorithm[SmacSettings]):
         settings: SmacSettings,
         learning_rate: float,
     ) -> Smac:
-        """See `fieldtune.train.algorithms.registry.Entry`: one that has learned nothing."""
+        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
         return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:

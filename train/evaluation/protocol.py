@@ -1,7 +1,7 @@
 """The meta-test protocol: adaptation from one's own exploration, and from offline data.
 
 The reported return is that of the episode after K exploration episodes with real rewards, mean
-action, z sampled from the posterior where there is one (ALGORITHM.md, meta-test). Only these
+action, z sampled from the posterior where there is one (Pong et al. 2022, sec. 5). Only these
 functions produce returns that are reported, so that every method is measured alike.
 """
 

@@ -1,4 +1,5 @@
-"""Offline and self-supervised training, read top to bottom.
+"""Phase 1 (`offline`), phase 2 (`self_supervised`) and its labels, and who feeds it.
 
-Must not know the command line, nor how results are shown.
+`from_robots` is `fieldtune finetune`; `in_simulation` the oracle, and phase 2 of a study. Must not know
+the command line, nor how results are shown.
 """

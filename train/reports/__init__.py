@@ -1,1 +1,1 @@
-"""The pages, figures and pictures of a run. Measures nothing."""
+"""The pages, figures and pictures of a run. Measures nothing but the filmed trial."""

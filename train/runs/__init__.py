@@ -1,4 +1,4 @@
-"""A run: its settings, folder, checkpoints, curves and bundles.
+"""A run: its settings, folder, checkpoints, curves and bundles, and what is built from them.
 
-Must not know which phase is trained.
+Must not know how a phase trains.
 """

@@ -6,15 +6,15 @@ Knows which algorithms there are from their registry; not what any key means.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, create_model
 
 from fieldtune import settings
+from fieldtune.plugins import PluginError
 from fieldtune.settings import ConfigError
-from fieldtune.train.algorithms.registry import ALGORITHMS, DEFAULT
+from fieldtune.train.algorithms.registry import DEFAULT, algorithm_class
 from fieldtune.train.config import AlgorithmSettings, RunConfig
 
 
@@ -35,17 +35,13 @@ class ChosenAlgorithm(BaseModel):
             above: the keys above those of a run in it, each with its dot.
 
         Raises:
-            ConfigError: there is no such algorithm.
+            ConfigError: there is no such algorithm, or it cannot be loaded.
         """
         name = self.algorithm.name
-        if name not in ALGORITHMS:
-            near = get_close_matches(name, ALGORITHMS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(ALGORITHMS)}"
-            raise ConfigError(
-                f"{source}: '{above}algorithm.name' is {name!r}: no such algorithm; {hint}"
-            )
-        section: type[AlgorithmSettings] = ALGORITHMS[name].settings
-        return _with_section(section)
+        try:
+            return _with_section(algorithm_class(name).Settings)
+        except PluginError as error:
+            raise ConfigError(f"{source}: '{above}algorithm.name' is {name!r}: {error}") from error
 
 
 def load_config(path: Path, *, overrides: Sequence[str] = ()) -> RunConfig:

@@ -2,7 +2,7 @@
 
 Pure functions of job results. Every statistic is over (seed, task) cells, each the mean of its
 repeats; methods are compared cell by cell. Sources: Agarwal et al. 2021 (arXiv 2108.13264) for the
-interquartile mean, ALGORITHM.md for the gap.
+interquartile mean, docs/results/README.md for the gap.
 """
 
 from __future__ import annotations

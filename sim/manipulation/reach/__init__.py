@@ -1,1 +1,4 @@
-"""The `reach` family: a robosuite arm that must find a hidden target from rewards alone."""
+"""The `reach` family: an arm, a hidden target, nothing to touch.
+
+Apart from `families`, since its reward is dense and its batch its own.
+"""

@@ -1,8 +1,10 @@
-"""A fourth algorithm is one file and one line: it trains, adapts, and says what it cannot do."""
+"""A fourth algorithm is one class and one line: it trains, adapts, and says what it cannot do."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -12,12 +14,13 @@ import yaml
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from fieldtune import plugins
 from fieldtune.settings import ConfigError
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting
 from fieldtune.train.algorithms import registry
 from fieldtune.train.algorithms.meta_bc import MetaBcSettings
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
-from fieldtune.train.algorithms.registry import ALGORITHMS, Entry, settings_of
+from fieldtune.train.algorithms.registry import algorithm_class, settings_of
 from fieldtune.train.algorithms.smac import SmacSettings
 from fieldtune.train.cli.app import app
 from fieldtune.train.config import AlgorithmSettings
@@ -68,9 +71,15 @@ class TinyActor:
 class Tiny:
     """Clones behaviour, and takes no notice of the context."""
 
+    Settings = TinySettings
+
     def __init__(self, shape, normalisation, settings: TinySettings, learning_rate: float) -> None:
         self.networks = TinyNetworks(shape, normalisation, settings.width)
         self.optimisers = {"policy": adam(learning_rate, self.networks)}
+
+    @classmethod
+    def fresh(cls, shape, normalisation, settings, learning_rate):
+        return cls(shape, normalisation, settings, learning_rate)
 
     @property
     def normalisation(self):
@@ -88,7 +97,10 @@ class Tiny:
 @pytest.fixture
 def tiny_file(monkeypatch, tmp_path, write_config):
     """A run's file of an algorithm that is registered for this test alone."""
-    monkeypatch.setitem(ALGORITHMS, "tiny", Entry(TinySettings, Tiny))
+    module = ModuleType("tiny_algorithm")
+    module.Tiny = Tiny
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(plugins.BUILT_IN["fieldtune.algorithms"], "tiny", "tiny_algorithm:Tiny")
     path = write_config(tmp_path / "tiny.yaml")
     whole = yaml.safe_load(path.read_text())
     whole["algorithm"] = {"name": "tiny", "meta_batch": 3, "batch": 8, "width": 5}
@@ -183,7 +195,7 @@ def test_a_file_that_names_no_algorithm_is_of_smac(make_config):
 def test_a_baseline_is_configured_by_its_own_section(make_config, name):
     narrow = "algorithm.networks={encoder: [5], policy: [6], critic: [7], decoder: [8]}"
     config = make_config(f"algorithm.name={name}", narrow)
-    assert type(config.algorithm) is ALGORITHMS[name].settings
+    assert type(config.algorithm) is algorithm_class(name).Settings
     with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.advantage'"):
         make_config(f"algorithm.name={name}", "algorithm.advantage.clip=2.0")
 
@@ -192,3 +204,14 @@ def test_a_baseline_takes_what_it_knows_from_another_algorithms_section():
     known = SmacSettings(kl_weight=0.5, batch=9, dynamics_weight=3.0)
     assert settings_of("smac", known) is known
     assert settings_of("meta-bc", known) == MetaBcSettings(kl_weight=0.5, batch=9)
+
+
+@pytest.mark.parametrize(("lacks", "says"), [("Settings", "has no `Settings`"), ("fresh", "fresh")])
+def test_a_class_that_is_no_algorithm_is_refused_by_the_key_that_names_it(
+    monkeypatch, tiny_file, lacks, says
+):
+    parts = {"Settings": TinySettings, "fresh": Tiny.fresh}
+    del parts[lacks]
+    monkeypatch.setattr(sys.modules["tiny_algorithm"], "Tiny", type("Tiny", (), parts))
+    with pytest.raises(ConfigError, match=f"'algorithm.name' is 'tiny': .*{says}"):
+        load_config(tiny_file)
