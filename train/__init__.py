@@ -1,1 +1,1 @@
-"""The workstation's half: data, learning, evaluation, reports, studies, the trainer's end of the bridge."""
+"""The workstation's half: data, learning, evaluation, reports, studies, the trainer's bridge."""
