@@ -168,7 +168,7 @@ def _check(observation: Observation, age_s: float, past: _Past, parts: LoopParts
         past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
         if clock.time_scale == 1.0:  # elsewhere the wall clock does not tell the robot's time
             sensed_apart_s = (observation.sense_ns - past.seen.sense_ns) / SECOND_NS
-            elapsed_s = max(sensed_apart_s, period_s / 2)
+            elapsed_s = max(sensed_apart_s, period_s)  # after a late cycle, a step is as long
     check_observation(
         observation.values,
         age_s,

@@ -543,6 +543,55 @@ def test_joints_keep_their_limits_from_step_to_step(make_parts):
     assert abs(parts.driver.state[1]) == pytest.approx(0.5, abs=0.021)
 
 
+@pytest.mark.parametrize("kind", [CommandKind.POSITION, CommandKind.DISPLACEMENT])
+def test_a_joint_at_its_velocity_limit_is_no_fault_after_a_late_cycle(mass, make_parts, kind):
+    """What one command moves it by is seen in whatever time lies between two readings."""
+    mass.action_fields = (FieldSpec(name="force", unit="m", low=(-2.0,), high=(2.0,)),)
+    joints = JointsConfig(
+        names=("slider",), position="position", command="force", command_kind=kind
+    )
+    limits = LimitsConfig(
+        joints=(joints,), joint_velocity={"slider": 0.5}, frozen_periods=None, late_fraction=0.2
+    )
+    parts = make_parts(limits, push=100.0)
+    now = simulate_time(parts)
+
+    def follow(action):
+        here = mass.state[0] if kind is CommandKind.DISPLACEMENT else 0.0
+        mass.state = np.array([here + action[0], 0.0])
+        mass.commands.append(mass.state[0])
+        return action
+
+    def read_late(read=mass.read):
+        now[0] += 30_000_000 if len(mass.commands) == 7 else 0
+        return read()
+
+    mass.apply, mass.read = follow, read_late
+    outcome = run_episode(parts, make_spec(horizon=20))
+    assert (outcome.reason, outcome.fault) == (EndReason.HORIZON, "")
+    times = np.diff([step.sense_ns for step in parts.recorder.steps])
+    assert times.min() == 20_000_000  # of a period of 50 ms
+    assert np.abs(np.diff(mass.commands)).max() == pytest.approx(0.5 * 0.05)
+
+
+def test_a_joint_beyond_its_velocity_limit_is_a_fault_however_its_times_jitter(mass, make_parts):
+    joints = JointsConfig(names=("slider",), position="position")
+    limits = LimitsConfig(joints=(joints,), joint_velocity={"slider": 0.5}, frozen_periods=None)
+    parts = make_parts(limits)
+    now = simulate_time(parts)
+    began = now[0]
+
+    def read_late(read=mass.read):
+        now[0] += 30_000_000 if len(mass.commands) % 2 else 0
+        mass.state = np.array([0.6 * (now[0] - began) / 1e9, 0.0])
+        return read()
+
+    mass.read = read_late
+    outcome = run_episode(parts, make_spec(horizon=20))
+    assert_fault(parts, outcome, "joint slider: velocity 0.6 observed")
+    assert outcome.steps <= 2
+
+
 def late(parts: LoopParts, periods: float) -> None:
     """Each command takes so many periods."""
     now = simulate_time(parts)
