@@ -144,7 +144,7 @@ def _stay(
     except StillActionUnknown as error:
         command = None
         notes.append(f"apply was not tried: {error}")
-    if trial.stay(CYCLES, command):
+    if trial.stay(CYCLES, command, may_move=simulated):
         notes.append(
             f"held still for {len(trial.stayed.values)} cycles alone: then the observation said "
             "that it is terminated"
@@ -154,6 +154,7 @@ def _stay(
 @contextmanager
 def _told(wrong: list[str], doing: str = "") -> Iterator[None]:
     """Add what is raised inside to `wrong`: what was measured until then is worth showing."""
+    from fieldtune.robot.driver_trial.places import Moved
     from fieldtune.robot.driver_trial.still_action import NotStill
     from fieldtune.robot.driver_trial.trial import Stopped
     from fieldtune.robot.drivers.driver import DriverFault
@@ -170,6 +171,7 @@ def _told(wrong: list[str], doing: str = "") -> Iterator[None]:
         JournalError,
         Latched,
         LimitFault,
+        Moved,
         NotStill,
         Stopped,
     ) as error:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.driver_trial.places import places_of
 from fieldtune.robot.driver_trial.trial import Cycles, DriverTrial
 from fieldtune.robot.drivers.watched import WatchedDriver
 from fieldtune.robot.timing.clock import SECOND_NS
@@ -121,7 +122,7 @@ def report(
             *_terminated_at_once(stayed, label),
             *_no_numbers(seen, label),
         ),
-        notes=(*notes, *_notes(seen, driver, differs)),
+        notes=(*notes, *_sank(trial, driver, wrong), *_notes(seen, driver, differs)),
     )
 
 
@@ -168,6 +169,12 @@ def _no_numbers(seen: tuple[Seen, ...], label: str) -> list[str]:
     return (
         [f"{label}.read gave no number for {', '.join(names)}: check the sensor"] if names else []
     )
+
+
+def _sank(trial: DriverTrial, driver: WatchedDriver, wrong: Sequence[str]) -> list[str]:
+    places = places_of(driver.observation_fields, trial.limits.joints)
+    said = places.sank(trial.stayed.values, places.noise(trial.looked.values))
+    return [said] if said and not any(said in sentence for sentence in wrong) else []
 
 
 def _notes(seen: tuple[Seen, ...], driver: WatchedDriver, differs: float | None) -> list[str]:

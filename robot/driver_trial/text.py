@@ -34,8 +34,12 @@ def lines(found: TrialReport) -> list[str]:
         *_table(found.observation),
         *(f"{name:<12}{text}" for name, text in rows),
         *(f"note: {note}" for note in found.notes),
-        *([] if found.wrong else ["nothing is wrong"]),
+        *([] if found.wrong else [_well(found)]),
     ]
+
+
+def _well(found: TrialReport) -> str:
+    return "nothing is wrong" + ", but apply was not tried" * (found.commanded is None)
 
 
 def _table(observation: tuple[Seen, ...]) -> list[str]:

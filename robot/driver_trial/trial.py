@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.robot.driver_trial.places import Moved, places_of
 from fieldtune.robot.drivers.driver import Driver, Observation
 from fieldtune.robot.safety.estop import EStop, WaitAbandoned
-from fieldtune.robot.safety.limits import Limits, allow, check_observation
+from fieldtune.robot.safety.limits import Limits, allow, check_applied, check_observation
 from fieldtune.robot.safety.rest import hold
 from fieldtune.robot.timing.clock import SECOND_NS, Clock
 
@@ -96,27 +97,33 @@ class DriverTrial:
         check_observation(observation.values, 0.0, self.limits)
         return observation.values
 
-    def stay(self, cycles: int, command: Array | None) -> bool:
+    def stay(self, cycles: int, command: Array | None, *, may_move: bool = False) -> bool:
         """Leave the robot where it is, in the loop's own order and under its limits.
 
         Args:
             command: the action that does so, in every cycle; None commands nothing and only reads.
+            may_move: whether to go on where it does not stay, as a simulation that nobody has told
+                how may.
 
-        Returns whether it ended early, because an observation was terminated. Raises as the loop's
-        parts do.
+        Returns whether it ended early, because an observation was terminated. Raises `Moved`, and
+        as the loop's parts do.
         """
         try:
-            return self._stay(cycles, command)
+            return self._stay(cycles, command, may_move)
         finally:
             self.rest()
             self._estop.rest()
 
-    def _stay(self, cycles: int, command: Array | None) -> bool:
+    def _stay(self, cycles: int, command: Array | None, may_move: bool) -> bool:
+        places = places_of(self._driver.observation_fields, self.limits.joints)
+        noise = places.noise(self.looked.values)
         for _, _ in zip(range(cycles), self._clock().deadlines(), strict=False):
             observation = self._read(self.stayed)
             self._check(observation)
             if observation.terminated:
                 return True
+            if not may_move and (left := places.left(self.stayed.values, noise)):
+                raise Moved(left)
             self._require_wanted()
             self._estop.check()
             if command is not None:
@@ -142,6 +149,7 @@ class DriverTrial:
         asked_ns = time.monotonic_ns()
         applied = self._driver.apply(allowed)
         stayed.apply_ns.append(time.monotonic_ns() - asked_ns)
+        check_applied(applied, allowed, self.limits)
         stayed.commanded.append(allowed)
         stayed.applied.append(applied)
 
@@ -165,7 +173,7 @@ class DriverTrial:
             age_s = stayed.age_ns[-1] / SECOND_NS
             if earlier is not None:
                 apart_s = (stayed.sense_ns[-1] - stayed.sense_ns[-2]) / SECOND_NS
-                elapsed_s = max(apart_s, self._driver.period_s / 2)
+                elapsed_s = max(apart_s, self._driver.period_s)
         check_observation(
             observation.values, age_s, self.limits, earlier=earlier, elapsed_s=elapsed_s
         )

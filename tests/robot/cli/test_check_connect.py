@@ -49,13 +49,15 @@ class Arm:
 
     def read(self):
         values = np.array([self._angle + 1e-6 * np.random.standard_normal()])
+        if self._trouble == "drift":
+            self._angle += 0.01
         if self._trouble == "list":
             values = values.tolist()
         return Observation(values, time.monotonic_ns())
 
     def apply(self, action):
         print("target", action[0], flush=True)
-        return action
+        return {"nan": action * np.nan, "huge": action + 1e30}.get(self._trouble, action)
 
     def hold(self):
         print("holding", flush=True)
@@ -155,6 +157,7 @@ def test_an_action_that_nobody_has_explained_is_not_sent_unless_a_person_says_it
     done = check(arm(joints=False), "--connect", "--yes")
     assert "note: apply was not tried: nothing says which target leaves the robot" in done.stdout
     assert "\ntarget" not in done.stdout
+    assert "nothing is wrong, but apply was not tried" in done.stdout
     done = check(arm(joints=False), "--connect", "--yes", "--still", "target=1.0")
     assert "commanded   1\n" in done.stdout
     assert done.stdout.count("target 1.0") == 100
@@ -166,6 +169,9 @@ def test_an_action_that_nobody_has_explained_is_not_sent_unless_a_person_says_it
         ({"trouble": "connect"}, ").connect raised OSError: /dev/arm: no such device"),
         ({"trouble": "list"}, ").read gave values as a list, expected a numpy array of 1"),
         ({"trouble": "home"}, "start: driver 'arm' (their_arm.Arm).home raised RuntimeError"),
+        ({"trouble": "drift"}, "holding it still: it did not stay where it was: angle was 1.0"),
+        ({"trouble": "nan"}, "holding it still: the driver says that it applied [nan], expected"),
+        ({"trouble": "huge"}, "holding it still: the driver says that it applied [1.e+30]"),
         ({"name": "nohold"}, "driver 'nohold' (their_arm.NoHold) has no method hold"),
     ],
 )
@@ -174,6 +180,7 @@ def test_a_driver_that_is_wrong_is_a_sentence_and_status_1(arm, driver, says):
     assert done.returncode == 1
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert says in sentence
+    assert "nothing is wrong" not in done.stdout
 
 
 def test_a_driver_that_cannot_hold_leaves_the_robot_in_fault(arm, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.config import CommandKind, JointsConfig, LimitsConfig
+from fieldtune.robot.driver_trial.places import Moved, places_of
 from fieldtune.robot.driver_trial.report import TrialReport, report
 from fieldtune.robot.driver_trial.text import lines
 from fieldtune.robot.driver_trial.trial import DriverTrial, Stopped
@@ -21,6 +22,7 @@ from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.safety.estop import EmergencyStop, EStop
 from fieldtune.robot.safety.fault import LimitFault
 
+INF = math.inf
 ANGLE = FieldSpec(name="angle", unit="rad", low=(-math.pi,), high=(math.pi,))
 TARGET = FieldSpec(name="target", unit="rad", low=(-3.0,), high=(3.0,))
 
@@ -81,10 +83,10 @@ def prepared(hinge: Hinge, **limits: object) -> tuple[DriverTrial, WatchedDriver
     return DriverTrial(driver, built, EStop()), driver
 
 
-def tried(hinge: Hinge, cycles: int = 20) -> TrialReport:
+def tried(hinge: Hinge, cycles: int = 20, looks: int = 5) -> TrialReport:
     hinge.time_scale = math.inf  # no busy machine makes an observation old
     trial, driver = prepared(hinge)
-    trial.look(5)
+    trial.look(looks)
     trial.home(0)
     trial.stay(cycles, trial.where())
     return report(trial, driver, (), ())
@@ -98,6 +100,104 @@ def test_it_is_held_where_it_was_found_and_not_dragged_along_by_its_sensor():
     assert hinge.commands[0] == pytest.approx(1.0, abs=1e-4)
     assert (found.cycles, found.readings, found.differs) == (20, 5, 0.0)
     assert (found.wrong, hinge.held) == ((), 1)
+
+
+@pytest.mark.parametrize("step", [0.01, -0.01])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_robot_that_does_not_stay_where_it_was_is_wrong_and_soon_at_rest(step, told):
+    class Drifting(Hinge):
+        def read(self):
+            self.angle += step
+            return super().read()
+
+        def apply(self, action):
+            return action
+
+    hinge = Drifting(time_scale=math.inf)
+    trial, driver = prepared(hinge)
+    trial.look(20)
+    trial.home(0)
+    with pytest.raises(Moved, match=r"it did not stay where it was: angle was (1|0\.9)") as caught:
+        trial.stay(100, trial.where() if told else None)
+    assert 3 < len(trial.stayed.values) < 20
+    assert hinge.held == 1
+    found = report(trial, driver, (str(caught.value),), ())
+    assert "nothing is wrong" not in lines(found)
+    assert not any("did not stay" in note for note in found.notes)  # it is said once
+
+
+def test_a_noisy_sensor_is_no_motion():
+    class Noisy(Hinge):
+        def read(self):
+            now = super().read()
+            return replace(now, values=now.values + 0.05 * self._noise.standard_normal())
+
+    found = tried(Noisy(), cycles=100, looks=20)
+    assert (found.cycles, found.wrong) == (100, ())
+
+
+def test_a_joint_that_sinks_a_little_is_noted_and_is_not_wrong():
+    class Soft(Hinge):
+        def apply(self, action):
+            applied = super().apply(action)
+            self.angle -= 0.02
+            return applied
+
+    found = tried(Soft())
+    assert found.wrong == ()
+    assert any("it did not stay where it was: angle was 1 and is 0.98" in n for n in found.notes)
+
+
+def test_a_simulation_that_nobody_has_told_how_to_stay_may_move():
+    class Falling(Hinge):
+        def apply(self, action):
+            self.angle -= 0.1
+            return action
+
+    hinge = Falling(time_scale=math.inf)
+    trial, driver = prepared(hinge)
+    assert not trial.stay(5, np.array([0.0]), may_move=True)
+    found = report(trial, driver, (), ())
+    assert any("it did not stay where it was" in note for note in found.notes)
+
+
+def test_what_counts_as_a_place_are_the_joints_positions_else_all_places():
+    fields = (
+        FieldSpec(name="object", unit="mm", low=(-INF,) * 2, high=(INF,) * 2),
+        FieldSpec(name="speed", unit="rad/s", low=(-1.0,), high=(1.0,)),
+        FieldSpec(name="angle", unit="deg", low=(-180.0,), high=(180.0,)),
+    )
+    assert places_of(fields, ()).names == ("object[0]", "object[1]", "angle")
+    places = places_of(fields, prepared_joints(fields))
+    assert places.names == ("angle",)
+    still, seam = np.array([0.0, 0.0, 0.0, 179.9]), np.array([9e9, 0.0, 0.0, -179.9])
+    assert places.left([still, seam], places.noise([])) == ""
+    assert "angle was 179.9 and is 175 1 cycles" in places.left([still, still - 4.9], np.zeros(1))
+
+
+def prepared_joints(fields):
+    return build_limits(
+        LimitsConfig(joints=(JointsConfig(names=("a",), position="angle"),)),
+        observation_fields=fields,
+        robot_action_fields=(TARGET,),
+        policy_action_fields=(TARGET,),
+        period_s=0.02,
+    ).joints
+
+
+@pytest.mark.parametrize("said", [math.nan, 1e30, math.inf])
+def test_an_applied_action_that_cannot_be_is_as_wrong_as_in_a_run(said):
+    class Odd(Hinge):
+        def apply(self, action):
+            super().apply(action)
+            return np.array([said])
+
+    hinge = Odd(time_scale=math.inf)
+    trial, driver = prepared(hinge)
+    with pytest.raises(LimitFault, match="the driver says that it applied"):
+        trial.stay(100, np.array([0.5]))
+    assert (len(hinge.commands), hinge.held) == (1, 1)
+    assert report(trial, driver, (), ()).differs is None
 
 
 def test_looking_moves_nothing_and_judges_nothing():
@@ -196,8 +296,9 @@ def test_the_same_observation_again_is_no_reuse():
 def test_an_action_changed_in_place_is_told():
     class Halving(Hinge):
         def apply(self, action):
+            super().apply(action)
             action /= 2
-            return super().apply(action)
+            return action
 
     found = tried(Halving())
     assert found.changes_actions
