@@ -76,19 +76,6 @@ class ExplorationConfig(_Section):
     action_noise: float = Field(default=1.0, ge=0, le=1)
 
 
-class BoxConfig(_Section):
-    """Bounds on an observation field's components; `None` in the place of a side leaves it open.
-
-    With `action`, an action field of the same width whose positive direction raises the
-    observation, motion further outwards is blocked at the bound. Without, leaving the box is a
-    fault.
-    """
-
-    low: tuple[FiniteFloat | None, ...]
-    high: tuple[FiniteFloat | None, ...]
-    action: str | None = None
-
-
 class CommandKind(StrEnum):
     """What an action field tells joints: where to be, how far to go in one period, how fast to go,
     or how hard to push."""
@@ -97,6 +84,21 @@ class CommandKind(StrEnum):
     DISPLACEMENT = "displacement"
     VELOCITY = "velocity"
     EFFORT = "effort"
+
+
+class BoxConfig(_Section):
+    """Bounds on an observation field's components; `None` in the place of a side leaves it open.
+
+    With `action`, an action field of the same width whose positive direction raises the
+    observation, motion further outwards is blocked at the bound. Without, leaving the box is a
+    fault. `command_kind` says what `action` commands (a displacement, a velocity or an effort, so
+    that 0 is rest) where neither `joints` nor its unit does.
+    """
+
+    low: tuple[FiniteFloat | None, ...]
+    high: tuple[FiniteFloat | None, ...]
+    action: str | None = None
+    command_kind: CommandKind | None = None
 
 
 class JointsConfig(_Section):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.config import LATE_FRACTION, BoxConfig, LimitsConfig, Loosenable
 from fieldtune.robot.safety.build_joints import build_joints, describe_joints, held_by_joints
+from fieldtune.robot.safety.build_reach import require_meaning, within_reach
 from fieldtune.robot.safety.joints import FAULT_MARGIN
 from fieldtune.robot.safety.layout import Layout, LimitsError, bounds
 from fieldtune.robot.safety.limits import Limits
@@ -40,8 +41,9 @@ def build_limits(
             the bundle does not say.
 
     Raises:
-        LimitsError: an unknown field or joint, a wrong width or unit, a bad model, or a limit
-            looser than the robot's own that is not permitted.
+        LimitsError: an unknown field or joint, a wrong width or unit, a bad model, a limit looser
+            than the robot's own that is not permitted, or limits that leave nothing that may be
+            commanded.
     """
     observations = Layout("observation", observation_fields)
     actions = Layout("action", robot_action_fields)
@@ -69,7 +71,7 @@ def build_limits(
         rate[actions.find("action_rate", name)] = value
     box = _Box(observations)
     for name, wanted in config.box.items():
-        box.add(name, wanted, actions, low, high)
+        box.add(name, wanted, actions)
     permits = Permits(config.loosen)
     joints = build_joints(
         config,
@@ -79,6 +81,16 @@ def build_limits(
         action_low=low,
         action_high=high,
         period_s=period_s,
+    )
+    require_meaning(config.box, joints, actions, low, high)
+    joints = within_reach(
+        joints,
+        action_low=low,
+        action_high=high,
+        rate=rate,
+        box_low=box.low,
+        box_high=box.high,
+        box_action=box.action,
     )
     age_s = _age(config.observation_age_s, period_s, permits)
     late_fraction = _late_fraction(config.late_fraction, permits)
@@ -131,6 +143,7 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
         )
         if np.isfinite(rate) and not np.isfinite(first)
     ]
+    lines += _describe_unknown_places(limits)
     for index, name in enumerate(limits.observation_names):
         low, high = limits.own_low[index], limits.own_high[index]
         if low > -FARTHEST or high < FARTHEST:
@@ -150,6 +163,22 @@ def describe(limits: Limits, max_run_s: float | None) -> list[str]:
     )
     lines.append("limit run " + (f"{max_run_s:g} s" if max_run_s else "none (limits.max_run_s)"))
     return [*lines, *limits.loosened]
+
+
+def _describe_unknown_places(limits: Limits) -> list[str]:
+    """One line for each action of which a part of the policy's range is left: the robot may stand
+    in the other part, where the action says a place."""
+    explained = np.zeros(len(limits.low), dtype=bool)
+    for joints in limits.joints:
+        if joints.command is not None:
+            explained[joints.command.part] = True
+    narrowed = (limits.low > limits.range_low) | (limits.high < limits.range_high)
+    return [
+        f"limit action {name}, whether the robot stands within its range: NOT CHECKED "
+        "(robot.limits.joints does not say what it commands)"
+        for name, doubtful in zip(limits.action_names, narrowed & ~explained, strict=True)
+        if doubtful
+    ]
 
 
 def _describe_plausible(limits: Limits) -> list[str]:
@@ -182,7 +211,7 @@ class _Box:
         self.fault_low, self.fault_high = np.full(size, -np.inf), np.full(size, np.inf)
         self.action = np.full(size, -1, dtype=np.int64)
 
-    def add(self, name: str, box: BoxConfig, actions: Layout, low: Array, high: Array) -> None:
+    def add(self, name: str, box: BoxConfig, actions: Layout) -> None:
         key, part = f"robot.limits.box.{name}", self._observations.find("box", name)
         width = part.stop - part.start
         if len(box.low) != width or len(box.high) != width:
@@ -202,10 +231,6 @@ class _Box:
             raise LimitsError(
                 f"{key}.action: {box.action!r} is {pushed.stop - pushed.start} wide, "
                 f"the field is {width} wide: they must match by component"
-            )
-        if (low[pushed] > 0).any() or (high[pushed] < 0).any():
-            raise LimitsError(
-                f"{key}.action: {box.action!r} cannot be 0 in its range, so it cannot stop motion"
             )
         self.low[part], self.high[part] = lower, upper
         self.action[part] = np.arange(pushed.start, pushed.stop)

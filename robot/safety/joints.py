@@ -1,8 +1,10 @@
 """The rules for joints: position, velocity, acceleration and effort, as pure functions.
 
 What is observed outside a limit is a fault; what is commanded is brought inside, in this order, so
-that the later wins where they contradict: acceleration, velocity, position. Near the end of its
-range a joint may only go as fast as its acceleration can still brake. The idea of limits as a
+that the later wins where they contradict: acceleration, velocity, position. Position wins by
+letting a joint stop or come back, never by moving it: its window holds the place where a joint is
+told to be, or a velocity of 0. Near the end of its range a joint may only go as fast as its
+acceleration can still brake. The idea of limits as a
 library of pure functions is ros2_control's (joint_limits).
 
 `fieldtune.robot.safety.build_joints` makes the numbers. Keeps no state and touches no hardware.
@@ -44,8 +46,9 @@ class JointLimits:
 
     `position`, `velocity` and `effort` say where they are observed, `command` where they are
     commanded; None where they are not. `wrapping` says which joints wrap, None where none does, and
-    `targets` what those may be told, None unless positions are commanded. `fastest_seen` is the
-    velocity up to which positions tell velocities.
+    `targets` what those may be told, None unless positions are commanded. `reach` is within which
+    ends commanded positions may lead besides `low/high`, as they are told, in rad or m; None where
+    nothing else bounds them. `fastest_seen` is the velocity up to which positions tell velocities.
     """
 
     names: tuple[str, ...]
@@ -62,6 +65,7 @@ class JointLimits:
     kind: CommandKind | None = None
     wrapping: Wrapping | None = None
     targets: Targets | None = None
+    reach: tuple[Array, Array] | None = None
     fastest_seen: float = math.inf
 
     @cached_property
@@ -80,6 +84,17 @@ class JointLimits:
     def moves(self) -> bool:
         """Whether a command says how the joints move, rather than what pushes them."""
         return self.command is not None and self.kind is not CommandKind.EFFORT
+
+    @cached_property
+    def told_where(self) -> bool:
+        """Whether a command says where joints are to be: then 0 is a place, and no rest."""
+        return self.command is not None and self.kind is CommandKind.POSITION
+
+    def shows(self, joint: int, component: int) -> bool:
+        """Whether a component of the observation is the position of a joint that does not wrap."""
+        if self.position is None or component != self.position.part.start + joint:
+            return False
+        return self.wrapping is None or not self.wrapping.wraps[joint]
 
     def placed(self, position: Array) -> Array:
         """Positions as the ends tell them, by whole turns, where joints wrap."""
@@ -157,7 +172,7 @@ def the_way_round(
     command, targets = joints.command, joints.targets
     if command is None or targets is None:
         return action, []
-    turns = targets.turns(command.of(action), _start(previous, observation, joints))
+    turns = targets.turns(command.of(action), start_of(previous, observation, joints))
     if not turns.any():
         return action, []
     action = action.copy()
@@ -205,7 +220,7 @@ def _motion(
     here = None if joints.position is None else joints.position.of(observation)
     if joints.kind is CommandKind.POSITION:
         assert here is not None  # build_joints requires it
-        start = _start(previous, observation, joints)
+        start = start_of(previous, observation, joints)
         last = np.zeros(len(start))
         if previous is not None and before is not None:
             last = joints.way(start, command.of(before)) / period_s
@@ -223,6 +238,10 @@ def _motion(
         here = joints.placed(here)
         down = _approach(here - joints.low, joints.max_acceleration, period_s)
         up = _approach(joints.high - here, joints.max_acceleration, period_s)
+        if joints.reach is not None:
+            low, high = joints.reach
+            down = np.minimum(down, _approach(offset - low, joints.max_acceleration, period_s))
+            up = np.minimum(up, _approach(high - offset, joints.max_acceleration, period_s))
         speeds.append(("position", -down, up))
     return [(rule, offset + low * scale, offset + high * scale) for rule, low, high in speeds]
 
@@ -263,8 +282,11 @@ def _velocity(
     return joints.way(there, here) / elapsed_s
 
 
-def _start(previous: Array | None, observation: Array, joints: JointLimits) -> Array:
-    """Where commanded positions start from: the command before, else where the joints stand."""
+def start_of(previous: Array | None, observation: Array, joints: JointLimits) -> Array:
+    """Where commanded positions start from: the command before, else where the joints stand.
+
+    In rad or m, `(joint,)`, told as commands tell it.
+    """
     assert joints.command is not None
     assert joints.position is not None  # build_joints requires it
     if previous is not None:

@@ -23,6 +23,7 @@ from fieldtune.robot.safety.joints import (
     told_again,
 )
 from fieldtune.robot.safety.plausible import FARTHEST
+from fieldtune.robot.safety.reach import TargetBox, lead_back, require_in_range
 
 Array = NDArray[np.float64]
 
@@ -37,7 +38,8 @@ class Limits:
     the allowed part of it, never more: a command outside is clamped. `rate` is the largest change a
     second. An observation outside `fault_low/high` is a fault: these are finite, and the narrower
     of the robot's own, `own_low/high`, and of what training saw. Where an observation is at or
-    beyond `box_low/high`, action component `box_action` may only move it back (-1: no box there).
+    beyond `box_low/high`, action component `box_action` may only move it back (-1: no box there);
+    where that tells a joint's position by which the box is observed, the joint's `reach` does it.
     `frozen_periods` is how long it may stay the same to the last bit; None means for ever.
     `late_fraction` is the share of control periods that may be left out. `loosened` says what a
     person allows beyond the robot's own limits.
@@ -90,10 +92,35 @@ class Limits:
         return np.where(told, self.rate, np.inf)
 
     @cached_property
+    def told(self) -> dict[int, tuple[JointLimits, int]]:
+        """By component of an action that says where a joint is to be: its group, which joint."""
+        return {
+            joints.command.part.start + joint: (joints, joint)
+            for joints in self.joints
+            if joints.told_where and joints.command is not None
+            for joint in range(len(joints.names))
+        }
+
+    @cached_property
     def boxes(self) -> tuple[tuple[int, int], ...]:
-        """Every component of an observation that has a box, and the action's that it holds."""
-        held = self.box_action.tolist()
-        return tuple((index, action) for index, action in enumerate(held) if action >= 0)
+        """Every component of an observation that has a box, and the action's that it holds, of
+        which 0 is rest."""
+        held = enumerate(self.box_action.tolist())
+        return tuple((i, action) for i, action in held if action >= 0 and action not in self.told)
+
+    @cached_property
+    def target_boxes(self) -> tuple[TargetBox, ...]:
+        """The boxes that hold actions which say where to be, but for those that are a `reach`."""
+        found = []
+        for index, action in enumerate(self.box_action.tolist()):
+            if action not in self.told:
+                continue
+            joints, joint = self.told[action]
+            if not joints.shows(joint, index):
+                low, high = float(self.box_low[index]), float(self.box_high[index])
+                rate = float(self.rate[action])
+                found.append(TargetBox(index, action, low, high, joints, joint, rate))
+        return tuple(found)
 
 
 def check_observation(
@@ -108,7 +135,8 @@ def check_observation(
     """Raise `LimitFault` unless the observation may be acted on.
 
     Args:
-        earlier: the observation before, sensed `elapsed_s` > 0 ago; None at an episode's start.
+        earlier: the observation before, None at an episode's start. It was sensed `elapsed_s` ago,
+            a period at least: in less a command's step may have been seen, after a late cycle.
         repeats: how often in a row it has been the same to the last bit.
     """
     if observation.shape != limits.fault_low.shape:
@@ -147,7 +175,9 @@ def allow(
 ) -> tuple[Array, str]:
     """The allowed action nearest to `command`, and why it differs (empty when it does not).
 
-    Rules come in the order rate, joints, box, range: where they contradict, the later wins.
+    Rules come in the order rate, joints, box, range: where they contradict, the later wins. What
+    wins may let a robot stop or come back, and never moves it faster than rate and velocity allow:
+    `build_limits` refuses ranges that would, and so does the first command of an episode.
 
     Args:
         command: what the policy asks for.
@@ -157,10 +187,13 @@ def allow(
         observation: checked by `check_observation`.
 
     Raises:
-        LimitFault: not numbers, or outside the range that the policy was made for.
+        LimitFault: not numbers, outside the range that the policy was made for, or an episode that
+            begins where no command may leave a joint.
     """
     if command.shape != limits.low.shape:
         raise LimitFault(f"the policy's action has shape {command.shape}, not {limits.low.shape}")
+    if previous is None:
+        require_in_range(observation, limits.joints, limits.low, limits.high, limits.rate, period_s)
     reasons = []
     action = _clip(command, limits.low, limits.high)
     if not (action == command).all():  # nor is it where the command is no number
@@ -183,6 +216,10 @@ def allow(
         reasons += changed
     if limits.boxes:
         inward = _keep_inside(action, observation, limits)
+        reasons += _changes("box", limits.action_names, action, inward)
+        action = inward
+    if limits.target_boxes:
+        inward = lead_back(action, previous, observation, limits.target_boxes, period_s)
         reasons += _changes("box", limits.action_names, action, inward)
         action = inward
     for joints in limits.turning:

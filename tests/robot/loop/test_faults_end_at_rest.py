@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldtune.export.manifest import FieldSpec
-from fieldtune.robot.config import BoxConfig, LimitsConfig
+from fieldtune.robot.config import BoxConfig, CommandKind, LimitsConfig
 from fieldtune.robot.safety.build import LimitsError, build_limits, describe
 from fieldtune.robot.safety.latch import confirm, held_by, latch, latched, release
 from fieldtune.robot.safety.limits import LimitFault, allow, check_applied, check_observation
@@ -30,6 +30,7 @@ ACTION = (
     FieldSpec(name="grip", unit="", low=(0.0,), high=(1.0,)),
 )
 PERIOD_S = 0.1
+MOVE = {"action": "move", "command_kind": CommandKind.DISPLACEMENT}
 REST = np.zeros(4)
 
 
@@ -71,7 +72,7 @@ def test_rate_bounds_the_change_in_a_period():
 
 
 def test_at_the_edge_of_a_box_only_the_way_back_is_open():
-    boxed = limits(box={"eef_pos": BoxConfig(low=(None, -0.2), high=(0.3, 0.2), action="move")})
+    boxed = limits(box={"eef_pos": BoxConfig(low=(None, -0.2), high=(0.3, 0.2), **MOVE)})
     at_edge = np.array([0.31, -0.2, 0.0, 0.0])
     action, reason = allow(np.array([0.4, -0.4, 0.5]), None, at_edge, boxed, PERIOD_S)
     assert (action.tolist(), reason) == ([0.0, 0.0, 0.5], "box move[0]; box move[1]")
@@ -83,7 +84,7 @@ def test_at_the_edge_of_a_box_only_the_way_back_is_open():
 def test_the_box_wins_over_the_rate():
     boxed = limits(
         action_rate={"move": 0.1},
-        box={"eef_pos": BoxConfig(low=(-0.3, -0.3), high=(0.3, 0.3), action="move")},
+        box={"eef_pos": BoxConfig(low=(-0.3, -0.3), high=(0.3, 0.3), **MOVE)},
     )
     outside = np.array([0.4, 0.0, 0.0, 0.0])
     previous = np.array([0.5, 0.0, 0.0])
@@ -150,7 +151,7 @@ def test_a_vector_of_another_width_is_a_fault():
 _FULL = limits(
     action_range={"move": (-0.3, 0.3)},
     action_rate={"move": 2.0, "grip": 1.0},
-    box={"eef_pos": BoxConfig(low=(-0.5, None), high=(0.5, 0.1), action="move")},
+    box={"eef_pos": BoxConfig(low=(-0.5, None), high=(0.5, 0.1), **MOVE)},
 )
 
 
@@ -220,7 +221,7 @@ def test_limits_are_pure():
         (
             {
                 "action_range": {"move": (0.1, 0.2)},
-                "box": {"eef_pos": BoxConfig(low=(0, 0), high=(1, 1), action="move")},
+                "box": {"eef_pos": BoxConfig(low=(0, 0), high=(1, 1), **MOVE)},
             },
             "cannot stop motion",
         ),
