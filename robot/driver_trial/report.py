@@ -96,7 +96,8 @@ def report(
     seen = _seen([looked.values, stayed.values], driver.observation_fields)
     differs = None
     if stayed.applied:
-        differs = float(np.abs(np.array(stayed.applied) - np.array(stayed.commanded)).max())
+        asked = np.array(stayed.commanded[: len(stayed.applied)])
+        differs = float(np.abs(np.array(stayed.applied) - asked).max())
     return TrialReport(
         driver=label,
         robot=driver.robot,

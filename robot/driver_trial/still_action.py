@@ -101,5 +101,6 @@ def _require_inside(action: Array, limits: Limits) -> None:
         raise NotStill(
             f"to stay where it is, {limits.action_names[index]} would have to be "
             f"{action[index]:g}, outside [{limits.low[index]:g}, {limits.high[index]:g}]: do "
-            "observation and action have the same unit and zero?"
+            "observation and action have the same unit and zero, and does its range "
+            "(robot.limits.action_range) hold it?"
         )

@@ -28,7 +28,10 @@ class Stopped(Exception):
 
 @dataclass
 class Cycles:
-    """What was read, cycle by cycle, and commanded, where anything was. Times are monotonic ns."""
+    """What was read, cycle by cycle, and commanded, where anything was. Times are monotonic ns.
+
+    `applied` lacks the last, where what the driver says of it cannot be.
+    """
 
     began_ns: list[int] = field(default_factory=list)
     read_ns: list[int] = field(default_factory=list)
@@ -146,11 +149,11 @@ class DriverTrial:
             before,
         )
         self._estop.check()
+        stayed.commanded.append(allowed)
         asked_ns = time.monotonic_ns()
         applied = self._driver.apply(allowed)
         stayed.apply_ns.append(time.monotonic_ns() - asked_ns)
         check_applied(applied, allowed, self.limits)
-        stayed.commanded.append(allowed)
         stayed.applied.append(applied)
 
     def _clock(self) -> Clock:

@@ -197,7 +197,8 @@ def test_an_applied_action_that_cannot_be_is_as_wrong_as_in_a_run(said):
     with pytest.raises(LimitFault, match="the driver says that it applied"):
         trial.stay(100, np.array([0.5]))
     assert (len(hinge.commands), hinge.held) == (1, 1)
-    assert report(trial, driver, (), ()).differs is None
+    found = report(trial, driver, (), ())
+    assert (found.commanded, found.differs) == ((0.5,), None)
 
 
 def test_looking_moves_nothing_and_judges_nothing():

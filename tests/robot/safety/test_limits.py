@@ -221,7 +221,7 @@ def made(kind, config, wraps=None):
     follows=st.floats(0.05, 1.0),
     commands=requests,
 )
-def test_a_commanded_position_never_changes_faster_than_velocity_and_rate(
+def test_a_commanded_position_never_changes_faster_than_velocity_rate_and_acceleration(
     config, wraps, start, follows, commands
 ):
     if wraps:
@@ -234,7 +234,14 @@ def test_a_commanded_position_never_changes_faster_than_velocity_and_rate(
     def way(there, here):
         return math.remainder(there - here, 2 * PI) if wraps else there - here
 
-    q, previous, before = start, None, None
+    held = [config.get("joint_position", {}).get("a"), _own_box(config)]
+    held = [(low, high) for low, high in filter(None, held) if not wraps]
+    quickest = config.get("joint_acceleration", {}).get("a", INF)
+    if not all(low <= start <= high for low, high in held) or "height" in config.get("box", {}):
+        quickest = INF  # it may stop at once
+    if not limits.low[0] <= start <= limits.high[0] or (wraps and "box" in config):
+        quickest = INF
+    q, previous, before, speed = start, None, None, 0.0
     for command in commands:
         observation = np.array([q, q / 2])
         before = staying(observation, limits) if before is None else before
@@ -248,10 +255,11 @@ def test_a_commanded_position_never_changes_faster_than_velocity_and_rate(
             raise
         last = q if previous is None else previous[0]
         assert abs(way(action[0], last)) <= fastest * PERIOD_S + 1e-9
+        assert abs(way(action[0], last) / PERIOD_S - speed) <= quickest * PERIOD_S + 1e-6
+        speed = way(action[0], last) / PERIOD_S
         assert limits.low[0] <= action[0] <= limits.high[0]
-        held = [config.get("joint_position", {}).get("a"), _own_box(config)]
-        for low, high in filter(None, held):
-            if not wraps and low <= last <= high:  # a target that is inside stays so
+        for low, high in held:
+            if low <= last <= high:  # a target that is inside stays so
                 assert low - 1e-9 <= action[0] <= high + 1e-9
         before = before if previous is None else previous
         previous = action
