@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,10 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LEASE_PERIODS = 3  # a command outlives one missed period, and not two
 _CURE = "`fieldtune-robot describe`"
 _ECHOES = 8
+_UNHELD = (
+    "the hardware server has not said that it holds; it does by itself when its lease runs out, if "
+    "it lives"
+)
 _TRIES = 4  # to be heard within a lease of homing, at least
 
 
@@ -90,6 +95,8 @@ class ZmqDriver:
         homing_s = min(options.home_patience_s, self._description.max_lease_s)
         self._home_lease_ns = round(homing_s * SECOND_NS)
         self._home_wait_s = min(lease_s, homing_s / _TRIES)
+        self._hold_patience_s = max(self._timeout_s, homing_s)  # then leases have run out
+        self._moves = False  # whether motion was asked for since the server last said that it holds
         self._link = link_for(options)
         self._sensed_by = 0  # the SENSE that brought the latest observation
 
@@ -120,6 +127,7 @@ class ZmqDriver:
         served = self._link.open(self._options.connect_timeout_s)
         try:
             require_same(self._description, served, self._link.address)
+            self._moves = False  # a session begins at rest
             for _ in range(_ECHOES):  # for the clock
                 patiently(self._sense, self._home_wait_s, self._options.connect_timeout_s)
         except BaseException:
@@ -141,7 +149,8 @@ class ZmqDriver:
         state = self._set_out(seed, until)
         while state is State.HOMING:
             if time.monotonic() > until:
-                self.hold()
+                with suppress(DriverFault):  # who called holds again, and hears it
+                    self.hold()
                 raise DriverFault(
                     f"{self._link.address}: still on its way to the start after robot.driver."
                     f"home_timeout_s, {self._options.home_timeout_s:g} s"
@@ -168,6 +177,7 @@ class ZmqDriver:
 
     def apply(self, action: Array) -> Array:
         """Command one action in answer to the latest `read`; what the server says it sent."""
+        self._moves = True
         answer = self._ask(Ask.COMMAND, Say.APPLIED, write_action(action))
         try:
             return read_numbers(answer.reply.body, self._description.action_width)
@@ -175,27 +185,38 @@ class ZmqDriver:
             raise DriverFault(f"{self._link.address}: {error}") from error
 
     def hold(self) -> None:
-        """Ask for the safe state. Where nobody hears it, the lease runs out and has the effect.
+        """Have the server say that it holds, asked again until its longest lease has run out.
 
-        Raises `DriverFault` where the hardware itself cannot hold.
+        Raises `DriverFault` where it does not say so. A server that lives holds by itself by then;
+        but one that hangs, was replaced, or moves the robot for somebody else does not, and nothing
+        tells these apart from here.
         """
         if not self._link.is_open:
             return
         try:
-            self._ask_hold()
-        except DriverFault as error:
-            if isinstance(error, Refusal) and error.code == Code.HARDWARE:
+            patiently(self._ask_hold, self._timeout_s, self._hold_patience_s)
+        except Refusal as error:
+            if error.code == Code.HARDWARE:
                 raise
-            log.warning("hold: %s: the server holds by itself when the lease runs out", error)
+            raise DriverFault(f"{error}: {_UNHELD}") from error
+        except DriverFault as error:
+            raise DriverFault(f"{error}: {_UNHELD}") from error
 
     def close(self) -> None:
+        """Hold, and let the server go. One that said that it holds, and was asked for no motion
+        since, may be gone or have another client by now: that is no fault."""
         try:
             self.hold()
+        except DriverFault as error:
+            if self._moves or (isinstance(error, Refusal) and error.code == Code.HARDWARE):
+                raise
+            log.info("%s; it was at rest when this robot last asked", error)
         finally:
             self._link.close()
 
     def _ask_hold(self, timeout_s: float | None = None) -> None:
         self._ask(Ask.HOLD, Say.HELD, b"", timeout_s)
+        self._moves = False
 
     def _set_out(self, seed: int, until: float) -> State:
         """Have the server heard that it shall home; what the robot does then.
@@ -204,6 +225,7 @@ class ZmqDriver:
         """
         given_up = time.monotonic() + self._options.home_patience_s
         body, lease_ns = write_seed(seed), self._home_lease_ns
+        self._moves = True
         while True:
             try:
                 self._ask(

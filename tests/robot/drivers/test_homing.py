@@ -107,6 +107,9 @@ def test_a_silence_longer_than_its_patience_is_a_fault_and_the_server_holds(join
     while "the lease ran out while homing" not in joints.log:
         time.sleep(0.01)
     assert between.asked.count(Ask.HOME) == 1
+    with pytest.raises(DriverFault, match="has not said that it holds"):
+        here.hold()
+    between.loses = lambda frame: False  # noqa: ARG005
 
 
 STUCK = f"""

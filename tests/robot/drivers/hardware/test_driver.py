@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from fieldtune.robot.cli.app import app
@@ -17,11 +20,15 @@ from fieldtune.robot.config import DriverConfig, ExplorationConfig, LimitsConfig
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.drivers.hardware.description import HardwareDescription, write_description
 from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
+from fieldtune.robot.drivers.hardware.frames import Say, State
 from fieldtune.robot.drivers.lookup import create_driver
 from fieldtune.robot.drivers.sim import SimDriver, SimOptions
 from fieldtune.robot.episodes.episode import EndReason
-from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.entry import Entry
+from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.programs.explore import Daemon
+from fieldtune.robot.safety.latch import held_by, latched
+from tests.robot.drivers.conftest import kind_of
 
 SERVERS = Path(__file__).parents[4] / "servers"
 MOVER = """
@@ -58,7 +65,7 @@ def taken(driver, server) -> ZmqDriver | None:
 def explore(options, make_bundle, tmp_path):
     """Run the daemon for two episodes on a served robot; its summary and the journal's episodes."""
 
-    def run(server):
+    def run(server, horizon=10, meanwhile=lambda config: None):  # noqa: ARG005
         state = tmp_path / "state"
         (state / "bundles").mkdir(parents=True)
         settings = options(server, lease_s=0.4)
@@ -70,7 +77,7 @@ def explore(options, make_bundle, tmp_path):
             observation_fields=description.observation_fields,
             action_fields=description.action_fields,
             period_s=description.period_s,
-            horizon=10,
+            horizon=horizon,
         )
         config = RobotConfig(
             name="m1",
@@ -80,11 +87,21 @@ def explore(options, make_bundle, tmp_path):
             exploration=ExplorationConfig(prior_episodes=1, posterior_episodes=1),
             limits=LimitsConfig(action_range={"velocity": (-0.5, 0.5)}),
         )
-        summary = Daemon(config, create_driver(config, "robot.yaml"), episodes=2).run()
+        daemon = Daemon(config, create_driver(config, "robot.yaml"), episodes=2)
+        other = threading.Thread(target=meanwhile, args=(config,))
+        other.start()
+        summary = daemon.run()
+        other.join()
         with Journal.read(config.journal) as journal:
             return summary, [journal.episode(entry.number) for entry in journal.entries()]
 
     return run
+
+
+def entries(path: Path) -> list[Entry]:
+    with contextlib.suppress(JournalError), Journal.read(path) as journal:
+        return journal.entries()
+    return []
 
 
 def as_in_a_file(options: ZmqOptions) -> dict[str, object]:
@@ -170,20 +187,93 @@ def test_the_time_of_an_observation_is_never_later_than_it_was_sensed(joints, dr
         assert sensed.sense_ns >= before
 
 
-def test_a_server_that_hangs_is_a_fault_in_time_and_holding_does_not_raise(joints, driver):
+UNHELD = "has not said that it holds; it does by itself when its lease runs out, if it lives"
+
+
+def test_a_server_that_hangs_is_a_fault_in_time_and_not_taken_to_hold(joints, driver):
     here = driver(joints)
     here.home(0)
-    here._timeout_s = 0.1
+    here._timeout_s = here._hold_patience_s = 0.1
     joints.process.send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(DriverFault, match=r"no answer to SENSE within 0\.1 s"):
             here.read()
         with pytest.raises(DriverFault, match="no answer to COMMAND"):
             here.apply(np.zeros(2))
-        here.hold()
-        here.close()
+        with pytest.raises(DriverFault, match=rf"no answer to HOLD .*{UNHELD}"):
+            here.hold()
+        with pytest.raises(DriverFault, match=UNHELD):
+            here.close()
     finally:
         joints.process.send_signal(signal.SIGCONT)
+    here.close()
+
+
+def test_a_server_that_hangs_is_not_confirmed_to_hold_and_stop_ends_with_1(
+    joints, explore, tmp_path
+):
+    stopped = []
+
+    def stop(config: RobotConfig) -> None:
+        moved = tmp_path / "state" / "journal.sqlite"
+        while not moved.exists() or not any(e.steps > 3 for e in entries(moved)):
+            time.sleep(0.02)
+        joints.process.send_signal(signal.SIGSTOP)
+        robot = config.model_dump(mode="json", include={"name", "family", "state_dir"})
+        path = tmp_path / "stop.yaml"
+        path.write_text(yaml.safe_dump({"robot": robot}))
+        command = ["stop", "--config", str(path), "--wait-s", "60"]
+        stopped.append(CliRunner().invoke(app, command))
+
+    try:
+        summary, _ = explore(joints, horizon=10**6, meanwhile=stop)
+    finally:
+        joints.process.send_signal(signal.SIGCONT)
+    assert UNHELD in summary.fault
+    latch = tmp_path / "state" / "fault.txt"
+    assert latched(latch)
+    assert held_by(latch) is None
+    (done,) = stopped
+    assert done.exit_code == 1
+    assert "use the robot's own button" in done.stderr
+
+
+def test_a_hold_is_asked_for_again_where_an_answer_is_lost(joints, line, driver):
+    between = line(joints)
+    here = driver(joints, address=between.address, timeout_s=0.5, home_patience_s=20.0)
+    here._hold_patience_s = 20.0
+    here.home(0)
+    lost = []
+
+    def loses(frame: bytes) -> bool:
+        if kind_of(frame) == Say.HELD and len(lost) < 2:
+            lost.append(frame)
+            return True
+        return False
+
+    between.loses = loses
+    here.hold()
+    assert len(lost) == 2
+
+
+def test_a_server_that_another_session_has_is_not_taken_to_hold(joints, driver, raw):
+    here = driver(joints)
+    here.home(0)
+    here.hold()
+    other = raw(joints)
+    other.home()
+    with pytest.raises(DriverFault, match=rf"does not hold the robot: say hello: .*{UNHELD}"):
+        here.hold()
+    here.close()  # it was at rest when it was let go
+    assert other.sense()[1].state is State.READY
+
+
+def test_a_server_that_ends_while_its_robot_rests_is_no_fault_when_it_is_let_go(joints, driver):
+    here = driver(joints)
+    here.home(0)
+    here.hold()
+    joints.close()
+    here._timeout_s = here._hold_patience_s = 0.1
     here.close()
 
 
@@ -204,10 +294,11 @@ def test_answers_that_come_too_late_are_not_taken_for_others(joints, driver):
 def test_a_server_that_is_killed_is_a_fault(joints, driver):
     here = driver(joints)
     joints.close()
-    here._timeout_s = 0.5
+    here._timeout_s = here._hold_patience_s = 0.5
     with pytest.raises(DriverFault, match=r"link is down|no answer"):
         here.read()
-    here.hold()
+    with pytest.raises(DriverFault, match=UNHELD):
+        here.hold()
 
 
 def test_a_server_that_was_restarted_knows_no_old_session(joints_command, serve, driver, tmp_path):
@@ -223,7 +314,8 @@ def test_a_server_that_was_restarted_knows_no_old_session(joints_command, serve,
         with pytest.raises(DriverFault) as caught:
             here.read()
         fault = str(caught.value)
-    here.close()
+    with pytest.raises(DriverFault, match=UNHELD):
+        here.close()
     here.connect()
     assert here.read().values.tolist() == [0.0] * 4
 
