@@ -3,7 +3,7 @@
 `python -m benchmarks.lost_journals [--quick] [--runs N] [--folder FOLDER]`. A real daemon on the
 `sim` driver and a trainer that only stores. At a random moment something is done to the journal, or
 to a file beside it. The daemon must end at rest with status 3, and say where what it held is. That
-is put back, a ledger looks, and the robot is started again.
+is put back, a ledger looks, and the robot is re-armed and started again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tempfile import mkdtemp
 from benchmarks.ledger import Ledger
 from benchmarks.pair import ROBOT, Pair, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
+from fieldtune.robot.safety.latch import release
 from fieldtune.train.launch import settle
 
 ALIVE_S = 1.5
@@ -90,6 +91,7 @@ def lose(pair: Pair, ledger: Ledger, harm: str, alive_s: float) -> Loss:
         _elsewhere(pair.journal).rename(pair.state_dir)
     elif place:
         Path(place).replace(pair.journal)
+    release(pair.state_dir / "fault.txt")
     ledger.look()
     ledger.verify()
     return Loss(harm, status, _SAID in said, Path(place).name)

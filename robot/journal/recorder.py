@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 CAPACITY_STEPS = 20_000
 _BATCH = 2_000
 _RETRY_S = 0.25
+_LEAST_ROOM = 2**20  # below it a disk counts as full
 
 
 class Recorder:
@@ -70,6 +72,7 @@ class Recorder:
         self._refused: Exception | None = None
         self._disk_error: str | None = None
         self._fatal_error: str | None = None
+        self._refusal: str | None = None
         self._gone: Lost | None = None
         self._saved = ""
         # Each counter has one writer: the loop's thread the first three, the recorder's the rest.
@@ -111,6 +114,14 @@ class Recorder:
                 f"steps wait for the disk ({self._disk_error or 'it is too slow'})"
             )
         return self._disk_error
+
+    @property
+    def broken(self) -> str | None:
+        """Why a person has to look, or None: the journal was lost, or its disk refused for another
+        reason than room. Stays, also when the disk takes steps again."""
+        if self._gone is not None or self._fatal_error is not None:
+            return self.error
+        return self._refusal
 
     @property
     def full(self) -> str | None:
@@ -305,6 +316,8 @@ class Recorder:
             if self._disk_error is None:
                 log.error("%s: %s; trying again", self.journal_path, error)
             self._disk_error = f"{self.journal_path}: {error}: free disk space or check the disk"
+            if not _wants_room(error, self.journal_path):
+                self._refusal = self._refusal or self._disk_error
             return False
         self._disk_error = None
         self._look(journal)
@@ -323,3 +336,17 @@ def _open(path: Path) -> tuple[Journal, int]:
     except BaseException:
         journal.close()
         raise
+
+
+def _wants_room(error: sqlite3.OperationalError, path: Path) -> bool:
+    """Whether that is what a full disk says, in one of its ways."""
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+        return True
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:  # the folder is gone
+        return False
+    writable = not disk.f_flag & os.ST_RDONLY
+    return writable and (
+        disk.f_bavail * disk.f_frsize < _LEAST_ROOM or disk.f_favail == 0 < disk.f_files
+    )

@@ -32,7 +32,7 @@ from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.build import describe
 from fieldtune.robot.safety.estop import EmergencyStop, EStop, WaitAbandoned
 from fieldtune.robot.safety.fault import explain
-from fieldtune.robot.safety.latch import confirm, latch, latched, reserve
+from fieldtune.robot.safety.latch import confirm, latch, latch_twice, latched, reserve
 from fieldtune.robot.safety.limits import Limits, check_observation
 from fieldtune.robot.safety.rest import close, hold, kept_signals
 from fieldtune.robot.safety.watchdog import Watchdog
@@ -265,9 +265,24 @@ class EpisodeRunner:
         return outcome
 
     def hold_if_stopped(self) -> None:
-        """Hold and latch when the emergency stop was tripped between two episodes."""
+        """Hold and latch when the emergency stop was tripped between two episodes, or the journal
+        broke."""
+        self.fault_if_journal_broke()
         if self.estop.reason and self.states.current is not State.FAULT:
             self._hold_and_fault(self.estop.reason)
+
+    def fault_if_journal_broke(self) -> None:
+        """Hold and latch where the journal is lost, or its disk broken: not while an episode runs,
+        nor for a disk that only is full. Also after `close`."""
+        broken = self.recorder.broken
+        if broken is None:
+            return
+        if self.states.current is not State.FAULT:
+            self._hold_and_fault(f"the journal cannot be written: {broken}")
+        try:  # a latch in a folder that was moved comes and goes with it
+            latch_twice(self.config.latch, self.states.reason)
+        except OSError as error:
+            log.error("%s: the fault is not latched twice: %s", self.config.latch, error)
 
     def close(self) -> None:
         """Hold, and release the hardware. Safe to call twice."""

@@ -160,6 +160,7 @@ class RobotSession:
         with ExitStack() as closing:  # the robot first, then the journal, then the uploads
             closing.callback(self._reporter.close)
             closing.callback(self._close_uplink)
+            closing.callback(self.runner.fault_if_journal_broke)
             closing.callback(self.recorder.close)
             closing.callback(self.runner.close)
             closing.callback(self._reporter.end)

@@ -3,12 +3,16 @@
 Whoever puts something at that path stops the robot: the daemon watches it. Mostly that is a small
 text file, whose last line says who holds the robot still because of it; a folder, a pipe or a link
 to nowhere latches too, and is never waited for. It does not know what a fault is.
+
+Where its own folder takes no file, a fault is latched outside of it, in the machine's temporary
+folders: on another disk mostly, and in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import stat
@@ -22,6 +26,9 @@ log = logging.getLogger(__name__)
 
 _HELD = "\nheld by process "
 _LONGEST = 65_536
+# The first outlives a restart of the machine, but is a service's own under PrivateTmp; the second
+# is memory, whatever becomes of disks.
+_OUTSIDE = ("/var/tmp", "/dev/shm")
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -33,11 +40,15 @@ _KINDS = {
 
 
 def latched(path: Path) -> str | None:
-    """Why the robot is latched, or None. An empty file, as after a full disk, latches too.
+    """Why the robot is latched, there or outside of its folder, or None.
+
+    An empty file, as after a full disk, latches too.
 
     Raises `OSError` where it cannot be known whether anything is there.
     """
     text = _read(path)
+    if text is None:
+        text = _read_outside(path)
     return None if text is None else text.partition(_HELD)[0].strip() or "unknown fault"
 
 
@@ -61,9 +72,51 @@ def latch(path: Path, reason: str) -> None:
     """Latch `reason` durably; an earlier fault is kept. On a full disk its text may be lost.
 
     What is there and is no text file is replaced by one, where that can be done in one step.
+
+    Raises `OSError` where that cannot be; it is latched outside of the folder then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(map(printable, reason.replace(_HELD, " ").split("\n")))
+    text = _printable(reason)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _latch(path, text)
+    except OSError:
+        try:
+            _latch_outside(path, text)
+        except OSError as error:
+            log.error("%s: cannot be latched elsewhere either: %s", path, error)
+        raise
+
+
+def latch_twice(path: Path, reason: str) -> None:
+    """Latch outside of the folder too, which may not be the one it was. Raises `OSError` where not
+    both can be."""
+    _latch_outside(path, _printable(reason))
+    latch(path, reason)
+
+
+def outside(path: Path) -> list[Path]:
+    """Where a latch goes that its own folder does not take, or that is to outlive that folder."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
+    return [Path(folder) / f"fieldtune-fault-{name}" for folder in _OUTSIDE]
+
+
+def _latch_outside(path: Path, text: str) -> None:
+    """In each that takes it. Raises `OSError` where none does."""
+    errors = []
+    for place in outside(path):
+        try:
+            _latch(place, text)
+        except OSError as error:
+            errors.append(error)
+    if len(errors) == len(_OUTSIDE):
+        raise errors[0]
+
+
+def _printable(reason: str) -> str:
+    return "\n".join(map(printable, reason.replace(_HELD, " ").split("\n")))
+
+
+def _latch(path: Path, text: str) -> None:
     try:
         descriptor = _made(path)
     except FileExistsError:
@@ -103,7 +156,7 @@ def _made(path: Path) -> int:
             _spare(path).rename(path)
         except OSError:
             raise error from None
-        return os.open(path, os.O_WRONLY | os.O_TRUNC)
+        return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _spare(path: Path) -> Path:
@@ -111,10 +164,15 @@ def _spare(path: Path) -> Path:
 
 
 def release(path: Path) -> None:
-    """Forget the fault. Only for code that a person has asked to.
+    """Forget the fault, wherever it is latched. Only for code that a person has asked to.
 
     Raises `OSError`, for instance for a folder with something in it.
     """
+    for place in outside(path):
+        if _trusted(place, path):
+            place.unlink(missing_ok=True)
+    if not os.path.lexists(path):
+        return
     try:
         if _spare(path).exists() or not stat.S_ISREG(path.lstat().st_mode):
             path.unlink(missing_ok=True)
@@ -145,6 +203,26 @@ def _read(path: Path) -> str | None:
             return os.read(descriptor, _LONGEST).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
+
+
+def _read_outside(path: Path) -> str | None:
+    for place in outside(path):
+        if _trusted(place, path) and (text := _read(place)) is not None:
+            return text
+    return None
+
+
+def _trusted(place: Path, path: Path) -> bool:
+    """Whether it is there, by root, this user, or who owns the latch's own folder: everybody may
+    write into temporary folders."""
+    try:
+        owner = place.lstat().st_uid
+    except OSError:
+        return False
+    try:
+        return owner in (0, os.geteuid(), path.parent.stat().st_uid)
+    except OSError:
+        return owner in (0, os.geteuid())
 
 
 def _odd(path: Path) -> str | None:

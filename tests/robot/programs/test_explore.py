@@ -8,6 +8,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -295,7 +296,7 @@ def test_max_run_s_ends_the_run(config, mass, point_bundle):
     assert summary.episodes == 1
 
 
-def test_a_journal_that_cannot_be_written_stops_exploration(config, mass, point_bundle):
+def test_a_journal_that_cannot_be_written_is_a_fault_until_a_person_rearms(config, mass, point_bundle):
     point_bundle(push=0.0, horizon=10**6)  # a slow disk must not let it drift away
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -314,9 +315,64 @@ def test_a_journal_that_cannot_be_written_stops_exploration(config, mass, point_
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "the journal cannot be written" in summary.ended
     assert "free disk space" in summary.ended
-    assert summary.fault == summary.ended
+    assert summary.ended == f"fault: {summary.fault}"
+    with pytest.raises(Latched, match="the journal cannot be written"):
+        Daemon(config, mass).run()
+    release(config.latch)
     (episode,) = episodes(config)
     assert episode.footer.steps == summary.steps == len(mass.commands)
+
+
+def deleted(state):
+    shutil.rmtree(state)
+
+
+def deleted_and_made_again(state):
+    shutil.rmtree(state)
+    state.mkdir()
+
+
+def moved(state):
+    state.rename(state.with_name("elsewhere"))
+
+
+def a_file_in_its_place(state):
+    shutil.rmtree(state)
+    state.write_text("no folder")
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [deleted, deleted_and_made_again, moved, a_file_in_its_place],
+    ids=lambda lose: lose.__name__,
+)
+def test_a_state_folder_that_is_lost_is_a_fault_until_a_person_rearms(
+    config, mass, point_bundle, tmp_path, lose
+):
+    bundle = point_bundle(tmp_path / "kept.bundle", push=0.0, horizon=10**6)
+
+    def trouble(robot):
+        if len(robot.commands) == 3:
+            lose(config.state_dir)
+
+    mass.trouble = trouble
+    try:
+        summary = Daemon(config, mass, bundle=bundle).run()
+        assert "the journal cannot be written" in summary.fault
+        made_of = [config.state_dir, config.state_dir.with_name("elsewhere")]
+        if made_of[1].exists():  # put back, without the latch that came after it
+            shutil.rmtree(made_of[0])
+            made_of[1].rename(made_of[0])
+        elif made_of[0].is_file():
+            made_of[0].unlink()
+        count, mass.trouble = len(mass.commands), lambda _: None
+        with pytest.raises(Latched, match="the journal cannot be written"):
+            Daemon(config, mass, bundle=bundle, episodes=1).run()
+        assert len(mass.commands) == count
+    finally:
+        release(config.latch)
+    config = config.model_copy(update={"limits": LimitsConfig(max_run_s=0.1)})
+    assert not Daemon(config, mass, bundle=bundle).run().fault
 
 
 def test_without_a_bundle_or_a_bridge_nothing_starts(config, mass):

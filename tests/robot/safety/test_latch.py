@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from fieldtune.robot.safety.latch import confirm, held_by, latch, latched, release, reserve
+from fieldtune.robot.safety.latch import (
+    confirm,
+    held_by,
+    latch,
+    latch_twice,
+    latched,
+    outside,
+    release,
+    reserve,
+)
 
 
 def pipe(path: Path) -> None:
@@ -144,3 +154,46 @@ def test_a_reason_may_hold_any_bytes(tmp_path):
     path = tmp_path / "fault.txt"
     latch(path, os.fsdecode(b"caf\xe9 \x1b[31m \xc2\xb5"))
     assert latched(path) == r"caf\udce9 \x1b[31m µ"
+
+
+@pytest.fixture
+def unwritable(tmp_path):
+    """A latch whose folder cannot be: a file is in its place."""
+    (tmp_path / "state").write_text("a file")
+    path = tmp_path / "state" / "fault.txt"
+    yield path
+    for place in outside(path):
+        place.unlink(missing_ok=True)
+
+
+def test_a_folder_that_takes_no_latch_is_latched_all_the_same(unwritable):
+    with pytest.raises(OSError, match="state"):
+        latch(unwritable, "the arm is hot")
+    unwritable.parent.unlink()
+    assert latched(unwritable) == "the arm is hot"
+    unwritable.parent.mkdir()
+    assert latched(unwritable) == "the arm is hot"
+    release(unwritable)
+    assert latched(unwritable) is None
+    assert not any(place.exists() for place in outside(unwritable))
+
+
+def test_a_latch_in_both_places_outlives_its_folder(tmp_path):
+    path = tmp_path / "state" / "fault.txt"
+    latch_twice(path, "one")
+    latch(path, "two")
+    assert latched(path) == "one"
+    shutil.rmtree(path.parent)
+    assert latched(path) == "one"
+    release(path)
+    assert latched(path) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_a_stranger_puts_into_a_temporary_folder_latches_nothing(unwritable):
+    place = outside(unwritable)[0]
+    unwritable.parent.unlink()
+    place.write_text("ha")
+    assert latched(unwritable) == "ha"
+    os.chown(place, 54_321, 54_321)
+    assert latched(unwritable) is None
