@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -10,6 +11,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -296,7 +298,9 @@ def test_max_run_s_ends_the_run(config, mass, point_bundle):
     assert summary.episodes == 1
 
 
-def test_a_journal_that_cannot_be_written_is_a_fault_until_a_person_rearms(config, mass, point_bundle):
+def test_a_journal_that_cannot_be_written_is_a_fault_until_a_person_rearms(
+    config, mass, point_bundle
+):
     point_bundle(push=0.0, horizon=10**6)  # a slow disk must not let it drift away
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -373,6 +377,63 @@ def test_a_state_folder_that_is_lost_is_a_fault_until_a_person_rearms(
         release(config.latch)
     config = config.model_copy(update={"limits": LimitsConfig(max_run_s=0.1)})
     assert not Daemon(config, mass, bundle=bundle).run().fault
+
+
+@contextlib.contextmanager
+def mounted(folder, *arguments):
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", *arguments, folder], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_disk_that_is_full_is_no_fault(config, mass, point_bundle, tmp_path):
+    bundle = point_bundle(tmp_path / "kept.bundle", push=0.0, horizon=10**6)
+
+    def fill(robot):
+        if len(robot.commands) == 3:
+            with contextlib.suppress(OSError), (config.state_dir / "much").open("wb") as file:
+                while True:
+                    file.write(bytes(4096))
+
+    mass.trouble, mass.hold = fill, lambda: (config.state_dir / "much").unlink(missing_ok=True)
+    with mounted(config.state_dir, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        summary = Daemon(config, mass, bundle=bundle).run()
+        assert "the journal cannot be written" in summary.fault
+        assert latched(config.latch) is None
+
+
+def test_a_disk_that_turns_read_only_is_a_fault_that_the_next_run_finds(
+    config, mass, point_bundle, tmp_path
+):
+    bundle = point_bundle(tmp_path / "kept.bundle", push=0.0, horizon=10**6)
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(16 * 2**20)
+    if not shutil.which("mkfs.ext4"):
+        pytest.skip("no mkfs.ext4 here")
+    subprocess.run(["mkfs.ext4", "-q", disk], check=True)
+
+    def abort(robot):
+        if len(robot.commands) == 3:
+            subprocess.run(["mount", "-o", "remount,abort", config.state_dir], check=False)
+
+    mass.trouble = abort
+    try:
+        with mounted(config.state_dir, "-o", "loop", disk):
+            summary = Daemon(config, mass, bundle=bundle).run()
+            assert "the journal cannot be written" in summary.fault
+            assert not config.latch.exists()
+            with pytest.raises(Latched, match="the journal cannot be written"):
+                Daemon(config, mass, bundle=bundle, episodes=1).run()
+    finally:
+        release(config.latch)
 
 
 def test_without_a_bundle_or_a_bridge_nothing_starts(config, mass):
