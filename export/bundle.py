@@ -22,6 +22,7 @@ from fieldtune.errors import UserError
 from fieldtune.export import archive
 from fieldtune.export.graph import GraphError, check_graph
 from fieldtune.export.manifest import GRAPHS, SCHEMA_VERSION, FieldSpec, FileEntry, Manifest
+from fieldtune.regular_file import open_regular
 
 OPSET = 18
 MAX_BUNDLE_BYTES = 256 * 2**20
@@ -187,7 +188,7 @@ def _check_names(
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
         raise BundleError(

@@ -66,7 +66,7 @@ def replace_atomically(
 def sync(path: Path) -> None:
     """Return when `path` is on the disk: a file's bytes, or a folder's names. Raises `OSError`."""
     with naming(path):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # no pipe is waited for
         try:
             os.fsync(descriptor)
         finally:

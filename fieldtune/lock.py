@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from fieldtune.regular_file import require_regular
+
 
 class Held(Exception):
     """Another process has it. `holder` is that process's number, "unknown" at worst."""
@@ -91,8 +93,9 @@ def holder(path: Path) -> str | None:
 
 def _take(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
         try:
+            require_regular(descriptor, path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is(descriptor, path):
                 with contextlib.suppress(OSError):  # a full disk costs the next error its number

@@ -23,6 +23,7 @@ from fieldtune import plain_yaml
 from fieldtune.config_paths import Location, PathError, rooted, written
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
+from fieldtune.regular_file import open_regular
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -137,7 +138,7 @@ def _rooted(model: Model, raw: Any, folder: Path | None, source: str, prefix: Lo
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(LONGEST + 1)
         if len(content) > LONGEST:
             raise ConfigError(

@@ -18,6 +18,7 @@ from zmq.utils import z85
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
+from fieldtune.regular_file import open_regular
 from fieldtune.robot.config import RobotConfig
 
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -97,7 +98,7 @@ def read_secret(path: Path, cure: str) -> KeyPair:
         KeysError: it is missing, others may read it, or it is not a key file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:

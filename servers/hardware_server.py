@@ -202,6 +202,8 @@ def _read_keys(keys: Keys) -> tuple[bytes, frozenset[bytes]]:
     """The secret key as libzmq takes it, and the allowed public keys."""
     if not keys.secret or not keys.allowed:
         raise CannotServe("keys are half given: both --key FILE and --allow PUBLIC_KEY are needed")
+    if keys.secret.exists() and not keys.secret.is_file():  # a pipe would be waited for
+        raise CannotServe(f"{keys.secret}: is no file")
     try:
         text = keys.secret.read_text("ascii", "replace")
         mode = stat.S_IMODE(keys.secret.stat().st_mode)

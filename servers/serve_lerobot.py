@@ -137,6 +137,8 @@ def numbers(features: dict[str, Any]) -> list[str]:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Raises `Mistake`."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Mistake(f"{path}: is no file")
     try:
         given = json.loads(path.read_text())
     except (OSError, ValueError) as error:

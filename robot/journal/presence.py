@@ -13,6 +13,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldtune.regular_file import open_regular
+
 
 @dataclass(frozen=True)
 class Lost:
@@ -40,7 +42,7 @@ class Presence:
         self._known = {str(each): _identity(each.stat()) for each in there}
         self._name, self._log_name = str(path), str(beside[0])
         has_log = self._log_name in self._known  # SQLite has none where a disk cannot share memory
-        self._log_file = beside[0].open("rb", buffering=0) if has_log else None
+        self._log_file = open_regular(beside[0]) if has_log else None
         self._least_log_bytes = beside[0].stat().st_size if has_log else 0
         self._least_bytes = 0
         self.note_length()

@@ -46,6 +46,7 @@ Array = NDArray[np.float64]
 
 EMPTY_EPISODES = 3  # in a row: then something is wrong with the robot's start
 _LAST_FLUSH_S = 2.0
+_UNWRITTEN = "the journal cannot be written: "
 
 
 class Latched(UserError):
@@ -85,6 +86,13 @@ class EpisodeRunner:
         self._empty = 0
         self._collections = Collections()
         self._undo = ExitStack()
+
+    @property
+    def fault_reason(self) -> str:
+        """Why the robot is in fault, with where a journal that was lost is saved by now; empty when
+        it is not."""
+        reason, broken = self.states.fault_reason, self.recorder.broken
+        return f"{_UNWRITTEN}{broken}" if broken and reason.startswith(_UNWRITTEN) else reason
 
     def require_unlatched(self) -> None:
         """Raise `Latched` while an earlier fault waits for a person."""
@@ -278,7 +286,7 @@ class EpisodeRunner:
         if broken is None:
             return
         if self.states.current is not State.FAULT:
-            self._hold_and_fault(f"the journal cannot be written: {broken}")
+            self._hold_and_fault(f"{_UNWRITTEN}{broken}")
         try:  # a latch in a folder that was moved comes and goes with it
             latch_twice(self.config.latch, self.states.reason)
         except OSError as error:

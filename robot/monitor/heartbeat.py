@@ -21,11 +21,15 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
+from fieldtune.regular_file import read_regular
+
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 SILENT_S = 2.5  # four beats missed
 
+# Not waiting for a pipe that somebody has put there.
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 T = TypeVar("T")
@@ -76,7 +80,7 @@ def boot_id() -> str:
 def read(path: Path, told: type[T]) -> Beat[T] | None:
     """The latest beat; None where there never was one. Raises `HeartbeatError`."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Beat[told])  # type: ignore[valid-type]
+        return msgspec.json.decode(read_regular(path), type=Beat[told])  # type: ignore[valid-type]
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -137,7 +141,9 @@ class Heart(Generic[T]):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
-            beside.write_bytes(data)
+            descriptor = os.open(beside, _ANEW, 0o644)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
             beside.replace(self.path)
         except OSError:
             beside.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import msgspec
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
+from fieldtune.regular_file import read_regular
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ class BundleRecord:
 
 def _read(path: Path) -> _Record:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Record)
+        return msgspec.json.decode(read_regular(path), type=_Record)
     except FileNotFoundError:
         return _Record()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -21,6 +21,7 @@ import numpy as np
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
+from fieldtune.regular_file import read_regular
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
@@ -178,7 +179,7 @@ class SavedTasks:
         """Raises `TaskError`."""
         path = self.path(name)
         try:
-            task = msgspec.json.decode(path.read_bytes(), type=SavedTask)
+            task = msgspec.json.decode(read_regular(path), type=SavedTask)
         except FileNotFoundError:
             known = ", ".join(self.names()) or "none"
             raise TaskError(
@@ -208,7 +209,7 @@ class SavedTasks:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.bundle(task).exists():
-                write_atomically(self.bundle(task), bundle.read_bytes())
+                write_atomically(self.bundle(task), read_regular(bundle))
             write_atomically(path, text.encode())
             self._tidy()
         except OSError as error:

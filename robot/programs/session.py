@@ -108,7 +108,7 @@ class RobotSession:
     def fault(self) -> str:
         """Why the robot is in fault, or what is or was wrong with its journal; empty when all was
         well."""
-        return self.runner.states.fault_reason or self._journal_trouble()
+        return self.runner.fault_reason or self._journal_trouble()
 
     @property
     def cycles(self) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.files import write_atomically
+from fieldtune.regular_file import open_regular
 from fieldtune.robot.drivers.driver import DriverFault
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -48,7 +49,7 @@ class HardwareDescription(BaseModel):
 def read_description(path: Path, cure: str) -> HardwareDescription:
     """Raises `DriverFault` for a file that is missing or no description; `cure` makes one."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_LARGEST_FILE)
     except FileNotFoundError:
         raise DriverFault(

@@ -9,6 +9,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from fieldtune.regular_file import open_regular
+
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 256
 
@@ -25,7 +27,7 @@ def read_tree(path: Path) -> Element:
     or read other files).
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from None
