@@ -77,13 +77,13 @@ def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
     SIGINT ends the process at once. SIGUSR1 is an emergency stop. Output waits for no reader.
     """
     from fieldtune.robot.outlet import never_wait_for_readers
-    from fieldtune.robot.safety.rest import ENDING
+    from fieldtune.robot.safety.rest import ENDING, signal_name
 
     asked = False
 
     def stop(number: int, frame: Any) -> None:  # noqa: ARG001
         nonlocal asked
-        name = signal.Signals(number).name
+        name = signal_name(number)
         if asked and number == signal.SIGINT and not estop.watching:
             raise KeyboardInterrupt
         asked = True

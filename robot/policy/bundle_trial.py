@@ -174,9 +174,15 @@ class Trial:
             return self._refusal(
                 f"its trial took more than {self._processor_s} s of processor time"
             )
-        how = f"status {status}" if status >= 0 else signal.Signals(-status).name
+        how = f"status {status}" if status >= 0 else _killed_by(-status)
         # SIGKILL is what a machine without memory left does, to whom it likes.
         return self._refusal(f"its trial ended with {how}", final=status != -signal.SIGKILL)
 
     def _refusal(self, reason: str, final: bool = True) -> Verdict:
         return Verdict(self.bundle_id, reason, final)
+
+
+def _killed_by(number: int) -> str:
+    with contextlib.suppress(ValueError):  # most real-time signals have no name
+        return signal.Signals(number).name
+    return f"signal {number}"

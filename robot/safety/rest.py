@@ -15,10 +15,18 @@ from fieldtune.robot.safety.fault import explain
 
 _NAMES = (
     *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGALRM", "SIGVTALRM", "SIGPROF"),
-    *("SIGUSR2", "SIGXCPU", "SIGIO", "SIGPWR", "SIGSTKFLT"),
+    *("SIGUSR2", "SIGXCPU", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGTRAP", "SIGSYS"),
 )
-ENDING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
-"""Signals that would end this process, or stop it, and leave the robot as it is."""
+_NAMED = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+_REAL_TIME = (
+    tuple(range(signal.SIGRTMIN, signal.SIGRTMAX + 1)) if hasattr(signal, "SIGRTMIN") else ()
+)
+ENDING: tuple[int, ...] = (*_NAMED, *_REAL_TIME)
+"""Signals that would end this process, or stop it, and leave the robot as it is.
+
+Those of a crash are left out (SIGSEGV, SIGBUS, SIGFPE, SIGILL): a handler would return to what
+crashed, for ever. So is SIGABRT, by which a watchdog ends a process that no longer listens.
+"""
 _OURS = (signal.SIGUSR1, signal.SIGCONT, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -28,6 +36,14 @@ class Resting(Protocol):
     def hold(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+def signal_name(number: int) -> str:
+    """`SIGTERM`; `SIGRTMIN+6` for what has no name of its own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number in _REAL_TIME else str(number)
 
 
 def hold(driver: Resting) -> str:
@@ -44,9 +60,11 @@ def close(driver: Resting) -> str:
 def signals_wait() -> Iterator[None]:
     """Inside, signals break off none of this thread's calls into the system.
 
-    Another thread may take them, and Python run their handlers here: these must not raise.
+    Another thread may take them, and Python run their handlers here: these must not raise. A
+    real-time signal that is not ours may be what the driver waits for.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*ENDING, signal.SIGUSR1})
+    ours = (number for number in _REAL_TIME if callable(signal.getsignal(number)))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_NAMED, *ours, signal.SIGUSR1})
     try:
         yield
     finally:
@@ -58,12 +76,13 @@ def kept_signals() -> Iterator[list[str]]:
     """Give back, afterwards, the handlers of signals that something inside took for itself.
 
     Yields their names, filled in at the end. Only the main thread can; elsewhere nothing is done.
+    Real-time signals are a driver's to take: nobody stops a robot by them.
     """
     taken: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield taken
         return
-    before = {number: signal.getsignal(number) for number in (*ENDING, *_OURS)}
+    before = {number: signal.getsignal(number) for number in (*_NAMED, *_OURS)}
     try:
         yield taken
     finally:

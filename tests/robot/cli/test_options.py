@@ -10,16 +10,34 @@ import time
 import pytest
 
 from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.safety.rest import ENDING
+
+NAMES = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGALRM", "SIGUSR2", "SIGSYS"]
+
+
+def test_every_signal_that_ends_a_process_by_default_is_caught_but_those_of_a_crash():
+    ends = {*signal.valid_signals()} - {signal.SIGKILL, signal.SIGSTOP}
+    ignored = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    by_python = {signal.SIGPIPE, signal.SIGXFSZ}
+    elsewhere = {signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU}
+    crash = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+    assert ends - ignored - by_python - elsewhere - crash == set(ENDING)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGALRM", "SIGUSR2"]
+    ("name", "number"),
+    [
+        *((name, signal.Signals[name]) for name in NAMES),
+        ("SIGRTMIN", signal.SIGRTMIN),
+        ("SIGRTMIN+6", signal.SIGRTMIN + 6),
+        ("SIGRTMAX", signal.SIGRTMAX),
+    ],
 )
-def test_every_signal_that_would_end_or_stop_the_process_holds_first(live, name):
+def test_every_signal_that_would_end_or_stop_the_process_holds_first(live, name, number):
     process = live.start()
     live.wait_for("apply", 5)
-    process.send_signal(signal.Signals[name])
+    process.send_signal(number)
     status, text = live.end()
     assert status == 0, text
     assert [what for what, _ in live.events()][-1] == "closed"
