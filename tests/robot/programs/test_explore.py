@@ -243,6 +243,54 @@ def test_two_episodes_that_end_at_once_are_forgiven(config, mass, point_bundle):
     assert (summary.complete, summary.fault) == (True, "")
 
 
+def over_after(steps):
+    """Says `terminated` after so many commands in each episode; `steps(number)` from 1."""
+
+    def install(mass):
+        homed, before = mass.home, []
+
+        def home(seed):
+            homed(seed)
+            before.append(len(mass.commands))
+
+        def trouble(robot):
+            done = len(robot.commands) + 1 - before[-1]
+            robot.terminated = done >= steps(len(before))
+
+        mass.home, mass.trouble = home, trouble
+
+    return install
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_robot_that_is_over_as_soon_as_it_moves_is_a_fault_after_five_episodes(
+    config, mass, point_bundle, steps
+):
+    point_bundle(push=0.0, horizon=100)
+    over_after(lambda _: steps)(mass)
+    summary = Daemon(config, mass, episodes=50).run()
+    assert summary.episodes == len(mass.starts) == 5
+    assert f"5 episodes in a row were over after fewer than 5 steps, the last after {steps}" in (
+        summary.fault
+    )
+    assert latched(config.latch).startswith("5 episodes in a row")
+    assert mass.held
+    record = BundleRecord(config.bundle_record, 2)
+    assert (record.newest_proven, record.why_bad(summary.bundle)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "horizon"),
+    [(lambda _: 5, 100), (lambda number: 1 if number % 5 else 30, 100), (lambda _: 2, 20)],
+    ids=["long enough", "not in a row", "a tenth of a short horizon"],
+)
+def test_short_episodes_that_may_be_are_forgiven(config, mass, point_bundle, steps, horizon):
+    point_bundle(push=0.0, horizon=horizon)
+    over_after(steps)(mass)
+    summary = Daemon(config, mass, episodes=12).run()
+    assert (summary.complete, summary.fault) == (True, "")
+
+
 def test_a_stop_while_homing_leaves_no_episode_and_no_fault(config, mass, point_bundle):
     point_bundle()
     daemon = Daemon(config, mass)
