@@ -93,7 +93,7 @@ class Rules:
             self._hold()
         if self.state is State.HOMING:
             try:
-                done = self._plant.homed()
+                done = _truth(self._plant.homed())
             except Exception as error:
                 self.rest(f"homing failed: {error}")
                 return
@@ -245,3 +245,10 @@ class Rules:
             if found != expected and (kind == "values" or found):
                 raise ValueError(f"the plant senses {found} {kind}, described are {expected}")
         return write_observation(sensed, self.state)
+
+
+def _truth(answer: object) -> bool:
+    """True or False, numpy's included; a text that says "no" is neither."""
+    if type(answer).__name__ in ("bool", "bool_"):
+        return bool(answer)
+    raise TypeError(f"homed() gave {answer!r:.80}, expected True or False")

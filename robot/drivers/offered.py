@@ -81,7 +81,7 @@ def _fields(driver: Driver, name: str, label: str) -> tuple[FieldSpec, ...]:
         driver,
         name,
         _are_fields,
-        "a tuple of FieldSpec (fieldtune.export.manifest), not empty",
+        "a tuple of FieldSpec (fieldtune.export.manifest), not empty, each name once",
         label,
     )
     return tuple(found)
@@ -121,4 +121,5 @@ def _are_fields(value: Any) -> bool:
         isinstance(value, tuple | list)
         and bool(value)
         and all(isinstance(one, FieldSpec) for one in value)
+        and len({one.name for one in value}) == len(value)
     )

@@ -29,6 +29,7 @@ from fieldtune.robot.policy.posterior import Posterior
 VERSION = 1
 ENCODER = "encoder.onnx"
 
+TIMES = 10.0  # the largest z of a training task: further off, the policy has seen nothing like it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Vector = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4096)]
@@ -105,7 +106,8 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
         policy: what is to act on it.
 
     Raises:
-        TaskError: another family, another encoder or another width of z.
+        TaskError: another family, another encoder or another width of z; or a z that the policy's
+            training cannot have come near.
     """
     manifest = policy.manifest
     if task.family != manifest.family:
@@ -120,6 +122,13 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
             f"{policy.bundle_id[:12]} has another, to which it means nothing: give --bundle with "
             f"that one, or `fieldtune-robot tasks recompute {name}` from the journal, or adapt "
             "again"
+        )
+    most = TIMES * max(1.0, np.abs(manifest.task_embeddings).max())
+    furthest = np.abs(task.posterior.mean).max()
+    if furthest > most:
+        raise TaskError(
+            f"task {name!r} has a z of {furthest:.3g}, ten times what training saw is {most:.3g}: "
+            "its file is spoilt, or its rewards were: adapt again"
         )
 
 
@@ -252,5 +261,8 @@ def _require_gaussian(path: Path, task: SavedTask) -> None:
     sound = len(task.precision) == len(task.precision_mean)
     if not (sound and np.isfinite(posterior.precision_mean).all()):
         raise TaskError(f"{path}: precision and precision_mean are no pair: adapt again")
-    if not (np.isfinite(posterior.precision).all() and (posterior.precision > 0).all()):
-        raise TaskError(f"{path}: precision has values that no Gaussian has: adapt again")
+    if not (np.isfinite(posterior.precision).all() and (posterior.precision >= 1).all()):
+        raise TaskError(
+            f"{path}: precision has values that no posterior has (1 and what each reward adds): "
+            "adapt again"
+        )

@@ -6,10 +6,11 @@ another order of joints is an error and not a motion. It must not know sockets o
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.files import write_atomically
@@ -32,6 +33,24 @@ class HardwareDescription(BaseModel):
     observation_fields: tuple[FieldSpec, ...] = Field(min_length=1)
     action_fields: tuple[FieldSpec, ...] = Field(min_length=1)
     signal_fields: tuple[FieldSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        for kind, fields in (
+            ("observation", self.observation_fields),
+            ("action", self.action_fields),
+            ("signal", self.signal_fields),
+        ):
+            names = [field.name for field in fields]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{kind} field {twice[0]!r} is there twice: name each once")
+        for field in self.action_fields:
+            if not all(map(math.isfinite, field.low + field.high)):
+                raise ValueError(
+                    f"action field {field.name!r} has a bound that is infinite: a server says how "
+                    "far each action may go"
+                )
+        return self
 
     @property
     def observation_width(self) -> int:

@@ -87,6 +87,28 @@ def test_another_encoders_bundle_is_refused_before_anything_moves(tasks, config,
 
 
 @pytest.mark.usefixtures("learned")
+@pytest.mark.parametrize("spoilt", [1e9, -1e300, 1e308])
+def test_a_z_far_from_all_that_training_saw_is_refused_before_anything_moves(
+    tasks, config, mass, bundle, spoilt
+):
+    task = msgspec.structs.replace(tasks.read("push"), precision_mean=[0.1, spoilt])
+    mass.starts.clear()
+    acting = Acting(config, mass, "push", task, bundle=bundle, episodes=1)
+    with pytest.raises(TaskError, match=r"ten times what training saw is 20: .*adapt again"):
+        list(acting.run())
+    assert (mass.starts, mass.commands) == ([], [])
+
+
+@pytest.mark.usefixtures("learned")
+@pytest.mark.parametrize("precision", [1e-300, 0.0, -1.0, 0.99])
+def test_a_precision_that_no_posterior_has_is_refused(tasks, precision):
+    task = msgspec.structs.replace(tasks.read("push"), precision=[precision, 2.0])
+    tasks.path("push").write_bytes(msgspec.json.encode(task))
+    with pytest.raises(TaskError, match="precision has values that no posterior has"):
+        tasks.read("push")
+
+
+@pytest.mark.usefixtures("learned")
 def test_a_bundle_with_the_same_encoder_and_another_policy_will_do(tasks, point_bundle):
     stronger = Policy(read_bundle(point_bundle(push=0.5)))
     task = tasks.read("push")

@@ -349,7 +349,7 @@ def test_hardware_that_is_not_what_was_written_down_is_a_fault(
         first, second = offered.observation_fields
         change = {"observation_fields": (first.model_copy(update=change), second)}
     elif "action_fields" in change:
-        change = {"action_fields": offered.observation_fields}
+        change = {"action_fields": offered.observation_fields[:1]}
     write_description(options(joints).description, offered.model_copy(update=change))
     with pytest.raises(DriverFault, match=says):
         driver(joints)
@@ -429,6 +429,45 @@ def settings_file(tmp_path):
 
 def describe(*arguments: object):
     return CliRunner().invoke(app, ["describe", "--config", *map(str, arguments)])
+
+
+ODD = f"""
+import sys
+from dataclasses import replace
+sys.path.insert(0, {str(SERVERS)!r})
+from hardware_frames import Field
+from hardware_server import parser, serve
+from serve_joints import DESCRIPTION, Joints
+
+first, second = DESCRIPTION.observation
+action, = DESCRIPTION.action
+odd = replace(DESCRIPTION, CHANGE)
+serve(Joints(), odd, parser("odd").parse_args())
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            "observation=[first, replace(second, name=first.name)]",
+            "observation field 'position' is there twice: name each once",
+        ),
+        (
+            "action=[replace(action, high=(1.0, float('inf')))]",
+            "action field 'velocity' has a bound that is infinite",
+        ),
+    ],
+    ids=["twice", "infinite"],
+)
+def test_describe_refuses_what_no_robot_could_be_driven_by(
+    serve, settings_file, tmp_path, change, says
+):
+    server = serve(sys.executable, "-c", ODD.replace("CHANGE", change))
+    done = describe(settings_file(server.address))
+    assert done.exit_code == 1
+    assert says in done.stderr
+    assert not (tmp_path / "d.json").exists()
 
 
 def test_describe_writes_what_the_server_offers_and_never_over_what_differs(

@@ -203,6 +203,24 @@ def test_hardware_that_fails_is_brought_to_rest_and_the_client_is_told(client, t
     assert code(client.command()) is ours.Code.STATE
 
 
+@pytest.mark.parametrize("answer", ["no", "", None, 1, 0.0])
+def test_what_is_neither_true_nor_false_is_not_taken_for_being_home(client, answer):
+    client.sense()
+    client.plant.homed = lambda: answer
+    client.ask(ours.Ask.HOME, ours.write_seed(1))
+    client.rules.watch()
+    assert client.rules.state is frames.State.RESTING
+    assert not client.plant.moving
+
+
+def test_numpys_truth_is_one(client):
+    client.sense()
+    client.plant.homed = lambda: np.bool_(True)
+    client.ask(ours.Ask.HOME, ours.write_seed(1))
+    client.rules.watch()
+    assert client.rules.state is frames.State.READY
+
+
 def test_a_plant_that_cannot_hold_is_held_again_until_it_does_and_moved_no_more(client):
     client.home()
     client.sense()
