@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import logging
 import os
@@ -94,10 +95,11 @@ def latch_twice(path: Path, reason: str) -> None:
     latch(path, reason)
 
 
-def outside(path: Path) -> list[Path]:
+@functools.lru_cache(maxsize=8)  # asked every 20 ms
+def outside(path: Path) -> tuple[Path, ...]:
     """Where a latch goes that its own folder does not take, or that is to outlive that folder."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
-    return [Path(folder) / f"fieldtune-fault-{name}" for folder in _OUTSIDE]
+    return tuple(Path(folder) / f"fieldtune-fault-{name}" for folder in _OUTSIDE)
 
 
 def _latch_outside(path: Path, text: str) -> None:

@@ -430,7 +430,10 @@ def test_a_read_that_raises_while_a_bundle_is_taken_blames_no_bundle(config, poi
         ({"period_s": lambda self: 0.1}, r"\.period_s is a method: make it a property"),  # noqa: ARG005
         ({"period_s": float("nan")}, r"\.period_s is nan, expected seconds above 0"),
         ({"time_scale": 0}, r"\.time_scale is 0, expected 1.0 for real hardware"),
-        ({"action_fields": (ACTION[0], ACTION[0])}, r"\.action_fields is .*not empty, each name once"),
+        (
+            {"action_fields": (ACTION[0], ACTION[0])},
+            r"\.action_fields is .*not empty, each name once",
+        ),
         ({"action_fields": ()}, r"\.action_fields is \(\), expected a tuple of FieldSpec"),
         ({"observation_fields": ("x",)}, r"\.observation_fields is \('x',\), expected a tuple"),
     ],
