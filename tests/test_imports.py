@@ -32,8 +32,9 @@ ARROWS = {
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "fieldtune": (
         {"open_files", "plugins", "settings"},
-        {"errors", "files"},
-        {"child_process", "config_paths", "exit_status", "file_errors", "lock", "plain_yaml"},
+        {"errors", "files", "lock"},
+        {"child_process", "config_paths", "exit_status", "file_errors", "plain_yaml"}
+        | {"regular_file"},
     ),
     "export": ({"writer"}, {"bundle"}, {"graph", "parity"}, {"archive", "manifest", "protobuf"}),
     "robot": (
