@@ -21,8 +21,8 @@ from pydantic import BaseModel
 from benchmarks.mutations import damaged, damaged_yaml
 from fieldtune.export import archive
 from fieldtune.export.bundle import MEMBERS, BundleError, file_entry, read_bundle
+from fieldtune.robot.bundles.exam import examine
 from fieldtune.robot.config import RobotConfig
-from fieldtune.robot.policy.bundle_exam import examine
 from fieldtune.robot.policy.policy import PolicyError
 from fieldtune.settings import ConfigError, dump, load
 

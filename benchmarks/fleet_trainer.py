@@ -18,7 +18,7 @@ from fieldtune.train.bridge.fleet import telling
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.keys import open_keys
 
-POLL_S = 0.05  # as fieldtune.train.phases.from_robots
+POLL_S = 0.05  # as fieldtune.train.phases.finetune
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"monitor"},
         {"loop", "rewards", "mcap", "driver_trial"},
         {"drivers"},
-        {"bridge"},  # a bundle stands its trial before it is handed on, so it knows policy
+        {"bridge"},  # a bundle stands its trial before it is handed on
+        {"bundles"},
         {"policy", "safety"},
         {"journal", "timing", "curve_keys"},
         {"episodes", "config", "outlet", "rationed_log"},

@@ -19,8 +19,8 @@ from typing import BinaryIO
 from fieldtune.files import sync
 from fieldtune.robot.bridge.transfer import STALLED_S, Download
 from fieldtune.robot.bridge.wire import BundleChunk, BundleRequest
-from fieldtune.robot.policy.bundle_store import make_room
-from fieldtune.robot.policy.bundle_trial import BESIDE_THE_LOOP, Trial, Verdict
+from fieldtune.robot.bundles.store import make_room
+from fieldtune.robot.bundles.trial import BESIDE_THE_LOOP, Trial, Verdict
 from fieldtune.robot.rationed_log import RationedLog
 
 log = logging.getLogger(__name__)

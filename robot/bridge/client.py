@@ -29,9 +29,9 @@ from fieldtune.robot.bridge.connection import (
     SharedState,
     TrainerConnection,
 )
+from fieldtune.robot.bundles.trial import Verdict
 from fieldtune.robot.curve_keys import BridgeKeys
 from fieldtune.robot.journal.journal import Journal, JournalError
-from fieldtune.robot.policy.bundle_trial import Verdict
 from fieldtune.robot.rationed_log import printable
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 Knows inputs and answers. It must not know processes, drivers, nor what becomes of a bundle that
 fails; that it may hang, crash or take all memory is its caller's concern
-(robot/policy/bundle_trial.py).
+(robot/bundles/trial.py).
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fieldtune.export.bundle import Bundle, BundleError, bundle_id, read_bundle
-from fieldtune.robot.policy.bundle_trial import Trial, Verdict, software
-from fieldtune.robot.policy.bundle_trust import BundleRecord, BundleRecordError
+from fieldtune.robot.bundles.trial import Trial, Verdict, software
+from fieldtune.robot.bundles.trust import BundleRecord, BundleRecordError
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class BundleJudge:
     @property
     def record(self) -> BundleRecord:
         """What this robot has seen of bundles. Raises
-        `fieldtune.robot.policy.bundle_trust.BundleRecordError`."""
+        `fieldtune.robot.bundles.trust.BundleRecordError`."""
         if self._record is None:
             self._record = BundleRecord(self._record_path, self._probation, software())
         return self._record

@@ -1,6 +1,6 @@
 """A bundle's trial, from the robot: a process of its own that a bundle may hang, crash or fill.
 
-Starts that process (robot/policy/bundle_trial_process.py), waits for as long as there is patience,
+Starts that process (robot/bundles/trial_process.py), waits for as long as there is patience,
 and ends it. Imports little, so that a trial can begin while the robot's program is still loading.
 It must not know what a bundle is asked, nor what follows from the verdict.
 """
@@ -21,7 +21,7 @@ from typing import Self
 import msgspec
 
 from fieldtune.errors import UserError
-from fieldtune.robot.policy.spawn import spawn
+from fieldtune.robot.bundles.spawn import spawn
 
 PATIENCE_S = 180.0  # of wall-clock time, on a machine that may be busy
 PROCESSOR_S = 60  # the same however busy it is
@@ -37,7 +37,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _START = (
     "import os, sys, json; os.nice(int(sys.argv[2])); sys.path[:] = json.loads(sys.argv[1]); "
     "os.chdir('/'); "
-    "from fieldtune.robot.policy.bundle_trial_process import main; main()"
+    "from fieldtune.robot.bundles.trial_process import main; main()"
 )
 
 

@@ -1,7 +1,7 @@
 """A bundle's trial, from within: the process that a bundle may hang, crash or fill.
 
 Gives up memory, time and privileges first, then verifies the bundle, runs it
-(robot/policy/bundle_exam.py) and says one verdict on its standard output. Nothing of the robot is
+(robot/bundles/exam.py) and says one verdict on its standard output. Nothing of the robot is
 in it.
 """
 
@@ -21,8 +21,8 @@ import msgspec
 from fieldtune.child_process import end_with_parent
 from fieldtune.export.bundle import BundleError, bundle_id, read_bundle
 from fieldtune.files import sync
-from fieldtune.robot.policy.bundle_exam import examine
-from fieldtune.robot.policy.bundle_trial import Verdict
+from fieldtune.robot.bundles.exam import examine
+from fieldtune.robot.bundles.trial import Verdict
 from fieldtune.robot.policy.policy import PolicyError
 
 _LONGEST = 2_000
@@ -30,7 +30,7 @@ _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 
 def main() -> None:
-    """Try the bundle that the command line names (robot/policy/bundle_trial.py gives it)."""
+    """Try the bundle that the command line names (robot/bundles/trial.py gives it)."""
     path, wanted, memory, processor_s, parent = sys.argv[3:]
     out = os.dup(1)
     with Path(os.devnull).open("wb") as nowhere:

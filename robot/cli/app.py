@@ -81,8 +81,8 @@ def run(
     with report_user_errors():
         from dataclasses import asdict
 
-        from fieldtune.robot.policy.bundle_judge import BundleJudge
-        from fieldtune.robot.policy.bundle_store import stored_bundles
+        from fieldtune.robot.bundles.judge import BundleJudge
+        from fieldtune.robot.bundles.store import stored_bundles
 
         settings = load_to_drive(config, overrides, summary)
         judge = BundleJudge(settings.bundle_record, settings.probation_episodes)

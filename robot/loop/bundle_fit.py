@@ -13,9 +13,9 @@ from pathlib import Path
 from fieldtune.errors import UserError
 from fieldtune.export.bundle import BundleError, BundleMismatch, check_compatible
 from fieldtune.export.manifest import Manifest
+from fieldtune.robot.bundles.store import stored_bundles
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.policy.bundle_store import stored_bundles
 from fieldtune.robot.policy.policy import PolicyError
 from fieldtune.robot.safety.build import LimitsError, build_limits
 from fieldtune.robot.safety.fault import Implausible

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fieldtune.errors import UserError
 from fieldtune.exit_status import FAULT
 from fieldtune.export.bundle import Bundle
+from fieldtune.robot.bundles.judge import BundleJudge
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.checked import checked
 from fieldtune.robot.drivers.driver import Driver
@@ -26,7 +27,6 @@ from fieldtune.robot.loop.bundle_fit import fit, refusing
 from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
 from fieldtune.robot.loop.states import State, States
-from fieldtune.robot.policy.bundle_judge import BundleJudge
 from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.build import describe
@@ -133,8 +133,8 @@ class EpisodeRunner:
 
         Raises:
             BundleRefused: also for one that faulted on probation, or failed a trial before.
-            fieldtune.robot.policy.bundle_trial.TrialStopped: `why_stop` gave a reason.
-            fieldtune.robot.policy.bundle_trust.BundleRecordError: what is known of bundles cannot
+            fieldtune.robot.bundles.trial.TrialStopped: `why_stop` gave a reason.
+            fieldtune.robot.bundles.trust.BundleRecordError: what is known of bundles cannot
             be read.
         """
         with refusing(path):
@@ -144,7 +144,7 @@ class EpisodeRunner:
     def fits(self, path: Path) -> None:
         """The same without a trial: for a clear word before anything is opened.
 
-        Raises `BundleRefused`, `fieldtune.robot.policy.bundle_trust.BundleRecordError`.
+        Raises `BundleRefused`, `fieldtune.robot.bundles.trust.BundleRecordError`.
         """
         with refusing(path):
             fit(self.judge.read(path).manifest, self.config, self.driver)

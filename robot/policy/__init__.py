@@ -1,4 +1,4 @@
-"""The policy on the robot: a bundle's graphs, the posterior, exploration, saved tasks.
+"""The policy on the robot: a bundle's graphs, the posterior, exploration, labels, saved tasks.
 
 Must not know drivers, the loop, nor the network.
 """

@@ -15,15 +15,15 @@ from typing import Any
 
 from fieldtune.robot.bridge.bundle_fetch import FetchRules
 from fieldtune.robot.bridge.client import BridgeClient
+from fieldtune.robot.bundles.judge import BundleJudge
+from fieldtune.robot.bundles.store import forget_bundles, stored_bundles
+from fieldtune.robot.bundles.trial import TrialStopped
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.curve_keys import bridge_keys
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.loop.bundle_fit import BundleRefused
-from fieldtune.robot.policy.bundle_judge import BundleJudge
-from fieldtune.robot.policy.bundle_store import forget_bundles, stored_bundles
-from fieldtune.robot.policy.bundle_trial import TrialStopped
 from fieldtune.robot.policy.exploration import Draws, Exploration
 from fieldtune.robot.policy.labelling import Labeller
 from fieldtune.robot.programs.session import RobotSession

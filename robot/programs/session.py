@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.robot.bundles.judge import BundleJudge
 from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, Mode
@@ -24,7 +25,6 @@ from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.episode_runner import EpisodeRunner
 from fieldtune.robot.loop.states import State
 from fieldtune.robot.monitor.status import Link, StatusReporter
-from fieldtune.robot.policy.bundle_judge import BundleJudge
 from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior

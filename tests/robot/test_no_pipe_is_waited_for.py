@@ -13,13 +13,13 @@ import pytest
 
 from fieldtune.errors import UserError
 from fieldtune.export.bundle import read_bundle
+from fieldtune.robot.bundles.trust import BundleRecord
 from fieldtune.robot.curve_keys import read_secret
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.drivers.hardware.description import read_description
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.monitor.heartbeat import Heart, HeartbeatError
 from fieldtune.robot.monitor.heartbeat import read as read_beat
-from fieldtune.robot.policy.bundle_trust import BundleRecord
 from fieldtune.robot.policy.saved_tasks import KnownTasks
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.robot.safety.models.read import read_model

@@ -145,7 +145,7 @@ def finetune(
         from fieldtune.train.bridge.hub import Hub
         from fieldtune.train.bridge.keys import open_keys
         from fieldtune.train.console import progress
-        from fieldtune.train.phases.from_robots import Finetune, FinetuneProgress
+        from fieldtune.train.phases.finetune import Finetune, FinetuneProgress
         from fieldtune.train.runs.run import RunError
 
         logging.basicConfig(format="%(asctime)s %(message)s")

@@ -30,7 +30,7 @@ from fieldtune.train.collecting.collect import collect
 from fieldtune.train.console import progress
 from fieldtune.train.evaluation.measure import evaluate_run
 from fieldtune.train.evaluation.results import Evaluation, write_metrics
-from fieldtune.train.phases.from_robots import Finetune, FinetuneProgress
+from fieldtune.train.phases.finetune import Finetune, FinetuneProgress
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.reports.report import write_report

@@ -10,7 +10,7 @@ from onnx import helper
 
 from fieldtune.export.bundle import read_bundle
 from fieldtune.export.manifest import FieldSpec
-from fieldtune.robot.policy.bundle_exam import MOST_EMBEDDINGS, UNBOUNDED, examine, latents, probes
+from fieldtune.robot.bundles.exam import MOST_EMBEDDINGS, UNBOUNDED, examine, latents, probes
 from fieldtune.robot.policy.policy import PolicyError
 from tests.robot.conftest import policy_graph
 

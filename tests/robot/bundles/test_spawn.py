@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fieldtune.robot.policy.spawn import spawn
+from fieldtune.robot.bundles.spawn import spawn
 
 TELL = (
     "import json, os, signal, sys;"

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from fieldtune.robot.journal.journal import Journal, JournalError
-from fieldtune.robot.policy.bundle_store import (
+from fieldtune.robot.bundles.store import (
     KEPT,
     folder_bytes,
     forget_bundles,
     make_room,
     stored_bundles,
 )
+from fieldtune.robot.journal.journal import Journal, JournalError
 
 
 def store(folder, count):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fieldtune.export.bundle import bundle_id
-from fieldtune.robot.policy.bundle_trial import (
+from fieldtune.robot.bundles.trial import (
     BESIDE_THE_LOOP,
     Trial,
     TrialStopped,
@@ -117,7 +117,7 @@ def test_the_trial_does_not_depend_on_the_folder_it_is_started_in(
 def test_a_trial_ends_with_the_robot_that_began_it(endless_bundle):
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from fieldtune.robot.policy.bundle_trial import Trial\n"
+        "from fieldtune.robot.bundles.trial import Trial\n"
         "trial = Trial(Path(sys.argv[1]), sys.argv[2]).start(); print(trial.pid, flush=True)\n"
         "time.sleep(600)"
     )

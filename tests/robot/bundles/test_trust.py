@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldtune.robot.policy.bundle_trust import BundleRecord, BundleRecordError
+from fieldtune.robot.bundles.trust import BundleRecord, BundleRecordError
 
 OLD, NEW, THIRD = "a" * 64, "b" * 64, "c" * 64
 

@@ -21,6 +21,9 @@ import pytest
 
 from fieldtune.export.bundle import bundle_id
 from fieldtune.export.manifest import FieldSpec
+from fieldtune.robot.bundles.judge import BundleJudge
+from fieldtune.robot.bundles.store import KEPT
+from fieldtune.robot.bundles.trust import BundleRecord
 from fieldtune.robot.config import BoxConfig, ExplorationConfig, LimitsConfig, ZHold
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason, Mode
@@ -28,9 +31,6 @@ from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.loop.bundle_fit import BundleRefused
 from fieldtune.robot.loop.episode_runner import Latched
 from fieldtune.robot.loop.states import State
-from fieldtune.robot.policy.bundle_judge import BundleJudge
-from fieldtune.robot.policy.bundle_store import KEPT
-from fieldtune.robot.policy.bundle_trust import BundleRecord
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.explore import Daemon
@@ -639,7 +639,7 @@ def test_a_sound_bundle_is_tried_once(config, mass, point_bundle, monkeypatch):
     point_bundle()
     assert Daemon(config, mass, episodes=1).run().complete
     began = []
-    monkeypatch.setattr("fieldtune.robot.policy.bundle_judge.Trial", lambda *_: began.append(True))
+    monkeypatch.setattr("fieldtune.robot.bundles.judge.Trial", lambda *_: began.append(True))
     assert Daemon(config, mass, episodes=1).run().complete
     assert began == []
 

@@ -22,7 +22,7 @@ from fieldtune.robot.journal.journal import Journal
 from fieldtune.train.bridge.fleet import Watcher
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.cli.app import app
-from fieldtune.train.phases.from_robots import Finetune, as_trajectory, unusable
+from fieldtune.train.phases.finetune import Finetune, as_trajectory, unusable
 from fieldtune.train.runs.checkpoint import read_facts
 
 ANY = "tcp://127.0.0.1:*"
@@ -277,7 +277,7 @@ def test_unusable_episodes_are_passed_over_once_and_the_others_learned_from(
     with Hub(ANY, tmp_path / "inbox") as hub:
         assert Robot(tmp_path / "robot", hub.address, episodes).client.start().close(60)
         finetune = Finetune(run, hub)
-        with caplog.at_level(logging.WARNING, "fieldtune.train.phases.from_robots"):
+        with caplog.at_level(logging.WARNING, "fieldtune.train.phases.finetune"):
             finetune._ingest()
             finetune._ingest()
     assert caplog.text.count("(2 of robot 'cheetah') is not learned from: family is 'reach'") == 1

@@ -17,7 +17,7 @@ from fieldtune.train.cli.app import app
 from fieldtune.train.collecting.agent_replay import collect_replay
 from fieldtune.train.collecting.resumable import resumable_collection
 from fieldtune.train.config import AgentReplay
-from fieldtune.train.phases.from_robots import Finetune
+from fieldtune.train.phases.finetune import Finetune
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
