@@ -13,15 +13,8 @@ import typer
 
 from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import FAULT
-from fieldtune.robot.cli.options import (
-    Bundle,
-    Config,
-    Output,
-    Overrides,
-    load_to_drive,
-    stop_on_signals,
-    write_line,
-)
+from fieldtune.robot.cli.options import Bundle, Config, Output, Overrides, load_to_drive, write_line
+from fieldtune.robot.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from fieldtune.robot.policy.saved_tasks import SavedTask

@@ -24,9 +24,9 @@ from fieldtune.robot.cli.options import (
     Overrides,
     load_settings,
     load_to_drive,
-    stop_on_signals,
     write_line,
 )
+from fieldtune.robot.cli.signals import stop_on_signals
 from fieldtune.robot.cli.stop import stop
 from fieldtune.robot.cli.tasks import app as tasks_app
 

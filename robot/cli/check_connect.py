@@ -17,7 +17,7 @@ import typer
 
 from fieldtune.errors import tell
 from fieldtune.exit_status import FAULT
-from fieldtune.robot.cli.options import stop_on_signals
+from fieldtune.robot.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig

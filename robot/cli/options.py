@@ -1,4 +1,4 @@
-"""What the robot's commands share: options, settings and signals.
+"""What the robot's commands share: options and settings.
 
 Holds no command. Imports what is needed when it is.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +14,6 @@ import typer
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
-    from fieldtune.robot.safety.estop import EStop
 
 Config = Annotated[
     Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
@@ -67,36 +64,6 @@ def load_to_drive(path: Path, overrides: list[str] | None, summary: Path | None)
     if summary is not None:
         require_writable(summary)
     return settings
-
-
-def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
-    """Prepare this process to drive a robot.
-
-    Every signal that would end or stop it ends the run safely instead, those of Ctrl-Z and Ctrl-\\
-    too; one that is ignored stays so, as SIGHUP under nohup. Once the robot is released, a second
-    SIGINT ends the process at once. SIGUSR1 is an emergency stop. Output waits for no reader.
-    """
-    from fieldtune.robot.outlet import never_wait_for_readers
-    from fieldtune.robot.safety.rest import ENDING, signal_name
-
-    asked = False
-
-    def stop(number: int, frame: Any) -> None:  # noqa: ARG001
-        nonlocal asked
-        name = signal_name(number)
-        if asked and number == signal.SIGINT and not estop.watching:
-            raise KeyboardInterrupt
-        asked = True
-        request_stop(name)
-        estop.leave(name)
-
-    for number in ENDING:
-        if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, stop)
-    for number in (signal.SIGTTIN, signal.SIGTTOU):  # a terminal must not stop who is behind
-        signal.signal(number, signal.SIG_IGN)
-    estop.listen_to_signal()
-    never_wait_for_readers()
 
 
 def write_line(path: Path, content: dict[str, Any]) -> None:

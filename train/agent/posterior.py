@@ -35,8 +35,3 @@ def sample(mean: Tensor, variance: Tensor, rng: Generator | None = None) -> Tens
         rng: torch's global random state where not given.
     """
     return mean + variance.sqrt() * torch.empty_like(mean).normal_(generator=rng)
-
-
-def kl_to_prior(mean: Tensor, variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) ‖ N(0, I)) summed over the latent, `(...,)`."""
-    return 0.5 * (variance + mean.square() - 1.0 - variance.log()).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""SMAC's losses: pure functions of tensors, each beside its equation.
+"""What the algorithms minimise: pure functions of tensors, each beside its equation.
 
 Rows are flattened `(task · transition, ...)`. Equation numbers are of Pong et al. 2022
 (arXiv 2107.03974).
@@ -95,3 +95,8 @@ def dynamics_loss(predicted: Tensor, change: Tensor) -> Tensor:
     variance = change.var(dim=0, correction=0)
     error = (predicted - change).square().mean(dim=0)
     return torch.where(variance > UNCHANGED, error / variance.clamp(min=UNCHANGED), 0.0).mean()
+
+
+def kl_to_prior(mean: Tensor, variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) ‖ N(0, I)) summed over the latent, `(...,)`."""
+    return 0.5 * (variance + mean.square() - 1.0 - variance.log()).sum(dim=-1)

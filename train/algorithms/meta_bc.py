@@ -6,10 +6,11 @@ from typing import Literal
 
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.agent.posterior import kl_to_prior, sample
+from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.latent import LatentAlgorithm
+from fieldtune.train.algorithms.losses import kl_to_prior
 from fieldtune.train.algorithms.optimisation import (
     adam,
     gradient_step,

@@ -15,11 +15,12 @@ from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.graphs import PolicyGraphs
 from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.agent.posterior import kl_to_prior, sample
+from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.latent import LatentAlgorithm
+from fieldtune.train.algorithms.losses import kl_to_prior
 from fieldtune.train.algorithms.optimisation import (
     adam,
     bellman_target_inputs,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldtune.robot.policy.posterior import Posterior
-from fieldtune.train.agent.posterior import kl_to_prior, product_of_factors, sample
+from fieldtune.train.agent.posterior import product_of_factors, sample
+from fieldtune.train.algorithms.losses import kl_to_prior
 
 LATENT = 3
 
