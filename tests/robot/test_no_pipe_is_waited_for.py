@@ -20,7 +20,7 @@ from fieldtune.robot.drivers.hardware.description import read_description
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.monitor.heartbeat import Heart, HeartbeatError
 from fieldtune.robot.monitor.heartbeat import read as read_beat
-from fieldtune.robot.policy.saved_tasks import KnownTasks
+from fieldtune.robot.policy.saved_tasks import SavedTasks
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.robot.safety.models.read import read_model
 from fieldtune.robot.safety.models.xml_tree import ModelError
@@ -30,7 +30,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "x.bundle": read_bundle,
     "robot.key": lambda path: read_secret(path, "a command"),
     "joints.json": lambda path: read_description(path, "a command"),
-    "x.json": lambda path: KnownTasks(path.parent).read("x"),
+    "x.json": lambda path: SavedTasks(path.parent).read("x"),
     "status.json": lambda path: read_beat(path, dict),
     "bundles.json": lambda path: BundleRecord(path, 2),
     "arm.xml": lambda path: read_model(str(path)),
