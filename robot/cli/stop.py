@@ -49,8 +49,10 @@ def stop(
     from fieldtune.robot.safety.latch import latched
     from fieldtune.settings import ConfigError, load
 
+    process = None
     try:
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
+        process = _driver_of(settings)
         text = f"emergency stop by {_user()}" + (f": {reason}" if reason else "")
         text = text.replace("\n", " ")
         driven, others = _latch_driven(settings, text)
@@ -59,7 +61,7 @@ def stop(
     except (ConfigError, OSError) as error:
         why = f"NOT STOPPED: {error}"
         if isinstance(error, OSError):
-            why = f"NOT STOPPED: {sentence(error)}{_signalled(settings)}"
+            why = f"NOT STOPPED: {sentence(error)}{_signalled(process)}"
         _complain(f"{why}: use the robot's own button")
         raise typer.Exit(MISTAKE) from None
     for unsaid in silent:
@@ -114,15 +116,24 @@ def _latch(settings: RobotConfig, text: str) -> bool:
     return before is not None or writer(settings.journal) is not None
 
 
-def _signalled(settings: RobotConfig) -> str:
-    """Tell the process that drives the robot by a signal, where it could not be latched."""
+def _driver_of(settings: RobotConfig) -> int | None:
+    """The process that drives the robot, where one is known."""
     from fieldtune.robot.journal.file import writer
+
+    with contextlib.suppress(OSError, ValueError):
+        return int(writer(settings.journal) or "")
+    return None
+
+
+def _signalled(process: int | None) -> str:
+    """Tell the process that drives the robot by a signal too, where its folder took no latch."""
     from fieldtune.robot.safety.estop import SIGNAL
 
-    with contextlib.suppress(OSError, ValueError):  # another user's, or gone
-        process = int(writer(settings.journal) or "")
-        os.kill(process, SIGNAL)
-        return f"; process {process} was told by signal, and what it does is not known"
+    with contextlib.suppress(PermissionError):  # another user's
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):  # what is latched elsewhere was faster
+                os.kill(process, SIGNAL)
+            return f"; process {process} was told by signal, and what it does is not known"
     return ""
 
 

@@ -26,6 +26,7 @@ from fieldtune.robot.rationed_log import printable
 log = logging.getLogger(__name__)
 
 _HELD = "\nheld by process "
+_FOR = "\nlatches "  # outside of its folder: which robot that is, for who finds it
 _LONGEST = 65_536
 # The first outlives a restart of the machine, but is a service's own under PrivateTmp; the second
 # is memory, whatever becomes of disks.
@@ -107,7 +108,7 @@ def _latch_outside(path: Path, text: str) -> None:
     errors = []
     for place in outside(path):
         try:
-            _latch(place, text)
+            _latch(place, f"{text}{_FOR}{path}")
         except OSError as error:
             errors.append(error)
     if len(errors) == len(_OUTSIDE):
@@ -210,7 +211,7 @@ def _read(path: Path) -> str | None:
 def _read_outside(path: Path) -> str | None:
     for place in outside(path):
         if _trusted(place, path) and (text := _read(place)) is not None:
-            return text
+            return text.partition(_FOR)[0]
     return None
 
 

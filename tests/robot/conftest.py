@@ -27,7 +27,6 @@ from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.driver import DriverFault, Observation
 from fieldtune.robot.episodes.episode import Episode
 from fieldtune.robot.journal.journal import Journal
-from fieldtune.robot.safety.latch import outside
 
 ROOT = Path(__file__).parents[2]
 
@@ -340,11 +339,8 @@ def endless_bundle(point_bundle) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path) -> Iterator[RobotConfig]:
-    made = RobotConfig(name="m1", family="points", state_dir=tmp_path / "state")
-    yield made
-    for place in outside(made.latch):  # of a journal that was lost
-        place.unlink(missing_ok=True)
+def config(tmp_path) -> RobotConfig:
+    return RobotConfig(name="m1", family="points", state_dir=tmp_path / "state")
 
 
 @dataclass
