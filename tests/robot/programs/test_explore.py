@@ -30,7 +30,6 @@ from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.loop.bundle_fit import BundleRefused
 from fieldtune.robot.loop.episode_runner import Latched
-from fieldtune.robot.loop.states import State
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.explore import Daemon
@@ -644,14 +643,18 @@ def test_a_sound_bundle_is_tried_once(config, mass, point_bundle, monkeypatch):
     assert began == []
 
 
-def test_a_stop_is_heard_while_a_bundle_is_tried(config, mass, point_bundle, endless_bundle):
+def test_a_stop_is_heard_while_a_bundle_is_tried(
+    config, mass, point_bundle, endless_bundle, monkeypatch
+):
     """Also an emergency stop: the robot holds and latches, whatever the trial does."""
     good = point_bundle()
     os.utime(good, ns=(0, 0))
     daemon = Daemon(config, mass)
+    exploring = threading.Event()
+    monkeypatch.setattr(daemon, "_explore", lambda go=daemon._explore: (exploring.set(), go()))
     thread = threading.Thread(target=daemon.run)
     thread.start()
-    wait_until(lambda: daemon.robot.runner.states.current is State.DISARMED and mass.connected)
+    assert exploring.wait(120)  # latched before, it would not begin, and end at rest
     held = mass.held
     latch(config.latch, "it hums")
     wait_until(lambda: held_by(config.latch) is not None)
