@@ -24,6 +24,10 @@ def import_(
         str | None,
         typer.Option(help="One Minari dataset: the episodes' attribute that names their task."),
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="With --task-attribute: a task whose episodes are not wanted. Repeatable."),
+    ] = None,
     tasks: Annotated[
         Path | None,
         typer.Option(help="The tasks' names, parameters and split.  [the family's own, by number]"),
@@ -60,11 +64,13 @@ def import_(
         )
 
         of = make_family(family)
-        source = source_of(of, hdf5, minari, task_attribute, stride, last)
+        source = source_of(of, hdf5, minari, task_attribute, stride, last, leave_out or [])
         named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
         with making(out), progress("importing", "tasks") as advance:
             result = import_dataset(out, of, named, source, advance, trust_units=trust_units)
     typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
+    for sentence in result.left_out:
+        typer.echo(f"left out: {sentence}")
     if result.reward_error is not None:
         typer.echo(
             f"rewards differ from the family's own by {result.reward_error:.3f} of their spread"

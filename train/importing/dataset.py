@@ -32,12 +32,14 @@ class Imported:
 
     `reward_error` is the root mean square difference between the rewards in the data and the
     family's own, in units of the former's standard deviation; None where signals are missing.
+    `left_out` says what the source had beside.
     """
 
     id: str
     episodes: int
     transitions: int
     reward_error: float | None
+    left_out: tuple[str, ...] = ()
 
 
 def source_of(
@@ -47,6 +49,7 @@ def source_of(
     task_attribute: str | None,
     stride: int | None,
     last: int | None,
+    leave_out: Sequence[str] = (),
 ) -> Source:
     """The source that the command's options name.
 
@@ -74,6 +77,8 @@ def source_of(
         raise DatasetError(
             f"{option} is {pattern!r}: put {{task}} where a task's name belongs{cure}"
         )
+    if leave_out and task_attribute is None:
+        raise DatasetError("--leave-out is for --task-attribute: the task file names all others")
     if hdf5 is not None:
         if task_attribute is not None:
             raise DatasetError("--task-attribute is for --minari: HDF5 files are one a task")
@@ -81,7 +86,7 @@ def source_of(
     if last is not None:
         raise DatasetError("--last is for --hdf5: of Minari datasets, all episodes are taken")
     if task_attribute is not None:
-        return MinariAttribute(pattern, task_attribute, family, stride or 1)
+        return MinariAttribute(pattern, task_attribute, family, stride or 1, tuple(leave_out))
     return MinariDatasets(pattern, family, stride or 1)
 
 
@@ -218,6 +223,7 @@ def import_dataset(
             found[split] += [replace(episode, task_index=index) for episode in of_task]
             done += 1
             on_progress(done, total, f"task {name}")
+    left_out = source.left_out([name for split in SPLITS for name in tasks.names[split]])
     wrong = problem_of_all(family, tasks.split, found, tasks.names, once=True)
     if wrong:
         raise DatasetError(wrong)
@@ -235,6 +241,8 @@ def import_dataset(
             )
     error = reward_error(family, tasks, found)
     how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
+    if left_out:
+        how["left_out"] = left_out
     if error is not None:
         how["reward_error"] = round(error, 4)
     identity = write_dataset(
@@ -248,7 +256,7 @@ def import_dataset(
     )
     everything = found["train"] + found["test"]
     steps = sum(episode.steps for episode in everything)
-    return Imported(identity, len(everything), steps, error)
+    return Imported(identity, len(everything), steps, error, tuple(left_out))
 
 
 def reward_error(

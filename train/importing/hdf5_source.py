@@ -7,7 +7,8 @@ others may write forwards. Which it is, and where one ends, shows in which rows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.dataset import DatasetError
 from fieldtune.train.data.subsample import thinned
+from fieldtune.train.importing.source import unnamed
 
 KEYS = ("obs", "actions", "next_obs", "rewards", "terminals")
 ROUNDING = 2.0**-23  # of a number: twice the most that float32 rounds by
@@ -37,6 +39,7 @@ class TransitionFiles:
     family: TaskFamily
     stride: int = STRIDE
     last: int | None = None
+    _unkept: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def episodes(self, task: str) -> list[LabelledEpisode]:
         """The episodes of the task called `task`.
@@ -45,12 +48,20 @@ class TransitionFiles:
             DatasetError: no such file, or not one of `family`; names file, key, value and cure.
         """
         path = Path(self.pattern.replace("{task}", task))
-        return read_transitions(path, self.family, self.stride, self.last)
+        found = _trajectories(path, self.family, self.stride, self.last)
+        self._unkept[task] = found.count(None)
+        return [episode for episode in found if episode is not None]
 
     def how(self) -> dict[str, Any]:
         """For the card."""
         name = Path(self.pattern).name
         return {"policy": f"HDF5 files {name}", "stride": self.stride, "last": self.last}
+
+    def left_out(self, tasks: Sequence[str]) -> list[str]:
+        """As `Source.left_out`: files of no task, and episodes between the rows that are kept."""
+        unkept = sum(self._unkept.values())
+        short = f"{unkept} episodes so short that none of their rows is every {self.stride}th"
+        return [*unnamed(self.pattern, tasks, Path.is_file), *([short] if unkept else [])]
 
 
 def read_transitions(
@@ -71,6 +82,14 @@ def read_transitions(
     Raises:
         DatasetError: see `TransitionFiles.episodes`.
     """
+    found = _trajectories(path, family, stride, last)
+    return [episode for episode in found if episode is not None]
+
+
+def _trajectories(
+    path: Path, family: TaskFamily, stride: int, last: int | None
+) -> list[LabelledEpisode | None]:
+    """The thinned out episodes of a file; None for one of which no row is kept."""
     rows = _rows(path, family, last)
     n = len(rows["obs"])
     forward = _same(rows["next_obs"][:-1], rows["obs"][1:])
@@ -97,7 +116,7 @@ def read_transitions(
             "the place of where this one ended, or the mark is wrong; write what the step led to"
         )
     starts = np.flatnonzero(~linked | ended[:-1]) + 1
-    found = []
+    found: list[LabelledEpisode | None] = []
     for first, end in zip([0, *starts], [*starts, n], strict=True):
         episode = _episode(rows, int(first), int(end), family.horizon)
         wrong = problem(episode, family)
@@ -108,8 +127,7 @@ def read_transitions(
                 + (_TOO_LONG if episode.steps > family.horizon else "")
             )
         kept = np.flatnonzero(order[first:end] % stride == 0)
-        if len(kept):
-            found.append(thinned(episode, kept))
+        found.append(thinned(episode, kept) if len(kept) else None)
     return found if order[0] == 0 else found[::-1]
 
 

@@ -5,7 +5,7 @@ In the latter an attribute of each episode names its task. Nothing is downloaded
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import minari
 import numpy as np
+from minari.storage import get_dataset_path
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import TaskFamily, width
@@ -21,6 +22,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import ended_early, problem
 from fieldtune.train.data.dataset import DatasetError
 from fieldtune.train.data.subsample import thinned
+from fieldtune.train.importing.source import unnamed
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class MinariDatasets:
         """For the card."""
         return {"policy": f"Minari datasets {Path(self.pattern).name}", "stride": self.stride}
 
+    def left_out(self, tasks: Sequence[str]) -> list[str]:
+        """As `Source.left_out`: datasets that the pattern means and no task does."""
+        folders = Path(self.pattern.replace("{task}", tasks[0])).is_dir()
+        root = Path() if folders else get_dataset_path("")
+        return unnamed(self.pattern, tasks, Path.is_dir, root)
+
 
 @dataclass(frozen=True)
 class MinariAttribute:
@@ -53,6 +61,7 @@ class MinariAttribute:
     attribute: str
     family: TaskFamily
     stride: int = 1
+    leave_out: tuple[str, ...] = ()
 
     @cached_property
     def _by_task(self) -> dict[str, list[LabelledEpisode]]:
@@ -80,6 +89,28 @@ class MinariAttribute:
         """For the card."""
         source = f"Minari dataset {Path(self.name).name}, task by {self.attribute}"
         return {"policy": source, "stride": self.stride}
+
+    def left_out(self, tasks: Sequence[str]) -> list[str]:
+        """As `Source.left_out`: what a person has named, and nothing else."""
+        absent = [name for name in self.leave_out if name not in self._by_task]
+        if absent:
+            raise DatasetError(
+                f"--leave-out {absent[0]!r}: no episode of {self.name} has {self.attribute} = "
+                f"{absent[0]!r}; there are {sorted(self._by_task)}"
+            )
+        known = {*tasks, *self.leave_out}
+        others = {task: len(of) for task, of in self._by_task.items() if task not in known}
+        if others:
+            listed = ", ".join(f"{task!r} ({count})" for task, count in sorted(others.items()))
+            raise DatasetError(
+                f"{self.name}: {sum(others.values())} episodes have a {self.attribute} that is no "
+                f"task in the task file: {listed}: name these tasks there, mend their spelling, or "
+                "give --leave-out NAME for each to leave its episodes out"
+            )
+        return [
+            f"{len(self._by_task[name])} episodes of task {name!r} (--leave-out)"
+            for name in self.leave_out
+        ]
 
 
 @dataclass(frozen=True)

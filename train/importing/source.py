@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from fieldtune.sim.family import Array, TaskSplit
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.dataset import Split
 
+MOST_SHOWN = 8
 SPLITS: tuple[Split, Split] = ("train", "test")
 
 
@@ -23,6 +27,14 @@ class Source(Protocol):
         """What the card says of it."""
         ...
 
+    def left_out(self, tasks: Sequence[str]) -> list[str]:
+        """What was found and is in none of `tasks`' episodes, once those were read: a sentence each.
+
+        Raises:
+            DatasetError: episodes say themselves that they are of another task.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class NamedTasks:
@@ -33,3 +45,23 @@ class NamedTasks:
 
     def parameters(self, split: Split) -> Array:
         return self.split.train if split == "train" else self.split.test
+
+
+def unnamed(
+    pattern: str, tasks: Sequence[str], is_one: Callable[[Path], bool], root: Path = Path()
+) -> list[str]:
+    """A sentence where other names than `tasks`, in the place of `{task}`, are data too.
+
+    Args:
+        pattern: a path with `{task}` in it, below `root` where it is not absolute.
+        is_one: whether what lies at a path may be data.
+    """
+    wild = "*".join(glob.escape(part) for part in str(root / pattern).split("{task}"))
+    named = {str(root / pattern.replace("{task}", task)) for task in tasks}
+    found = set(glob.glob(wild)) - named  # noqa: PTH207: the pattern may be absolute
+    others = sorted(path for path in found if is_one(Path(path)))
+    if not others:
+        return []
+    some = ", ".join(repr(Path(other).name) for other in others[:MOST_SHOWN])
+    more = ", …" if len(others) > MOST_SHOWN else ""
+    return [f"{len(others)} more match {pattern!r}, and no task is called so: {some}{more}"]

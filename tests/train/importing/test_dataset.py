@@ -179,6 +179,47 @@ def test_an_attribute_of_each_episode_may_name_its_task(files, fieldtune, as_sto
     assert "no attribute 'aim', only ['goal', 'id', 'total_steps']" in result.stderr
 
 
+def test_episodes_of_a_task_that_nobody_named_are_refused_unless_left_out_by_name(files, fieldtune):
+    order = ["7", "fast", "slow", "fasst", "fasst"]
+    episodes = [walk({"fasst": 2.5, **every_task()}[n], seed=i) for i, n in enumerate(order)]
+    minari_dataset(files / "set", episodes, [{"goal": name} for name in order])
+    arguments = ["--minari", files / "set", "--tasks", files / "tasks.json"]
+    arguments += ["--task-attribute", "goal", "--out", files / "out"]
+    result = fieldtune(*arguments)
+    assert result.exit_code == 1
+    assert "2 episodes have a goal that is no task in the task file: 'fasst' (2)" in result.stderr
+    assert "--leave-out NAME" in result.stderr
+    assert not (files / "out").exists()
+
+    result = fieldtune(*arguments, "--leave-out", "fst")
+    assert "--leave-out 'fst': no episode" in result.stderr
+
+    result = fieldtune(*arguments, "--leave-out", "fasst")
+    assert result.exit_code == 0, result.stderr
+    assert "left out: 2 episodes of task 'fasst' (--leave-out)" in result.stdout
+    assert "2 episodes of task 'fasst'" in (files / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["--hdf5", "--minari folders", "--minari ids"])
+def test_data_that_match_the_pattern_and_are_no_tasks_are_said(
+    files, fieldtune, kind, monkeypatch
+):
+    option, *which = kind.split()
+    if which:
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(files))
+        for name, task in {"fasst": 2.5, **every_task()}.items():
+            minari_dataset(files / "sets" / f"buffer_{name}", [walk(task)])
+        pattern = "sets/buffer_{task}" if which == ["ids"] else files / "sets" / "buffer_{task}"
+        other = "buffer_fasst"
+    else:
+        pattern, other = files / "buffer_{task}.hdf5", "buffer_fasst.hdf5"
+        (files / other).touch()
+    result = fieldtune(option, pattern, "--tasks", files / "tasks.json", "--out", files / "out")
+    assert result.exit_code == 0, result.stderr
+    said = f"and no task is called so: '{other}'"
+    assert f"left out: 1 more match '{pattern}', {said}" in result.stdout.replace("\n", "")
+
+
 def test_a_task_by_number_may_be_stored_as_a_number(files):
     tasks = {"train": {1: 0.5}, "test": {2: 1.0}}
     (files / "numbers.yaml").write_text(json.dumps(tasks))

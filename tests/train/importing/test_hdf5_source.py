@@ -65,6 +65,17 @@ def test_whole_trajectories_come_back_forwards_however_they_stand(
         assert episode.observations.dtype == episode.rewards.dtype == np.float64
 
 
+def test_episodes_that_fall_between_the_rows_that_are_kept_are_said(
+    tmp_path, short_family, random_episodes
+):
+    write(tmp_path / "0.hdf5", columns_of(random_episodes[0][:3]))
+    source = TransitionFiles(str(tmp_path / "{task}.hdf5"), short_family, stride=1000)
+    assert len(source.episodes("0")) == 1
+    assert source.left_out(["0"]) == [
+        "2 episodes so short that none of their rows is every 1000th"
+    ]
+
+
 @pytest.mark.parametrize("reversed_each", [True, False])
 @pytest.mark.parametrize("stride", [2, 7, 19, 1000])
 def test_the_transitions_kept_are_the_baselines_every_nth_row(
