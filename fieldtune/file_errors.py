@@ -14,7 +14,7 @@ from pathlib import Path
 _CURES = {
     errno.EACCES: "check who may use it",
     errno.EPERM: "check who may use it",
-    errno.EROFS: "choose another place",
+    errno.EROFS: "choose another place, or work on a copy of what is there",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EMFILE: "allow this process more files (`ulimit -n`)",
@@ -39,12 +39,28 @@ def naming(path: Path) -> Iterator[None]:
 
 def require_writable(path: Path) -> None:
     """Raise `OSError` where nothing could be put at `path`, as far as that is known beforehand:
-    before work begins whose result would go there. Changes nothing."""
+    before work begins whose result would go there. Changes nothing.
+
+    A link to nothing is refused, wherever on the way it stands: the disk that it leads to is
+    mostly only not mounted.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    code = errno.ENOTDIR if not folder.is_dir() else errno.EACCES
-    if code == errno.ENOTDIR or not os.access(folder, os.W_OK | os.X_OK):
+    place = path.absolute()
+    for part in (place, *place.parents):
+        if part.is_symlink() and not part.exists():
+            raise OSError(
+                errno.ENOENT,
+                f"is a link to {part.readlink()}, and nothing is there: mount or make what it "
+                "leads to, or remove the link",
+                str(part),
+            )
+    folder = next(parent for parent in place.parents if parent.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
         raise OSError(code, os.strerror(code), str(path))
 
 

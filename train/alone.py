@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fieldtune.errors import UserError
+from fieldtune.file_errors import require_writable
 from fieldtune.lock import Held, exclusive
 
 
@@ -28,7 +29,9 @@ def alone(lock: Path, what: str, cure: str) -> Iterator[None]:
 
     Raises:
         InUse: another process holds it; nothing was waited for.
+        OSError: the lock could not be written.
     """
+    require_writable(lock)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
@@ -42,7 +45,11 @@ def alone(lock: Path, what: str, cure: str) -> Iterator[None]:
 
 @contextmanager
 def training(checkpoint: Path) -> Iterator[Path]:
-    """`checkpoint`, for the one process that may train what it holds. Raises `InUse`."""
+    """`checkpoint`, for the one process that may train what it holds.
+
+    Raises `InUse`, or `OSError` where it could not be written.
+    """
+    require_writable(checkpoint)
     lock = checkpoint.with_name(f".{checkpoint.name}.lock")
     with alone(lock, str(checkpoint), "give this run a folder of its own (--run)"):
         yield checkpoint

@@ -52,6 +52,7 @@ def adapt(
       judge.py]'
     """
     with report_user_errors():
+        from fieldtune.file_errors import require_writable
         from fieldtune.robot.drivers.lookup import create_driver
         from fieldtune.robot.loop.bundle_fit import newest_bundle
         from fieldtune.robot.policy.saved_tasks import SavedTasks
@@ -62,7 +63,7 @@ def adapt(
         settings = load_to_drive(config, [*(overrides or []), *chosen], summary)
         tasks = SavedTasks(settings.tasks)
         if save is not None:  # what is wrong with it is said before anything moves
-            tasks.path(save)
+            require_writable(tasks.path(save))
             if not context_episodes:
                 raise typer.BadParameter("--save needs a context: --context-episodes 1 or more")
 

@@ -167,9 +167,11 @@ def export(
 ) -> None:
     """Write episodes to an MCAP file, for Foxglove and Rerun."""
     with _reporting():
+        from fieldtune.file_errors import require_writable
         from fieldtune.robot.mcap.export import TimeBase, export_mcap
         from fieldtune.robot.mcap.field_names import bundle_names
 
+        require_writable(out)
         place = _place(config, overrides, journal)
         first, last = _range(episodes)
         folders = bundles or [place.journal.parent / "bundles"]

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,27 @@ def test_a_target_that_cannot_be_written_is_known_before_the_work(tmp_path):
             require_writable(path)
         assert raised.value.filename == str(path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_to_nothing_is_known_before_the_work_with_the_cure(tmp_path):
+    """A disk that is not mounted: a folder cannot be moved there, a file would hide the link."""
+    (tmp_path / "link").symlink_to("disk/data")
+    for path in (tmp_path / "link", tmp_path / "link" / "deep" / "x"):
+        with pytest.raises(OSError, match="is a link to disk/data") as raised:
+            require_writable(path)
+        assert "mount or make what it leads to, or remove the link" in sentence(raised.value)
+        assert raised.value.filename == str(tmp_path / "link")
+    (tmp_path / "disk" / "data").mkdir(parents=True)
+    require_writable(tmp_path / "link" / "deep" / "x")
+
+
+@pytest.mark.skipif(not os.path.ismount("/sys"), reason="needs a read-only mount")
+def test_a_read_only_mount_is_called_so():
+    place = next(
+        (p for p in map(Path, ("/sys", "/proc/sys")) if os.statvfs(p).f_flag & os.ST_RDONLY), None
+    )
+    if place is None:
+        pytest.skip("no mount here is read-only")
+    with pytest.raises(OSError, match="Read-only") as raised:
+        require_writable(place / "x")
+    assert "work on a copy" in sentence(raised.value)

@@ -111,10 +111,12 @@ def export(
 ) -> None:
     """Write the newest policy of a run as a bundle, checked against torch."""
     with report_user_errors(RESUMABLE):
+        from fieldtune.file_errors import require_writable
         from fieldtune.train.runs.bundles import Exporter
         from fieldtune.train.runs.capabilities import require_exportable
         from fieldtune.train.runs.trained import newest
 
+        require_writable(out)
         opened = _open(run)
         trained, phase, updates = newest(opened)
         exporter = Exporter(opened, require_exportable(opened, trained))
@@ -217,13 +219,14 @@ def evaluate(run: Folder) -> None:
     with report_user_errors(RESUMABLE):
         from fieldtune.train.console import print_returns, progress
         from fieldtune.train.evaluation.measure import evaluate_run
-        from fieldtune.train.reports.report import write_report
+        from fieldtune.train.reports.report import require_report_writable, write_report
 
         opened = _open(run)
+        require_report_writable(opened.folder)
         with progress("evaluating", "phases") as advance:
             evaluation = evaluate_run(opened, advance)
+        print_returns(evaluation.returns, evaluation.success)  # there, if the disk fills now
         report = write_report(opened, evaluation)
-        print_returns(evaluation.returns, evaluation.success)
     typer.echo(f"report: {report}")
 
 

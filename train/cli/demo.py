@@ -21,6 +21,7 @@ from rich.console import Console
 
 from fieldtune import settings
 from fieldtune.child_process import ends_with_parent
+from fieldtune.file_errors import require_writable
 from fieldtune.robot.episodes.episode import Mode
 from fieldtune.robot.journal.file import writer
 from fieldtune.robot.journal.journal import Journal, JournalError
@@ -33,7 +34,7 @@ from fieldtune.train.evaluation.results import Evaluation, write_metrics
 from fieldtune.train.phases.finetune import Finetune, FinetuneProgress
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
-from fieldtune.train.reports.report import write_report
+from fieldtune.train.reports.report import require_report_writable, write_report
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import open_run
 from fieldtune.train.runs.run import Run, RunError
@@ -64,6 +65,8 @@ def run_demo(config: Path, folder: Path, seed: int, overrides: Sequence[str]) ->
 
 def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Evaluation:
     started = time.monotonic()
+    require_report_writable(folder)
+    require_writable(folder / "metrics.json")
     console = Console()
     config = _settled_config(config, folder, seed, overrides)
     resolved = load_config(config)

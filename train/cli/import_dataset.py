@@ -26,7 +26,7 @@ def import_(
     ] = None,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option(help="With --task-attribute: a task whose episodes are not wanted. Repeatable."),
+        typer.Option(help="With --task-attribute: a task to leave out; may be repeated."),
     ] = None,
     tasks: Annotated[
         Path | None,

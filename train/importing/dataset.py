@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from fieldtune import settings
+from fieldtune.file_errors import require_writable
 from fieldtune.sim.family import Array, TaskFamily, TaskSplit, bounds
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem_of_all
@@ -213,6 +214,7 @@ def import_dataset(
         raise DatasetError(
             f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
         )
+    require_writable(folder)
     found: dict[Split, list[LabelledEpisode]] = {split: [] for split in SPLITS}
     total, done = sum(map(len, tasks.names.values())), 0
     for split in SPLITS:

@@ -28,7 +28,7 @@ class Source(Protocol):
         ...
 
     def left_out(self, tasks: Sequence[str]) -> list[str]:
-        """What was found and is in none of `tasks`' episodes, once those were read: a sentence each.
+        """What the data hold beside the episodes of `tasks`, once those were read, as sentences.
 
         Raises:
             DatasetError: episodes say themselves that they are of another task.
@@ -58,7 +58,7 @@ def unnamed(
     """
     wild = "*".join(glob.escape(part) for part in str(root / pattern).split("{task}"))
     named = {str(root / pattern.replace("{task}", task)) for task in tasks}
-    found = set(glob.glob(wild)) - named  # noqa: PTH207: the pattern may be absolute
+    found = set(glob.glob(wild)) - named  # noqa: PTH207 (absolute ones too)
     others = sorted(path for path in found if is_one(Path(path)))
     if not others:
         return []

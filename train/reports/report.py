@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.train import charts
 from fieldtune.train.agent.actor import Acting
@@ -48,6 +49,9 @@ SHOWN = {"reach": "The green sphere is the target, which no observation shows. "
 PACKAGES = ("fieldtune", "torch", "onnxruntime", "mujoco", "robosuite", "numpy")
 
 
+FILES = ("evaluation.json", "picture.png", "report.html")
+
+
 @dataclass(frozen=True)
 class FilmedTask:
     """The report's pictures: a trial on the held-out task `task`, its exploration and what came."""
@@ -55,6 +59,12 @@ class FilmedTask:
     task: int
     exploration: tuple[Film, ...]
     adapted: Film
+
+
+def require_report_writable(folder: Path) -> None:
+    """Raise `OSError` where `write_report` could not write, before hours of measuring."""
+    for name in FILES:
+        require_writable(folder / name)
 
 
 def write_report(

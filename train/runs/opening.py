@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fieldtune import settings
+from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.config import RunConfig
@@ -55,6 +56,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
             )
         _require_same_data(folder, dataset, config.data.path)
     else:
+        require_writable(known)
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / DATA, f"{dataset.digest}\n".encode())
         settings.dump(config, known)

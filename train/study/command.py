@@ -17,7 +17,7 @@ from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.study.page import closed, write_page
+from fieldtune.train.study.page import closed, require_page_writable, write_page
 from fieldtune.train.study.plan import Job, Study
 from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
@@ -62,6 +62,7 @@ def run_command_line(
     if loaded.family != family:
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")
     study = Study(config=loaded, seeds=seeds)
+    require_page_writable(folder)
     open_study(folder, study)
     runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
     try:

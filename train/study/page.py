@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.train.charts import number, percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
@@ -38,6 +39,12 @@ SHIFT_NAMES: dict[Method, str] = {
     "trained": "after, encoder trained",
     "oracle": "oracle",
 }
+
+
+def require_page_writable(folder: Path) -> None:
+    """Raise `OSError` where `write_page` could not write, before the study's days of work."""
+    for name in (*FIGURES, *SPARSE_FIGURES, "README.md", "metrics.json"):
+        require_writable(folder / name)
 
 
 def write_page(folder: Path, study: Study, command: str) -> list[Row]:

@@ -201,9 +201,7 @@ def test_episodes_of_a_task_that_nobody_named_are_refused_unless_left_out_by_nam
 
 
 @pytest.mark.parametrize("kind", ["--hdf5", "--minari folders", "--minari ids"])
-def test_data_that_match_the_pattern_and_are_no_tasks_are_said(
-    files, fieldtune, kind, monkeypatch
-):
+def test_data_that_match_the_pattern_and_are_no_tasks_are_said(files, fieldtune, kind, monkeypatch):
     option, *which = kind.split()
     if which:
         monkeypatch.setenv("MINARI_DATASETS_PATH", str(files))

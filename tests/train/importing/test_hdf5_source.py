@@ -71,9 +71,7 @@ def test_episodes_that_fall_between_the_rows_that_are_kept_are_said(
     write(tmp_path / "0.hdf5", columns_of(random_episodes[0][:3]))
     source = TransitionFiles(str(tmp_path / "{task}.hdf5"), short_family, stride=1000)
     assert len(source.episodes("0")) == 1
-    assert source.left_out(["0"]) == [
-        "2 episodes so short that none of their rows is every 1000th"
-    ]
+    assert source.left_out(["0"]) == ["2 episodes so short that none of their rows is every 1000th"]
 
 
 @pytest.mark.parametrize("reversed_each", [True, False])
