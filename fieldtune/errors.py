@@ -16,6 +16,9 @@ from fieldtune.file_errors import sentence
 
 RESUMABLE: Final = "stopped; run the same command again to go on"
 
+_MEMORY = "this takes more memory than there is (set smaller batches, networks or contexts)"
+_TORCH_OUT_OF_MEMORY = "can't allocate memory"  # of no type of its own on a CPU
+
 
 class UserError(Exception):
     """What a person can mend. Its message names the field, the value, what was expected and the
@@ -26,7 +29,8 @@ class UserError(Exception):
 
 @contextmanager
 def report_user_errors(interrupted: str = "") -> Iterator[None]:
-    """Tell a `UserError` or an `OSError` on standard error, and end the command with its status.
+    """Tell a `UserError`, an `OSError` or a lack of memory on standard error, and end the command
+    with its status.
 
     Args:
         interrupted: what to tell where Ctrl-C ends the command; empty where somebody else does.
@@ -44,6 +48,11 @@ def report_user_errors(interrupted: str = "") -> Iterator[None]:
         raise
     except OSError as error:
         tell(sentence(error))
+        raise SystemExit(MISTAKE) from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _TORCH_OUT_OF_MEMORY not in str(error):
+            raise
+        tell(f"{_MEMORY}: {next(iter(str(error).splitlines()), 'no memory is left')}")
         raise SystemExit(MISTAKE) from None
     except KeyboardInterrupt:
         if not interrupted:

@@ -90,6 +90,7 @@ def check(model: type[Model], values: dict[str, Any], *, source: str, key: str) 
 def _check(
     model: type[Model], values: Any, source: str, prefix: Location, overridden: list[Location]
 ) -> Model:
+    _require_64_bits(values, source, prefix)
     text = _as_json(values, source, prefix)
     try:
         return model.model_validate_json(text, strict=True)
@@ -196,6 +197,18 @@ def _apply_override(settings: dict[str, Any], override: str, section: str | None
         inside = inside[name]
     inside[keys[-1]] = written(value, _working_folder())
     return tuple(keys)
+
+
+def _require_64_bits(values: Any, source: str, location: Location) -> None:
+    """A longer number fails in whichever library first wants to hold it."""
+    if isinstance(values, dict | list):
+        for key, one in values.items() if isinstance(values, dict) else enumerate(values):
+            _require_64_bits(one, source, (*location, key))
+    elif isinstance(values, int) and not -(2**63) <= values < 2**63:
+        raise ConfigError(
+            f"{source}: {_dotted(location)!r} is {_show(values)}: expected a whole number of 64 "
+            f"bits, at most {2**63 - 1}"
+        )
 
 
 def _as_json(value: Any, source: str, prefix: Location) -> str:

@@ -30,7 +30,7 @@ LATE_FRACTION = 0.2
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ZHold(StrEnum):

@@ -12,21 +12,24 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validat
 from fieldtune.config_paths import PathText
 from fieldtune.robot.config import RobotConfig
 
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Of an array's axis: more is a slip of the keys, and fails in ways of its own."""
+
 
 class Section(BaseModel):
     """A mapping of known keys; its values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Networks(Section):
     """Hidden widths of each network."""
 
-    encoder: tuple[int, ...] = (128, 128, 128)
-    policy: tuple[int, ...] = (128, 128, 128)
-    critic: tuple[int, ...] = (128, 128, 128)
-    decoder: tuple[int, ...] = (64, 64)
-    dynamics: tuple[int, ...] = (128, 128)
+    encoder: tuple[Size, ...] = (128, 128, 128)
+    policy: tuple[Size, ...] = (128, 128, 128)
+    critic: tuple[Size, ...] = (128, 128, 128)
+    decoder: tuple[Size, ...] = (64, 64)
+    dynamics: tuple[Size, ...] = (128, 128)
     critic_layer_norm: bool = True
 
 
@@ -39,7 +42,7 @@ class Context(Section):
 
     source: Literal["trajectories", "transitions"]
     trajectories: int = Field(default=3, ge=1)
-    size: tuple[int, int] = (32, 128)
+    size: tuple[Size, Size] = (32, 128)
 
     @model_validator(mode="after")
     def _ordered(self) -> Context:
@@ -58,8 +61,8 @@ class AlgorithmSettings(Section):
     """
 
     name: str
-    meta_batch: int = Field(default=8, ge=1)
-    batch: int = Field(default=64, ge=1)
+    meta_batch: Size = 8
+    batch: Size = 64
     discount: float = Field(default=0.99, ge=0, lt=1)
     n_step: int = Field(
         default=1,
@@ -72,7 +75,7 @@ class AlgorithmSettings(Section):
 class LatentSettings(AlgorithmSettings):
     """Of algorithms that infer z with an encoder, on the networks of `train/agent`."""
 
-    latent_size: int = Field(default=5, ge=1)
+    latent_size: Size = 5
     networks: Networks = Networks()
     kl_weight: float = Field(default=0.1, ge=0)
 
@@ -106,7 +109,7 @@ class SelfSupervised(Section):
     offline_share: float = Field(default=0.25, ge=0, le=1)
     q_weight: float = Field(default=1.0, ge=0)
     scale_by_q: bool = True
-    label_context: int = Field(default=256, ge=1)
+    label_context: Size = 256
     labels: int = Field(
         default=1, ge=1, description="training tasks each trajectory is labelled for"
     )
@@ -144,7 +147,7 @@ class AgentReplay(Section):
 
     rounds: int = Field(default=14, ge=1)
     updates_per_round: int = Field(default=1_500, ge=1)
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[Size, ...] = (128, 128)
     learning_rate: float = Field(default=1e-3, gt=0)
     discount: float = Field(default=0.99, ge=0, lt=1)
     slice: Slice = "whole"

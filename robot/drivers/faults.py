@@ -37,7 +37,7 @@ class FaultOptions(BaseModel):
     who uses it hears so at once (`raise`) or after `hang_s` (`hang`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: NonNegativeInt = 0
     after: NonNegativeInt = 0

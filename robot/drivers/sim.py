@@ -25,10 +25,10 @@ class SimOptions(BaseModel):
     `fieldtune.robot.drivers.faults`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     task: tuple[float, ...] | None = None
-    time_scale: float = Field(default=1.0, gt=0)
+    time_scale: float = Field(default=1.0, gt=0, allow_inf_nan=True)
     seed: NonNegativeInt = 0
     faults: FaultOptions | None = None
 

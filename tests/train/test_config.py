@@ -9,12 +9,17 @@ import torch
 from pydantic import BaseModel
 
 from fieldtune import settings
+from fieldtune.robot.config import DriverConfig
+from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.settings import ConfigError
 from fieldtune.sim import registry
+from fieldtune.train.algorithms.registry import ALGORITHMS
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import ChosenAlgorithm, load_config
 from fieldtune.train.runs.untrained import untrained
+from fieldtune.train.study.plan import Study
 
 MODEL = ChosenAlgorithm().config_model(Path())  # of a run that names no algorithm
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -71,6 +76,14 @@ def test_resolved_settings_read_back_the_same(make_config, tmp_path):
         ("self_supervised.encoder=thawed", "expected 'trained' or 'frozen'"),
         ("offline.context.size=[8, 4]", "must be [smallest, largest]"),
         ("self_supervised.first_steps=999", "first_steps 999 must not exceed steps 200"),
+        ("algorithm.batch=99999999999", "expected less than or equal to 1000000"),
+        ("algorithm.networks.encoder=[0, 16]", "'algorithm.networks.encoder[0]' is 0: expected gr"),
+        ("seed=18446744073709551616", "'seed' is 18446744073709551616: expected a whole number of"),
+        ("seed=9223372036854775808", "of 64 bits, at most 9223372036854775807"),
+        ("algorithm.kl_weight=.inf", "'algorithm.kl_weight' is inf: expected a finite number"),
+        ("algorithm.advantage.clip=.inf", "'algorithm.advantage.clip' is inf: expected a finite"),
+        ("self_supervised.q_weight=.nan", "'self_supervised.q_weight' is nan: expected a finite"),
+        ("randomisation.mass=[1, .inf]", "'randomisation.mass[1]' is inf: expected a finite"),
         ("family=reach", "robot.family is 'cheetah-vel'"),
         ("robot.family=reach", "family is 'cheetah-vel' but robot.family is 'reach'"),
     ],
@@ -91,6 +104,30 @@ def keys(model=MODEL, above=""):
             yield from keys(inner, f"{above}{name}.")
         else:
             yield f"{above}{name}"
+
+
+def models(model, seen):
+    if model not in seen:
+        seen.add(model)
+        for field in model.model_fields.values():
+            for inner in settings._models_in(field.annotation):
+                models(inner, seen)
+    return seen
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_no_section_takes_an_infinity_unless_its_key_says_so(algorithm):
+    """Of every section, also those of drivers and of algorithms that are to come."""
+    chosen = ChosenAlgorithm.model_validate({"algorithm": {"name": algorithm}})
+    known = models(chosen.config_model(Path()), set())
+    for options in (SimOptions, ZmqOptions, Study):
+        known |= models(options, set())
+    lax = {one for one in known if one.model_config.get("allow_inf_nan") is not False}
+    assert lax <= {DriverConfig}  # the driver's own model checks its keys
+
+
+def test_the_largest_seed_makes_data_and_trains(make_run):
+    train_offline(make_run("seed=9223372036854775807", "offline.updates=1"))
 
 
 OFFLINE = {

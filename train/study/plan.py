@@ -27,7 +27,7 @@ DATA = "collect"
 class Study(BaseModel):
     """What was asked for. Every seed has `config`, but for its own seed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     config: SerializeAsAny[RunConfig]
     seeds: int = Field(default=3, ge=1)

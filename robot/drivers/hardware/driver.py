@@ -62,7 +62,7 @@ class ZmqOptions(BaseModel):
     robot's key file; both are required where the address is not on this machine.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     address: Annotated[str, PathText("ipc://")]
     description: Path

@@ -154,6 +154,90 @@ def test_a_place_that_cannot_be_written_to_is_explained(fieldtune, config):
     assert "file/run" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["evaluate", "export", "train", "oracle", "finetune"])
+def test_what_cannot_be_written_is_known_before_the_work(
+    fieldtune, started, config, command, monkeypatch
+):
+    def work(*_, **__):
+        raise AssertionError("the work was begun")
+
+    names = {"train": "offline", "finetune": "self-supervised", "oracle": "oracle"}
+    arguments = ["--run", started]
+    if command == "evaluate":
+        monkeypatch.setattr("fieldtune.train.evaluation.measure.evaluate_run", work)
+        target = started / "evaluation.json"
+        target.mkdir()
+    elif command == "export":
+        monkeypatch.setattr("fieldtune.train.runs.bundles.Exporter", work)
+        target = started / "out"
+        target.mkdir()
+        arguments += ["--out", target]
+    else:
+        target = started / "checkpoints" / f"{names[command]}.safetensors"
+        target.unlink(missing_ok=True)
+        target.symlink_to(started / "disk" / "x")
+        arguments += ["--config", config] if command == "train" else []
+        arguments += ["--address", "tcp://127.0.0.1:5961"] if command == "finetune" else []
+    result = fieldtune(command, *arguments)
+    assert result.exit_code == 1, result.output
+    says = "Is a directory" if target.is_dir() else "is a link to"
+    assert result.stderr.splitlines()[-1].startswith(f"error: {target}: {says}")
+
+
+def test_data_and_demos_are_not_begun_behind_a_link_to_nothing(fieldtune, config, tmp_path):
+    """The usual reason is a disk that is not mounted."""
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    for arguments in (
+        ["collect", "--config", config, f"data.path={tmp_path / 'link'}"],
+        ["import", "--family", "cheetah-vel", "--hdf5", "{task}", "--out", tmp_path / "link"],
+        ["train", "--config", config, "--run", tmp_path / "link"],
+        ["demo", "--config", config, "--out", tmp_path / "link"],
+        ["study", "cheetah-vel", "--config", config, "--out", tmp_path / "link"],
+    ):
+        result = fieldtune(*arguments)
+        assert result.exit_code == 1, arguments
+        assert (
+            f"{tmp_path / 'link'}: is a link to {tmp_path / 'disk'}, and nothing" in result.stderr
+        )
+    assert not list(tmp_path.glob(".link.*coll*")) + list(tmp_path.glob(".link.*part*"))
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        ["algorithm.batch=1000000", "algorithm.meta_batch=1000"],
+        ["algorithm.networks.policy=[1000000, 1000000]"],
+    ],
+    ids=["numpy", "torch"],
+)
+def test_what_no_memory_holds_is_one_sentence(config, tmp_path, sizes):
+    command = [sys.executable, "-m", "fieldtune.train.launch", "train", "--config", config]
+    result = subprocess.run(
+        # Bounded: else the machine may take memory from whoever has most, before it says no.
+        [
+            "sh",
+            "-c",
+            'ulimit -v 6000000; exec "$@"',
+            "sh",
+            *command,
+            "--run",
+            tmp_path / "x",
+            *sizes,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 1, result.stderr
+    told = result.stderr.splitlines()
+    assert told[-1].startswith("error: this takes more memory than there is"), result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_the_same_command_again_goes_on(fieldtune, started, config):
     assert read_facts(started / "checkpoints" / "offline.safetensors")["updates"] == 4
     result = fieldtune("train", "--config", config, "--run", started)
