@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fieldtune.exit_status import MISTAKE
+from fieldtune.interrupts import told_when_interrupted
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -30,9 +31,10 @@ def main() -> None:
     """
     for variable in ONE_THREAD:
         os.environ[variable] = "1"
-    from fieldtune.robot.cli.app import app
+    with told_when_interrupted():
+        from fieldtune.robot.cli.app import app
 
-    run(app)
+        run(app)
 
 
 def run(app: Callable[[], object]) -> None:

@@ -12,6 +12,7 @@ import re
 import sys
 
 from fieldtune.exit_status import MISTAKE
+from fieldtune.interrupts import held_back, told_when_interrupted
 from fieldtune.open_files import TooFewFiles, require_open_files
 from fieldtune.robot.launch import run
 from fieldtune.train.process_settings import environment
@@ -21,6 +22,11 @@ _STARTED = "_FIELDTUNE_STARTED"  # the process that was already started again; s
 
 def main() -> None:
     """Run `fieldtune`: settle the environment, then hand over to the CLI."""
+    with told_when_interrupted():
+        _main()
+
+
+def _main() -> None:
     if not sys.argv[1:] or "--help" in sys.argv:  # nothing will be computed
         _hand_over()
         return
@@ -58,6 +64,7 @@ def settle() -> None:
     if wanted != dict(os.environ) and os.environ.get(_STARTED) != str(os.getpid()):
         sys.stdout.flush()
         sys.stderr.flush()
+        held_back()
         os.execve(
             sys.executable,
             [sys.executable, *sys.orig_argv[1:]],
