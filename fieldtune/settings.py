@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import os
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -102,13 +105,24 @@ def _check(
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
-def dump(model: BaseModel, path: Path) -> None:
+def dump(model: BaseModel, path: Path, *, movable: str | None = None) -> None:
     """Write resolved settings as YAML for `load`, paths absolute, those of a plug-in as they are;
-    a crash leaves the old file or the new."""
+    a crash leaves the old file or the new.
+
+    Args:
+        movable: the dotted key of a path that, where it lies in the file's own folder, is written
+            from there, so that the folder can be moved with all that is in it.
+    """
     path = Path(path)
     model = rooted(model, {}, Path.cwd())
     # From plain data: a model turns infinity into null, whatever it is asked.
     values = to_jsonable_python(model.model_dump(by_alias=True), inf_nan_mode="constants")
+    if movable is not None:
+        *above, last = movable.split(".")
+        inside = reduce(operator.getitem, above, values)
+        place, folder = Path(inside[last]), Path(os.path.normpath(path.absolute().parent))
+        if place.is_relative_to(folder):
+            inside[last] = str(place.relative_to(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, plain_yaml.write(values).encode())
 

@@ -268,4 +268,10 @@ def _open(folder: Path) -> Run:
     known = folder / "config.yaml"
     if not known.exists():
         raise RunError(f"{folder}: no run here; start one with `fieldtune train --run {folder}`")
-    return open_run(_load(known, None), folder)
+    config = _load(known, None)
+    if not Path(config.data.path).exists():
+        raise RunError(
+            f"{config.data.path}: no dataset there, where {known} has this run's: put it back, or "
+            "set data.path in that file to where it is now"
+        )
+    return open_run(config, folder)

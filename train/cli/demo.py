@@ -75,7 +75,7 @@ def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Eva
         _say(console, "1 of 6", "collect labelled data for many tasks")
         with progress("collecting", "episodes") as advance:
             collect(resolved, advance)
-    run = open_run(resolved, folder)
+    run = open_run(resolved, folder, option="--out")
 
     _say(console, "2 of 6", "phase 1: meta-train on the data")
     updates = resolved.offline.updates

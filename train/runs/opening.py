@@ -20,10 +20,14 @@ from fieldtune.train.runs.run import Run, RunError
 DATA = "data.sha256"
 
 
-def open_run(config: RunConfig, folder: Path) -> Run:
+def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
     """Check that family and dataset fit, then create the folder with the resolved configuration.
 
-    A folder that is there already must be of the same configuration and data.
+    A folder that is there already must be of the same configuration and data. The data may lie
+    elsewhere by now, and where the folder is moved with the data in it, they go with it.
+
+    Args:
+        option: the caller's, which names `folder`, for messages.
 
     Raises:
         DatasetError, ConfigError: nothing was created.
@@ -48,22 +52,28 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     known = folder / "config.yaml"
     if known.exists():
         before = load_config(known)
-        changed = first_difference(before.model_dump(), config.model_dump())
+        there = before
+        if (folder / DATA).exists():  # else a run from before this was kept: its path must do
+            data = before.data.model_copy(update={"path": config.data.path})
+            there = before.model_copy(update={"data": data})
+        changed = first_difference(there.model_dump(), config.model_dump())
         if changed is not None:
             raise RunError(
                 f"{folder} holds a run with another {changed}; "
-                "give the new run a folder of its own with --run"
+                f"give the new run a folder of its own with {option}"
             )
-        _require_same_data(folder, dataset, config.data.path)
+        _require_same_data(folder, dataset, config.data.path, option)
+        if Path(before.data.path).resolve() != Path(config.data.path).resolve():
+            settings.dump(there, known, movable="data.path")
     else:
         require_writable(known)
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / DATA, f"{dataset.digest}\n".encode())
-        settings.dump(config, known)
+        settings.dump(config, known, movable="data.path")
     return Run(config, folder, family, dataset)
 
 
-def _require_same_data(folder: Path, dataset: Dataset, path: str) -> None:
+def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -> None:
     """Held-out tasks, normalisation and what a bundle says of its data are all the first data's."""
     known, digest = folder / DATA, dataset.digest
     if not known.exists():  # a run from before this was kept
@@ -71,7 +81,7 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str) -> None:
     elif known.read_text(encoding="ascii").strip() != digest:
         raise RunError(
             f"{folder} was made from other data than {path} holds now ({known} has their digest): "
-            "put them back, or give the new run a folder of its own with --run"
+            f"put them back, or give the new run a folder of its own with {option}"
         )
 
 

@@ -42,14 +42,19 @@ def open_study(folder: Path, study: Study) -> None:
         before = load_study(known)
         changed = first_difference(before.config.model_dump(), study.config.model_dump())
         if changed is not None:
+            moved = (
+                f"; if its data were moved, set data.path in {known}"
+                if changed.startswith("data.path ")
+                else ""
+            )
             raise StudyError(
                 f"{folder} holds a study with another {changed}; give the new one a folder of its "
-                "own with --out"
+                f"own with --out{moved}"
             )
         if before.seeds >= study.seeds:
             return
     folder.mkdir(parents=True, exist_ok=True)
-    settings.dump(study, known)
+    settings.dump(study, known, movable="config.data.path")
 
 
 def run_study(folder: Path, seeds: int, runner: Runner, on_look: OnLook) -> None:

@@ -154,6 +154,21 @@ def test_a_place_that_cannot_be_written_to_is_explained(fieldtune, config):
     assert "file/run" in result.stderr
 
 
+def test_a_run_whose_data_were_moved_says_where_to_write_their_new_place(
+    fieldtune, started, tmp_path, make_config
+):
+    shutil.move(shutil.copytree(make_config().data.path, tmp_path / "d"), tmp_path / "moved")
+    known = started / "config.yaml"
+    text = known.read_text().replace(make_config().data.path, str(tmp_path / "d"))
+    known.write_text(text)
+    result = fieldtune("export", "--run", started, "--out", "x")
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'd'}: no dataset there, where {known} has this run's" in result.stderr
+    known.write_text(text.replace(str(tmp_path / "d"), str(tmp_path / "moved")))
+    result = fieldtune("export", "--run", started, "--out", "x")
+    assert "no dataset" not in result.stderr
+
+
 @pytest.mark.parametrize("command", ["evaluate", "export", "train", "oracle", "finetune"])
 def test_what_cannot_be_written_is_known_before_the_work(
     fieldtune, started, config, command, monkeypatch

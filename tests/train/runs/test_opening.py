@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,34 @@ def test_other_data_in_the_place_of_a_runs_own_are_refused(make_config, tmp_path
     shutil.copytree(tmp_path / "other", tmp_path / "kept")
     with pytest.raises(RunError, match=r"was made from other data than .*kept holds now"):
         open_run(config, tmp_path / "second")
+
+
+def test_a_folder_that_is_moved_with_its_data_goes_on(make_config, tmp_path, monkeypatch):
+    """As of a demo: its data lie in the run's own folder."""
+    shutil.copytree(make_config().data.path, tmp_path / "run" / "data")
+    first = open_run(make_config(f"data.path={tmp_path / 'run' / 'data'}"), tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    known = load_config(tmp_path / "moved" / "config.yaml")
+    assert known.data.path == str(tmp_path / "moved" / "data")
+    assert open_run(known, tmp_path / "moved").dataset.digest == first.dataset.digest
+    open_run(make_config(f"data.path={tmp_path / 'moved' / 'data'}"), tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    open_run(make_config("data.path=moved/data"), Path("moved"))
+    assert load_config(tmp_path / "moved" / "config.yaml") == known
+
+
+def test_the_same_data_in_another_place_are_taken_and_remembered(make_config, tmp_path):
+    shutil.copytree(make_config().data.path, tmp_path / "one")
+    open_run(make_config(f"data.path={tmp_path / 'one'}"), tmp_path / "run")
+    (tmp_path / "one").rename(tmp_path / "two")
+    open_run(make_config(f"data.path={tmp_path / 'two'}", "robot.seed=9"), tmp_path / "run")
+    known = load_config(tmp_path / "run" / "config.yaml")
+    assert known == make_config(f"data.path={tmp_path / 'two'}")  # the robot's stays as it was
+
+    (tmp_path / "run" / "data.sha256").unlink()  # a run from before that was kept
+    (tmp_path / "two").rename(tmp_path / "three")
+    with pytest.raises(RunError, match=r"another data\.path"):
+        open_run(make_config(f"data.path={tmp_path / 'three'}"), tmp_path / "run")
 
 
 def test_the_robots_section_may_change_from_one_opening_to_the_next(make_config, tmp_path):

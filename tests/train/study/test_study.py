@@ -114,6 +114,17 @@ def test_a_folder_of_another_study_is_refused_by_the_key_that_changed(tmp_path, 
         open_study(tmp_path / "s", other)
 
 
+def test_a_study_that_is_moved_with_its_data_goes_on(tmp_path, make_config):
+    def study(folder):
+        return Study(config=make_config(f"data.path={tmp_path / folder / 'data'}"), seeds=1)
+
+    open_study(tmp_path / "s", study("s"))
+    (tmp_path / "s").rename(tmp_path / "moved")
+    open_study(tmp_path / "moved", study("moved"))
+    with pytest.raises(StudyError, match=r"if its data were moved, set data.path in .*study.yaml"):
+        open_study(tmp_path / "moved", study("elsewhere"))
+
+
 def test_more_seeds_can_be_asked_for_later(tmp_path, make_config):
     for seeds in (1, 3, 2):
         open_study(tmp_path / "s", Study(config=make_config(), seeds=seeds))
