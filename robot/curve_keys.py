@@ -66,6 +66,8 @@ def check_public(text: str, what: str) -> str:
             f"{what} is {text[:80]!r}, expected 64 hexadecimal digits 0-9a-f, as `fieldtune keys "
             "show` and `fieldtune-robot keys show` print them"
         )
+    if not int(text, 16):
+        raise KeysError(f"{what} is all zeros, which is no key: give the one that was made")
     return text
 
 

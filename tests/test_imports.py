@@ -32,7 +32,7 @@ ARROWS = {
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "fieldtune": (
         {"open_files", "plugins", "settings"},
-        {"errors", "files", "lock"},
+        {"errors", "files", "interrupts", "lock"},
         {"child_process", "config_paths", "exit_status", "file_errors", "plain_yaml"}
         | {"regular_file"},
     ),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldtune.files import write_atomically
+from fieldtune.regular_file import open_regular
 from fieldtune.robot.curve_keys import (
     KeyPair,
     KeysError,
@@ -67,7 +68,7 @@ class Allowed:
             KeysError: the file is not such a list, or others could write it.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 status, content = os.fstat(file.fileno()), file.read()
         except FileNotFoundError:
             return {}
@@ -116,15 +117,24 @@ class Allowed:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, str]]:
-        """The entries, written back when the block ends well; one process at a time."""
+        """The entries, written back when the block ends well; one process at a time.
+
+        A link is followed: a list that trainers share stays the one that all of them read.
+        """
+        target = Path(os.path.realpath(self.path))  # also where links go round
+        if self.path.is_symlink() and not target.exists():
+            raise KeysError(
+                f"{self.path}: is a link to {target}, and nothing is there: mount or make what it "
+                "leads to, or remove the link"
+            )
         try:
-            folder = os.open(self.path.parent, os.O_RDONLY)
+            folder = os.open(target.parent, os.O_RDONLY)
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX)
                 entries = self.entries()
                 yield entries
                 lines = [f"{_HEADER} {_VERSION}", *(f"{n} {key}" for n, key in entries.items())]
-                write_atomically(self.path, ("\n".join(lines) + "\n").encode(), mode=0o600)
+                write_atomically(target, ("\n".join(lines) + "\n").encode(), mode=0o600)
             finally:
                 os.close(folder)
         except FileNotFoundError:
@@ -142,6 +152,15 @@ class TrainerKeys:
 
     own: KeyPair
     allowed: Allowed
+
+    def allow(self, name: str, public: str) -> None:
+        """As `Allowed.allow`, and never the trainer's own key: it is no robot's secret."""
+        if public == self.own.public:
+            raise KeysError(
+                "this is the trainer's own key: give what `fieldtune-robot keys show` prints on "
+                f"{name!r}"
+            )
+        self.allowed.allow(name, public)
 
     def require_robots(self) -> None:
         """Raises `KeysError` while no robot is allowed: such a hub could only turn away."""

@@ -65,7 +65,7 @@ def allow(
     with report_user_errors():
         from fieldtune.train.bridge.keys import open_keys
 
-        open_keys(folder).allowed.allow(robot, key)
+        open_keys(folder).allow(robot, key)
     typer.echo(f"robot {robot!r} is allowed")
 
 

@@ -5,6 +5,7 @@ What is refused is refused before anything is created. Builds nothing that learn
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fieldtune import settings
@@ -63,7 +64,7 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
                 f"give the new run a folder of its own with {option}"
             )
         _require_same_data(folder, dataset, config.data.path, option)
-        if Path(before.data.path).resolve() != Path(config.data.path).resolve():
+        if os.path.realpath(before.data.path) != os.path.realpath(config.data.path):
             settings.dump(there, known, movable="data.path")
     else:
         require_writable(known)

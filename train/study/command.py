@@ -23,7 +23,7 @@ from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
 from fieldtune.train.study.runners import RunnerName, make_runner
 from fieldtune.train.study.scheduler import OnLook, open_study, run_study
-from fieldtune.train.study.summary import Row
+from fieldtune.train.study.summary import Row, require_sound_results
 
 
 def run_command_line(
@@ -64,6 +64,7 @@ def run_command_line(
     study = Study(config=loaded, seeds=seeds)
     require_page_writable(folder)
     open_study(folder, study)
+    require_sound_results(folder, seeds)
     runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
     try:
         with _watching() as look:

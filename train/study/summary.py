@@ -74,14 +74,26 @@ def load_results(folder: Path, seeds: int) -> Results:
         EvaluationError: one is missing or something else.
     """
 
-    def load(method: Method, seed: int) -> JobResult:
-        path = Job(folder, method, seed).result
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=JobResult)
-        except (OSError, msgspec.DecodeError) as error:
-            raise EvaluationError(f"{path}: no result of a study's job ({error})") from error
+    return {method: [_load(folder, method, seed) for seed in range(seeds)] for method in METHODS}
 
-    return {method: [load(method, seed) for seed in range(seeds)] for method in METHODS}
+
+def require_sound_results(folder: Path, seeds: int) -> None:
+    """Raise `EvaluationError` for a result that is there and damaged, before the other jobs."""
+    for method in METHODS:
+        for seed in range(seeds):
+            if Job(folder, method, seed).done:
+                _load(folder, method, seed)
+
+
+def _load(folder: Path, method: Method, seed: int) -> JobResult:
+    path = Job(folder, method, seed).result
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=JobResult)
+    except (OSError, msgspec.DecodeError) as error:
+        raise EvaluationError(
+            f"{path}: no result of a study's job ({error}): remove the file, and run the same "
+            "command again to do that job anew"
+        ) from error
 
 
 def online(results: Sequence[JobResult]) -> Floats:

@@ -190,6 +190,40 @@ def test_the_commands_explain_what_is_wrong(command, folder):
     assert "chmod 600" in command("show").output
 
 
+def test_a_list_that_trainers_share_by_a_link_is_changed_for_all_of_them(allowed, tmp_path):
+    allowed.allow("one", A)
+    shared = tmp_path / "shared"
+    allowed.path.rename(shared)
+    allowed.path.symlink_to(shared)
+    other = Allowed(shared)
+    allowed.allow("two", B)
+    assert other.name_of(B) == "two"
+    allowed.revoke("one")
+    assert allowed.path.is_symlink()
+    assert other.name_of(A) is allowed.name_of(A) is None
+
+    shared.unlink()
+    with pytest.raises(KeysError, match=r"is a link to .*shared, and nothing is there: mount"):
+        allowed.allow("one", A)
+    assert allowed.path.is_symlink()
+
+
+def test_a_pipe_in_the_place_of_the_list_lets_nobody_in_and_is_not_waited_for(allowed):
+    os.mkfifo(allowed.path, 0o600)
+    assert allowed.name_of(A) is None
+    with pytest.raises(KeysError, match="is a pipe, expected a file"):
+        allowed.entries()
+
+
+def test_what_can_be_no_robots_key_is_refused(command, folder):
+    command("new")
+    own = command("allow", "one", open_keys(folder).own.public)
+    assert (own.exit_code, "this is the trainer's own key" in own.output) == (1, True)
+    nothing = command("allow", "one", "0" * 64)
+    assert (nothing.exit_code, "is all zeros, which is no key" in nothing.output) == (1, True)
+    assert "no robot is allowed" in command("list").output
+
+
 def test_a_list_of_another_user_lets_nobody_in(allowed):
     allowed.allow("one", A)
     if os.geteuid() != 0:

@@ -18,6 +18,7 @@ from fieldtune.train.study.summary import (
     iqm,
     load_results,
     mean,
+    require_sound_results,
     rows,
     shifts,
 )
@@ -131,3 +132,12 @@ def test_the_interval_of_success_is_over_tasks_and_seeds():
     varied = mean([[0.0, 1.0, 0.5, 0.5], [0.0, 1.0, 0.5, 0.5]])
     assert varied.low < 0.5 < varied.high
     assert mean([[0.5] * 4]).low == 0.5
+
+
+def test_a_damaged_result_is_told_with_its_cure_before_the_other_jobs(tmp_path):
+    require_sound_results(tmp_path, 2)
+    result = Job(tmp_path, "frozen", 1).result
+    result.parent.mkdir(parents=True)
+    result.write_text("{")
+    with pytest.raises(EvaluationError, match=r"frozen.json: no result .*: remove the file"):
+        require_sound_results(tmp_path, 2)
