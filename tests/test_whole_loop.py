@@ -114,6 +114,9 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
         "online_before",
         "online_after",
         "oracle",
+        "likelihood_before",
+        "likelihood_after",
+        "likelihood_oracle",
         "random",
         "scripted",
     }

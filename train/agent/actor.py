@@ -32,10 +32,12 @@ class Acting:
     Attributes:
         z_hold: whether z is drawn once an episode or anew at each step.
         noise: of actions, in the policy's own spread; at 0 they are its mean.
+        likeliest: act with the likeliest z, where inference knows one, and not with a draw.
     """
 
     z_hold: ZHold = "episode"
     noise: float = 1.0
+    likeliest: bool = False
 
     @classmethod
     def like_the_robot(cls, exploration: ExplorationConfig) -> Acting:
@@ -43,7 +45,7 @@ class Acting:
         return cls(exploration.z_hold.value, exploration.action_noise)
 
 
-MEAN_ACTION = Acting(noise=0.0)  # of the episodes that are reported
+MEAN_ACTION = Acting(noise=0.0, likeliest=True)  # of the episodes that are reported
 
 
 class Actor(Protocol):
@@ -102,11 +104,32 @@ class LatentActor:
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator) -> Array:
-        constants, acting = self._normalisation, self._acting
-        z = self._held if acting.z_hold == "episode" else sample(self.mean, self.variance, rng)
-        mean, log_std = self._policy(torch.from_numpy(constants.observation(s)), z)
-        if acting.noise > 0:
-            squashed = squashed_sample(mean, log_std, acting.noise, rng)
-        else:
-            squashed = torch.tanh(mean)
-        return constants.action_centre + constants.action_half_range * squashed.double().numpy()
+        step = self._acting.z_hold == "step"
+        z = sample(self.mean, self.variance, rng) if step else self._held
+        return act_by(self._policy, self._normalisation, s, z, self._acting, rng)
+
+
+def act_by(
+    policy: Policy,
+    normalisation: Normalisation,
+    s: Array,
+    z: Tensor,
+    acting: Acting,
+    rng: Generator,
+) -> Array:
+    """Physical actions `(copy, action)` of π(a|s,z).
+
+    Args:
+        policy: in training units.
+        normalisation: to and from them.
+        s: physical observations, `(copy, observation)`.
+        z: `(copy, latent)`.
+        acting: whether actions are drawn, and how widely.
+        rng: of the draws.
+    """
+    mean, log_std = policy(torch.from_numpy(normalisation.observation(s)), z)
+    if acting.noise > 0:
+        squashed = squashed_sample(mean, log_std, acting.noise, rng)
+    else:
+        squashed = torch.tanh(mean)
+    return normalisation.action_centre + normalisation.action_half_range * squashed.double().numpy()

@@ -7,6 +7,7 @@ does not draw them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ from fieldtune.train.evaluation.results import (
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
-from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.particles import by_likelihood
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline, averaged
 
@@ -61,7 +63,9 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         for name, (adaptive, updates, steps) in trained.items():
             advance(len(phases), len(trained))
             seed = run.config.seed
-            phases[name] = measure(evaluator, adaptive, held_out, seed, updates, steps)
+            found = measure(evaluator, adaptive, held_out, seed, updates, steps)
+            agent = require_self_supervised(run, adaptive).agent
+            phases[name] = _with_likelihood(found, evaluator, run, agent)
         advance(len(phases), len(trained))
     finally:
         evaluator.close()
@@ -100,6 +104,20 @@ def measure(
         steps=steps,
         successes=None if online.successes is None else online.successes.tolist(),
         offline_successes=None if offline.successes is None else offline.successes.tolist(),
+    )
+
+
+def _with_likelihood(
+    found: PhaseResult, evaluator: Evaluator, run: Run, agent: Agent
+) -> PhaseResult:
+    """What the same agent does when it infers by its decoder's likelihood, from the same seed."""
+    seed = run.config.seed
+    by = by_likelihood(agent, offline_replay(run, agent), seed)
+    online = evaluator.online(by, seed)
+    return replace(
+        found,
+        likelihood_curve=online.curve.tolist(),
+        likelihood_successes=None if online.successes is None else online.successes.tolist(),
     )
 
 

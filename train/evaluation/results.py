@@ -28,6 +28,8 @@ class PhaseResult:
         online_embeddings, offline_embeddings: posterior means, `(task, repeat, latent)`.
         updates, steps: gradient steps of this phase, reward-free steps it learned from.
         successes, offline_successes: 1 or 0 for each return; None where the family has no success.
+        likelihood_curve, likelihood_successes: as `curve` and `successes`, the same agent inferring
+            by its decoder's likelihood; None where it was not measured.
     """
 
     curve: list[list[list[float]]]
@@ -38,6 +40,8 @@ class PhaseResult:
     steps: int
     successes: list[list[list[float]]] | None = None
     offline_successes: list[list[float]] | None = None
+    likelihood_curve: list[list[list[float]]] | None = None
+    likelihood_successes: list[list[list[float]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,17 @@ class Evaluation:
             result = self.phases.get(phase)
             return None if result is None else float(np.mean(result.curve[-1]))
 
+        by_likelihood = {
+            f"likelihood_{name}": float(np.mean(result.likelihood_curve[-1]))
+            for name, result in self.phases.items()
+            if result.likelihood_curve is not None
+        }
         return {
             "offline_context": float(np.mean(self.phases["before"].offline_returns)),
             "online_before": online("before"),
             "online_after": online("after"),
             "oracle": online("oracle"),
+            **by_likelihood,
             "random": self.random,
             "scripted": self.scripted,
         }
@@ -102,11 +112,19 @@ class Evaluation:
             return None
         names = {"online_before": "before", "online_after": "after", "oracle": "oracle"}
         found = {name: self.phases[phase] for name, phase in names.items() if phase in self.phases}
-        return {"offline_context": float(np.mean(before.offline_successes))} | {
-            name: float(np.mean(result.successes[-1]))
-            for name, result in found.items()
-            if result.successes is not None
-        }
+        return (
+            {"offline_context": float(np.mean(before.offline_successes))}
+            | {
+                name: float(np.mean(result.successes[-1]))
+                for name, result in found.items()
+                if result.successes is not None
+            }
+            | {
+                f"likelihood_{name}": float(np.mean(result.likelihood_successes[-1]))
+                for name, result in self.phases.items()
+                if result.likelihood_successes is not None
+            }
+        )
 
     @property
     def recovered(self) -> float | None:

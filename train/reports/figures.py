@@ -102,7 +102,10 @@ def return_bars(evaluation: Evaluation) -> Figure:
 
 
 def adaptation_curve(evaluation: Evaluation) -> Figure:
-    """Return by number of context episodes, with the bootstrap interval of the mean over tasks."""
+    """Return by number of context episodes, with the bootstrap interval of the mean over tasks.
+
+    A phase's dotted line is the same agent, inferring by its decoder's likelihood.
+    """
     figure, (axes,) = bare_figure(7.6, 3.9)
     for name, (label, colour, marker) in PHASES.items():
         if name not in evaluation.phases:
@@ -115,6 +118,12 @@ def adaptation_curve(evaluation: Evaluation) -> Figure:
         axes.plot(
             x, [s.mean for s in steps], color=colour, marker=marker, markersize=7, lw=2, label=label
         )
+        by_likelihood = evaluation.phases[name].likelihood_curve
+        if by_likelihood is not None:
+            means = [float(tasks.mean()) for tasks in over_tasks(by_likelihood)]
+            axes.plot(
+                x, means, color=colour, marker=marker, mfc=SURFACE, markersize=6, lw=1.4, ls=":"
+            )
     ceiling = evaluation.returns["offline_context"]
     assert ceiling is not None
     axes.axhline(
@@ -124,7 +133,10 @@ def adaptation_curve(evaluation: Evaluation) -> Figure:
     axes.margins(x=0.04, y=0.08)
     axes.set_xlabel("episodes of own exploration in the context")
     axes.set_ylabel("return (up is better)")
-    legend_above(figure, axes.get_legend_handles_labels()[0])
+    handles = axes.get_legend_handles_labels()[0]
+    if any(phase.likelihood_curve is not None for phase in evaluation.phases.values()):
+        handles.append(Line2D([], [], color=MUTED, ls=":", lw=1.4, label="by likelihood"))
+    legend_above(figure, handles)
     return figure
 
 

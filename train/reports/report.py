@@ -37,6 +37,9 @@ RETURNS = {
     "online_before": "Infers it from its own exploration, before phase 2",
     "online_after": "The same after phase 2, which explores without rewards",
     "oracle": "The same after a phase 2 with true rewards",
+    "likelihood_before": "Its own exploration, by the decoder's likelihood, before phase 2",
+    "likelihood_after": "The same after phase 2",
+    "likelihood_oracle": "The same after a phase 2 with true rewards",
     "random": "Uniformly random actions",
     "scripted": "A script that knows the task",
 }
@@ -185,6 +188,9 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
     ):
         if phase in phases:
             by_task[name] = over_tasks(phases[phase].curve[-1])
+            by_likelihood = phases[phase].likelihood_curve
+            if by_likelihood is not None:
+                by_task[f"likelihood_{phase}"] = over_tasks(by_likelihood[-1])
     rows = []
     for name, value in evaluation.returns.items():
         if value is None:
@@ -194,7 +200,7 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
         rows.append(
             {
                 "success": NONE if share is None else percent(share),
-                "name": figures.BARS[name][0].replace("\n", " "),
+                "name": _name(name),
                 "value": number(value),
                 "interval": (
                     f"{number(between.low)} to {number(between.high)}" if between else NONE
@@ -203,6 +209,13 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _name(source: str) -> str:
+    """A source of context, as the figures call it."""
+    if source in figures.BARS:
+        return figures.BARS[source][0].replace("\n", " ")
+    return f"own exploration, by likelihood, {source.removeprefix('likelihood_')}"
 
 
 def _phases(evaluation: Evaluation) -> list[dict[str, str]]:

@@ -47,6 +47,15 @@ def test_every_trained_phase_is_measured_with_the_same_seeds(trained):
     assert evaluate_run(trained) == found
 
 
+def test_every_phase_is_measured_by_likelihood_too(trained):
+    found = evaluate_run(trained)
+    for name, phase in found.phases.items():
+        assert np.shape(phase.likelihood_curve) == np.shape(phase.curve)
+        assert phase.likelihood_curve != phase.curve
+        assert phase.likelihood_successes is None  # a family without success
+        assert found.returns[f"likelihood_{name}"] == np.mean(phase.likelihood_curve[-1])
+
+
 def test_phases_that_were_not_trained_are_left_out(make_trained):
     found = evaluate_run(make_trained("evaluation.repeats=1"))
     assert list(found.phases) == ["before"]

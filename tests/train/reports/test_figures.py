@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -121,3 +122,16 @@ def test_drawing_leaves_matplotlib_as_it_was(make_evaluation):
     assert not (
         "matplotlib.pyplot" in sys.modules and sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+def test_the_curve_of_another_inference_is_drawn_where_it_was_measured(make_evaluation):
+    plain = make_evaluation()
+    phase = plain.phases["after"]
+    both = replace(
+        plain, phases=plain.phases | {"after": replace(phase, likelihood_curve=phase.curve)}
+    )
+    drawn = [
+        sum(line.get_linestyle() == ":" for line in figures.adaptation_curve(one).axes[0].lines)
+        for one in (plain, both)
+    ]
+    assert drawn == [0, 1]

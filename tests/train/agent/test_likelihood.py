@@ -1,0 +1,137 @@
+"""The posterior over particles by the decoder's likelihood, against sums written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fieldtune.train.agent import likelihood
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting
+from fieldtune.train.agent.agent import Agent, Shape
+from fieldtune.train.agent.likelihood import ByLikelihood, Particles, log_likelihood
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.smac import SmacSettings
+from fieldtune.train.data.replay import Batch
+
+TASKS, STEPS, COUNT = 3, 7, 11
+
+
+@pytest.fixture(params=["dense", "sparse", "dynamics"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def agent(kind):
+    torch.manual_seed(0)
+    constants = Normalisation(
+        observation_mean=np.zeros(4, np.float32),
+        observation_std=np.ones(4, np.float32),
+        action_centre=np.zeros(2, np.float32),
+        action_half_range=np.ones(2, np.float32),
+        reward_mean=-0.5 if kind == "sparse" else 0.0,
+        reward_std=0.5 if kind == "sparse" else 1.0,
+    )
+    shape = Shape(4, 2, next_in_context=kind == "dynamics", sparse_reward=kind == "sparse")
+    return Agent(shape, SmacSettings(), constants)
+
+
+@pytest.fixture
+def particles(agent, kind):
+    change = torch.rand(4) + 0.1 if kind == "dynamics" else None
+    return Particles(torch.randn(COUNT, agent.latent_size), 0.3, change)
+
+
+@pytest.fixture
+def context(kind):
+    reward = torch.randn(TASKS, STEPS)
+    if kind == "sparse":
+        reward = torch.where(reward > 0, 1.0, -1.0)  # 0 and −1 of the family, standardised
+    return Batch(
+        observation=torch.randn(TASKS, STEPS, 4),
+        action=torch.rand(TASKS, STEPS, 2) * 2 - 1,
+        reward=reward,
+        next_observation=torch.randn(TASKS, STEPS, 4),
+        done=torch.zeros(TASKS, STEPS),
+    )
+
+
+def one(agent, particles, context, task, step, particle):
+    s, a = context.observation[task, step], context.action[task, step]
+    z, r = particles.z[particle], context.reward[task, step]
+    predicted = agent.decoder(s, a, z).squeeze()
+    if agent.shape.sparse_reward:
+        found = torch.log(torch.sigmoid(predicted if r > 0 else -predicted))
+    else:
+        found = -((predicted - r) ** 2) / (2 * particles.reward_variance)
+    if agent.dynamics is not None:
+        left = agent.dynamics(s, a, z) - (context.next_observation[task, step] - s)
+        found = found - (left**2 / (2 * particles.change_variance)).sum()
+    return found
+
+
+@torch.no_grad()
+def test_it_is_the_sum_over_transitions(agent, particles, context):
+    expected = [
+        [sum(one(agent, particles, context, t, i, p) for i in range(STEPS)) for p in range(COUNT)]
+        for t in range(TASKS)
+    ]
+    found = log_likelihood(agent, particles, context)
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_pieces_change_nothing(agent, particles, context, monkeypatch):
+    whole = log_likelihood(agent, particles, context)
+    monkeypatch.setattr(likelihood, "_ROWS", TASKS * COUNT * 2)
+    torch.testing.assert_close(log_likelihood(agent, particles, context), whole)
+
+
+def test_nothing_seen_leaves_every_particle_as_likely(agent, particles, context):
+    empty = context.each(lambda part: part[:, :0])
+    actor = ByLikelihood(agent, particles).adapt([empty])
+    np.testing.assert_allclose(actor.effective_particles, COUNT, rtol=1e-5)
+    np.testing.assert_allclose(actor.embeddings, particles.z.mean(0).expand(TASKS, -1), atol=1e-5)
+    drawn = set()
+    for seed in range(40):
+        actor.begin(torch.Generator().manual_seed(seed))
+        drawn.add(actor.act(np.zeros((TASKS, 4)), torch.default_generator).tobytes())
+    assert len(drawn) > 20
+
+
+@pytest.mark.parametrize("kind", ["dense", "dynamics"], indirect=True)
+def test_the_particle_that_made_the_rewards_is_found_and_acted_on(agent, particles, context, kind):
+    torch.manual_seed(1)
+    sharp = replace(particles, reward_variance=1e-4)
+    truth = torch.tensor([2, 5, 9])
+    z = particles.z[truth].unsqueeze(1).expand(-1, STEPS, -1)
+    with torch.no_grad():
+        predicted = agent.decoder(context.observation, context.action, z).squeeze(-1)
+        told = context._replace(reward=predicted)
+        if kind == "dynamics":
+            change = agent.dynamics(context.observation, context.action, z)
+            told = told._replace(next_observation=context.observation + change)
+    actor = ByLikelihood(agent, sharp).adapt([told], MEAN_ACTION)
+    np.testing.assert_allclose(actor.embeddings, particles.z[truth], atol=1e-2)
+    assert (actor.effective_particles < 1.1).all()
+    actor.begin(torch.default_generator)
+    acted = actor.act(np.zeros((TASKS, 4)), torch.default_generator)
+    expected = agent.actor(particles.z[truth], torch.zeros(TASKS, agent.latent_size), MEAN_ACTION)
+    expected.begin(torch.default_generator)
+    np.testing.assert_allclose(
+        acted, expected.act(np.zeros((TASKS, 4)), torch.default_generator), rtol=1e-5
+    )
+
+
+def test_exploration_draws_particles_by_their_weight(agent, particles, context):
+    actor = ByLikelihood(agent, replace(particles, reward_variance=2.0)).adapt([context], Acting())
+    weights = torch.softmax(
+        log_likelihood(agent, replace(particles, reward_variance=2.0), context), dim=1
+    )
+    rng, held = torch.Generator().manual_seed(0), torch.zeros(COUNT)
+    for _ in range(600):
+        actor.begin(rng)
+        held[(particles.z == actor.z[0]).all(dim=1)] += 1
+    np.testing.assert_allclose(held / 600, weights[0], atol=0.08)

@@ -1,0 +1,76 @@
+"""Particles of z: where training tasks lie by their offline data, on which the encoder is right.
+
+Knows runs and replays; the likelihood itself is `fieldtune.train.agent.likelihood`'s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.likelihood import ByLikelihood, Particles
+from fieldtune.train.data.replay import Batch, Replay
+
+COUNT = 1_000
+CONTEXT = 128  # transitions that a particle is the posterior mean of
+RESIDUAL = 256  # transitions of each task that the decoder's error is measured on
+_AT_ONCE = 50  # tasks
+
+
+def by_likelihood(agent: Agent, offline: Replay, seed: int, count: int = COUNT) -> ByLikelihood:
+    """`agent`, adapting by its decoder's likelihood.
+
+    Args:
+        agent: trained.
+        offline: the training tasks' offline data, in its units.
+        seed: of the draws.
+        count: of particles.
+    """
+    return ByLikelihood(agent, offline_particles(agent, offline, seed, count))
+
+
+@torch.no_grad()
+def offline_particles(agent: Agent, offline: Replay, seed: int, count: int = COUNT) -> Particles:
+    """Posterior means of contexts of random training tasks, and the decoder's residual variance.
+
+    The residuals are of transitions that their z was not inferred from.
+
+    Args:
+        agent: trained.
+        offline: the training tasks' offline data, in its units.
+        seed: of the draws.
+        count: of particles.
+    """
+    rng = np.random.default_rng(seed)
+    known = offline.tasks_with_data
+    tasks = [int(task) for task in rng.choice(known, size=count)]
+    means = [
+        agent.infer(offline.context(rng, tasks[i : i + _AT_ONCE], CONTEXT, None))[0]
+        for i in range(0, count, _AT_ONCE)
+    ]
+    errors, changes = [], []
+    for i in range(0, len(known), _AT_ONCE):
+        some = known[i : i + _AT_ONCE]
+        z = agent.infer(offline.context(rng, some, CONTEXT, None))[0]
+        rows = offline.transitions(rng, some, RESIDUAL)
+        error, change = _residuals(agent, rows, z)
+        errors.append(error)
+        changes.append(change)
+    left = torch.cat(changes) if agent.dynamics is not None else None
+    return Particles(
+        z=torch.cat(means),
+        reward_variance=float(torch.cat(errors).square().mean().clamp(min=1e-8)),
+        change_variance=None if left is None else left.square().mean(dim=(0, 1)).clamp(min=1e-8),
+    )
+
+
+def _residuals(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left of rewards and of s' − s, `(task, transition, …)`, with z `(task, latent)`."""
+    each = z.unsqueeze(1).expand(-1, rows.reward.shape[1], -1)
+    error = agent.decoder(rows.observation, rows.action, each).squeeze(-1) - rows.reward
+    if agent.dynamics is None:
+        return error, torch.zeros(0)
+    change = rows.next_observation - rows.observation
+    return error, agent.dynamics(rows.observation, rows.action, each) - change
