@@ -230,6 +230,19 @@ def test_check_prints_limits_and_the_observation_and_moves_nothing(config, make_
     assert not (tmp_path / "state" / "journal.sqlite").exists()
 
 
+def test_a_task_that_could_not_be_kept_is_said_before_anything_moves(
+    config, make_cheetah, tmp_path
+):
+    given = make_cheetah(0)
+    state = tmp_path / "state"
+    (state / "tasks").mkdir(parents=True)
+    (state / "tasks" / "left.json").symlink_to(tmp_path / "stick" / "left.json")
+    done = run("adapt", "--config", config, "--bundle", given, "--save", "left")
+    assert done.returncode == 1, done.stderr
+    assert f"{state / 'tasks' / 'left.json'}: is a link to" in done.stderr
+    assert not (state / "journal.sqlite").exists()
+
+
 def test_keys_without_a_meaning_are_refused(config, make_cheetah):
     done = run(
         *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
