@@ -20,7 +20,7 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/pyright --project pyproject.toml --pythonpath $(VENV)/bin/python
 
 # EnvPool's pins are not ours: it gets an environment of its own (1 GB), or is left out.
 bench: $(READY)  ## everything timed side by side, on an idle machine; ARGS=--resume goes on after a cut
