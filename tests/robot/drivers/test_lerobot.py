@@ -99,6 +99,7 @@ def test_an_arm_of_lerobot_is_homed_moved_clipped_and_stopped(arm, driver):
     with pytest.raises(DriverFault, match="the lease ran out while driven"):
         here.apply(start)
     np.testing.assert_allclose(here.read().values, clipped)
+    here.close()  # a server that goes before it has said that it holds would be a fault
     arm.process.send_signal(signal.SIGTERM)
     assert arm.process.wait(30) == 0
 
