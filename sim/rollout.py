@@ -51,6 +51,10 @@ class LabelledEpisode:
         return len(self.actions)
 
 
+Heed = Callable[[Array, Array, Array, Array], None]
+"""s `(env, observation)`, a `(env, action)`, r `(env,)` and s', in physical units."""
+
+
 def rollout(
     simulator: BatchSimulator,
     family: TaskFamily,
@@ -58,6 +62,7 @@ def rollout(
     seeds: NDArray[np.int64],
     tasks: Array,
     task_indices: Sequence[int] | None = None,
+    heed: Heed | None = None,
 ) -> list[LabelledEpisode]:
     """Run one episode in every copy of `simulator`.
 
@@ -68,6 +73,8 @@ def rollout(
         seeds: `(env,)` start states.
         tasks: `(env, parameter)`.
         task_indices: what each episode's `task_index` says; counts up from 0 where not given.
+        heed: told each step with its true rewards, before the next action is asked for; also of
+            copies that are over, which go on until all are.
 
     Raises:
         ValueError: where seeds, tasks and copies are not equally many.
@@ -94,6 +101,9 @@ def rollout(
         terminal |= done
         if terminal.all():
             break
+        if heed is not None:
+            s, a, seen = observed[-2], acted[-1], measured[-1] if measured else None
+            heed(s, a, family.reward(s, a, following, tasks, seen), following)
     observations = np.stack(observed, axis=1)
     actions = np.stack(acted, axis=1)
     signals = np.stack(measured, axis=1) if measured else None

@@ -117,6 +117,9 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
         "likelihood_before",
         "likelihood_after",
         "likelihood_oracle",
+        "first_episode_before",
+        "first_episode_after",
+        "first_episode_oracle",
         "random",
         "scripted",
     }

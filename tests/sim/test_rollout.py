@@ -32,6 +32,26 @@ def test_an_episode_holds_each_step_and_its_reward() -> None:
     assert [episode.task_index for episode in episodes] == [30, 31]
 
 
+def test_who_heeds_is_told_each_rewarded_step_before_the_next_action() -> None:
+    tasks, seeds = FAMILY.sample_tasks(0, 2), np.array([5, 6])
+    simulator = FAMILY.simulator(2)
+    told: list[tuple[Array, ...]] = []
+    asked: list[int] = []
+
+    def act(s: Array) -> Array:
+        asked.append(len(told))
+        return np.tanh(s[:, :6])
+
+    episodes = rollout(simulator, FAMILY, act, seeds, tasks, heed=lambda *step: told.append(step))
+    simulator.close()
+    assert asked == list(range(FAMILY.horizon))
+    for copy, episode in enumerate(episodes):
+        for part, stored in enumerate(
+            (episode.observations[:-1], episode.actions, episode.rewards, episode.observations[1:])
+        ):
+            np.testing.assert_allclose([step[part][copy] for step in told], stored)
+
+
 def rest(observations: Array) -> Array:
     return np.zeros((len(observations), 6))
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from fieldtune import settings
+from fieldtune import plugins, settings
 from fieldtune.robot.config import DriverConfig
 from fieldtune.robot.drivers.hardware.driver import ZmqOptions
 from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.settings import ConfigError
 from fieldtune.sim import registry
-from fieldtune.train.algorithms.registry import ALGORITHMS
+from fieldtune.train.algorithms.registry import GROUP
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import ChosenAlgorithm, load_config
@@ -115,7 +115,7 @@ def models(model, seen):
     return seen
 
 
-@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize("algorithm", plugins.names(GROUP))
 def test_no_section_takes_an_infinity_unless_its_key_says_so(algorithm):
     """Of every section, also those of drivers and of algorithms that are to come."""
     chosen = ChosenAlgorithm.model_validate({"algorithm": {"name": algorithm}})

@@ -112,21 +112,26 @@ class ByLikelihood:
             acting: how z and actions are drawn.
         """
         weights = [log_likelihood(self.agent, self.particles, batch) for batch in context]
-        return ParticleActor(self.agent, self.particles.z, torch.cat(weights), acting)
+        return ParticleActor(self.agent, self.particles, torch.cat(weights), acting)
 
 
 class ParticleActor:
     """π(a|s,z) with z one of the particles, a row of weights a copy.
 
     Args:
-        z: `(particle, latent)`.
+        agent: whose policy acts, and whose decoder weighs.
+        particles: where z may be.
         log_weights: `(copy, particle)`, up to a constant of each copy.
+        acting: how z and actions are drawn.
     """
 
-    def __init__(self, agent: Agent, z: Tensor, log_weights: Tensor, acting: Acting) -> None:
-        self._agent, self._acting = agent, acting
-        self._z, self._weights = z, torch.softmax(log_weights, dim=1)
-        self._held = z[self._weights.argmax(dim=1)]
+    def __init__(
+        self, agent: Agent, particles: Particles, log_weights: Tensor, acting: Acting
+    ) -> None:
+        self._agent, self._particles, self._acting = agent, particles, acting
+        self._z, self._log_weights = particles.z, log_weights
+        self._weights = torch.softmax(log_weights, dim=1)
+        self._held = self._z[self._weights.argmax(dim=1)]
 
     @property
     def z(self) -> Tensor:
@@ -155,6 +160,31 @@ class ParticleActor:
         return act_by(
             self._agent.policy, self._agent.normalisation, s, self._held, self._acting, rng
         )
+
+    @torch.no_grad()
+    def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
+        """Weigh the particles by a step that was rewarded, and act with the likeliest from now on.
+
+        Args:
+            s, a: `(copy, observation)` and `(copy, action)`, physical.
+            r: true rewards, `(copy,)`.
+            reached: s', `(copy, observation)`.
+        """
+        constants = self._agent.normalisation
+
+        def row(values: NDArray[np.float32]) -> Tensor:
+            return torch.from_numpy(values).unsqueeze(1)
+
+        step = Batch(
+            observation=row(constants.observation(s)),
+            action=row(constants.action(a)),
+            reward=row(constants.reward(r)),
+            next_observation=row(constants.observation(reached)),
+            done=torch.zeros(len(r), 1),
+        )
+        self._log_weights = self._log_weights + log_likelihood(self._agent, self._particles, step)
+        self._weights = torch.softmax(self._log_weights, dim=1)
+        self._held = self._z[self._weights.argmax(dim=1)]
 
     def _nothing_known(self) -> bool:
         return bool((self._weights == self._weights[:, :1]).all())

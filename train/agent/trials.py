@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
-from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.sim.rollout import Heed, LabelledEpisode, rollout
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive
 from fieldtune.train.agent.units import context_of
 
@@ -44,16 +44,22 @@ def run_episodes(
     simulator: BatchSimulator,
     seeds: NDArray[np.int64],
     tasks: Array,
+    heed: Heed | None = None,
 ) -> list[LabelledEpisode]:
     """One episode in each copy; what the actor draws is from torch's global random state.
 
     Args:
+        actor: acts in all copies.
+        family: of the tasks.
+        simulator: as many copies.
         seeds: of the start states, `(copy,)`.
         tasks: `(copy, parameter)`, whose true rewards label the episodes.
+        heed: told each rewarded step as it happens: `ParticleActor.heed`, for an actor that adapts
+            within the episode.
     """
     rng = torch.default_generator
     actor.begin(rng)
-    return rollout(simulator, family, lambda s: actor.act(s, rng), seeds, tasks)
+    return rollout(simulator, family, lambda s: actor.act(s, rng), seeds, tasks, heed=heed)
 
 
 def explore(

@@ -113,9 +113,11 @@ def _with_likelihood(
     """What the same agent does when it infers by its decoder's likelihood, from the same seed."""
     seed = run.config.seed
     by = by_likelihood(agent, offline_replay(run, agent), seed)
-    online = evaluator.online(by, seed)
+    online, first = evaluator.online(by, seed), evaluator.first_episode(by, seed)
     return replace(
         found,
+        first_episode=first.returns.tolist(),
+        first_successes=None if first.successes is None else first.successes.tolist(),
         likelihood_curve=online.curve.tolist(),
         likelihood_successes=None if online.successes is None else online.successes.tolist(),
     )

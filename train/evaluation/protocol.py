@@ -16,9 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, TaskFamily
+from fieldtune.sim.rollout import Heed
 from fieldtune.sim.success import succeeded
 from fieldtune.train.agent.actor import Acting, Actor, Adaptive
+from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
+from fieldtune.train.agent.units import context_of
 from fieldtune.train.config import Evaluation, RunConfig
 from fieldtune.train.data.replay import Replay
 
@@ -129,13 +132,24 @@ class Evaluator:
             context = data.context(rng, tasks, length, trajectories=None)
             return self._act(adaptive.adapt([context]), rng)
 
-    def _act(self, actor: Actor, rng: np.random.Generator) -> OfflineResult:
+    def first_episode(self, inference: ByLikelihood, seed: int) -> OfflineResult:
+        """Adaptation within the first episode: the likeliest z, chosen anew at every step by the
+        true rewards so far."""
+        with _own_randomness(seed) as rng:
+            nothing = [context_of(inference, []) for _ in self.tasks]
+            actor = inference.adapt(nothing)
+            return self._act(actor, rng, actor.heed)
+
+    def _act(
+        self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None
+    ) -> OfflineResult:
         episodes = run_episodes(
             actor,
             self.family,
             self.simulator,
             rng.integers(2**31, size=len(self.tasks)),
             self.tasks,
+            heed,
         )
         shape = (self.n_tasks, self.settings.repeats)
         done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)

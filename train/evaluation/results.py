@@ -30,6 +30,8 @@ class PhaseResult:
         successes, offline_successes: 1 or 0 for each return; None where the family has no success.
         likelihood_curve, likelihood_successes: as `curve` and `successes`, the same agent inferring
             by its decoder's likelihood; None where it was not measured.
+        first_episode, first_successes: with no exploration at all, the likelihood followed at every
+            step of the one episode, `(task, repeat)`.
     """
 
     curve: list[list[list[float]]]
@@ -42,6 +44,8 @@ class PhaseResult:
     offline_successes: list[list[float]] | None = None
     likelihood_curve: list[list[list[float]]] | None = None
     likelihood_successes: list[list[list[float]]] | None = None
+    first_episode: list[list[float]] | None = None
+    first_successes: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,18 @@ class Evaluation:
             for name, result in self.phases.items()
             if result.likelihood_curve is not None
         }
+        within = {
+            f"first_episode_{name}": float(np.mean(result.first_episode))
+            for name, result in self.phases.items()
+            if result.first_episode is not None
+        }
         return {
             "offline_context": float(np.mean(self.phases["before"].offline_returns)),
             "online_before": online("before"),
             "online_after": online("after"),
             "oracle": online("oracle"),
             **by_likelihood,
+            **within,
             "random": self.random,
             "scripted": self.scripted,
         }
@@ -123,6 +133,11 @@ class Evaluation:
                 f"likelihood_{name}": float(np.mean(result.likelihood_successes[-1]))
                 for name, result in self.phases.items()
                 if result.likelihood_successes is not None
+            }
+            | {
+                f"first_episode_{name}": float(np.mean(result.first_successes))
+                for name, result in self.phases.items()
+                if result.first_successes is not None
             }
         )
 

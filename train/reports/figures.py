@@ -124,6 +124,9 @@ def adaptation_curve(evaluation: Evaluation) -> Figure:
             axes.plot(
                 x, means, color=colour, marker=marker, mfc=SURFACE, markersize=6, lw=1.4, ls=":"
             )
+        first = evaluation.phases[name].first_episode
+        if first is not None:
+            axes.plot(0, float(np.mean(first)), color=colour, marker="*", ms=12, ls="none")
     ceiling = evaluation.returns["offline_context"]
     assert ceiling is not None
     axes.axhline(
@@ -136,6 +139,9 @@ def adaptation_curve(evaluation: Evaluation) -> Figure:
     handles = axes.get_legend_handles_labels()[0]
     if any(phase.likelihood_curve is not None for phase in evaluation.phases.values()):
         handles.append(Line2D([], [], color=MUTED, ls=":", lw=1.4, label="by likelihood"))
+    if any(phase.first_episode is not None for phase in evaluation.phases.values()):
+        star = "the same, step by step in the first episode"
+        handles.append(Line2D([], [], color=MUTED, marker="*", ms=11, ls="none", label=star))
     legend_above(figure, handles)
     return figure
 

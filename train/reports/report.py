@@ -40,8 +40,15 @@ RETURNS = {
     "likelihood_before": "Its own exploration, by the decoder's likelihood, before phase 2",
     "likelihood_after": "The same after phase 2",
     "likelihood_oracle": "The same after a phase 2 with true rewards",
+    "first_episode_before": "No exploration: the likelihood, step by step, before phase 2",
+    "first_episode_after": "The same after phase 2",
+    "first_episode_oracle": "The same after a phase 2 with true rewards",
     "random": "Uniformly random actions",
     "scripted": "A script that knows the task",
+}
+LIKELIHOOD = {
+    "likelihood": "own exploration, by likelihood",
+    "first_episode": "within the first episode, by likelihood",
 }
 PHASES = {
     "before": "phase 1, offline",
@@ -191,6 +198,9 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
             by_likelihood = phases[phase].likelihood_curve
             if by_likelihood is not None:
                 by_task[f"likelihood_{phase}"] = over_tasks(by_likelihood[-1])
+            first = phases[phase].first_episode
+            if first is not None:
+                by_task[f"first_episode_{phase}"] = over_tasks(first)
     rows = []
     for name, value in evaluation.returns.items():
         if value is None:
@@ -215,7 +225,8 @@ def _name(source: str) -> str:
     """A source of context, as the figures call it."""
     if source in figures.BARS:
         return figures.BARS[source][0].replace("\n", " ")
-    return f"own exploration, by likelihood, {source.removeprefix('likelihood_')}"
+    kind, _, phase = source.rpartition("_")
+    return f"{LIKELIHOOD[kind]}, {phase}"
 
 
 def _phases(evaluation: Evaluation) -> list[dict[str, str]]:

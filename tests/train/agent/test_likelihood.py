@@ -135,3 +135,22 @@ def test_exploration_draws_particles_by_their_weight(agent, particles, context):
         actor.begin(rng)
         held[(particles.z == actor.z[0]).all(dim=1)] += 1
     np.testing.assert_allclose(held / 600, weights[0], atol=0.08)
+
+
+def test_step_by_step_it_comes_to_what_the_whole_context_gives(agent, particles, context):
+    """Constants are those of physical units here, but for sparse rewards."""
+    inference = ByLikelihood(agent, particles)
+    actor = inference.adapt([context.each(lambda part: part[:, :0])])
+    constants = agent.normalisation
+    for step in range(STEPS):
+        reward = context.reward[:, step].numpy() * constants.reward_std + constants.reward_mean
+        actor.heed(
+            context.observation[:, step].numpy(),
+            context.action[:, step].numpy(),
+            reward,
+            context.next_observation[:, step].numpy(),
+        )
+    whole = inference.adapt([context])
+    np.testing.assert_allclose(actor.embeddings, whole.embeddings, atol=1e-4)
+    np.testing.assert_allclose(actor.effective_particles, whole.effective_particles, rtol=1e-3)
+    torch.testing.assert_close(actor.z, whole.z)

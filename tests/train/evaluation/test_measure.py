@@ -54,6 +54,9 @@ def test_every_phase_is_measured_by_likelihood_too(trained):
         assert phase.likelihood_curve != phase.curve
         assert phase.likelihood_successes is None  # a family without success
         assert found.returns[f"likelihood_{name}"] == np.mean(phase.likelihood_curve[-1])
+        assert np.shape(phase.first_episode) == np.shape(phase.curve)[1:]
+        assert phase.first_episode != phase.likelihood_curve[0]
+        assert found.returns[f"first_episode_{name}"] == np.mean(phase.first_episode)
 
 
 def test_phases_that_were_not_trained_are_left_out(make_trained):
