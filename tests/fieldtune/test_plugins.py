@@ -86,7 +86,9 @@ def test_one_that_cannot_be_loaded_says_whose_it_is_and_why(
     install, monkeypatch, tmp_path, text, reason
 ):
     monkeypatch.chdir(tmp_path)  # a checkout has folders by the names from before
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", CHECKOUT)])
+    without = [place for place in sys.path if place not in ("", CHECKOUT)]
+    monkeypatch.syspath_prepend(tmp_path)  # so that the whole path is what comes back
+    monkeypatch.setattr(sys, "path", without)
     install("their-arm", "[fieldtune.drivers]\ntheirs = their_arm:ArmDriver\n", their_arm=text)
     with pytest.raises(ConfigError) as told:
         create_driver(
