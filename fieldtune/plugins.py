@@ -132,7 +132,7 @@ def find(group: Group, name: str) -> Plugin:
     found = [plugin for plugin in _installed(group) if plugin.name == name]
     if not found:
         known = names(group)
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known)}"
         raise NoSuchPlugin(f"no such {KINDS[group]}; {hint}")
     if len(found) > 1:

@@ -123,6 +123,8 @@ def test_success_is_measured_beside_every_return(run):
     assert found.success == {
         "offline_context": np.mean(before.offline_successes),
         "online_before": np.mean(before.successes[-1]),
+        "likelihood_before": np.mean(before.likelihood_successes[-1]),
+        "first_episode_before": np.mean(before.first_successes),
     }
     write_metrics(run.folder / "metrics.json", found, {})
     assert json.loads((run.folder / "metrics.json").read_text())["success"] == found.success
