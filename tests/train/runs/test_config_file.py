@@ -22,7 +22,9 @@ def test_a_file_from_before_algorithms_had_names_is_read_as_it_was_meant(make_co
 
 
 def test_an_algorithm_that_is_not_there_is_named_with_those_that_are(make_config):
-    with pytest.raises(ConfigError, match=r"is 'dreamer': no such algorithm; installed: smac, meta-bc"):
+    with pytest.raises(
+        ConfigError, match=r"is 'dreamer': no such algorithm; installed: smac, meta-bc"
+    ):
         make_config("algorithm.name=dreamer")
     with pytest.raises(ConfigError, match=r"'algorithm.name' is 3: expected a valid string"):
         make_config("algorithm.name=3")
