@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,6 +86,27 @@ def nothing_stays_latched(request) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 if str(folder) in place.read_text(errors="replace"):
                     place.unlink()
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, *arguments: str | Path) -> Iterator[Path]:
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["mount", *arguments, folder], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def mounted() -> Callable[..., contextlib.AbstractContextManager[Path]]:
+    """`with mounted(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs")`: a file system in `folder`,
+    for the block; a test that cannot mount here, for want of root, is skipped and says so."""
+    return _mounted
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import errno
 import os
 import resource
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -113,13 +112,11 @@ def test_a_link_to_nothing_is_known_before_the_work_with_the_cure(tmp_path):
     require_writable(tmp_path / "link" / "deep" / "x")
 
 
-@pytest.mark.skipif(not os.path.ismount("/sys"), reason="needs a read-only mount")
-def test_a_read_only_mount_is_called_so():
-    place = next(
-        (p for p in map(Path, ("/sys", "/proc/sys")) if os.statvfs(p).f_flag & os.ST_RDONLY), None
-    )
-    if place is None:
-        pytest.skip("no mount here is read-only")
-    with pytest.raises(OSError, match="Read-only") as raised:
-        require_writable(place / "x")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
+def test_a_read_only_mount_is_called_so(tmp_path, mounted):
+    with (
+        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "ro", "tmpfs") as disk,
+        pytest.raises(OSError, match="Read-only") as raised,
+    ):
+        require_writable(disk / "x")
     assert "work on a copy" in sentence(raised.value)

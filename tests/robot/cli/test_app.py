@@ -15,11 +15,9 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import EntryState, Journal, JournalError
-from fieldtune.sim import registry
 from fieldtune.train.bridge.hub import Hub
 
 ROOT = Path(__file__).parents[3]
@@ -47,23 +45,8 @@ def config(tmp_path) -> Path:
 
 
 @pytest.fixture
-def bundle(tmp_path, make_bundle) -> Path:
-    """A bundle for the cheetah, with a horizon of 20 steps."""
-    family, path = registry.family("cheetah-vel"), tmp_path / "given.bundle"
-
-    def fields(declared) -> tuple[FieldSpec, ...]:
-        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
-
-    make_bundle(
-        path,
-        family=family.name,
-        robot=family.robot,
-        observation_fields=fields(family.observation_fields),
-        action_fields=fields(family.action_fields),
-        period_s=family.period_s,
-        horizon=20,
-    )
-    return path
+def bundle(cheetah_bundle) -> Path:
+    return cheetah_bundle(horizon=20)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

@@ -15,10 +15,8 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.safety.latch import latched
-from fieldtune.sim import registry
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -51,22 +49,8 @@ def config(tmp_path, name) -> Path:
 
 
 @pytest.fixture
-def bundle(tmp_path, make_bundle) -> Path:
-    family, path = registry.family("cheetah-vel"), tmp_path / "given.bundle"
-
-    def fields(declared) -> tuple[FieldSpec, ...]:
-        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
-
-    make_bundle(
-        path,
-        family=family.name,
-        robot=family.robot,
-        observation_fields=fields(family.observation_fields),
-        action_fields=fields(family.action_fields),
-        period_s=family.period_s,
-        horizon=2000,
-    )
-    return path
+def bundle(cheetah_bundle) -> Path:
+    return cheetah_bundle(horizon=2000)
 
 
 def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -188,14 +172,11 @@ def test_an_end_of_the_process_is_no_word_that_the_robot_holds(config, bundle, t
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
-def test_where_nothing_can_be_written_the_process_is_told_by_signal(config, bundle, tmp_path):
+def test_where_nothing_can_be_written_the_process_is_told_by_signal(
+    config, bundle, tmp_path, mounted
+):
     state = tmp_path / "etc" / "state"
-    state.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=40", "tmpfs", str(state)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
+    with mounted(state, "-t", "tmpfs", "-o", "nr_inodes=40", "tmpfs"):
         with driven(config, bundle, state, folder=tmp_path) as process:
             (state / ".fault.txt.spare").unlink()
             with contextlib.suppress(OSError):
@@ -206,8 +187,6 @@ def test_where_nothing_can_be_written_the_process_is_told_by_signal(config, bund
         assert stopped.returncode == 1
         assert f"NOT STOPPED: {state}" in stopped.stderr
         assert f"process {process.pid} was told by signal" in stopped.stderr
-    finally:
-        subprocess.run(["umount", str(state)], check=True)
 
 
 def test_where_no_process_drives_it_stop_says_so_with_a_status_of_its_own(config, bundle, tmp_path):

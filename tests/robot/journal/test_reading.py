@@ -65,24 +65,17 @@ def recorder(state, make_header, make_step, make_footer):
         yield recorder
 
 
-@contextlib.contextmanager
-def mounted(kind, source, folder, options):
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(
-        ["mount", *kind, source, folder], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        if options:
-            subprocess.run(["mount", "-o", options, folder], check=True)
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
+@pytest.fixture
+def read_only(mounted):
+    """`read_only(source, folder)`: the same files in `folder`, where nothing may be written."""
 
+    @contextlib.contextmanager
+    def bound(source, folder):
+        with mounted(folder, "--bind", source):
+            subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+            yield folder
 
-def read_only(source, folder):
-    return mounted(["--bind"], source, folder, "remount,bind,ro")
+    return bound
 
 
 def as_another_user(function):
@@ -158,7 +151,7 @@ def test_a_copy_that_may_not_be_written_is_read_with_its_log(
 
 @only_root
 @pytest.mark.parametrize("killed", [False, True], ids=["closed", "left open"])
-def test_a_journal_on_a_read_only_mount_is_read(recorder, state, place, killed):
+def test_a_journal_on_a_read_only_mount_is_read(recorder, state, place, killed, read_only):
     copy = place / "copy"
     if not killed:
         recorder.close()
@@ -180,9 +173,9 @@ def test_a_journal_on_a_read_only_mount_is_read(recorder, state, place, killed):
 
 
 @only_root
-def test_a_journal_on_a_full_disk_is_read(recorder, state, place):
+def test_a_journal_on_a_full_disk_is_read(recorder, state, place, mounted):
     recorder.close()
-    with mounted(["-t", "tmpfs", "-o", "size=256k"], "tmpfs", place / "full", "") as full:
+    with mounted(place / "full", "-t", "tmpfs", "-o", "size=256k", "tmpfs") as full:
         shutil.copy(state / "journal.sqlite", full)
         with contextlib.suppress(OSError), (full / "filler").open("wb", buffering=0) as filler:
             while filler.write(bytes(4096)):
@@ -261,7 +254,7 @@ def test_what_alone_may_not_be_read_is_unknown(recorder, state, config_file):
 
 @only_root
 def test_a_stick_from_another_machine_does_not_say_that_the_robot_died(
-    recorder, state, place, config_file
+    recorder, state, place, config_file, read_only
 ):
     recorder.close()
     beat = {"pid": 1, "boot": "another", "beat_ns": 1, "wall_ns": 1, "over": False}

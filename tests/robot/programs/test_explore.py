@@ -426,21 +426,7 @@ def test_a_state_folder_that_is_lost_is_a_fault_until_a_person_rearms(
     assert not Daemon(config, mass, bundle=bundle).run().fault
 
 
-@contextlib.contextmanager
-def mounted(folder, *arguments):
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", *arguments, folder], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_a_disk_that_is_full_is_no_fault(config, mass, point_bundle, tmp_path):
+def test_a_disk_that_is_full_is_no_fault(config, mass, point_bundle, tmp_path, mounted):
     bundle = point_bundle(tmp_path / "kept.bundle", push=0.0, horizon=10**6)
 
     def fill(robot):
@@ -457,7 +443,7 @@ def test_a_disk_that_is_full_is_no_fault(config, mass, point_bundle, tmp_path):
 
 
 def test_a_disk_that_turns_read_only_is_a_fault_that_the_next_run_finds(
-    config, mass, point_bundle, tmp_path
+    config, mass, point_bundle, tmp_path, mounted
 ):
     bundle = point_bundle(tmp_path / "kept.bundle", push=0.0, horizon=10**6)
     disk = tmp_path / "disk"

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -76,12 +75,8 @@ def test_latching_makes_a_file_of_it_so_that_who_holds_can_say_so(tmp_path, make
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
-def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path):
-    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=16", "tmpfs", str(tmp_path)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
+def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path, mounted):
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "nr_inodes=16", "tmpfs"):
         path = tmp_path / "fault.txt"
         reserve(path)
         with contextlib.suppress(OSError):
@@ -94,8 +89,6 @@ def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path):
         release(path)
         latch(path, "again")  # what is kept ready was not used up
         assert latched(path) == "again"
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_folder_with_something_in_it_stays_and_is_named(tmp_path):

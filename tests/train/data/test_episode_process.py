@@ -26,17 +26,10 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: 
 FIELDTUNE = [sys.executable, "-m", "fieldtune.train.launch"]
 
 
-@contextlib.contextmanager
-def small_disk(path, size):
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+@pytest.fixture
+def small_disk(tmp_path, mounted):
+    """`small_disk("1m")`: a disk of that size, for a block."""
+    return lambda size: mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
 
 
 def names(folder):
@@ -46,11 +39,11 @@ def names(folder):
 @only_root
 @pytest.mark.parametrize("size", ["8k", "16k", "300k", "1m"])
 def test_a_disk_that_fills_is_one_error_that_names_the_dataset_and_leaves_nothing(
-    tmp_path, short_family, random_episodes, size
+    small_disk, short_family, random_episodes, size
 ):
     """Whether the first page, a chunk, or what HDF5 keeps back until it closes finds no room."""
     train, test = random_episodes
-    with small_disk(tmp_path / "disk", size) as disk:
+    with small_disk(size) as disk:
         with pytest.raises(OSError, match="No space left") as raised:
             write_dataset(disk / "data", short_family, train=train, test=test, how={})
         assert sentence(raised.value) == (
@@ -61,7 +54,7 @@ def test_a_disk_that_fills_is_one_error_that_names_the_dataset_and_leaves_nothin
 
 @pytest.mark.slow
 @only_root
-def test_an_import_onto_a_disk_that_fills_is_one_sentence_and_leaves_nothing(tmp_path):
+def test_an_import_onto_a_disk_that_fills_is_one_sentence_and_leaves_nothing(tmp_path, small_disk):
     rng, family = np.random.default_rng(0), CheetahVelFamily()
     for task in ("a", "b"):
         s, a = rng.normal(size=(151, 20)), rng.uniform(-1, 1, (150, 6))
@@ -72,7 +65,7 @@ def test_an_import_onto_a_disk_that_fills_is_one_sentence_and_leaves_nothing(tmp
     tasks = tmp_path / "tasks.json"
     tasks.write_text(json.dumps({"train": {"a": 0.5}, "test": {"b": 1.0}}))
     arguments = ["--family", family.name, "--tasks", tasks, "--hdf5", tmp_path / "{task}.hdf5"]
-    with small_disk(tmp_path / "disk", "64k") as disk:
+    with small_disk("64k") as disk:
         done = subprocess.run(
             [*FIELDTUNE, "import", *map(str, arguments), "--stride", "1", "--out", disk / "out"],
             capture_output=True,
@@ -88,8 +81,8 @@ def test_an_import_onto_a_disk_that_fills_is_one_sentence_and_leaves_nothing(tmp
 
 @pytest.mark.slow
 @only_root
-def test_a_collection_onto_a_disk_that_fills_keeps_its_rounds_and_goes_on(tmp_path):
-    with small_disk(tmp_path / "disk", "11m") as disk:
+def test_a_collection_onto_a_disk_that_fills_keeps_its_rounds_and_goes_on(tmp_path, small_disk):
+    with small_disk("11m") as disk:
         settings = {
             "family": "cheetah-vel",
             "data": {
