@@ -22,7 +22,7 @@ from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
 
-_ROWS = 65_536  # of the decoder at once: what fits the cache of a core, and bounds memory
+_ROWS = 65_536  # of the decoder at once, so that memory is bounded
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,9 @@ def log_likelihood(agent: Agent, particles: Particles, context: Batch) -> Tensor
     count = len(particles.z)
     total = torch.zeros(tasks, count)
     step = max(1, _ROWS // max(1, tasks * count))
-    for start in range(0, transitions, step):
-        rows = slice(start, start + step)
-        part = Batch(
-            observation=context.observation[:, rows],
-            action=context.action[:, rows],
-            reward=context.reward[:, rows],
-            next_observation=context.next_observation[:, rows],
-            done=context.done[:, rows],
-        )
-        total += _of_rows(agent, particles, part)
+    pieces = zip(*(column.split(step, dim=1) for column in context[:5]), strict=True)
+    for piece in pieces if transitions else ():
+        total += _of_rows(agent, particles, Batch(*piece))
     return total
 
 

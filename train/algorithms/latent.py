@@ -5,28 +5,45 @@ Knows no losses and no updates: those are each algorithm's own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from torch import nn
-from torch.optim import Adam
 
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor
-from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.optimisation import adam
 from fieldtune.train.config import LatentSettings
 from fieldtune.train.data.replay import Batch
 
 Settings = TypeVar("Settings", bound=LatentSettings)
 
 
-class LatentAlgorithm(Generic[Settings]):
-    """Networks and settings; each algorithm has `optimisers` of its own, by name."""
+class LatentAlgorithm(ABC, Generic[Settings]):
+    """Networks, settings, and an optimiser for each group of networks that learns."""
 
-    optimisers: dict[str, Adam]
-
-    def __init__(self, agent: Agent, settings: Settings) -> None:
+    def __init__(self, agent: Agent, settings: Settings, learning_rate: float) -> None:
         self.agent, self.settings = agent, settings
+        self.optimisers = {
+            name: adam(learning_rate, *networks) for name, networks in self.learning().items()
+        }
+
+    @abstractmethod
+    def learning(self) -> dict[str, tuple[nn.Module, ...]]:
+        """The networks that one optimiser trains together, by its name in checkpoints."""
+
+    @classmethod
+    def fresh(
+        cls,
+        shape: Shape,
+        normalisation: Normalisation,
+        settings: Settings,
+        learning_rate: float,
+    ) -> Self:
+        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
+        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     @property
     def networks(self) -> nn.Module:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.normalisation import Normalisation
+from torch import nn
+
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.losses import kl_to_prior
 from fieldtune.train.algorithms.optimisation import (
-    adam,
     gradient_step,
     per_row,
     posterior_metrics,
@@ -35,23 +34,8 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
 
     Settings = MetaBcSettings
 
-    def __init__(self, agent: Agent, settings: MetaBcSettings, learning_rate: float) -> None:
-        super().__init__(agent, settings)
-        self.optimisers = {
-            "policy": adam(learning_rate, agent.policy),
-            "encoder": adam(learning_rate, agent.encoder),
-        }
-
-    @classmethod
-    def fresh(
-        cls,
-        shape: Shape,
-        normalisation: Normalisation,
-        settings: MetaBcSettings,
-        learning_rate: float,
-    ) -> MetaBehaviourCloning:
-        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
-        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
+    def learning(self) -> dict[str, tuple[nn.Module, ...]]:
+        return {"policy": (self.agent.policy,), "encoder": (self.agent.encoder,)}
 
     def update(self, context: Batch, batch: Batch) -> Metrics:
         """One step of policy and encoder on −log π(a|s,z) + w·KL(q(z|h)‖N(0,I)), z ~ q(z|h)."""

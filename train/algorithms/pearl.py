@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import sample_with_log_prob
 from fieldtune.train.algorithms import losses
@@ -19,7 +18,6 @@ from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.losses import kl_to_prior
 from fieldtune.train.algorithms.optimisation import (
-    adam,
     bellman_target_inputs,
     gradient_step,
     per_row,
@@ -50,24 +48,16 @@ class Pearl(LatentAlgorithm[PearlSettings]):
     Settings = PearlSettings
 
     def __init__(self, agent: Agent, settings: PearlSettings, learning_rate: float) -> None:
-        super().__init__(agent, settings)
+        super().__init__(agent, settings, learning_rate)
         self.entropy_coefficient = ENTROPY_COEFFICIENT * settings.reward_scale
-        self.optimisers = {
-            "critic": adam(learning_rate, agent.q1, agent.q2),
-            "policy": adam(learning_rate, agent.policy),
-            "encoder": adam(learning_rate, agent.encoder),
-        }
 
-    @classmethod
-    def fresh(
-        cls,
-        shape: Shape,
-        normalisation: Normalisation,
-        settings: PearlSettings,
-        learning_rate: float,
-    ) -> Pearl:
-        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
-        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
+    def learning(self) -> dict[str, tuple[nn.Module, ...]]:
+        agent = self.agent
+        return {
+            "critic": (agent.q1, agent.q2),
+            "policy": (agent.policy,),
+            "encoder": (agent.encoder,),
+        }
 
     def update(self, context: Batch, batch: Batch) -> Metrics:
         """One step of critics and encoder, then of the actor, then of the target critics."""

@@ -9,12 +9,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.graphs import PolicyGraphs
 from fieldtune.train.agent.networks import DynamicsDecoder
-from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
@@ -22,7 +20,6 @@ from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.losses import kl_to_prior
 from fieldtune.train.algorithms.optimisation import (
-    adam,
     bellman_target_inputs,
     gradient_step,
     per_row,
@@ -67,27 +64,15 @@ class Smac(LatentAlgorithm[SmacSettings]):
 
     Settings = SmacSettings
 
-    def __init__(self, agent: Agent, settings: SmacSettings, learning_rate: float) -> None:
-        super().__init__(agent, settings)
-        self.optimisers = {
-            "critic": adam(learning_rate, agent.q1, agent.q2),
-            "policy": adam(learning_rate, agent.policy),
-            "encoder": adam(learning_rate, agent.encoder),
-            "decoder": adam(learning_rate, agent.decoder),
+    def learning(self) -> dict[str, tuple[nn.Module, ...]]:
+        agent = self.agent
+        return {
+            "critic": (agent.q1, agent.q2),
+            "policy": (agent.policy,),
+            "encoder": (agent.encoder,),
+            "decoder": (agent.decoder,),
+            **({} if agent.dynamics is None else {"dynamics": (agent.dynamics,)}),
         }
-        if agent.dynamics is not None:
-            self.optimisers["dynamics"] = adam(learning_rate, agent.dynamics)
-
-    @classmethod
-    def fresh(
-        cls,
-        shape: Shape,
-        normalisation: Normalisation,
-        settings: SmacSettings,
-        learning_rate: float,
-    ) -> Smac:
-        """One that has learned nothing: `fieldtune.train.algorithms.registry.AlgorithmClass`."""
-        return cls(Agent(shape, settings, normalisation), settings, learning_rate)
 
     def update(self, context: Batch, batch: Batch) -> Metrics:
         """Phase 1: every network learns, from data with its true rewards (Algorithm 1)."""

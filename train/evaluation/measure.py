@@ -17,6 +17,7 @@ from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import random_return
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
+from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Algorithm
@@ -34,7 +35,7 @@ from fieldtune.train.evaluation.results import (
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
-from fieldtune.train.runs.particles import by_likelihood
+from fieldtune.train.runs.particles import offline_particles
 from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline, averaged
@@ -112,7 +113,7 @@ def _with_likelihood(
 ) -> PhaseResult:
     """What the same agent does when it infers by its decoder's likelihood, from the same seed."""
     seed = run.config.seed
-    by = by_likelihood(agent, offline_replay(run, agent), seed)
+    by = ByLikelihood(agent, offline_particles(agent, offline_replay(run, agent), seed))
     online, first = evaluator.online(by, seed), evaluator.first_episode(by, seed)
     return replace(
         found,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.likelihood import ByLikelihood, Particles
+from fieldtune.train.agent.likelihood import Particles
+from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.data.replay import Batch, Replay
 
 COUNT = 1_000
@@ -19,36 +20,23 @@ RESIDUAL = 256  # transitions of each task that the decoder's error is measured 
 _AT_ONCE = 50  # tasks
 
 
-def by_likelihood(agent: Agent, offline: Replay, seed: int, count: int = COUNT) -> ByLikelihood:
-    """`agent`, adapting by its decoder's likelihood.
-
-    Args:
-        agent: trained.
-        offline: the training tasks' offline data, in its units.
-        seed: of the draws.
-        count: of particles.
-    """
-    return ByLikelihood(agent, offline_particles(agent, offline, seed, count))
-
-
 @torch.no_grad()
-def offline_particles(agent: Agent, offline: Replay, seed: int, count: int = COUNT) -> Particles:
+def offline_particles(agent: Agent, offline: Replay, seed: int) -> Particles:
     """Posterior means of contexts of random training tasks, and the decoder's residual variance.
 
-    The residuals are of transitions that their z was not inferred from.
+    The residuals are of other draws than their z was inferred from.
 
     Args:
         agent: trained.
         offline: the training tasks' offline data, in its units.
         seed: of the draws.
-        count: of particles.
     """
     rng = np.random.default_rng(seed)
     known = offline.tasks_with_data
-    tasks = [int(task) for task in rng.choice(known, size=count)]
+    tasks = [int(task) for task in rng.choice(known, size=COUNT)]
     means = [
         agent.infer(offline.context(rng, tasks[i : i + _AT_ONCE], CONTEXT, None))[0]
-        for i in range(0, count, _AT_ONCE)
+        for i in range(0, COUNT, _AT_ONCE)
     ]
     errors, changes = [], []
     for i in range(0, len(known), _AT_ONCE):
@@ -68,7 +56,7 @@ def offline_particles(agent: Agent, offline: Replay, seed: int, count: int = COU
 
 def _residuals(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
     """What is left of rewards and of s' − s, `(task, transition, …)`, with z `(task, latent)`."""
-    each = z.unsqueeze(1).expand(-1, rows.reward.shape[1], -1)
+    each = per_row(z, rows.reward.shape[1])
     error = agent.decoder(rows.observation, rows.action, each).squeeze(-1) - rows.reward
     if agent.dynamics is None:
         return error, torch.zeros(0)
