@@ -12,7 +12,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_KINDS = {
+KINDS = {  # of what may stand in a file's place, by `stat.S_IFMT`
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -51,5 +53,5 @@ def _require_regular(mode: int, path: Path) -> None:
         return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    kind = KINDS.get(stat.S_IFMT(mode), "something else")
     raise OSError(errno.EINVAL, f"is {kind}, expected a file", str(path))

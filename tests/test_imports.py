@@ -33,8 +33,14 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "fieldtune": (
         {"open_files", "plugins", "settings"},
         {"errors", "files", "interrupts", "lock"},
-        {"child_process", "config_paths", "exit_status", "file_errors", "plain_yaml"}
-        | {"regular_file"},
+        {
+            "child_process",
+            "config_paths",
+            "exit_status",
+            "file_errors",
+            "plain_yaml",
+            "regular_file",
+        },
     ),
     "export": ({"writer"}, {"bundle"}, {"graph", "parity"}, {"archive", "manifest", "protobuf"}),
     "robot": (

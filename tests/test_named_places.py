@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 HALVES = ("robot", "train", "sim", "export")
 MODULE = re.compile(rf"\bfieldtune\.(?:{'|'.join(HALVES)})(?:\.\w+)+")
+END = re.compile(r"(?<![\w/.:-])(?:\w+/)+\w+\.(?:py|sh)\b")
 FILE = re.compile(
     rf"(?<![\w/.-])(?:{'|'.join(HALVES)}|tests|benchmarks|scripts)/[\w/]+\.(?:py|sh)\b"
 )
@@ -29,6 +30,13 @@ def texts() -> Iterator[tuple[str, int, str]]:
         if name != "CHANGELOG.md" and path.is_file():
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 yield name, number, line
+
+
+def tracked() -> set[str]:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(listed.stdout.splitlines())
 
 
 def is_there(name: str) -> bool:
@@ -62,5 +70,22 @@ def test_every_file_that_is_named_is_there():
         for name, number, line in texts()
         for found in FILE.findall(line)
         if not (ROOT / found).is_file() and not (ROOT / "tests" / found).is_file()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_end_of_a_path_that_a_page_names_is_there():
+    """`loop/control_loop.py` says enough to who reads of `robot/`."""
+    ends = {
+        "/".join(parts[start:])
+        for parts in (path.split("/") for path in tracked())
+        for start in range(len(parts))
+    }
+    missing = [
+        f"{name}:{number} names {found}"
+        for name, number, line in texts()
+        if name.endswith(".md")
+        for found in END.findall(line)
+        if found not in ends
     ]
     assert not missing, "\n".join(missing)

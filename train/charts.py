@@ -38,6 +38,7 @@ THEME = {
     ORACLE: "oracle",
     REFERENCE: "reference",
 }
+"""Colour → the name of the CSS variable that stands for it in `to_svg`."""
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from fieldtune.file_errors import naming
 from fieldtune.files import sync, write_atomically
+from fieldtune.regular_file import KINDS
 from fieldtune.robot.rationed_log import printable
 
 log = logging.getLogger(__name__)
@@ -31,14 +32,6 @@ _LONGEST = 65_536
 # The first outlives a restart of the machine, but is a service's own under PrivateTmp; the second
 # is memory, whatever becomes of disks.
 _OUTSIDE = ("/var/tmp", "/dev/shm")
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFLNK: "a link",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def latched(path: Path) -> str | None:
@@ -104,11 +97,14 @@ def outside(path: Path) -> tuple[Path, ...]:
 
 
 def _latch_outside(path: Path, text: str) -> None:
-    """In each that takes it. Raises `OSError` where none does."""
+    """In each that takes it. Raises `OSError` where none does: also where only files of strangers
+    are there, which nobody would believe."""
     errors = []
     for place in outside(path):
         try:
             _latch(place, f"{text}{_FOR}{path}")
+            if not _trusted(place, path):
+                raise PermissionError(errno.EACCES, "another user's file is there", str(place))
         except OSError as error:
             errors.append(error)
     if len(errors) == len(_OUTSIDE):
@@ -234,7 +230,7 @@ def _odd(path: Path) -> str | None:
         mode = path.lstat().st_mode
     except OSError:
         return None
-    kind = _KINDS.get(stat.S_IFMT(mode))
+    kind = KINDS.get(stat.S_IFMT(mode))
     if kind is not None:
         return f"{kind} stands in the place of {path}"
     return None if os.access(path, os.R_OK) else f"{path} cannot be read"

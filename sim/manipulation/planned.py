@@ -1,4 +1,4 @@
-"""Scripted episodes in batches, each of a plan that its task and number decide.
+"""Scripted episodes in batches, each of a plan that its task and number decide, and their noise.
 
 What the two makers of scripted data share. Must not know what a plan holds, nor how it is followed.
 """
@@ -62,3 +62,12 @@ def collect_planned(
             simulator.close()
         if progress is not None:
             progress(first + len(batch), len(jobs))
+
+
+def correlated(rng: np.random.Generator, shape: tuple[int, int], steps_kept: float) -> Array:
+    """Gaussian noise of deviation 1, correlated over about `steps_kept` steps."""
+    keep = np.exp(-1.0 / steps_kept)
+    noise = rng.standard_normal(shape)
+    for step in range(1, shape[0]):
+        noise[step] = keep * noise[step - 1] + np.sqrt(1 - keep**2) * noise[step]
+    return noise

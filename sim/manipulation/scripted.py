@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, bounds
 from fieldtune.sim.manipulation.family import ManipulationFamily
-from fieldtune.sim.manipulation.planned import collect_planned
+from fieldtune.sim.manipulation.planned import collect_planned, correlated
 from fieldtune.sim.manipulation.scripts.script import Script, Seen, wander
 from fieldtune.sim.rollout import LabelledEpisode, mean_return, pairs, rollout
 
@@ -49,7 +49,7 @@ def plan(family: ManipulationFamily, task: Array, style: str, rng: np.random.Gen
         style: one of the `STYLES`.
         rng: of all that is drawn.
     """
-    noise = _nearly_white(rng, (family.horizon, 4), rng.uniform(0.2, 3.0))
+    noise = correlated(rng, (family.horizon, 4), rng.uniform(0.2, 3.0))
     noise[:, :3] *= rng.uniform(0.005, 0.035)
     noise[:, 3] *= rng.uniform(0.1, 0.4)
     meant = {"own": task, "other": family.other_task(task, rng), "wander": None}[style]
@@ -208,12 +208,3 @@ def _seen(family: ManipulationFamily, observation: Array) -> Seen:
         fields[field.name] = observation[start : start + field.width]
         start += field.width
     return Seen(fields["end_effector_position"], fields)
-
-
-def _nearly_white(rng: np.random.Generator, shape: tuple[int, int], steps_kept: float) -> Array:
-    """Gaussian noise of deviation 1, correlated over about `steps_kept` steps."""
-    keep = np.exp(-1.0 / steps_kept)
-    noise = rng.standard_normal(shape)
-    for step in range(1, shape[0]):
-        noise[step] = keep * noise[step - 1] + np.sqrt(1 - keep**2) * noise[step]
-    return noise

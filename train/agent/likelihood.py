@@ -122,9 +122,7 @@ class ParticleActor:
         self, agent: Agent, particles: Particles, log_weights: Tensor, acting: Acting
     ) -> None:
         self._agent, self._particles, self._acting = agent, particles, acting
-        self._z, self._log_weights = particles.z, log_weights
-        self._weights = torch.softmax(log_weights, dim=1)
-        self._held = self._z[self._weights.argmax(dim=1)]
+        self._weigh(log_weights)
 
     @property
     def z(self) -> Tensor:
@@ -134,7 +132,7 @@ class ParticleActor:
     @property
     def embeddings(self) -> NDArray[np.float64]:
         """The weighted means of z, `(copy, latent)`."""
-        return (self._weights @ self._z).double().numpy()
+        return (self._weights @ self._particles.z).double().numpy()
 
     @property
     def effective_particles(self) -> NDArray[np.float64]:
@@ -144,7 +142,8 @@ class ParticleActor:
     @torch.no_grad()
     def begin(self, rng: Generator) -> None:
         if not self._acting.likeliest or self._nothing_known():
-            self._held = self._z[torch.multinomial(self._weights, 1, generator=rng).squeeze(1)]
+            drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)
+            self._held = self._particles.z[drawn]
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator) -> Array:
@@ -175,9 +174,13 @@ class ParticleActor:
             next_observation=row(constants.observation(reached)),
             done=torch.zeros(len(r), 1),
         )
-        self._log_weights = self._log_weights + log_likelihood(self._agent, self._particles, step)
-        self._weights = torch.softmax(self._log_weights, dim=1)
-        self._held = self._z[self._weights.argmax(dim=1)]
+        self._weigh(self._log_weights + log_likelihood(self._agent, self._particles, step))
+
+    def _weigh(self, log_weights: Tensor) -> None:
+        """Hold the likeliest particle under these weights, `(copy, particle)`."""
+        self._log_weights = log_weights
+        self._weights = torch.softmax(log_weights, dim=1)
+        self._held = self._particles.z[self._weights.argmax(dim=1)]
 
     def _nothing_known(self) -> bool:
         return bool((self._weights == self._weights[:, :1]).all())

@@ -1,7 +1,8 @@
 """What every algorithm offers to the phases, and what only some of them do.
 
-An algorithm is one file beside this one and one line of `registry.py`. Protocols only: nothing has
-to be inherited, and what can do more is recognised by its methods (docs/architecture.md).
+An algorithm is one file beside this one and one line of `fieldtune/plugins.py`. Protocols only:
+nothing has to be inherited, and what can do more is recognised by its methods
+(docs/architecture.md).
 """
 
 from __future__ import annotations

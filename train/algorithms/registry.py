@@ -20,10 +20,10 @@ DEFAULT = "smac"  # of a file that names no algorithm
 
 
 class AlgorithmClass(Protocol):
-    """What stands in the table, or in an entry point `fieldtune.algorithms`.
+    """What a line of `fieldtune.plugins.BUILT_IN`, or an entry point `fieldtune.algorithms`, names.
 
     Attributes:
-        Settings: its section of a run's file, each key with a default, `name` as in the table.
+        Settings: its section of a run's file, each key with a default, `name` as there.
     """
 
     Settings: type[AlgorithmSettings]

@@ -17,10 +17,9 @@ from fieldtune.robot.monitor.heartbeat import Beat, Heart, HeartbeatError, read
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.inbox import SUFFIX, damaged
 from fieldtune.train.bridge.quarantine import Quarantine
-from fieldtune.train.bridge.sessions import RobotView
+from fieldtune.train.bridge.sessions import PRESENT_S, RobotView
 
 FILE = "fleet.json"
-SILENT_S = 5.0  # robots speak five times a second
 
 
 class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +75,7 @@ class RobotLine:
 
     @property
     def present(self) -> bool:
-        return self.silent_s is not None and self.silent_s < SILENT_S
+        return self.silent_s is not None and self.silent_s < PRESENT_S
 
 
 @dataclass

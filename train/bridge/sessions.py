@@ -15,6 +15,7 @@ from fieldtune.robot.bridge import wire
 
 SessionKey = tuple[str | None, str]  # whose key, and what it calls itself: nobody speaks as another
 
+PRESENT_S = 5.0  # who is silent for longer is not there: robots speak five times a second
 _KEPT = 256
 
 

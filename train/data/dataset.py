@@ -176,9 +176,9 @@ def _write_data(folder: Path, data: Described, measured: bool) -> None:
                 "format": THINNED if data.thinned else WHOLE,
                 "family": family.name,
                 "robot": family.robot,
-                "observation_fields": _described(family.observation_fields),
-                "action_fields": _described(family.action_fields),
-                "signal_fields": _described(family.signal_fields),
+                "observation_fields": described(family.observation_fields),
+                "action_fields": described(family.action_fields),
+                "signal_fields": described(family.signal_fields),
                 "train_tasks": tasks.train.tolist(),
                 "test_tasks": tasks.test.tolist(),
                 "how": data.how,
@@ -200,7 +200,8 @@ def _write_data(folder: Path, data: Described, measured: bool) -> None:
     )
 
 
-def _described(fields: tuple[Field, ...]) -> list[list[Any]]:
+def described(fields: tuple[Field, ...]) -> list[list[Any]]:
+    """Fields as a dataset's metadata say them."""
     return [[field.name, field.unit, field.width] for field in fields]
 
 
@@ -243,7 +244,7 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
         ("action_fields", family.action_fields),
         ("signal_fields", family.signal_fields),
     ):
-        expected, found = _described(fields), metadata.get(key, [])
+        expected, found = described(fields), metadata.get(key, [])
         if found != expected:
             raise DatasetError(
                 f"{folder}: {key} are {found}, {family.name} ({family.robot}) has "

@@ -58,7 +58,7 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     first = trained["before"][0]
     decoding = require_self_supervised(run, first).agent
-    held_out = held_out_replay(run, first)
+    held_out, offline = held_out_replay(run, first), offline_replay(run, first)
     phases: dict[str, PhaseResult] = {}
     try:
         for name, (adaptive, updates, steps) in trained.items():
@@ -66,7 +66,7 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
             seed = run.config.seed
             found = measure(evaluator, adaptive, held_out, seed, updates, steps)
             agent = require_self_supervised(run, adaptive).agent
-            phases[name] = _with_likelihood(found, evaluator, run, agent)
+            phases[name] = _with_likelihood(found, evaluator, agent, offline, seed)
         advance(len(phases), len(trained))
     finally:
         evaluator.close()
@@ -109,11 +109,10 @@ def measure(
 
 
 def _with_likelihood(
-    found: PhaseResult, evaluator: Evaluator, run: Run, agent: Agent
+    found: PhaseResult, evaluator: Evaluator, agent: Agent, offline: Replay, seed: int
 ) -> PhaseResult:
     """What the same agent does when it infers by its decoder's likelihood, from the same seed."""
-    seed = run.config.seed
-    by = ByLikelihood(agent, offline_particles(agent, offline_replay(run, agent), seed))
+    by = ByLikelihood(agent, offline_particles(agent, offline, seed))
     online, first = evaluator.online(by, seed), evaluator.first_episode(by, seed)
     return replace(
         found,
@@ -138,7 +137,7 @@ def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
     context = held_out.context(rng, tasks, 256, trajectories=None)
     z = agent.infer(context)[0]
     batch = held_out.transitions(rng, tasks, transitions)
-    rows = z.unsqueeze(1).expand(-1, transitions, -1)
+    rows = per_row(z, transitions)
     predicted = agent.decoder(batch.observation, batch.action, rows).squeeze(-1)
     judged = None
     if agent.shape.sparse_reward:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fieldtune.train.evaluation.results import PhaseResult
+from fieldtune.train.evaluation.results import Evaluation, PhaseResult
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95  # of every interval
@@ -43,6 +43,21 @@ class Shift:
 def over_tasks(returns: ArrayLike) -> Floats:
     """`(..., task, repeat)` averaged over repeats: `(..., task)`."""
     return np.asarray(returns, dtype=np.float64).mean(axis=-1)
+
+
+def returns_by_task(evaluation: Evaluation) -> dict[str, Floats]:
+    """Each task's mean return, `(task,)`, by the names of `Evaluation.returns`; those that are
+    measured by task."""
+    phases = evaluation.phases
+    found = {"offline_context": over_tasks(phases["before"].offline_returns)}
+    for name, phase in phases.items():
+        source = "oracle" if name == "oracle" else f"online_{name}"
+        found[source] = over_tasks(phase.curve[-1])
+        if phase.likelihood_curve is not None:
+            found[f"likelihood_{name}"] = over_tasks(phase.likelihood_curve[-1])
+        if phase.first_episode is not None:
+            found[f"first_episode_{name}"] = over_tasks(phase.first_episode)
+    return found
 
 
 def interval(values: ArrayLike) -> Interval:

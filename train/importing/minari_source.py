@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fieldtune.sim.family import TaskFamily, width
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import ended_early, problem
-from fieldtune.train.data.dataset import DatasetError
+from fieldtune.train.data.dataset import DatasetError, described
 from fieldtune.train.data.subsample import thinned
 from fieldtune.train.importing.source import unnamed
 
@@ -204,7 +204,7 @@ def _same_fields(name: str, dataset: minari.MinariDataset, family: TaskFamily) -
         ("observation_fields", family.observation_fields),
         ("action_fields", family.action_fields),
     ):
-        expected = [[field.name, field.unit, field.width] for field in fields]
+        expected = described(fields)
         if known.get(key) != expected:
             raise DatasetError(
                 f"{name}: {key} are {known.get(key)}, {family.name} ({family.robot}) has "

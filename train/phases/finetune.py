@@ -21,7 +21,7 @@ from fieldtune.sim.family import width
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
-from fieldtune.train.bridge.sessions import RobotView
+from fieldtune.train.bridge.sessions import PRESENT_S, RobotView
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.plausible import Plausible
 from fieldtune.train.phases.retried_write import RetriedWrite
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.05
 LOOK_EVERY = 20  # updates between looks into the inbox
 FAREWELL_S = 15.0
-PRESENT_S = 5.0  # a robot not heard of for longer is not waited for
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,13 @@ from fieldtune.train.data.sampling import draw_union
 from fieldtune.train.phases.labelling import decoded, decoded_rewards, task_embeddings
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import (
+    AVERAGED,
     CheckpointError,
     Progress,
     load_checkpoint,
     load_networks,
     save_checkpoint,
+    under,
 )
 from fieldtune.train.runs.origin import (
     ORACLE,
@@ -152,7 +154,7 @@ class SelfSupervisedPhase:
         """
         arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
         for name, tensor in self.average.networks.state_dict().items():
-            arrays[f"average.{name}"] = tensor.numpy()
+            arrays[f"{AVERAGED}{name}"] = tensor.numpy()
         facts = {
             **self.facts,
             **origin(self.run, self._phase),
@@ -179,10 +181,10 @@ class SelfSupervisedPhase:
             )
         self.facts = progress.facts
         self.updates = int(self.facts["updates"])  # type: ignore[call-overload]
-        average = _under("average.", progress.arrays)
+        average = under(AVERAGED, progress.arrays)
         self.average.networks.load_state_dict({n: torch.from_numpy(a) for n, a in average.items()})
         self.labelled = self._empty_replay()
-        self.labelled.restore(_under("labelled.", progress.arrays))
+        self.labelled.restore(under("labelled.", progress.arrays))
 
     @property
     def _phase(self) -> str:
@@ -228,7 +230,3 @@ class SelfSupervisedPhase:
         capacity = (self.settings.steps + self.run.family.horizon) * self.settings.labels
         tasks = len(self.run.dataset.train)
         return empty_replay(self.average, self.run.config.algorithm, tasks, capacity)
-
-
-def _under(prefix: str, arrays: dict[str, NDArray]) -> dict[str, NDArray]:
-    return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

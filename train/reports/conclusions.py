@@ -1,4 +1,4 @@
-"""What an evaluation's numbers say: intervals over tasks, the shift in z-space, and plain words.
+"""What an evaluation's numbers say, in plain words.
 
 Pure functions of an `Evaluation`. Knows nothing of figures or pages.
 """

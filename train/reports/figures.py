@@ -1,7 +1,7 @@
 """The report's figures, each a pure function of an `Evaluation`.
 
 Knows matplotlib and the evaluation's numbers. Keeps no figure and touches no global state, so it
-can be called from any program; colours are named in `THEME` so that a page can restyle them.
+can be called from any program; `fieldtune.train.charts.THEME` names colours, for a page to restyle.
 """
 
 from __future__ import annotations
@@ -28,11 +28,9 @@ from fieldtune.train.charts import (
     number,
 )
 from fieldtune.train.evaluation.results import Evaluation, PhaseResult
-from fieldtune.train.evaluation.statistics import interval, over_tasks, shift
+from fieldtune.train.evaluation.statistics import interval, over_tasks, returns_by_task, shift
 
 Floats = NDArray[np.float64]
-
-"""Colour → the name of the CSS variable that stands for it in `to_svg`."""
 
 BARS = {
     "offline_context": ("offline\ncontext", OFFLINE),
@@ -53,7 +51,7 @@ MOST_LABELS = 12  # tasks that can be numbered in a panel and still be read
 def return_bars(evaluation: Evaluation) -> Figure:
     """Mean return on the held-out tasks by source of context; a dot for each task."""
     figure, (axes,) = bare_figure(7.6, 3.7)
-    dots = _returns_by_task(evaluation)
+    dots = {name: found for name, found in returns_by_task(evaluation).items() if name in BARS}
     returns = evaluation.returns
     bars = [(name, value) for name in BARS if (value := returns[name]) is not None]
     jitter = np.random.default_rng(0)
@@ -206,19 +204,6 @@ def embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(f"first component ({100 * shares[0]:.0f} % of variance)")
     axes.set_ylabel(f"second component ({100 * shares[1]:.0f} %)")
-
-
-def _returns_by_task(evaluation: Evaluation) -> dict[str, Floats]:
-    """Each task's mean return, for the sources that are measured by task."""
-    found = {"offline_context": over_tasks(evaluation.phases["before"].offline_returns)}
-    for bar, phase in (
-        ("online_before", "before"),
-        ("online_after", "after"),
-        ("oracle", "oracle"),
-    ):
-        if phase in evaluation.phases:
-            found[bar] = over_tasks(evaluation.phases[phase].curve[-1])
-    return found
 
 
 def principal_plane(phase: PhaseResult) -> tuple[Floats, Floats, Floats]:

@@ -24,7 +24,7 @@ from fieldtune.train import charts
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.results import Evaluation, save_evaluation
-from fieldtune.train.evaluation.statistics import interval, over_tasks, shift
+from fieldtune.train.evaluation.statistics import interval, over_tasks, returns_by_task, shift
 from fieldtune.train.reports import figures
 from fieldtune.train.reports.conclusions import nearer_goal, sentences
 from fieldtune.train.reports.filmstrip import Film, NoPicture, film, png, strip
@@ -186,21 +186,7 @@ def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 
 
 def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
-    phases = evaluation.phases
-    by_task = {"offline_context": over_tasks(phases["before"].offline_returns)}
-    for name, phase in (
-        ("online_before", "before"),
-        ("online_after", "after"),
-        ("oracle", "oracle"),
-    ):
-        if phase in phases:
-            by_task[name] = over_tasks(phases[phase].curve[-1])
-            by_likelihood = phases[phase].likelihood_curve
-            if by_likelihood is not None:
-                by_task[f"likelihood_{phase}"] = over_tasks(by_likelihood[-1])
-            first = phases[phase].first_episode
-            if first is not None:
-                by_task[f"first_episode_{phase}"] = over_tasks(first)
+    by_task = returns_by_task(evaluation)
     rows = []
     for name, value in evaluation.returns.items():
         if value is None:

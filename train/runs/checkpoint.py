@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,7 +29,11 @@ from fieldtune.train.algorithms.optimisation import TrainingDiverged
 
 FORMAT = "fieldtune-checkpoint-2"
 WITHOUT_CONSTANTS = "fieldtune-checkpoint-1"  # its networks know inputs without floor or range
-AGENT, AVERAGE, CONSTANTS, ARRAY = "agent.", "array.average.", "constants.", "array."
+Item = TypeVar("Item")
+
+AGENT, CONSTANTS, ARRAY = "agent.", "constants.", "array."
+AVERAGED = "average."  # of the arrays that a phase 2 keeps: its averaged weights
+AVERAGE = ARRAY + AVERAGED
 
 
 class CheckpointError(UserError):
@@ -172,7 +176,7 @@ def _constants(networks: nn.Module) -> dict[str, NDArray[Any]]:
 
 def _restore_constants(networks: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     if isinstance(networks, _Normalised):
-        networks.normalisation = Normalisation.from_arrays(_under(CONSTANTS, tensors))
+        networks.normalisation = Normalisation.from_arrays(_arrays(CONSTANTS, tensors))
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -216,11 +220,16 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _progress(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Progress:
-    return Progress(json.loads(header["facts"]), _under(ARRAY, tensors))
+    return Progress(json.loads(header["facts"]), _arrays(ARRAY, tensors))
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    return {n[len(prefix) :]: t.numpy() for n, t in tensors.items() if n.startswith(prefix)}
+def under(prefix: str, items: Mapping[str, Item]) -> dict[str, Item]:
+    """What has a name that begins with `prefix`, by the rest of it."""
+    return {n[len(prefix) :]: item for n, item in items.items() if n.startswith(prefix)}
+
+
+def _arrays(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: tensor.numpy() for name, tensor in under(prefix, tensors).items()}
 
 
 def _optimiser_state(

@@ -45,8 +45,8 @@ def offline_particles(agent: Agent, offline: Replay, seed: int) -> Particles:
         rows = offline.transitions(rng, some, RESIDUAL)
         error, change = _residuals(agent, rows, z)
         errors.append(error)
-        changes.append(change)
-    left = torch.cat(changes) if agent.dynamics is not None else None
+        changes += [] if change is None else [change]
+    left = torch.cat(changes) if changes else None
     return Particles(
         z=torch.cat(means),
         reward_variance=float(torch.cat(errors).square().mean().clamp(min=1e-8)),
@@ -54,11 +54,11 @@ def offline_particles(agent: Agent, offline: Replay, seed: int) -> Particles:
     )
 
 
-def _residuals(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
-    """What is left of rewards and of s' − s, `(task, transition, …)`, with z `(task, latent)`."""
+def _residuals(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What is left of rewards, and of s' − s where bodies differ, with z `(task, latent)`."""
     each = per_row(z, rows.reward.shape[1])
     error = agent.decoder(rows.observation, rows.action, each).squeeze(-1) - rows.reward
     if agent.dynamics is None:
-        return error, torch.zeros(0)
+        return error, None
     change = rows.next_observation - rows.observation
     return error, agent.dynamics(rows.observation, rows.action, each) - change

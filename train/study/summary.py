@@ -18,14 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fieldtune.train.evaluation.results import EvaluationError
-from fieldtune.train.evaluation.statistics import LEVEL, over_tasks, shift
+from fieldtune.train.evaluation.statistics import LEVEL, RESAMPLES, over_tasks, shift
 from fieldtune.train.study.plan import METHODS, Job, Method
 from fieldtune.train.study.results import JobResult
 
 Floats = NDArray[np.float64]
 Results = dict[Method, list[JobResult]]
-
-RESAMPLES = 4000
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, bounds
-from fieldtune.sim.manipulation.planned import collect_planned
+from fieldtune.sim.manipulation.planned import collect_planned, correlated
 from fieldtune.sim.manipulation.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
 from fieldtune.sim.rollout import LabelledEpisode, mean_return, pairs, rollout
 
@@ -160,8 +160,4 @@ def _correlated(
     rng: np.random.Generator, steps: int, deviation: float, steps_kept: tuple[float, float]
 ) -> Array:
     """Gaussian noise `(steps, 3)` of that deviation, correlated over a random number of steps."""
-    keep = np.exp(-1.0 / rng.uniform(*steps_kept))
-    noise = rng.standard_normal((steps, 3))
-    for step in range(1, steps):
-        noise[step] = keep * noise[step - 1] + np.sqrt(1 - keep**2) * noise[step]
-    return deviation * noise
+    return deviation * correlated(rng, (steps, 3), rng.uniform(*steps_kept))

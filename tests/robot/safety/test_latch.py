@@ -190,3 +190,21 @@ def test_what_a_stranger_puts_into_a_temporary_folder_latches_nothing(unwritable
     assert latched(unwritable) == "ha"
     os.chown(place, 54_321, 54_321)
     assert latched(unwritable) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_strangers_file_is_not_taken_for_ones_own_latch(tmp_path):
+    path = tmp_path / "state" / "fault.txt"
+    one, other = outside(path)
+    try:
+        one.write_text("ha")
+        os.chown(one, 54_321, 54_321)
+        latch_twice(path, "the arm is hot")
+        shutil.rmtree(path.parent)
+        assert latched(path) == "the arm is hot"
+        os.chown(other, 54_321, 54_321)
+        with pytest.raises(PermissionError, match="another user's file is there"):
+            latch_twice(path, "the arm is hot")
+    finally:
+        for place in (one, other):
+            place.unlink(missing_ok=True)

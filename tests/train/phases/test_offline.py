@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,7 @@ def test_curves_of_a_resumed_run_have_each_update_once(make_run, monkeypatch):
     run = make_run("offline.checkpoint_every=2")
     with pytest.raises(Killed):
         train_offline(run, on_update=killed_after(5))
+    time.sleep(1.1)  # a run resumes in another second; within one, TensorBoard sorts 10 before 9
     train_offline(run)
     events = EventAccumulator(str(run.curves / "offline"))
     events.Reload()
