@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.config import CommandKind
 from fieldtune.robot.safety.limits import ROUNDING, Limits, staying
+from fieldtune.robot.safety.units import UNITS
 
 Array = NDArray[np.float64]
-
-RATES = ("rad/s", "deg/s", "m/s", "mm/s")
 
 
 class NotStill(Exception):
@@ -58,7 +57,7 @@ def still_action(
             action[part] = given[field.name]
         elif known[part].all():
             pass
-        elif field.unit in RATES:
+        elif field.unit in UNITS["velocity"]:
             action[part] = 0.0
         elif simulated:
             action[part] = np.clip(0.0, limits.low[part], limits.high[part])

@@ -55,8 +55,9 @@ def test_a_displacement_or_a_velocity_is_zero(kind):
     assert still(spec("go", unit), command="go", command_kind=kind) == [0.0, 0.0]
 
 
-def test_a_velocity_is_known_by_its_unit():
-    assert still(spec("go", "m/s", 3)) == [0.0] * 3
+@pytest.mark.parametrize("unit", ["m/s", "degrees/s"])
+def test_a_velocity_is_known_by_its_unit(unit):
+    assert still(spec("go", unit, 3)) == [0.0] * 3
 
 
 @pytest.mark.parametrize("unit", ["rad", "m", "N m", "", "normalised"])
