@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.export.manifest import FieldSpec
-from fieldtune.robot.config import CommandKind
 from fieldtune.robot.safety.limits import ROUNDING, Limits, staying
 from fieldtune.robot.safety.units import UNITS
 
@@ -49,13 +48,12 @@ def still_action(
     """
     require_known(fields, given)
     action, unknown, at = staying(observation, limits), [], 0
-    known = _commanded(limits)
     for field in fields:
         part = slice(at, at + field.width)
         at += field.width
         if field.name in given:
             action[part] = given[field.name]
-        elif known[part].all():
+        elif limits.moving[part].all():
             pass
         elif field.unit in UNITS["velocity"]:
             action[part] = 0.0
@@ -81,15 +79,6 @@ def require_known(fields: Sequence[FieldSpec], given: Mapping[str, Sequence[floa
             raise NotStill(f"--still {name}: no such action field; known: {', '.join(widths)}")
         if len(values) not in (1, widths[name]):
             raise NotStill(f"--still {name}: {len(values)} numbers, expected 1 or {widths[name]}")
-
-
-def _commanded(limits: Limits) -> NDArray[np.bool_]:
-    """Whether `staying` knows each component, `(action,)`."""
-    known = np.zeros(len(limits.low), dtype=bool)
-    for joints in limits.joints:
-        if joints.command is not None and joints.kind is not CommandKind.EFFORT:
-            known[joints.command.part] = True
-    return known
 
 
 def _require_inside(action: Array, limits: Limits) -> None:

@@ -82,14 +82,21 @@ class Limits:
         return tuple(group for group in self.joints if group.targets is not None)
 
     @cached_property
+    def moving(self) -> NDArray[np.bool_]:
+        """Whether joints say that a component moves them, so that `staying` knows it: `(action,)`,
+        read only."""
+        moving = np.zeros(len(self.rate), dtype=bool)
+        for joints in self.joints:
+            if joints.moves and joints.command is not None:
+                moving[joints.command.part] = True
+        moving.flags.writeable = False
+        return moving
+
+    @cached_property
     def first_rate(self) -> Array:
         """`rate` of an episode's first command, which starts from where `staying` says: infinite
         for a component that no joints say the meaning of."""
-        told = np.zeros(len(self.rate), dtype=bool)
-        for joints in self.joints:
-            if joints.moves and joints.command is not None:
-                told[joints.command.part] = True
-        return np.where(told, self.rate, np.inf)
+        return np.where(self.moving, self.rate, np.inf)
 
     @cached_property
     def told(self) -> dict[int, tuple[JointLimits, int]]:
