@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fieldtune.export.bundle import Bundle
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.policy.policy import Policy, PolicyError
+from fieldtune.robot.safety.layout import bounds
 
 Array = NDArray[np.float64]
 
@@ -44,8 +45,7 @@ def probes(fields: Sequence[FieldSpec]) -> Array:
 
     Within the fields' bounds; where a component has none, up to `UNBOUNDED` to each side.
     """
-    low = np.array([value for field in fields for value in field.low])
-    high = np.array([value for field in fields for value in field.high])
+    low, high = bounds(fields)
     low = np.where(np.isfinite(low), low, np.minimum(-UNBOUNDED, high))
     high = np.where(np.isfinite(high), high, np.maximum(UNBOUNDED, low))
     rng = np.random.default_rng(0)
