@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.safety.joints import JointLimits
+from fieldtune.robot.safety.layout import Layout
 from fieldtune.robot.safety.units import UNITS
-from fieldtune.robot.safety.wrapping import TURN
+from fieldtune.robot.safety.wrapping import TURN, short_way
 
 Array = NDArray[np.float64]
 
@@ -31,15 +32,15 @@ class Moved(Exception):
 class Places:
     """The components of an observation that are places; value × `factor` is in rad or m.
 
-    `allowed` is how far each may move, in rad or m, `turn` a whole turn where it is an angle, which
-    is compared the short way round, else infinite: `(place,)`.
+    `allowed` is how far each may move, in rad or m, `lap` a whole turn where it is an angle, which
+    is compared the short way round, else 0: `(place,)`.
     """
 
     names: tuple[str, ...]
     index: NDArray[np.int64]
     factor: Array
     allowed: Array
-    turn: Array
+    lap: Array
 
     def noise(self, readings: Sequence[Array]) -> Array:
         """The usual difference of two readings one after the other: `(place,)`, in rad or m."""
@@ -72,33 +73,32 @@ class Places:
 
     def _way(self, there: Array, here: Array) -> Array:
         with np.errstate(invalid="ignore"):  # infinities, which are told elsewhere
-            way = there - here
-            turns = np.rint(way / self.turn)
-            return way - np.where(turns == 0, 0.0, turns * self.turn)
+            return short_way(there, here, self.lap)
 
 
 def places_of(fields: Sequence[FieldSpec], joints: Iterable[JointLimits]) -> Places:
     """The positions of joints; where no joints show any, whatever is measured as a place is."""
     told = [group.position.part for group in joints if group.position is not None]
-    known = np.zeros(sum(field.width for field in fields), dtype=bool)
+    components = Layout("observation", fields).names
+    known = np.zeros(len(components), dtype=bool)
     for part in told:
         known[part] = True
-    names, index, factors, allowed, turns, at = [], [], [], [], [], 0
+    names, index, factors, allowed, laps, at = [], [], [], [], [], 0
     for field in fields:
-        for component in range(field.width):
-            unit = UNITS["position"].get(field.unit)
+        unit = UNITS["position"].get(field.unit)
+        for _ in range(field.width):
             if unit is not None and (known[at] or not told):
                 rotates, factor = unit
-                names.append(field.name if field.width == 1 else f"{field.name}[{component}]")
+                names.append(components[at])
                 index.append(at)
                 factors.append(factor)
                 allowed.append(ANGLE if rotates else LENGTH)
-                turns.append(TURN if rotates else np.inf)
+                laps.append(TURN if rotates else 0.0)
             at += 1
     return Places(
         tuple(names),
         np.array(index, dtype=np.int64),
         np.array(factors),
         np.array(allowed),
-        np.array(turns),
+        np.array(laps),
     )

@@ -48,12 +48,18 @@ class Wrapping:
 
     def way(self, there: Array, here: Array) -> Array:
         """How far `there` is from `here`, the short way round: never more than half a turn."""
-        difference = there - here
-        return difference - self.lap * np.rint(difference / TURN)
+        return short_way(there, here, self.lap)
 
     def placed(self, angles: Array) -> Array:
         """The same angles within half a turn of the middle between the ends."""
         return angles - self.lap * np.rint((angles - self.centre) / TURN)
+
+
+def short_way(there: Array, here: Array, lap: Array) -> Array:
+    """How far `there` is from `here`, the short way round where `lap` is `TURN`, not where it is
+    0."""
+    difference = there - here
+    return difference - lap * np.rint(difference / TURN)
 
 
 @dataclass(frozen=True)
