@@ -17,7 +17,7 @@ from fieldtune.robot.drivers.driver import Driver, Observation
 from fieldtune.robot.safety.estop import EStop, WaitAbandoned
 from fieldtune.robot.safety.limits import Limits, allow, check_applied, check_observation
 from fieldtune.robot.safety.rest import hold
-from fieldtune.robot.timing.clock import SECOND_NS, Clock
+from fieldtune.robot.timing.clock import SECOND_NS, Clock, elapsed_s
 
 Array = NDArray[np.float64]
 
@@ -162,21 +162,21 @@ class DriverTrial:
     def _read(self, into: Cycles) -> Observation:
         began_ns = time.monotonic_ns()
         if into is self.stayed and self._driver.time_scale == 1.0:
-            self._estop.beat(began_ns, round(self.limits.observation_age_s * SECOND_NS))
+            self._estop.beat(began_ns, self.limits.patience_ns)
         observation = self._driver.read()
         into.add(began_ns, observation, time.monotonic_ns())
         return observation
 
     def _check(self, observation: Observation) -> None:
         """As the loop does; a simulation at another pace waits for us, and nothing there ages."""
-        stayed, earlier, elapsed_s, age_s = self.stayed, None, 0.0, 0.0
+        stayed, earlier, apart_s, age_s = self.stayed, None, 0.0, 0.0
+        period_s, time_scale = self._driver.period_s, self._driver.time_scale
         if len(stayed.values) > 1:
-            earlier, elapsed_s = stayed.values[-2], self._driver.period_s
-        if self._driver.time_scale == 1.0:
+            earlier = stayed.values[-2]
+            before_ns, now_ns = stayed.sense_ns[-2:]
+            apart_s = elapsed_s(before_ns, now_ns, period_s, time_scale)
+        if time_scale == 1.0:
             age_s = stayed.age_ns[-1] / SECOND_NS
-            if earlier is not None:
-                apart_s = (stayed.sense_ns[-1] - stayed.sense_ns[-2]) / SECOND_NS
-                elapsed_s = max(apart_s, self._driver.period_s)
         check_observation(
-            observation.values, age_s, self.limits, earlier=earlier, elapsed_s=elapsed_s
+            observation.values, age_s, self.limits, earlier=earlier, elapsed_s=apart_s
         )

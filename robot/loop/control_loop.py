@@ -20,7 +20,7 @@ from fieldtune.robot.safety.estop import EmergencyStop, stood_still
 from fieldtune.robot.safety.fault import LimitFault, explain
 from fieldtune.robot.safety.limits import Limits, allow, check_applied, check_observation, staying
 from fieldtune.robot.safety.rest import hold
-from fieldtune.robot.timing.clock import SECOND_NS, Clock
+from fieldtune.robot.timing.clock import SECOND_NS, Clock, elapsed_s
 from fieldtune.robot.timing.cycle_report import Marks
 from fieldtune.robot.timing.lateness import Late, Lateness
 
@@ -162,31 +162,30 @@ class _Past:
 
 
 def _check(observation: Observation, age_s: float, past: _Past, parts: LoopParts) -> None:
-    clock, period_s, earlier, elapsed_s = parts.clock, parts.driver.period_s, None, 0.0
+    earlier, apart_s = None, 0.0
     if past.seen is not None:
-        earlier, elapsed_s = past.seen.values, period_s
+        earlier = past.seen.values
         past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
-        if clock.time_scale == 1.0:  # elsewhere the wall clock does not tell the robot's time
-            sensed_apart_s = (observation.sense_ns - past.seen.sense_ns) / SECOND_NS
-            elapsed_s = max(sensed_apart_s, period_s)  # after a late cycle, a step is as long
+        apart_s = elapsed_s(
+            past.seen.sense_ns,
+            observation.sense_ns,
+            parts.driver.period_s,
+            parts.clock.time_scale,
+        )
     check_observation(
         observation.values,
         age_s,
         parts.limits,
         earlier=earlier,
-        elapsed_s=elapsed_s,
+        elapsed_s=apart_s,
         repeats=past.repeats,
     )
 
 
 def _patience_ns(parts: LoopParts) -> int | None:
-    """How long a cycle may take before the robot is stopped: as long as an observation may be old.
-
-    None for a simulation at another pace than real time, which waits for the loop.
-    """
-    if parts.clock.time_scale != 1.0:
-        return None
-    return round(parts.limits.observation_age_s * SECOND_NS)
+    """How long a cycle may take before the robot is stopped; None for a simulation at another pace
+    than real time, which waits for the loop."""
+    return parts.limits.patience_ns if parts.clock.time_scale == 1.0 else None
 
 
 def _require_fresh(age_ns: int, patience_ns: int) -> None:

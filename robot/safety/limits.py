@@ -24,6 +24,7 @@ from fieldtune.robot.safety.joints import (
 )
 from fieldtune.robot.safety.plausible import FARTHEST
 from fieldtune.robot.safety.reach import TargetBox, lead_back, require_in_range
+from fieldtune.robot.timing.clock import SECOND_NS
 
 Array = NDArray[np.float64]
 
@@ -69,6 +70,11 @@ class Limits:
     def rated(self) -> bool:
         """Whether any rate is limited."""
         return bool(np.isfinite(self.rate).any())
+
+    @cached_property
+    def patience_ns(self) -> int:
+        """How long a cycle may take: as long as an observation may be old."""
+        return round(self.observation_age_s * SECOND_NS)
 
     @cached_property
     def applicable(self) -> tuple[Array, Array]:

@@ -29,6 +29,22 @@ class Deadline:
         return self.end_ns is not None and now_ns > self.end_ns
 
 
+def elapsed_s(earlier_ns: int, sense_ns: int, period_s: float, time_scale: float) -> float:
+    """How much time of the robot's lies between two observations in a row.
+
+    A period at least; after a late cycle a step is as long. At another pace than real time the
+    wall clock does not tell the robot's time.
+
+    Args:
+        earlier_ns, sense_ns: when they were sensed, by the monotonic clock.
+        period_s: a control period.
+        time_scale: the robot's pace, 1 in real time.
+    """
+    if time_scale != 1.0:
+        return period_s
+    return max((sense_ns - earlier_ns) / SECOND_NS, period_s)
+
+
 class Clock:
     """Ticks once a control period; `time_scale` 2 ticks twice as fast, `inf` does not wait.
 
