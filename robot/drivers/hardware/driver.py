@@ -214,8 +214,8 @@ class ZmqDriver:
         finally:
             self._link.close()
 
-    def _ask_hold(self, timeout_s: float | None = None) -> None:
-        self._ask(Ask.HOLD, Say.HELD, b"", timeout_s)
+    def _ask_hold(self, timeout_s: float) -> None:
+        self._ask(Ask.HOLD, Say.HELD, timeout_s=timeout_s)
         self._moves = False
 
     def _set_out(self, seed: int, until: float) -> State:
@@ -255,7 +255,7 @@ class ZmqDriver:
     def _sense(
         self, timeout_s: float | None = None, lease_ns: int | None = None
     ) -> tuple[Answer, Sensed]:
-        answer = self._ask(Ask.SENSE, Say.OBSERVATION, b"", timeout_s, lease_ns)
+        answer = self._ask(Ask.SENSE, Say.OBSERVATION, timeout_s=timeout_s, lease_ns=lease_ns)
         try:
             sensed = read_observation(answer.reply.body, self._description)
         except FrameError as error:
