@@ -66,4 +66,4 @@ with Journal.open(Path(sys.argv[1])) as journal:
                 journal.acknowledge(sha256)
                 print("acknowledged", number, flush=True)
         print("prune", flush=True)
-        make_room(journal.connection, 0)
+        make_room(journal, 0)

@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldtune.robot.journal.journal import Journal
+
 log = logging.getLogger(__name__)
 
 PIECE_S = 0.05
@@ -66,16 +68,16 @@ class Quota:
             return 0.0
         return LOOK_S if self.full else None
 
-    def make_room(self, connection: sqlite3.Connection) -> bool:
+    def make_room(self, journal: Journal) -> bool:
         """Do a piece of what there is to do, and say so once when nothing more may be deleted.
 
-        Returns whether the journal, which `connection` records into, may be shorter now.
+        Returns whether `journal`, open for recording, may be shorter now.
         """
         if self.quota_bytes is None:
             return False
         others = 0 if self.beside is None else folder_bytes(self.beside)
         try:
-            room = make_room(connection, max(0, self.quota_bytes - others))
+            room = make_room(journal, max(0, self.quota_bytes - others))
         except sqlite3.OperationalError as error:
             log.warning("%s: no room could be made yet: %s", self.path, error)
             self._settled = True
@@ -110,14 +112,14 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def make_room(connection: sqlite3.Connection, quota_bytes: int, piece_s: float = PIECE_S) -> Room:
+def make_room(journal: Journal, quota_bytes: int, piece_s: float = PIECE_S) -> Room:
     """Work towards the quota for a while, and by one episode at least.
 
     Deletes the oldest episodes that the trainer has acknowledged, never others, then shortens the
     file.
 
     Args:
-        connection: to the journal, for writing.
+        journal: open for writing.
         quota_bytes: what the journal's content may take.
         piece_s: about how long to work.
 
@@ -125,12 +127,13 @@ def make_room(connection: sqlite3.Connection, quota_bytes: int, piece_s: float =
         sqlite3.OperationalError: the disk refuses, or another connection writes.
     """
     deadline = time.monotonic() + piece_s
+    connection = journal.connection
     deleted = 0
     while _used_bytes(connection) > quota_bytes:
         number = _oldest_acknowledged(connection)
         if number is None:
             break
-        _delete(connection, number)
+        _delete(journal, number)
         deleted += 1
         if time.monotonic() >= deadline:
             return _room(connection, quota_bytes, deleted, settled=False)
@@ -157,16 +160,10 @@ def _oldest_acknowledged(connection: sqlite3.Connection) -> int | None:
     return None if number is None else int(number)
 
 
-def _delete(connection: sqlite3.Connection, number: int) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute("DELETE FROM steps WHERE episode = ?", (number,))
-        connection.execute("DELETE FROM episodes WHERE number = ?", (number,))
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+def _delete(journal: Journal, number: int) -> None:
+    with journal.transaction():
+        journal.connection.execute("DELETE FROM steps WHERE episode = ?", (number,))
+        journal.connection.execute("DELETE FROM episodes WHERE number = ?", (number,))
 
 
 def _shrink(connection: sqlite3.Connection, quota_bytes: int, deadline: float) -> bool:

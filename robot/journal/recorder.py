@@ -260,7 +260,7 @@ class Recorder:
                 log.error("%s", self._saved)
 
     def _make_room(self, journal: Journal) -> None:
-        if self._quota.make_room(journal.connection):
+        if self._quota.make_room(journal):
             with contextlib.suppress(sqlite3.OperationalError):  # the next write tells it better
                 journal.note_length()
 

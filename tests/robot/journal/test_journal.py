@@ -447,7 +447,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def make_room(self):
-        while not make_room(self.journal.connection, 0).settled:
+        while not make_room(self.journal, 0).settled:
             pass
         gone = [n for n, state in self.state.items() if state is EntryState.ACKNOWLEDGED]
         for number in set(gone) - {max(self.state, default=0)}:

@@ -68,7 +68,7 @@ def put_episode(make_header, make_step, make_footer):
 
 
 def settle(journal, quota_bytes):
-    while not (room := make_room(journal.connection, quota_bytes)).settled:
+    while not (room := make_room(journal, quota_bytes)).settled:
         pass
     return room
 
@@ -170,7 +170,7 @@ def test_one_piece_of_work_is_small_and_gets_on(path, record):
     with Journal.open(path) as journal:
         for _ in range(6):
             record(journal, EntryState.ACKNOWLEDGED)
-        room = make_room(journal.connection, 0, piece_s=0.0)
+        room = make_room(journal, 0, piece_s=0.0)
         assert (room.deleted, room.settled, room.full) == (1, False, False)
         assert numbers(journal) == [2, 3, 4, 5, 6]
 

@@ -80,7 +80,7 @@ def test_rewards_go_with_their_episode_when_room_is_made(path, record):
         for number in (first, second):
             journal.add_rewards(number, {0: 1.0}, "keys")
         journal.acknowledge(journal.blob(first)[0])
-        make_room(journal.connection, 0)
+        make_room(journal, 0)
         assert [entry.number for entry in journal.entries()] == [second]
         assert (journal.rewards(first), journal.rewards(second)) == ({}, {0: 1.0})
         assert find_problems(journal) == []

@@ -316,7 +316,7 @@ def test_an_export_goes_on_beside_recording_and_making_room(path, out, record):
         def names(header):
             if header.number == 1:
                 record(journal)
-                while not make_room(journal.connection, 0).settled:
+                while not make_room(journal, 0).settled:
                     pass
             return NAMES
 
