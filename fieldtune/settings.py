@@ -32,7 +32,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 LONGEST = 1_000_000  # bytes of a file of settings
 _WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-parse = plain_yaml.parse  # strict YAML, for whoever reads a file of another kind
 
 
 class ConfigError(UserError):
@@ -159,7 +158,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ConfigError(
                 f"{path}: is longer than {LONGEST:,} bytes; expected a YAML file of settings"
             )
-        parsed = parse(content.decode("utf-8"))
+        parsed = plain_yaml.parse(content.decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a YAML file of settings") from None
     except OSError as error:
@@ -193,7 +192,7 @@ def _apply_override(settings: dict[str, Any], override: str, section: str | None
             f"did you mean '{section}.{key.strip()}'? keys start with '{section}.' here"
         )
     try:
-        value = parse(text)
+        value = plain_yaml.parse(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(
             f"override {override!r}: value is not valid YAML: {_problem(error)}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fieldtune import settings
+from fieldtune import plain_yaml
 from fieldtune.file_errors import require_writable
 from fieldtune.sim.family import Array, TaskFamily, TaskSplit, bounds
 from fieldtune.sim.rollout import LabelledEpisode
@@ -148,7 +148,7 @@ def _parsed(path: Path) -> Any:
     """What the file holds; a name given twice is an error. `.json` is JSON, any other YAML."""
     text = path.read_text(encoding="utf-8")
     if path.suffix.lower() != ".json":
-        return settings.parse(text)
+        return plain_yaml.parse(text)
     return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
 
 
