@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.transfer import STALLED_S, WINDOW, Upload
-from fieldtune.robot.journal.journal import DamagedEpisode, Journal
+from fieldtune.robot.journal.entry import DamagedEpisode
+from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.rationed_log import RationedLog, printable
 
 log = logging.getLogger(__name__)

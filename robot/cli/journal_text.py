@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from fieldtune.robot.journal.journal import Entry
+    from fieldtune.robot.journal.entry import Entry
     from fieldtune.robot.journal.summary import StepSummary
 
 

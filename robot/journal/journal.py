@@ -21,13 +21,13 @@ from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
 from fieldtune.robot.episodes.episode import EpisodeFooter, EpisodeHeader
 from fieldtune.robot.journal import rewards as journal_rewards
-from fieldtune.robot.journal.entry import DamagedEpisode, Entry, EntryState
+from fieldtune.robot.journal.entry import EntryState
 from fieldtune.robot.journal.file import JournalError, connect, explained, take_writer_lock
 from fieldtune.robot.journal.presence import Lost, Presence
 from fieldtune.robot.journal.reader import JournalReader
 from fieldtune.robot.journal.reading import connect_to_read
 
-__all__ = ["DamagedEpisode", "Entry", "EntryState", "Journal", "JournalError"]
+__all__ = ["EntryState", "Journal", "JournalError"]
 
 
 class Journal(JournalReader):

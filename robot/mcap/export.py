@@ -17,7 +17,8 @@ import msgspec
 from fieldtune.errors import UserError
 from fieldtune.files import replace_atomically
 from fieldtune.robot.episodes.episode import EndReason, Episode, EpisodeHeader, Step
-from fieldtune.robot.journal.journal import Entry, Journal, JournalError
+from fieldtune.robot.journal.entry import Entry
+from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.mcap.schemas import (
     ERROR,
     INFO,

@@ -29,7 +29,8 @@ from fieldtune.robot.episodes.episode import (
     Step,
 )
 from fieldtune.robot.journal.check import find_problems
-from fieldtune.robot.journal.journal import DamagedEpisode, EntryState, Journal, JournalError
+from fieldtune.robot.journal.entry import DamagedEpisode, EntryState
+from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.journal.overview import overview
 from fieldtune.robot.journal.quota import make_room
 from fieldtune.robot.journal.recovery import close_interrupted
