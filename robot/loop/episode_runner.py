@@ -26,6 +26,7 @@ from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.bundle_fit import fit, refusing
 from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
+from fieldtune.robot.loop.short_episodes import ShortEpisodes, is_short
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.policy import Policy
@@ -44,9 +45,6 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-EMPTY_EPISODES = 3  # in a row: then something is wrong with the robot's start
-SHORT_EPISODES = 5  # in a row, of fewer steps than this, and than a tenth of the horizon:
-SHORT_STEPS = 5  # from a sound start, the worst actions take 6 to have a simulated walker fall
 _LAST_FLUSH_S = 2.0
 _UNWRITTEN = "the journal cannot be written: "
 
@@ -85,7 +83,7 @@ class EpisodeRunner:
         self.report = CycleReport()
         self.judge = judge or BundleJudge(config.bundle_record, config.probation_episodes)
         self._watchdog = Watchdog(self.estop, lambda: hold(self.driver), self._held_for, self._lost)
-        self._empty = self._short = 0
+        self._short = ShortEpisodes()
         self._collections = Collections()
         self._undo = ExitStack()
 
@@ -267,10 +265,12 @@ class EpisodeRunner:
         if outcome.fault:
             self._fault(outcome.fault, at_rest=outcome.at_rest)
             self.judge.record.faulted(header.bundle_id, outcome.fault)
-        elif outcome.reason is EndReason.TERMINATED and _is_short(outcome.steps, manifest.horizon):
-            self._count_short(outcome.steps)
+        elif outcome.reason is EndReason.TERMINATED and is_short(outcome.steps, manifest.horizon):
+            # No proof of the bundle, nor blame: each needs a homing, for nothing.
+            if why := self._short.add(outcome.steps):
+                self._fault(why)
         elif outcome.reason is not EndReason.STOPPED:
-            self._empty = self._short = 0
+            self._short.forget()
             self.judge.record.passed(header.bundle_id)
         return outcome
 
@@ -305,23 +305,6 @@ class EpisodeRunner:
         if self.states.current in (State.HOLD, State.ARMED):
             self.states.to(State.DISARMED)
 
-    def _count_short(self, steps: int) -> None:
-        """No proof of the bundle, nor blame: each needs a homing, for nothing."""
-        self._empty = 0 if steps else self._empty + 1
-        self._short += 1
-        if self._empty == EMPTY_EPISODES:
-            self._fault(
-                f"{EMPTY_EPISODES} episodes in a row were over at their first observation: the "
-                "driver says `terminated` right after home(): check the robot's start, or what the "
-                "driver takes for a terminal state"
-            )
-        elif self._short == SHORT_EPISODES:
-            self._fault(
-                f"{SHORT_EPISODES} episodes in a row were over after fewer than {SHORT_STEPS} "
-                f"steps, the last after {steps}: the driver says `terminated` as soon as the robot "
-                "moves: check the robot's start, or what the driver takes for a terminal state"
-            )
-
     def _hold_and_fault(self, reason: str) -> None:
         trouble = hold(self.driver)
         self._fault("; ".join(filter(None, (reason, trouble))), at_rest=not trouble)
@@ -346,8 +329,3 @@ class EpisodeRunner:
         if self.parts is not None:
             self.judge.record.faulted(self.parts.policy.bundle_id, reason)
         self.recorder.flush(_LAST_FLUSH_S)
-
-
-def _is_short(steps: int, horizon: int) -> bool:
-    """Whether an episode that was terminated cannot have been worth its homing."""
-    return steps == 0 or steps < min(SHORT_STEPS, horizon / 10)
