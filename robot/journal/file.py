@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
 BUSY_TIMEOUT_S = 5.0
 LOCK = ".lock"  # ends the name of the file beside a journal that its one writer holds
 _HEADER_BYTES = 100  # of every SQLite file
+_LEAST_ROOM = 2**20  # below it a disk counts as full
 
 _REWARDS = """
 CREATE TABLE rewards (
@@ -67,6 +69,20 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         raise JournalError(f"{path}: {error}: check the disk and the file") from error
+
+
+def wants_room(error: sqlite3.OperationalError, path: Path) -> bool:
+    """Whether that is what a full disk says of the journal at `path`, in one of its ways."""
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+        return True
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:  # the folder is gone
+        return False
+    writable = not disk.f_flag & os.ST_RDONLY
+    return writable and (
+        disk.f_bavail * disk.f_frsize < _LEAST_ROOM or disk.f_favail == 0 < disk.f_files
+    )
 
 
 def take_writer_lock(path: Path) -> FileLock:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -24,7 +23,7 @@ import msgspec
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
-from fieldtune.robot.journal.file import explained
+from fieldtune.robot.journal.file import explained, wants_room
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.journal.presence import Lost
 from fieldtune.robot.journal.quota import Quota
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 CAPACITY_STEPS = 20_000
 _BATCH = 2_000
 _RETRY_S = 0.25
-_LEAST_ROOM = 2**20  # below it a disk counts as full
 
 
 class Recorder:
@@ -316,7 +314,7 @@ class Recorder:
             if self._disk_error is None:
                 log.error("%s: %s; trying again", self.journal_path, error)
             self._disk_error = f"{self.journal_path}: {error}: free disk space or check the disk"
-            if not _wants_room(error, self.journal_path):
+            if not wants_room(error, self.journal_path):
                 self._refusal = self._refusal or self._disk_error
             return False
         self._disk_error = None
@@ -336,17 +334,3 @@ def _open(path: Path) -> tuple[Journal, int]:
     except BaseException:
         journal.close()
         raise
-
-
-def _wants_room(error: sqlite3.OperationalError, path: Path) -> bool:
-    """Whether that is what a full disk says, in one of its ways."""
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-        return True
-    try:
-        disk = os.statvfs(path.parent)
-    except OSError:  # the folder is gone
-        return False
-    writable = not disk.f_flag & os.ST_RDONLY
-    return writable and (
-        disk.f_bavail * disk.f_frsize < _LEAST_ROOM or disk.f_favail == 0 < disk.f_files
-    )
