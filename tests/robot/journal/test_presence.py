@@ -55,7 +55,9 @@ def delete_all(path):
 
 
 def delete_folder(path):
-    shutil.rmtree(path.parent)
+    """Renamed first: the recorder goes on writing, and rmtree would meet files that come and go."""
+    path.parent.rename(path.parent.with_name("deleted"))
+    shutil.rmtree(path.parent.with_name("deleted"))
 
 
 def delete_log(path):
@@ -176,8 +178,11 @@ def test_a_journal_that_goes_after_the_last_episode_is_told_at_the_end(path, run
 def test_a_journal_that_cannot_be_saved_says_so(path, run_episode):
     with Recorder(path) as recorder:
         run_episode(recorder)
-        shutil.rmtree(path.parent)
-        path.parent.touch()  # a file where the folder was
+        file, deleted = path.parent.with_name("file"), path.parent.with_name("deleted")
+        file.touch()
+        path.parent.rename(deleted)
+        file.rename(path.parent)  # a file where the folder was
+        shutil.rmtree(deleted)
         assert recorder.close() is False
         assert "what it held could not be saved in" in recorder.error
 

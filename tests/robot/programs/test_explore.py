@@ -375,12 +375,14 @@ def test_a_journal_that_cannot_be_written_is_a_fault_until_a_person_rearms(
 
 
 def deleted(state):
-    shutil.rmtree(state)
+    """Renamed first: the daemon goes on writing, and rmtree would meet files that come and go."""
+    state.rename(state.with_name("deleted"))
+    shutil.rmtree(state.with_name("deleted"), ignore_errors=True)
 
 
 def deleted_and_made_again(state):
-    shutil.rmtree(state)
-    state.mkdir()
+    deleted(state)
+    state.mkdir(exist_ok=True)
 
 
 def moved(state):
@@ -388,8 +390,10 @@ def moved(state):
 
 
 def a_file_in_its_place(state):
-    shutil.rmtree(state)
-    state.write_text("no folder")
+    file = state.with_name("file")
+    file.write_text("no folder")
+    state.rename(state.with_name("deleted"))
+    file.rename(state)
 
 
 @pytest.mark.parametrize(
