@@ -181,8 +181,15 @@ class Randomisation(Section):
     latency: tuple[int, int] = (0, 0)
 
 
+Inference = Literal["likelihood", "encoder"]
+
+
 class RunConfig(Section):
     """Everything one run is made from.
+
+    `inference` is what phase 2's exploration and the robot infer z by: the `likelihood` of the
+    decoder over particles (docs/inference.md), or the `encoder`, as in the paper. Algorithms
+    without a reward decoder have their own.
 
     A file is checked against a model with the chosen algorithm's own section
     (`fieldtune.train.runs.config_file`).
@@ -192,6 +199,7 @@ class RunConfig(Section):
     seed: int = Field(default=0, ge=0)
     data: Data = Data()
     algorithm: SerializeAsAny[AlgorithmSettings]
+    inference: Inference = "likelihood"
     offline: Offline = Offline()
     self_supervised: SelfSupervised = SelfSupervised()
     evaluation: Evaluation = Evaluation()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.summary.writer import event_file_writer
 
 from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import LabelledEpisode, rollout
@@ -300,6 +301,13 @@ def _same(one: object, other: object) -> bool:
         assert isinstance(other, list)
         return len(one) == len(other) and all(map(_same, one, other))
     return one == other
+
+
+@pytest.fixture
+def curve_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard sorts a process's files of one second by a count, as text: 10 before 9. A run
+    that goes on does so in another second; a test does not."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ Knows networks and units; not how what it acts on was inferred, nor simulators.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from fieldtune.robot.config import ExplorationConfig
 from fieldtune.sim.family import Array
 from fieldtune.train.agent.networks import Policy
 from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.agent.posterior import sample
+from fieldtune.train.agent.posterior import sample, with_factors
 from fieldtune.train.agent.squashed_gaussian import squashed_sample
 from fieldtune.train.data.replay import Batch
 
@@ -66,6 +66,21 @@ class Actor(Protocol):
         ...
 
 
+@runtime_checkable
+class HeedingActor(Actor, Protocol):
+    """One that also adapts within an episode."""
+
+    def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
+        """A step was rewarded: act by it from now on.
+
+        Args:
+            s, a: `(copy, observation)` and `(copy, action)`, physical.
+            r: true rewards, `(copy,)`.
+            reached: s', `(copy, observation)`.
+        """
+        ...
+
+
 class Adaptive(Protocol):
     """What adapts: an agent, or an algorithm (`fieldtune.train.algorithms.algorithm`)."""
 
@@ -75,11 +90,16 @@ class Adaptive(Protocol):
     def adapt(self, context: Sequence[Batch], acting: Acting = MEAN_ACTION) -> Actor: ...
 
 
+Factors = Callable[[Batch], tuple[Tensor, Tensor]]
+"""Of transitions `(copy, transition, ...)`: mean and variance, `(copy, transition, latent)`."""
+
+
 class LatentActor:
     """π(a|s,z) with z ~ N(mean, variance), a row a copy.
 
     Args:
         mean, variance: `(copy, latent)`.
+        factors: what one more transition adds to the posterior.
     """
 
     def __init__(
@@ -88,9 +108,11 @@ class LatentActor:
         normalisation: Normalisation,
         mean: Tensor,
         variance: Tensor,
-        acting: Acting = MEAN_ACTION,
+        acting: Acting,
+        factors: Factors,
     ) -> None:
         self._policy, self._normalisation, self._acting = policy, normalisation, acting
+        self._factors = factors
         self.mean, self.variance = mean, variance
         self._held = mean
 
@@ -107,6 +129,30 @@ class LatentActor:
         step = self._acting.z_hold == "step"
         z = sample(self.mean, self.variance, rng) if step else self._held
         return act_by(self._policy, self._normalisation, s, z, self._acting, rng)
+
+    @torch.no_grad()
+    def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
+        """See `HeedingActor.heed`; acts with the posterior's mean from now on."""
+        step = rewarded_step(self._normalisation, s, a, r, reached)
+        self.mean, self.variance = with_factors(self.mean, self.variance, *self._factors(step))
+        self._held = self.mean
+
+
+def rewarded_step(
+    normalisation: Normalisation, s: Array, a: Array, r: Array, reached: Array
+) -> Batch:
+    """One transition of each copy, `(copy, 1, ...)`, in training units: `HeedingActor.heed`."""
+
+    def row(values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).unsqueeze(1)
+
+    return Batch(
+        observation=row(normalisation.observation(s)),
+        action=row(normalisation.action(a)),
+        reward=row(normalisation.reward(r)),
+        next_observation=row(normalisation.observation(reached)),
+        done=torch.zeros(len(r), 1),
+    )
 
 
 def act_by(

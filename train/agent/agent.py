@@ -50,19 +50,18 @@ class Agent(nn.Module):
         )
 
     def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
-        """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`.
+        """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`."""
+        return product_of_factors(*self.factors(context))
+
+    def factors(self, context: Batch) -> tuple[Tensor, Tensor]:
+        """The Gaussian factor of each transition: mean and variance, `(task, transition, latent)`.
 
         Rewards beyond the range of the data are read as its end, here as in the exported encoder.
         """
         constants = self.normalisation
         reward = context.reward.clamp(constants.reward_low, constants.reward_high)
-        return product_of_factors(
-            *self.encoder(
-                context.observation,
-                context.action,
-                reward.unsqueeze(-1),
-                context.next_observation,
-            )
+        return self.encoder(
+            context.observation, context.action, reward.unsqueeze(-1), context.next_observation
         )
 
     @torch.no_grad()
@@ -83,7 +82,7 @@ class Agent(nn.Module):
             mean, variance: `(copy, latent)`.
             acting: how z and actions are drawn.
         """
-        return LatentActor(self.policy, self.normalisation, mean, variance, acting)
+        return LatentActor(self.policy, self.normalisation, mean, variance, acting, self.factors)
 
     def min_q(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
         return torch.min(self.q1(observation, action, z), self.q2(observation, action, z))

@@ -7,6 +7,7 @@ and particles; not where the particles come from, nor simulators.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from fieldtune.sim.family import Array
-from fieldtune.train.agent.actor import MEAN_ACTION, Acting, act_by
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, act_by, rewarded_step
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
@@ -34,11 +35,14 @@ class Particles:
         reward_variance: of a reward around the decoder's, in training units; unused where rewards
             are −1 and 0, whose likelihood the decoder says itself.
         change_variance: likewise of s' − s, `(observation,)`, where bodies differ; else None.
+        unlike_below: mean log-likelihood of a context's transitions under the likeliest particle,
+            below which the task is unlike those trained on.
     """
 
     z: Tensor
     reward_variance: float
     change_variance: Tensor | None = None
+    unlike_below: float = -math.inf
 
 
 @torch.no_grad()
@@ -48,24 +52,31 @@ def log_likelihood(agent: Agent, particles: Particles, context: Batch) -> Tensor
     Rewards beyond the range of the data are read as its end, as the encoder reads them.
     """
     tasks, transitions = context.reward.shape
-    count = len(particles.z)
-    total = torch.zeros(tasks, count)
-    step = max(1, _ROWS // max(1, tasks * count))
+    z = particles.z.expand(tasks, *particles.z.shape)
+    total = torch.zeros(z.shape[:2])
+    step = max(1, _ROWS // max(1, total.numel()))
     pieces = zip(*(column.split(step, dim=1) for column in context[:5]), strict=True)
     for piece in pieces if transitions else ():
-        total += _of_rows(agent, particles, Batch(*piece))
+        total += of_transitions(agent, particles, Batch(*piece), z).sum(dim=1)
     return total
 
 
-def _of_rows(agent: Agent, particles: Particles, rows: Batch) -> Tensor:
+def of_transitions(agent: Agent, particles: Particles, rows: Batch, z: Tensor) -> Tensor:
+    """log p(r, s' | s, a, z) up to a constant, `(task, transition, candidate)`.
+
+    Args:
+        agent: whose decoders say it.
+        particles: how far these are off.
+        rows: `(task, transition, ...)`, in training units.
+        z: each task's own candidates, `(task, candidate, latent)`.
+    """
     tasks, length = rows.reward.shape
-    count, latent = particles.z.shape
-    shape = (tasks, length, count)
+    shape = (tasks, length, z.shape[1])
 
     def spread(part: Tensor) -> Tensor:
         return part.unsqueeze(2).expand(*shape, part.shape[-1])
 
-    z = particles.z.expand(tasks, length, count, latent)
+    z = z.unsqueeze(1).expand(*shape, z.shape[2])
     observation, action = spread(rows.observation), spread(rows.action)
     predicted = agent.decoder(observation, action, z).squeeze(-1)
     if agent.shape.sparse_reward:
@@ -79,7 +90,7 @@ def _of_rows(agent: Agent, particles: Particles, rows: Batch) -> Tensor:
         change = spread(rows.next_observation - rows.observation)
         error = agent.dynamics(observation, action, z) - change
         found = found - (error.square() / (2 * particles.change_variance)).sum(dim=-1)
-    return found.sum(dim=1)
+    return found
 
 
 class ByLikelihood:
@@ -104,8 +115,9 @@ class ByLikelihood:
                 particle is as likely.
             acting: how z and actions are drawn.
         """
-        weights = [log_likelihood(self.agent, self.particles, batch) for batch in context]
-        return ParticleActor(self.agent, self.particles, torch.cat(weights), acting)
+        copies = sum(len(batch.reward) for batch in context)
+        nothing = torch.zeros(copies, len(self.particles.z)), torch.zeros(copies)
+        return ParticleActor(self.agent, self.particles, *nothing, acting).after(context)
 
 
 class ParticleActor:
@@ -114,15 +126,40 @@ class ParticleActor:
     Args:
         agent: whose policy acts, and whose decoder weighs.
         particles: where z may be.
-        log_weights: `(copy, particle)`, up to a constant of each copy.
+        log_likelihoods: of what each copy has seen, `(copy, particle)`, up to a constant.
+        seen: of how many transitions they are, `(copy,)`.
         acting: how z and actions are drawn.
     """
 
     def __init__(
-        self, agent: Agent, particles: Particles, log_weights: Tensor, acting: Acting
+        self,
+        agent: Agent,
+        particles: Particles,
+        log_likelihoods: Tensor,
+        seen: Tensor,
+        acting: Acting,
     ) -> None:
-        self._agent, self._particles, self._acting = agent, particles, acting
-        self._weigh(log_weights)
+        self._agent, self._particles, self.acting = agent, particles, acting
+        self._seen = seen
+        self._weigh(log_likelihoods)
+
+    @torch.no_grad()
+    def after(self, context: Sequence[Batch]) -> ParticleActor:
+        """The same having seen more, `(copy, transition, ...)` one after another."""
+        more = [log_likelihood(self._agent, self._particles, batch) for batch in context]
+        steps = [torch.full((len(reward),), reward.shape[1]) for _, _, reward, *_ in context]
+        return ParticleActor(
+            self._agent,
+            self._particles,
+            self._log_likelihoods + torch.cat(more),
+            self._seen + torch.cat(steps),
+            self.acting,
+        )
+
+    def acting_as(self, acting: Acting) -> ParticleActor:
+        """The same, drawing z and actions in another way."""
+        known = self._log_likelihoods, self._seen
+        return ParticleActor(self._agent, self._particles, *known, acting)
 
     @property
     def z(self) -> Tensor:
@@ -139,47 +176,43 @@ class ParticleActor:
         """1 / Σ wᵢ², `(copy,)`: how many particles still count."""
         return (1.0 / self._weights.square().sum(dim=1)).double().numpy()
 
+    @property
+    def explained(self) -> NDArray[np.float64]:
+        """Mean log-likelihood of what each copy has seen, a transition, under its likeliest
+        particle, `(copy,)`; of nothing seen, 0."""
+        likeliest = self._log_likelihoods.max(dim=1).values
+        return (likeliest / self._seen.clamp(min=1)).double().numpy()
+
+    @property
+    def unlike(self) -> NDArray[np.bool_]:
+        """Whether what a copy has seen is unlike the tasks trained on, `(copy,)`."""
+        return (self._seen.numpy() > 0) & (self.explained < self._particles.unlike_below)
+
     @torch.no_grad()
     def begin(self, rng: Generator) -> None:
-        if not self._acting.likeliest or self._nothing_known():
+        if not self.acting.likeliest or self._nothing_known():
             drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)
             self._held = self._particles.z[drawn]
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator) -> Array:
-        if self._acting.z_hold == "step" and not self._acting.likeliest:
+        if self.acting.z_hold == "step" and not self.acting.likeliest:
             self.begin(rng)
         return act_by(
-            self._agent.policy, self._agent.normalisation, s, self._held, self._acting, rng
+            self._agent.policy, self._agent.normalisation, s, self._held, self.acting, rng
         )
 
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
-        """Weigh the particles by a step that was rewarded, and act with the likeliest from now on.
+        """See `fieldtune.train.agent.actor.HeedingActor.heed`; acts with the likeliest particle."""
+        step = rewarded_step(self._agent.normalisation, s, a, r, reached)
+        self._seen = self._seen + 1
+        self._weigh(self._log_likelihoods + log_likelihood(self._agent, self._particles, step))
 
-        Args:
-            s, a: `(copy, observation)` and `(copy, action)`, physical.
-            r: true rewards, `(copy,)`.
-            reached: s', `(copy, observation)`.
-        """
-        constants = self._agent.normalisation
-
-        def row(values: NDArray[np.float32]) -> Tensor:
-            return torch.from_numpy(values).unsqueeze(1)
-
-        step = Batch(
-            observation=row(constants.observation(s)),
-            action=row(constants.action(a)),
-            reward=row(constants.reward(r)),
-            next_observation=row(constants.observation(reached)),
-            done=torch.zeros(len(r), 1),
-        )
-        self._weigh(self._log_weights + log_likelihood(self._agent, self._particles, step))
-
-    def _weigh(self, log_weights: Tensor) -> None:
-        """Hold the likeliest particle under these weights, `(copy, particle)`."""
-        self._log_weights = log_weights
-        self._weights = torch.softmax(log_weights, dim=1)
+    def _weigh(self, log_likelihoods: Tensor) -> None:
+        """Hold the likeliest particle under these, `(copy, particle)`."""
+        self._log_likelihoods = log_likelihoods
+        self._weights = torch.softmax(log_likelihoods, dim=1)
         self._held = self._particles.z[self._weights.argmax(dim=1)]
 
     def _nothing_known(self) -> bool:

@@ -27,6 +27,20 @@ def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return (precision * mean).sum(dim=-2) / total, total.reciprocal()
 
 
+def with_factors(
+    mean: Tensor, variance: Tensor, factor_mean: Tensor, factor_variance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A posterior with more factors: mean and variance, `(..., latent)`.
+
+    Args:
+        mean, variance: of the posterior so far, `(..., latent)`.
+        factor_mean, factor_variance: `(..., transition, latent)`.
+    """
+    precision, added = variance.reciprocal(), factor_variance.reciprocal()
+    total = precision + added.sum(dim=-2)
+    return (precision * mean + (added * factor_mean).sum(dim=-2)) / total, total.reciprocal()
+
+
 def sample(mean: Tensor, variance: Tensor, rng: Generator | None = None) -> Tensor:
     """Reparameterised draw of z, the shape of `mean`.
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, TaskFamily
-from fieldtune.sim.rollout import Heed
+from fieldtune.sim.rollout import Heed, LabelledEpisode
 from fieldtune.sim.success import succeeded
-from fieldtune.train.agent.actor import Acting, Actor, Adaptive
-from fieldtune.train.agent.likelihood import ByLikelihood
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive, HeedingActor
+from fieldtune.train.agent.likelihood import ByLikelihood, ParticleActor
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.config import Evaluation, RunConfig
@@ -95,6 +95,8 @@ class Evaluator:
             seed: everything that is drawn depends on it alone.
             curve: whether to measure after each number of episodes; otherwise after K alone.
         """
+        if isinstance(adaptive, ByLikelihood):
+            return self._by_posterior_sampling(adaptive, seed, curve)
         episodes = self.settings.context_episodes
         found = []
         with _own_randomness(seed) as rng:
@@ -111,12 +113,27 @@ class Evaluator:
             for k in range(0 if curve else episodes, episodes + 1):
                 actor = adapt_to(adaptive, [trial[:k] for trial in trials])
                 found.append(self._act(actor, rng))
-        successes = [each.successes for each in found if each.successes is not None]
-        return OnlineResult(
-            curve=np.stack([each.returns for each in found]),
-            embeddings=found[-1].embeddings,
-            successes=np.stack(successes) if successes else None,
-        )
+        return _adaptation(found)
+
+    def _by_posterior_sampling(
+        self, inference: ByLikelihood, seed: int, curve: bool
+    ) -> OnlineResult:
+        """Each exploration episode follows one particle, drawn by what those before it said."""
+        episodes = self.settings.context_episodes
+        exploring = replace(self.exploring, z_hold="episode")
+        found = []
+        with _own_randomness(seed) as rng:
+            actor = self._knowing_nothing(inference, exploring)
+            for k in range(episodes + 1):
+                if curve or k == episodes:
+                    found.append(self._act(actor.acting_as(MEAN_ACTION), rng))
+                if k < episodes:
+                    seen = [context_of(inference, [one]) for one in self._episodes(actor, rng)]
+                    actor = actor.after(seen)
+        return _adaptation(found)
+
+    def _knowing_nothing(self, inference: ByLikelihood, acting: Acting) -> ParticleActor:
+        return inference.adapt([context_of(inference, []) for _ in self.tasks], acting)
 
     def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> OfflineResult:
         """Adaptation from offline data: as many transitions as K episodes have, from all of it.
@@ -132,25 +149,25 @@ class Evaluator:
             context = data.context(rng, tasks, length, trajectories=None)
             return self._act(adaptive.adapt([context]), rng)
 
-    def first_episode(self, inference: ByLikelihood, seed: int) -> OfflineResult:
-        """Adaptation within the first episode: the likeliest z, chosen anew at every step by the
-        true rewards so far."""
+    def first_episode(self, adaptive: Adaptive, seed: int) -> OfflineResult:
+        """Adaptation within the first episode: what is known of the task follows the true rewards
+        at every step. Raises `TypeError` where an actor does not heed them."""
         with _own_randomness(seed) as rng:
-            nothing = [context_of(inference, []) for _ in self.tasks]
-            actor = inference.adapt(nothing)
+            actor = adaptive.adapt([context_of(adaptive, []) for _ in self.tasks])
+            if not isinstance(actor, HeedingActor):
+                raise TypeError(f"{type(actor).__name__} does not adapt within an episode")
             return self._act(actor, rng, actor.heed)
+
+    def _episodes(
+        self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None
+    ) -> list[LabelledEpisode]:
+        seeds = rng.integers(2**31, size=len(self.tasks))
+        return run_episodes(actor, self.family, self.simulator, seeds, self.tasks, heed)
 
     def _act(
         self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None
     ) -> OfflineResult:
-        episodes = run_episodes(
-            actor,
-            self.family,
-            self.simulator,
-            rng.integers(2**31, size=len(self.tasks)),
-            self.tasks,
-            heed,
-        )
+        episodes = self._episodes(actor, rng, heed)
         shape = (self.n_tasks, self.settings.repeats)
         done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)
         return OfflineResult(
@@ -161,6 +178,16 @@ class Evaluator:
 
     def close(self) -> None:
         self.simulator.close()
+
+
+def _adaptation(found: list[OfflineResult]) -> OnlineResult:
+    """Of what was measured by number of context episodes."""
+    successes = [each.successes for each in found if each.successes is not None]
+    return OnlineResult(
+        curve=np.stack([each.returns for each in found]),
+        embeddings=found[-1].embeddings,
+        successes=np.stack(successes) if successes else None,
+    )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from fieldtune.train.data.randomise import randomised
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.inference import inferring
 from fieldtune.train.runs.run import Run, RunError
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) ->
 
     exploration = run.config.robot.exploration
     trials = explore(
-        phase.average,
+        inferring(run, phase.average, phase.offline),
         run.family,
         simulator,
         run.dataset.train_tasks[tasks],

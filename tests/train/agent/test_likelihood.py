@@ -154,3 +154,39 @@ def test_step_by_step_it_comes_to_what_the_whole_context_gives(agent, particles,
     np.testing.assert_allclose(actor.embeddings, whole.embeddings, atol=1e-4)
     np.testing.assert_allclose(actor.effective_particles, whole.effective_particles, rtol=1e-3)
     torch.testing.assert_close(actor.z, whole.z)
+
+
+def test_having_seen_more_is_having_seen_all_of_it(agent, particles, context):
+    inference = ByLikelihood(agent, particles)
+    first, rest = (context.each(lambda part: part[:, :3]), context.each(lambda part: part[:, 3:]))
+    whole, twice = inference.adapt([context]), inference.adapt([first]).after([rest])
+    np.testing.assert_allclose(twice.embeddings, whole.embeddings, atol=1e-4)
+    np.testing.assert_allclose(twice.explained, whole.explained, rtol=1e-4)
+    torch.testing.assert_close(twice.z, whole.z)
+
+
+def test_a_context_that_no_particle_explains_is_called_unlike(agent, particles, context):
+    likeliest = log_likelihood(agent, particles, context).max(dim=1).values / STEPS
+    between = float(likeliest.sort().values[:2].mean())
+    inference = ByLikelihood(agent, replace(particles, unlike_below=between))
+    actor = inference.adapt([context])
+    np.testing.assert_allclose(actor.explained, likeliest.detach(), rtol=1e-4)
+    assert actor.unlike.sum() == 1
+    assert actor.unlike[likeliest.argmin()]
+    nothing = inference.adapt([context.each(lambda part: part[:, :0])])
+    assert not nothing.unlike.any()
+
+
+def test_the_encoder_too_comes_step_by_step_to_what_the_whole_context_gives(agent, context):
+    actor = agent.adapt([context.each(lambda part: part[:, :0])])
+    constants = agent.normalisation
+    for step in range(STEPS):
+        actor.heed(
+            context.observation[:, step].numpy(),
+            context.action[:, step].numpy(),
+            context.reward[:, step].numpy() * constants.reward_std + constants.reward_mean,
+            context.next_observation[:, step].numpy(),
+        )
+    whole = agent.adapt([context])
+    torch.testing.assert_close(actor.mean, whole.mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actor.variance, whole.variance, rtol=1e-4, atol=1e-6)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from fieldtune.train.agent.actor import Acting
+from fieldtune.train.agent.actor import Acting, LatentActor
+from fieldtune.train.agent.likelihood import ByLikelihood, ParticleActor
 from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.protocol import Evaluator
-from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.particles import offline_particles
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.untrained import untrained
 
 
@@ -102,3 +106,55 @@ def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
         contexts.append(one.online(agent, 0, curve=False).embeddings)
         one.close()
     assert not np.allclose(*contexts)
+
+
+@pytest.fixture
+def inference(run, agent):
+    particles = offline_particles(agent, offline_replay(run, agent), 0)
+    return ByLikelihood(agent, replace(particles, reward_variance=0.01))
+
+
+def test_by_likelihood_each_exploration_follows_what_those_before_it_said(
+    evaluator, inference, monkeypatch
+):
+    begun, begin = [], ParticleActor.begin
+
+    def watched(actor, rng):
+        before = actor.effective_particles.mean()
+        begin(actor, rng)
+        begun.append((actor.acting.likeliest, before))
+
+    monkeypatch.setattr(ParticleActor, "begin", watched)
+    result = evaluator(context_episodes=2).online(inference, 0)
+    assert result.curve.shape == (3, 2, 2)
+    measured, explored = (
+        [n for likeliest, n in begun if likeliest is one] for one in (True, False)
+    )
+    assert len(measured) == 3
+    assert len(explored) == 2
+    assert explored[0] == pytest.approx(1000)
+    assert explored[1] < 900
+    assert measured[2] < measured[1] < measured[0]
+    assert explored == measured[:2]  # what explores next is what was measured
+
+
+@pytest.mark.parametrize("which", ["encoder", "likelihood"])
+def test_the_first_episode_follows_its_rewards(evaluator, agent, inference, which, monkeypatch):
+    adaptive = agent if which == "encoder" else inference
+    followed = evaluator().first_episode(adaptive, 0)
+    assert followed.returns.shape == (2, 2)
+    assert not np.array_equal(followed.embeddings[0, 0], followed.embeddings[1, 0])
+    monkeypatch.setattr(LatentActor, "heed", lambda *_: None)
+    monkeypatch.setattr(ParticleActor, "heed", lambda *_: None)
+    assert not np.array_equal(evaluator().first_episode(adaptive, 0).returns, followed.returns)
+
+
+def test_what_cannot_heed_has_no_first_episode(evaluator, run):
+    class Deaf:
+        normalisation = untrained(run).normalisation
+
+        def adapt(self, context):
+            return context
+
+    with pytest.raises(TypeError, match="list does not adapt within an episode"):
+        evaluator().first_episode(Deaf(), 0)

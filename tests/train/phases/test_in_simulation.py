@@ -117,6 +117,17 @@ def test_exploration_is_as_noisy_as_the_robots(make_trained):
     assert not np.allclose(*found)
 
 
+def test_exploration_infers_by_what_the_run_asks_for(make_trained):
+    """In the first episodes it draws z in another way, and after them it knows something else."""
+    found = {}
+    for inference in ("encoder", "likelihood"):
+        run = make_trained(*MANY, f"inference={inference}", folder=inference)
+        phase = train_in_process(run, run.finetune_checkpoint, true_rewards=False)
+        found[inference] = phase.labelled.arrays()["action"]
+    assert found["encoder"].shape == found["likelihood"].shape
+    assert not np.allclose(found["encoder"], found["likelihood"])
+
+
 class Glitching(CheetahVelFamily):
     """In each batch of copies, those whose index is in `broken` show an absurd velocity."""
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -117,13 +115,13 @@ def test_the_seed_decides_everything(make_run, end_of, never_stopped, same):
     assert not same(end_of(other)["networks"], never_stopped["networks"])
 
 
+@pytest.mark.usefixtures("curve_files_in_order")
 def test_curves_of_a_resumed_run_have_each_update_once(make_run, monkeypatch):
     """Update 5 was drawn twice: before the kill, and again from the checkpoint of update 4."""
     monkeypatch.setattr("fieldtune.train.runs.curves.EVERY", 1)
     run = make_run("offline.checkpoint_every=2")
     with pytest.raises(Killed):
         train_offline(run, on_update=killed_after(5))
-    time.sleep(1.1)  # a run resumes in another second; within one, TensorBoard sorts 10 before 9
     train_offline(run)
     events = EventAccumulator(str(run.curves / "offline"))
     events.Reload()

@@ -5,6 +5,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fieldtune.train.runs.curves import EVERY, Curves
 
+pytestmark = pytest.mark.usefixtures("curve_files_in_order")
+
 
 def scalars(folder):
     events = EventAccumulator(str(folder))
