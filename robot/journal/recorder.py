@@ -281,8 +281,7 @@ class Recorder:
                     return
             if not batch:
                 return
-            if any(isinstance(event, End) for event in batch):
-                journal.note_length()
+            if _ends_episode(batch):
                 self._make_room(journal)
 
     def _next_batch(self) -> list[Event]:
@@ -319,9 +318,15 @@ class Recorder:
             return False
         self._disk_error = None
         self._look(journal)
+        if _ends_episode(batch):
+            journal.note_length()  # before anybody hears that the episode is kept
         self._durable += sum(isinstance(event, Put) for event in batch)
         self._events_out += len(batch)
         return True
+
+
+def _ends_episode(batch: list[Event]) -> bool:
+    return any(isinstance(event, End) for event in batch)
 
 
 def _open(path: Path) -> tuple[Journal, int]:
