@@ -35,6 +35,9 @@ class Particles:
         reward_variance: of a reward around the decoder's, in training units; unused where rewards
             are −1 and 0, whose likelihood the decoder says itself.
         change_variance: likewise of s' − s, `(observation,)`, where bodies differ; else None.
+        temper: what a transition's log-likelihood counts, since the decoder errs alike all through
+            an episode: with errors of correlation ρ, T transitions tell as much as T / (1 + (T−1)ρ)
+            of independent ones.
         unlike_below: mean log-likelihood of a context's transitions under the likeliest particle,
             below which the task is unlike those trained on.
     """
@@ -42,12 +45,14 @@ class Particles:
     z: Tensor
     reward_variance: float
     change_variance: Tensor | None = None
+    temper: float = 1.0
     unlike_below: float = -math.inf
 
 
 @torch.no_grad()
 def log_likelihood(agent: Agent, particles: Particles, context: Batch) -> Tensor:
-    """log p(h | z_i) up to a constant, `(task, particle)`, of contexts `(task, transition, ...)`.
+    """Tempered log p(h | z_i) up to a constant, `(task, particle)`, of contexts
+    `(task, transition, ...)`.
 
     Rewards beyond the range of the data are read as its end, as the encoder reads them.
     """
@@ -62,7 +67,7 @@ def log_likelihood(agent: Agent, particles: Particles, context: Batch) -> Tensor
 
 
 def of_transitions(agent: Agent, particles: Particles, rows: Batch, z: Tensor) -> Tensor:
-    """log p(r, s' | s, a, z) up to a constant, `(task, transition, candidate)`.
+    """Tempered log p(r, s' | s, a, z) up to a constant, `(task, transition, candidate)`.
 
     Args:
         agent: whose decoders say it.
@@ -90,7 +95,7 @@ def of_transitions(agent: Agent, particles: Particles, rows: Batch, z: Tensor) -
         change = spread(rows.next_observation - rows.observation)
         error = agent.dynamics(observation, action, z) - change
         found = found - (error.square() / (2 * particles.change_variance)).sum(dim=-1)
-    return found
+    return particles.temper * found
 
 
 class ByLikelihood:

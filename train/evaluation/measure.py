@@ -34,8 +34,8 @@ from fieldtune.train.evaluation.results import (
 )
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.inference import by_likelihood
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
-from fieldtune.train.runs.particles import offline_particles
 from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline, averaged
@@ -66,7 +66,9 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
             seed = run.config.seed
             found = measure(evaluator, adaptive, held_out, seed, updates, steps)
             agent = require_self_supervised(run, adaptive).agent
-            phases[name] = _with_likelihood(found, evaluator, agent, offline, seed)
+            phases[name] = _with_likelihood(
+                found, evaluator, by_likelihood(run, agent, offline), seed
+            )
         advance(len(phases), len(trained))
     finally:
         evaluator.close()
@@ -109,10 +111,9 @@ def measure(
 
 
 def _with_likelihood(
-    found: PhaseResult, evaluator: Evaluator, agent: Agent, offline: Replay, seed: int
+    found: PhaseResult, evaluator: Evaluator, by: ByLikelihood, seed: int
 ) -> PhaseResult:
     """What the same agent does when it infers by its decoder's likelihood, from the same seed."""
-    by = ByLikelihood(agent, offline_particles(agent, offline, seed))
     online, first = evaluator.online(by, seed), evaluator.first_episode(by, seed)
     return replace(
         found,

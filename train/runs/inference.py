@@ -6,6 +6,7 @@ Knows runs and what trains in them; not how either inference works.
 from __future__ import annotations
 
 from fieldtune.train.agent.actor import Adaptive
+from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.algorithms.algorithm import SelfSupervised
 from fieldtune.train.data.replay import Replay
@@ -19,10 +20,20 @@ def inferring(run: Run, algorithm: SelfSupervised, offline: Replay) -> Adaptive:
     Args:
         run: whose `inference` is read.
         algorithm: with a reward decoder.
-        offline: the training tasks' offline data, in its units: where particles come from.
+        offline: the training tasks' offline data, in its units.
     """
     if run.config.inference == "encoder":
         return algorithm
-    return ByLikelihood(
-        algorithm.agent, offline_particles(algorithm.agent, offline, run.config.seed)
-    )
+    return by_likelihood(run, algorithm.agent, offline)
+
+
+def by_likelihood(run: Run, agent: Agent, offline: Replay) -> ByLikelihood:
+    """`agent` as it is now, adapting by its decoder's likelihood.
+
+    Args:
+        run: whose seed decides the particles, and whose family how long episodes are.
+        agent: trained.
+        offline: the training tasks' offline data, in its units: where particles come from.
+    """
+    horizon, seed = run.family.horizon, run.config.seed
+    return ByLikelihood(agent, offline_particles(agent, offline, horizon, seed))

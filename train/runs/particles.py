@@ -26,14 +26,15 @@ _AT_ONCE = 50  # tasks
 
 
 @torch.no_grad()
-def offline_particles(agent: Agent, offline: Replay, seed: int) -> Particles:
-    """Posterior means of contexts of random training tasks, and the decoder's residual variance.
+def offline_particles(agent: Agent, offline: Replay, horizon: int, seed: int) -> Particles:
+    """Posterior means of contexts of random training tasks, and how far the decoder is off there.
 
-    The residuals are of other draws than their z was inferred from.
+    Its errors are of other draws than their z was inferred from.
 
     Args:
         agent: trained.
         offline: the training tasks' offline data, in its units.
+        horizon: steps of an episode, over which errors are correlated.
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
@@ -43,33 +44,52 @@ def offline_particles(agent: Agent, offline: Replay, seed: int) -> Particles:
         agent.infer(offline.context(rng, tasks[i : i + _AT_ONCE], CONTEXT, None))[0]
         for i in range(0, COUNT, _AT_ONCE)
     ]
-    errors, changes, contexts = [], [], []
+    rewards, changes, episodes = [], [], []
     for i in range(0, len(known), _AT_ONCE):
         some = known[i : i + _AT_ONCE]
         z = agent.infer(offline.context(rng, some, CONTEXT, None))[0]
-        rows = offline.transitions(rng, some, RESIDUAL)
-        error, change = _residuals(agent, rows, z)
-        errors.append(error)
-        changes += [] if change is None else [change]
-        contexts += [(z, offline.context(rng, some, EPISODE, 1)) for _ in range(_EPISODES)]
-    left = torch.cat(changes) if changes else None
+        reward, change = _errors(agent, offline.transitions(rng, some, RESIDUAL), z)
+        rewards.append(reward.flatten())
+        changes += [] if change is None else [change.flatten(0, 1)]
+        episodes += [(z, offline.context(rng, some, EPISODE, 1)) for _ in range(_EPISODES)]
     particles = Particles(
         z=torch.cat(means),
-        reward_variance=float(torch.cat(errors).square().mean().clamp(min=1e-8)),
-        change_variance=None if left is None else left.square().mean(dim=(0, 1)).clamp(min=1e-8),
+        reward_variance=float(_variance(torch.cat(rewards))),
+        change_variance=_variance(torch.cat(changes)) if changes else None,
     )
+    alike = float(np.mean([_correlation(*_errors(agent, rows, z)) for z, rows in episodes]))
+    particles = replace(particles, temper=1.0 / (1.0 + (horizon - 1) * max(0.0, alike)))
     explained = [
         of_transitions(agent, particles, rows, z.unsqueeze(1)).mean(dim=(1, 2))
-        for z, rows in contexts
+        for z, rows in episodes
     ]
     return replace(particles, unlike_below=float(torch.cat(explained).quantile(_RARE)))
 
 
-def _residuals(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What is left of rewards, and of s' − s where bodies differ, with z `(task, latent)`."""
+def _errors(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What is left of rewards (of success, where sparse), `(task, transition)`, and of s' − s,
+    `(task, transition, observation)`, where bodies differ; with z `(task, latent)`."""
     each = per_row(z, rows.reward.shape[1])
-    error = agent.decoder(rows.observation, rows.action, each).squeeze(-1) - rows.reward
+    predicted = agent.decoder(rows.observation, rows.action, each).squeeze(-1)
+    if agent.shape.sparse_reward:
+        reward = agent.success(rows.reward) - torch.sigmoid(predicted)
+    else:
+        reward = rows.reward - predicted
     if agent.dynamics is None:
-        return error, None
+        return reward, None
     change = rows.next_observation - rows.observation
-    return error, agent.dynamics(rows.observation, rows.action, each) - change
+    return reward, change - agent.dynamics(rows.observation, rows.action, each)
+
+
+def _variance(errors: Tensor) -> Tensor:
+    """About 0, over the first dimension."""
+    return errors.square().mean(dim=0).clamp(min=1e-8)
+
+
+def _correlation(reward: Tensor, change: Tensor | None) -> float:
+    """The mean correlation of the errors of two steps of an episode, over their components."""
+    parts = [reward.unsqueeze(-1), *([] if change is None else [change])]
+    errors = torch.cat(parts, dim=-1)
+    length, squares = errors.shape[1], errors.square().sum(dim=1)
+    pairs = (errors.sum(dim=1).square() - squares).sum(dim=0) / (length - 1)
+    return float((pairs / squares.sum(dim=0).clamp(min=1e-8)).mean())

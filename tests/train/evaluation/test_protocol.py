@@ -110,7 +110,7 @@ def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
 
 @pytest.fixture
 def inference(run, agent):
-    particles = offline_particles(agent, offline_replay(run, agent), 0)
+    particles = offline_particles(agent, offline_replay(run, agent), run.family.horizon, 0)
     return ByLikelihood(agent, replace(particles, reward_variance=0.01))
 
 

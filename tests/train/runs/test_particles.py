@@ -10,6 +10,8 @@ from fieldtune.train.runs.particles import offline_particles
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.untrained import untrained
 
+HORIZON = 20
+
 
 @pytest.fixture
 def run(make_run):
@@ -28,9 +30,12 @@ def offline(run, agent):
 
 
 def test_they_depend_on_weights_and_seed_alone(agent, offline):
-    first = offline_particles(agent, offline, 0)
+    first = offline_particles(agent, offline, HORIZON, 0)
     torch.manual_seed(5)
-    again, other = offline_particles(agent, offline, 0), offline_particles(agent, offline, 1)
+    again, other = (
+        offline_particles(agent, offline, HORIZON, 0),
+        offline_particles(agent, offline, HORIZON, 1),
+    )
     assert first.z.shape == (1_000, 3)
     assert torch.equal(first.z, again.z)
     assert (first.reward_variance, first.unlike_below) == (
@@ -42,7 +47,7 @@ def test_they_depend_on_weights_and_seed_alone(agent, offline):
 
 @torch.no_grad()
 def test_the_variance_is_that_of_the_decoders_errors(agent, offline):
-    found = offline_particles(agent, offline, 0)
+    found = offline_particles(agent, offline, HORIZON, 0)
     tasks = offline.tasks_with_data
     rng = np.random.default_rng(3)
     z = agent.infer(offline.context(rng, tasks, 128, None))[0]
@@ -56,7 +61,7 @@ def test_hardly_any_of_the_training_tasks_episodes_are_called_unlike_them(
     agent, offline, monkeypatch
 ):
     monkeypatch.setattr(particles, "_EPISODES", 50)  # of each task, for a steady share
-    found = offline_particles(agent, offline, 0)
+    found = offline_particles(agent, offline, HORIZON, 0)
     rng, tasks = np.random.default_rng(4), offline.tasks_with_data
     unlike = []
     for _ in range(20):
@@ -65,3 +70,18 @@ def test_hardly_any_of_the_training_tasks_episodes_are_called_unlike_them(
         unlike += (best < found.unlike_below).tolist()
     assert np.mean(unlike) < 0.05
     assert found.unlike_below < 0
+
+
+def test_errors_that_are_alike_all_through_an_episode_tell_less(agent, offline, monkeypatch):
+    """With correlation ρ, T transitions tell as much as T / (1 + (T−1)ρ) independent ones."""
+    draws = torch.Generator().manual_seed(0)
+
+    def errors(_, rows, z):  # noqa: ARG001
+        tasks, length = rows.reward.shape
+        of_step = torch.randn(tasks, length, generator=draws)
+        return 0.8**0.5 * of_step + 0.2**0.5 * torch.randn(tasks, 1, generator=draws), None
+
+    monkeypatch.setattr(particles, "_EPISODES", 400)
+    monkeypatch.setattr(particles, "_errors", errors)
+    assert offline_particles(agent, offline, 201, 0).temper == pytest.approx(1 / 41, rel=0.15)
+    assert offline_particles(agent, offline, 1, 0).temper == 1.0
