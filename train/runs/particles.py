@@ -29,6 +29,9 @@ _AT_ONCE = 50  # tasks
 def offline_particles(agent: Agent, offline: Replay, horizon: int, seed: int) -> Particles:
     """Posterior means of contexts of random training tasks, and how far the decoder is off there.
 
+    Half of the particles lie between two such means: tasks that were trained on may be few and far
+    apart (docs/inference.md has what each source gives).
+
     Its errors are of other draws than their z was inferred from.
 
     Args:
@@ -53,7 +56,7 @@ def offline_particles(agent: Agent, offline: Replay, horizon: int, seed: int) ->
         changes += [] if change is None else [change.flatten(0, 1)]
         episodes += [(z, offline.context(rng, some, EPISODE, 1)) for _ in range(_EPISODES)]
     particles = Particles(
-        z=torch.cat(means),
+        z=_half_between(torch.cat(means), rng),
         reward_variance=float(_variance(torch.cat(rewards))),
         change_variance=_variance(torch.cat(changes)) if changes else None,
     )
@@ -64,6 +67,15 @@ def offline_particles(agent: Agent, offline: Replay, horizon: int, seed: int) ->
         for z, rows in episodes
     ]
     return replace(particles, unlike_below=float(torch.cat(explained).quantile(_RARE)))
+
+
+def _half_between(z: Tensor, rng: np.random.Generator) -> Tensor:
+    """The first half of `z` `(particle, latent)` as it is; in the place of the second, as many
+    points on the way from one of those to any other: between the tasks that were trained on."""
+    kept, ends = z.split((len(z) + 1) // 2)
+    others = z[torch.from_numpy(rng.permutation(len(z))[: len(ends)])]
+    way = torch.from_numpy(rng.random((len(ends), 1))).to(z.dtype)
+    return torch.cat([kept, ends + way * (others - ends)])
 
 
 def _errors(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -85,3 +85,15 @@ def test_errors_that_are_alike_all_through_an_episode_tell_less(agent, offline, 
     monkeypatch.setattr(particles, "_errors", errors)
     assert offline_particles(agent, offline, 201, 0).temper == pytest.approx(1 / 41, rel=0.15)
     assert offline_particles(agent, offline, 1, 0).temper == 1.0
+
+
+def test_half_lie_between_others(agent, offline):
+    z = offline_particles(agent, offline, HORIZON, 0).z
+    kept, between = z[:500], z[500:]
+    assert len(kept.unique(dim=0)) == 500
+    inside = (between >= z[:500].min(dim=0).values - 0.1) & (
+        between <= kept.max(dim=0).values + 0.1
+    )
+    assert inside.all(dim=1).float().mean() > 0.95
+    distance = torch.cdist(between, kept).min(dim=1).values
+    assert (distance > 1e-4).float().mean() > 0.9
