@@ -28,6 +28,7 @@ NAMES = (
     "smac",
     "lean",
     "cycle",
+    "particles",
     "bridge",
     "journal",
     "start",

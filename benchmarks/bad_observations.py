@@ -30,7 +30,7 @@ from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import ZSource
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.timing.clock import Clock
 from fieldtune.robot.timing.realtime import realtime
@@ -135,7 +135,7 @@ def trials(count: int, period_s: float, age_s: float, seed: int) -> Iterator[tup
             started_ns=0,
             period_s=period_s,
         )
-        z = ZSource(Posterior.prior(1), ZHold.EPISODE, rng)
+        z = ZSource(GaussianPosterior.prior(1), ZHold.EPISODE, rng)
         spec = EpisodeSpec(header, 1000, z, None, lambda *_: None, lambda: "")
         outcome = run_episode(parts, spec)
         assert outcome.reason is EndReason.FAULT, (kind, outcome)

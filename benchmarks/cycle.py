@@ -34,12 +34,12 @@ from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import ZSource
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.timing.clock import Clock, Deadline
 from fieldtune.robot.timing.cycle_report import CycleReport, Marks
 from fieldtune.sim.registry import family
-from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
+from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, LikelihoodGraph, PolicyGraph
 from fieldtune.train.runs.bundles import field_specs
 
 Array = NDArray[np.float64]
@@ -137,7 +137,7 @@ class Cycle:
             period_s=driver.period_s,
         )
         z = ZSource(
-            Posterior.prior(self._policy.manifest.latent_size),
+            GaussianPosterior.prior(self._policy.manifest.latent_size),
             ZHold.EPISODE,
             np.random.default_rng(0),
         )
@@ -164,7 +164,7 @@ def make_bundle(path: Path, *sizes: str, **changes: object) -> tuple[Bundle, Pol
     """cheetah-vel's bundle at the reference's sizes, untrained, and the policy it was made of.
 
     `sizes` are settings with other ones; `changes` to its description are for another robot with as
-    many numbers in and out.
+    many numbers in and out, or give it particles.
     """
     one, agent = family("cheetah-vel"), make_ours(reference(*sizes)).agent
     constants, rng = agent.normalisation, np.random.default_rng(0)
@@ -189,6 +189,7 @@ def make_bundle(path: Path, *sizes: str, **changes: object) -> tuple[Bundle, Pol
         ),
     }
     description = Description.model_validate(described | changes)
+    weighs = LikelihoodGraph(agent.decoder, agent.dynamics, constants).eval()
     widths = {"observation": agent.shape.observation, "action": agent.shape.action}
     samples = {
         name: rng.standard_normal((64, width)).astype(np.float32)
@@ -201,6 +202,7 @@ def make_bundle(path: Path, *sizes: str, **changes: object) -> tuple[Bundle, Pol
         encoder=EncoderGraph(agent.encoder, constants).eval(),
         decoder=DecoderGraph(agent.decoder, constants).eval(),
         samples=samples,
+        likelihood=None if description.likelihood is None else weighs,
     )
     return bundle, policy
 

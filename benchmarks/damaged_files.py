@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from benchmarks.mutations import damaged, damaged_yaml
 from fieldtune.export import archive
-from fieldtune.export.bundle import MEMBERS, BundleError, file_entry, read_bundle
+from fieldtune.export.bundle import WITH_LIKELIHOOD, BundleError, file_entry, read_bundle
 from fieldtune.robot.bundles.exam import examine
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.policy.policy import PolicyError
@@ -98,7 +98,7 @@ class Bundles(Kind):
     def __init__(self, folder: Path, sound: Path, seed: int) -> None:
         super().__init__(folder, sound, seed)
         self._data = (sound / "sound.bundle").read_bytes()
-        self._members = archive.decode(self._data, MEMBERS)
+        self._members = archive.decode(self._data, WITH_LIKELIHOOD)
         self._id = archive.digest(self._data)
 
     @staticmethod
@@ -106,7 +106,10 @@ class Bundles(Kind):
         from benchmarks.cycle import make_bundle  # torch, in one process alone
 
         narrow = (f"algorithm.networks.{name}=[8, 8]" for name in ("encoder", "policy", "decoder"))
-        make_bundle(sound / "sound.bundle", *narrow)
+        size = "algorithm.latent_size=2"
+        particles = {"particles": [[0.5, -1.0], [1.5, 0.25], [-0.5, 2.0]]}
+        known = particles | {"reward_variance": 0.5, "unlike_below": -2.0}
+        make_bundle(sound / "sound.bundle", *narrow, size, likelihood=known)
 
     def damage(self, chance: random.Random) -> Path:
         path = self.folder / "damaged.bundle"
@@ -124,7 +127,7 @@ class Bundles(Kind):
         members = dict(self._members)
         manifest = json.loads(members["manifest.json"])
         if in_graph:
-            name = chance.choice(MEMBERS[1:])
+            name = chance.choice(WITH_LIKELIHOOD[1:])
             members[name] = damaged(members[name], chance, [*members.values()])
             entry = file_entry(members[name])
             manifest["files"][name] = {"sha256": entry.sha256, "size": entry.size}

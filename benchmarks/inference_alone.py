@@ -27,6 +27,14 @@ def observations(width: int) -> Array:
     return 0.1 * np.random.default_rng(0).standard_normal((KNOWN, width))
 
 
+def session(graph: bytes) -> onnxruntime.InferenceSession:
+    """A graph on one thread that does not spin, as on the robot."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 class Alone(ABC):
     """The policy's graph and nothing else, at the same pace.
 
@@ -61,12 +69,7 @@ class OnnxAlone(Alone):
 
     def __init__(self, bundle: Bundle, width: int, z: Array) -> None:
         super().__init__(width, z)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            bundle.graphs["policy.onnx"], options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(bundle.graphs["policy.onnx"])
 
     def infer(self, observation: NDArray[np.float32], z: NDArray[np.float32]) -> Array:
         mean: Array = self._session.run(None, {"observation": observation, "z": z})[0]

@@ -44,6 +44,15 @@ def digest(data: bytes) -> str:
     return actual
 
 
+def count(data: bytes) -> int:
+    """How many members the file's end says it has; `decode` holds it against what is there."""
+    start = len(data) - DIGEST_LENGTH - _END.size
+    if start < 0:
+        raise ArchiveError(f"{len(data)} bytes is too short for a bundle")
+    members: int = _END.unpack_from(data, start)[4]
+    return members
+
+
 def decode(data: bytes, names: Sequence[str]) -> dict[str, bytes]:
     """Unpack members that must be exactly `names`, in that order, in the one form `encode` writes.
 

@@ -1,4 +1,4 @@
-"""The policy bundle, read and verified: one file with a manifest and three ONNX graphs.
+"""The policy bundle, read and verified: one file with a manifest and its ONNX graphs.
 
 Holds what a robot needs to trust a bundle before it loads anything from it. Must not know torch or
 an inference engine. A digest shows that a file is whole, not who made it: the bridge sees to that.
@@ -21,7 +21,14 @@ from pydantic import ValidationError
 from fieldtune.errors import UserError
 from fieldtune.export import archive
 from fieldtune.export.graph import GraphError, check_graph
-from fieldtune.export.manifest import GRAPHS, SCHEMA_VERSION, FieldSpec, FileEntry, Manifest
+from fieldtune.export.manifest import (
+    GRAPHS,
+    LIKELIHOOD,
+    SCHEMA_VERSIONS,
+    FieldSpec,
+    FileEntry,
+    Manifest,
+)
 from fieldtune.regular_file import open_regular
 
 OPSET = 18
@@ -29,6 +36,7 @@ MAX_BUNDLE_BYTES = 256 * 2**20
 MAX_MANIFEST_BYTES = 8 * 2**20
 MANIFEST_NAME = "manifest.json"
 MEMBERS = (MANIFEST_NAME, *GRAPHS)
+WITH_LIKELIHOOD = (*MEMBERS, LIKELIHOOD)
 
 _FETCH_AGAIN = "fetch or export the bundle again"
 _UPDATE = "update fieldtune here, or export the bundle with this version"
@@ -44,7 +52,8 @@ class BundleMismatch(BundleError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. `graphs` maps each of `GRAPHS` to its ONNX bytes."""
+    """A verified bundle. `graphs` maps the name of each to its ONNX bytes: `GRAPHS`, and where the
+    manifest has the section `likelihood`, `LIKELIHOOD`."""
 
     id: str
     manifest: Manifest
@@ -93,10 +102,16 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
     if expected_id is not None and identity != expected_id:
         raise BundleError(f"bundle {source}: its id is {identity}, expected {expected_id}")
     try:
-        members = archive.decode(data, MEMBERS)
+        longer = archive.count(data) == len(WITH_LIKELIHOOD)
+        members = archive.decode(data, WITH_LIKELIHOOD if longer else MEMBERS)
     except archive.ArchiveError as error:
         raise BundleError(f"bundle {source}: {error}: export the bundle again") from error
     manifest = _parse_manifest(members.pop(MANIFEST_NAME), source)
+    if set(members) != set(manifest.files):
+        raise BundleError(
+            f"bundle {source}: it holds {', '.join(members)}, {MANIFEST_NAME} lists "
+            f"{', '.join(manifest.files)}: export the bundle again"
+        )
     for name, content in members.items():
         _check_file(name, content, manifest, source)
     return Bundle(identity, manifest, members)
@@ -104,9 +119,12 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
 
 def pack_bundle(manifest: Manifest, graphs: Mapping[str, bytes]) -> bytes:
     """The bundle file's bytes. The same manifest and graphs give the same bytes."""
-    fields = json.loads(manifest.model_dump_json())  # with infinities as strings
+    # What version 1 does not know is left out of it: readers from before refuse even an empty key.
+    unknown = {"likelihood"} if manifest.likelihood is None else None
+    fields = json.loads(manifest.model_dump_json(exclude=unknown))  # with infinities as strings
     text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-    members = {MANIFEST_NAME: text.encode() + b"\n", **{name: graphs[name] for name in GRAPHS}}
+    members = {MANIFEST_NAME: text.encode() + b"\n"}
+    members |= {name: graphs[name] for name in manifest.signatures}
     return archive.encode(members)
 
 
@@ -206,7 +224,10 @@ def _digest(data: bytes, source: str) -> str:
 def _parse_manifest(text: bytes, source: str) -> Manifest:
     where = f"bundle {source}, {MANIFEST_NAME}"
     if len(text) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{where}: {len(text)} bytes, at most {MAX_MANIFEST_BYTES} are accepted")
+        raise BundleError(
+            f"{where}: {len(text)} bytes, at most {MAX_MANIFEST_BYTES} are accepted: export fewer "
+            "task embeddings or particles"
+        )
     try:
         content = pydantic_core.from_json(text)
     except ValueError as error:
@@ -214,10 +235,9 @@ def _parse_manifest(text: bytes, source: str) -> Manifest:
     if not isinstance(content, dict):
         raise BundleError(f"{where}: expected an object of named fields: export the bundle again")
     version = content.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise BundleError(
-            f"{where}: schema_version is {version!r}, expected {SCHEMA_VERSION}: {_UPDATE}"
-        )
+    if type(version) is not int or version not in SCHEMA_VERSIONS:
+        known = " or ".join(map(str, SCHEMA_VERSIONS))
+        raise BundleError(f"{where}: schema_version is {version!r}, expected {known}: {_UPDATE}")
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:

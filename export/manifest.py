@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSIONS = (1, 2)  # the second one is of bundles with particles, and of no others
 GRAPHS = ("policy.onnx", "encoder.onnx", "decoder.onnx")
+LIKELIHOOD = "likelihood.onnx"
+MOST_PARTICLES = 20_000
 PARITY_LIMIT = 1e-5
 
 
@@ -86,6 +88,24 @@ class Signature:
     outputs: tuple[tuple[str, int], ...]
 
 
+class Likelihood(_Strict):
+    """What a robot infers z by, where that is the decoder's likelihood and not the encoder.
+
+    `particles` is where z may be, `(n, latent_size)`. `reward_variance` and `change_variance`, one
+    number a component of the observation, are the decoders' own errors, in training units, and
+    `temper` is what one transition's log-likelihood counts, since errors are alike all through an
+    episode: they are inside `likelihood.onnx` already, and stand here for a person. A context that
+    even its likeliest particle gives a lower mean log-likelihood a transition than `unlike_below`
+    is of a task unlike any trained on.
+    """
+
+    particles: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1, max_length=MOST_PARTICLES)
+    reward_variance: FiniteFloat = Field(gt=0)
+    change_variance: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] | None = None
+    temper: float = Field(default=1.0, gt=0, le=1)
+    unlike_below: FiniteFloat
+
+
 class Description(_Strict):
     """What the exporter says about a policy: the manifest without what is measured from files.
 
@@ -93,10 +113,11 @@ class Description(_Strict):
     labels its own context with one of them, since the decoder is only right there, and never
     with z from the prior. `observation_seen` is the observation fields again, with the lowest and
     highest value in the training data in the place of bounds: a robot holds what no driver bounds
-    against it. None where the exporter does not say.
+    against it. None where the exporter does not say. `likelihood` is None where a robot infers z by
+    the encoder; then the schema is version 1, which robots from before particles read too.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 1
     family: str
     robot: str
     observation_fields: tuple[FieldSpec, ...] = Field(min_length=1)
@@ -108,7 +129,46 @@ class Description(_Strict):
     sparse_reward: bool = False
     task_embeddings: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
     observation_seen: tuple[FieldSpec, ...] | None = None
+    likelihood: Likelihood | None = None
     provenance: Provenance
+
+    @model_validator(mode="before")
+    @classmethod
+    def _versioned(cls, values: Any) -> Any:
+        """The version follows from what is there, and need not be given."""
+        if isinstance(values, dict) and "schema_version" not in values:
+            return {"schema_version": 1 if values.get("likelihood") is None else 2, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_likelihood(self) -> Self:
+        known = self.likelihood
+        if (known is not None) != (self.schema_version == 2):
+            has = "no section" if known is None else "a section"
+            raise ValueError(
+                f"schema_version is {self.schema_version} and there is {has} 'likelihood': version "
+                "2 is of bundles that have one, version 1 of those that have none"
+            )
+        if known is None:
+            return self
+        for index, particle in enumerate(known.particles):
+            if len(particle) != self.latent_size:
+                raise ValueError(
+                    f"likelihood.particles[{index}] is {len(particle)} wide, "
+                    f"latent_size is {self.latent_size}"
+                )
+        if known.change_variance is not None:
+            if not self.context_has_next_observation:
+                raise ValueError(
+                    "likelihood.change_variance is given, but context_has_next_observation is "
+                    "false: without a next observation there is no change"
+                )
+            if len(known.change_variance) != self.observation_width:
+                raise ValueError(
+                    f"likelihood.change_variance is {len(known.change_variance)} wide, "
+                    f"observations are {self.observation_width}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_widths(self) -> Self:
@@ -164,7 +224,7 @@ class Description(_Strict):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """The three graphs' signatures that follow from the widths declared here."""
+        """Each graph's signature, as follows from the widths declared here, in their order."""
         observation = ("observation", self.observation_width)
         action = ("action", self.action_width)
         reward = ("reward", 1)
@@ -172,7 +232,7 @@ class Description(_Strict):
         transition: tuple[tuple[str, int], ...] = (observation, action, reward)
         if self.context_has_next_observation:
             transition += (("next_observation", self.observation_width),)
-        return {
+        found = {
             "policy.onnx": Signature(
                 (observation, z), (("mean", self.action_width), ("log_std", self.action_width))
             ),
@@ -181,6 +241,9 @@ class Description(_Strict):
             ),
             "decoder.onnx": Signature((observation, action, z), (reward,)),
         }
+        if self.likelihood is not None:
+            found[LIKELIHOOD] = Signature((*transition, z), (("log_likelihood", 1),))
+        return found
 
 
 class Manifest(Description):
@@ -194,8 +257,9 @@ class Manifest(Description):
 
     @model_validator(mode="after")
     def _check_graphs(self) -> Self:
-        if set(self.files) != set(GRAPHS):
-            raise ValueError(f"files lists {sorted(self.files)}, expected {sorted(GRAPHS)}")
+        graphs = sorted(self.signatures)
+        if sorted(self.files) != graphs:
+            raise ValueError(f"files lists {sorted(self.files)}, expected {graphs}")
         expected = {
             f"{graph.removesuffix('.onnx')}.{name}"
             for graph, signature in self.signatures.items()

@@ -1,4 +1,4 @@
-"""Writing a bundle on the workstation: torch modules become three self-contained ONNX graphs.
+"""Writing a bundle on the workstation: torch modules become self-contained ONNX graphs.
 
 torch and onnx are imported only where they are used, so that a robot may import this package.
 """
@@ -17,7 +17,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from fieldtune.export.bundle import OPSET, Bundle, file_entry, pack_bundle, parse_bundle
-from fieldtune.export.manifest import GRAPHS, Description, Manifest, Parity, Signature
+from fieldtune.export.manifest import (
+    GRAPHS,
+    LIKELIHOOD,
+    Description,
+    Manifest,
+    Parity,
+    Signature,
+)
 from fieldtune.export.parity import Samples, measure
 from fieldtune.files import write_atomically
 
@@ -36,8 +43,9 @@ def write_bundle(
     encoder: nn.Module,
     decoder: nn.Module,
     samples: Samples,
+    likelihood: nn.Module | None = None,
 ) -> Bundle:
-    """Export three modules, check them against torch, and write the bundle in one step.
+    """Export the modules, check them against torch, and write the bundle in one step.
 
     Args:
         path: the bundle file; replaced atomically.
@@ -47,6 +55,7 @@ def write_bundle(
             again after training only swaps its weights, which is many times faster.
         samples: float32 `(sample, width)` arrays over the dataset's own range, keyed by the
             graphs' input names, z included.
+        likelihood: likewise, where the description has a section `likelihood`, and only there.
 
     Returns:
         The bundle, as a robot will read it.
@@ -57,6 +66,12 @@ def write_bundle(
     """
     path = Path(path)
     modules: dict[str, nn.Module] = dict(zip(GRAPHS, (policy, encoder, decoder), strict=True))
+    if (likelihood is None) != (description.likelihood is None):
+        raise ValueError(
+            f"{LIKELIHOOD}: give a module and the description's section 'likelihood' together"
+        )
+    if likelihood is not None:
+        modules[LIKELIHOOD] = likelihood
     graphs: dict[str, bytes] = {}
     parity: dict[str, Parity] = {}
     for name, signature in description.signatures.items():

@@ -14,7 +14,6 @@ from hypothesis import settings
 
 from fieldtune.export.bundle import file_entry, pack_bundle, parse_bundle
 from fieldtune.export.manifest import (
-    GRAPHS,
     Description,
     FieldSpec,
     Manifest,
@@ -143,7 +142,7 @@ def make_bundle() -> Callable[..., str]:
         description = Description(**(_DESCRIPTION | changes))
         rng = np.random.default_rng(seed)
         signatures = description.signatures
-        graphs = {name: _linear(name, signatures[name], rng, padding) for name in GRAPHS}
+        graphs = {name: _linear(name, signatures[name], rng, padding) for name in signatures}
         parity = {
             f"{name.removesuffix('.onnx')}.{output}": Parity(relative=0.0, absolute=0.0, samples=1)
             for name, signature in signatures.items()
@@ -178,13 +177,15 @@ _DESCRIPTION: dict[str, object] = {
 
 
 def _linear(name: str, signature: Signature, rng: np.random.Generator, padding: int) -> bytes:
-    """Each output a linear function of the first input; variances are 1 and log-stds -1."""
+    """Each output a linear function of the first input, a log-likelihood of z; variances are 1 and
+    log-stds -1."""
     from onnx import TensorProto, helper, numpy_helper
 
     def value(item: tuple[str, int]):
         return helper.make_tensor_value_info(item[0], TensorProto.FLOAT, ["batch", item[1]])
 
-    first, width = signature.inputs[0]
+    of_z = signature.outputs[0][0] == "log_likelihood"
+    first, width = signature.inputs[-1 if of_z else 0]
     constant = {"variance": 1.0, "log_std": -1.0}
     nodes, weights = [], []
     for output, size in signature.outputs:

@@ -27,7 +27,7 @@ PACE_CALLS = 5
 
 
 def examine(bundle: Bundle) -> None:
-    """Run all three graphs over a range of observations and over the tasks' embeddings.
+    """Run all graphs over a range of observations, over the tasks' embeddings and over particles.
 
     Raises `PolicyError` for a graph that cannot be loaded or run, an output of another shape or
     that is no number, and a policy that is too slow for its control period even at its fastest.
@@ -35,8 +35,12 @@ def examine(bundle: Bundle) -> None:
     policy, manifest = Policy(bundle), bundle.manifest
     observations = probes(manifest.observation_fields)
     embeddings = latents(policy.task_embeddings)
+    if policy.particles is not None:
+        embeddings = np.vstack([embeddings, _some(policy.particles)])
     for index in range(max(len(observations), len(embeddings))):
-        policy.dry_run(observations[index % len(observations)], embeddings[index % len(embeddings)])
+        observation = observations[index % len(observations)]
+        z = embeddings[index % len(embeddings)]
+        policy.dry_run(observation, z, weigh=index < len(observations))
     _check_pace(policy, observations[0], embeddings[0])
 
 
@@ -56,10 +60,14 @@ def probes(fields: Sequence[FieldSpec]) -> Array:
 
 def latents(embeddings: Array) -> Array:
     """z to try `(n, latent)`: at most `MOST_EMBEDDINGS` of `embeddings`, and some of the prior."""
-    count = min(len(embeddings), MOST_EMBEDDINGS)
-    rows = np.linspace(0, len(embeddings) - 1, count).astype(int)
     drawn = np.random.default_rng(1).standard_normal((DRAWS, embeddings.shape[1]))
-    return np.vstack([embeddings[rows], np.zeros_like(drawn[:1]), drawn, 2 * drawn])
+    return np.vstack([_some(embeddings), np.zeros_like(drawn[:1]), drawn, 2 * drawn])
+
+
+def _some(rows: Array) -> Array:
+    """At most `MOST_EMBEDDINGS` of them, the first and the last included."""
+    count = min(len(rows), MOST_EMBEDDINGS)
+    return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
 
 
 def _check_pace(policy: Policy, observation: Array, z: Array) -> None:

@@ -17,7 +17,8 @@ from fieldtune.robot.cli.options import Bundle, Config, Output, Overrides, load_
 from fieldtune.robot.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from fieldtune.robot.policy.saved_tasks import SavedTask
+    from fieldtune.robot.policy.familiarity import Familiarity
+    from fieldtune.robot.policy.task_records import SavedTask
     from fieldtune.robot.programs.adapt import AdaptedEpisode
 
 
@@ -90,13 +91,15 @@ def adapt(
             for episode in adaptation.run():
                 done.append(episode)
         finally:
-            _show(done)
+            _show(done, adaptation.familiarity)
         if summary is not None:
             returns = {
                 "context": [one.total_reward for one in done if not one.acting],
                 "adapted": [one.total_reward for one in done if one.acting],
             }
             told = {"returns": returns, "fault": adaptation.robot.fault}
+            if (known := adaptation.familiarity) is not None:
+                told |= {"inference": known.facts()}
             write_line(summary, told | {"cycles": adaptation.robot.cycles})
     if adaptation.robot.fault:
         raise typer.Exit(FAULT)
@@ -144,15 +147,17 @@ def act(
         raise typer.Exit(FAULT)
 
 
-def _show(done: list[AdaptedEpisode]) -> None:
+def _show(done: list[AdaptedEpisode], known: Familiarity | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("episode", "z from", "steps", "rewarded", "return", "ended")
+    table = Table("episode", "for", "steps", "rewarded", "return", "ended")
+    if known is not None:
+        table.caption = f"{known.effective:.1f} of {known.particles} particles still count"
     for one in done:
         table.add_row(
             str(one.number),
-            "posterior" if one.acting else "prior",
+            "the task" if one.acting else "the context",
             str(one.steps),
             str(one.rewarded),
             f"{one.total_reward:.2f}",
@@ -160,3 +165,5 @@ def _show(done: list[AdaptedEpisode]) -> None:
         )
     if done:
         Console().print(table)
+    if known is not None and known.unlike:
+        typer.echo(f"warning: {known.warning}", err=True)

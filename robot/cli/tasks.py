@@ -7,12 +7,16 @@ when it runs.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fieldtune.errors import report_user_errors
 from fieldtune.robot.cli.options import Bundle, Config, Overrides
+
+if TYPE_CHECKING:
+    from fieldtune.robot.policy.saved_tasks import SavedTasks
+    from fieldtune.robot.policy.task_records import SavedTask
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,10 +44,11 @@ def list_tasks(config: Config, overrides: Overrides = None, as_json: Json = Fals
         tasks = _tasks(config, overrides)
         known = [(name, tasks.read(name)) for name in tasks.names()]
         if as_json:
-            typer.echo(json.dumps([_facts(name, task) for name, task in known], indent=1))
+            told = [_facts(name, task) | _z(name, task, tasks) for name, task in known]
+            typer.echo(json.dumps(told, indent=1))
             return
         print_table(
-            ("task", "family", "saved", "rewarded", "by", "bundle"),
+            ("task", "family", "saved", "rewarded", "by", "bundle", "particles"),
             [
                 (
                     name,
@@ -52,17 +57,23 @@ def list_tasks(config: Config, overrides: Overrides = None, as_json: Json = Fals
                     str(task.transitions),
                     task.rewards,
                     task.bundle_id[:12],
+                    _particles(task),
                 )
                 for name, task in known
             ],
         )
+        for name, task in known:
+            if task.familiarity is not None and task.familiarity.unlike:
+                typer.echo(f"warning: task {name!r}: {task.familiarity.warning}", err=True)
 
 
 @app.command()
 def show(name: Name, config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
     """One task: its posterior, and where it is from."""
     with report_user_errors():
-        facts = _facts(name, _tasks(config, overrides).read(name))
+        tasks = _tasks(config, overrides)
+        task = tasks.read(name)
+        facts = _facts(name, task) | _z(name, task, tasks)
         if as_json:
             typer.echo(json.dumps(facts, indent=1))
             return
@@ -102,25 +113,53 @@ def recompute(
     typer.echo(f"task {name!r} is now for bundle {policy.bundle_id[:12]}")
 
 
-def _tasks(config: Any, overrides: list[str] | None) -> Any:
+def _tasks(config: Any, overrides: list[str] | None) -> SavedTasks:
     from fieldtune.robot.cli.options import load_settings
     from fieldtune.robot.policy.saved_tasks import SavedTasks
 
     return SavedTasks(load_settings(config, overrides).tasks)
 
 
-def _facts(name: str, task: Any) -> dict[str, Any]:
-    posterior = task.posterior
-    return {
+def _particles(task: SavedTask) -> str:
+    """How many still count, and of how many, for a table."""
+    known = task.familiarity
+    return "–" if known is None else f"{known.effective:.1f} of {known.particles}"
+
+
+def _facts(name: str, task: SavedTask) -> dict[str, Any]:
+    """All that stands in the file itself."""
+    what, sha256 = task.made_with
+    found = {
         "task": name,
         "robot": task.robot,
         "family": task.family,
         "saved": task.saved,
         "bundle": task.bundle_id,
-        "encoder": task.encoder_sha256,
+        what: sha256,
         "rewarded": task.transitions,
         "rewards_by": task.rewards,
         "episodes": list(task.episodes),
-        "mean": posterior.mean.tolist(),
-        "deviation": (posterior.variance**0.5).tolist(),
+    }
+    return found if task.familiarity is None else found | task.familiarity.facts()
+
+
+def _z(name: str, task: SavedTask, tasks: SavedTasks) -> dict[str, Any]:
+    """Mean and deviation of z, and the likeliest one, whose particles are in the task's bundle."""
+    import numpy as np
+
+    from fieldtune.export.bundle import read_bundle
+    from fieldtune.robot.policy.saved_tasks import TaskError
+    from fieldtune.robot.policy.task_records import GaussianTask, fits
+
+    if isinstance(task, GaussianTask):
+        known = task.posterior
+        return {"mean": known.mean.tolist(), "deviation": (known.variance**0.5).tolist()}
+    manifest = read_bundle(tasks.bundle(task), task.bundle_id).manifest
+    if manifest.likelihood is None or not fits(task, manifest):
+        raise TaskError(f"{tasks.path(name)}: its bundle beside it has not made it: adapt again")
+    weighed = task.over(np.array(manifest.likelihood.particles))
+    return {
+        "mean": weighed.mean.tolist(),
+        "deviation": (weighed.variance**0.5).tolist(),
+        "likeliest": weighed.likeliest.tolist(),
     }

@@ -1,7 +1,7 @@
 """The exploration schedule: whose z each episode follows, decided by a logged seed alone.
 
-Holds the trial (prior episodes, then posterior ones) and its context. It must not know drivers,
-graphs or time: it is told the Gaussian factors of transitions, and says which z to act with.
+Holds the trial (prior episodes, then posterior ones) and what its context says. It must not know
+drivers, graphs or time: it is told the posterior, and says which z to act with.
 """
 
 from __future__ import annotations
@@ -48,10 +48,18 @@ class Plan:
 
 
 class ZSource:
-    """z for each step: drawn from `posterior` as it was when the episode began."""
+    """z for each step: drawn from `posterior` as it was when the episode began, or, in an episode
+    that `counts`, what that decides on."""
 
-    def __init__(self, posterior: Posterior, hold: ZHold, rng: np.random.Generator) -> None:
-        self._posterior = posterior
+    def __init__(
+        self,
+        posterior: Posterior,
+        hold: ZHold,
+        rng: np.random.Generator,
+        *,
+        counts: bool = False,
+    ) -> None:
+        self._draw = posterior.decide if counts else posterior.sample
         self._hold = hold
         self._rng = rng
         self._held: Array | None = None
@@ -59,29 +67,37 @@ class ZSource:
     def next(self) -> Array:
         """The z of the next step, `(latent,)`."""
         if self._held is None or self._hold is ZHold.STEP:
-            self._held = self._posterior.sample(self._rng)
+            self._held = self._draw(self._rng)
         return self._held
 
 
 class Exploration:
     """The trial in progress.
 
-    A trial is `prior_episodes` episodes with z ~ N(0, I), whose transitions make up the context,
-    and `posterior_episodes` episodes with z ~ q(z | context). Then a new one starts.
+    A trial is `prior_episodes` episodes with z from the prior, whose transitions make up the
+    context, and `posterior_episodes` episodes with z from what that says. Then a new one starts.
+
+    Args:
+        settings: how many episodes, and how long z is held.
+        seed: of all draws.
+        task_embeddings: `(task, latent)`; one labels each trial.
+        prior: what a trial begins with.
     """
 
-    def __init__(self, settings: ExplorationConfig, seed: int, task_embeddings: Array) -> None:
+    def __init__(
+        self, settings: ExplorationConfig, seed: int, task_embeddings: Array, prior: Posterior
+    ) -> None:
         self._settings = settings
         self._seed = seed
-        self._embeddings = task_embeddings
+        self._embeddings, self._prior = task_embeddings, prior
         self._finished = 0
         self._trial = 0
         self._label_task = 0
-        self.posterior = Posterior.prior(task_embeddings.shape[1])
+        self.posterior = prior
 
-    def restart(self, task_embeddings: Array) -> None:
+    def restart(self, task_embeddings: Array, prior: Posterior) -> None:
         """Give up the trial in progress: a new bundle reads the old context differently."""
-        self._embeddings = task_embeddings
+        self._embeddings, self._prior = task_embeddings, prior
         self._finished = 0
 
     def plan(self, number: int) -> Plan:
@@ -90,7 +106,7 @@ class Exploration:
             picks = np.random.default_rng([self._seed, number, _LABEL])
             self._trial = number
             self._label_task = int(picks.integers(len(self._embeddings)))
-            self.posterior = Posterior.prior(self._embeddings.shape[1])
+            self.posterior = self._prior
         mode = Mode.PRIOR if self._finished < self._settings.prior_episodes else Mode.POSTERIOR
         label_z = self._embeddings[self._label_task]
         threshold = float(np.random.default_rng([self._seed, number, _THRESHOLD]).random())
@@ -98,13 +114,12 @@ class Exploration:
 
     def z_source(self, plan: Plan, rng: np.random.Generator) -> ZSource:
         """Where the planned episode takes its z from."""
-        latent_size = self._embeddings.shape[1]
-        known = self.posterior if plan.mode is Mode.POSTERIOR else Posterior.prior(latent_size)
+        known = self.posterior if plan.mode is Mode.POSTERIOR else self._prior
         return ZSource(known, self._settings.z_hold, rng)
 
-    def learn(self, mean: Array, variance: Array) -> None:
-        """Add one labelled transition's factor to the trial's context."""
-        self.posterior = self.posterior.update(mean, variance)
+    def learn(self, posterior: Posterior) -> None:
+        """The trial's context has grown: this is what it says now."""
+        self.posterior = posterior
 
     def finish(self) -> None:
         """The planned episode has ended."""

@@ -51,12 +51,14 @@ class Labeller:
         for observation, action, next_observation in self._transitions:
             with self._lent:
                 reward = self._drawn(policy.decode(observation, action, self._plan.label_z))
-                factor = policy.encode(observation, action, reward, next_observation)
-            self._exploration.learn(*factor)
+                known = policy.update(
+                    self._exploration.posterior, observation, action, reward, next_observation
+                )
+            self._exploration.learn(known)
         self._transitions.clear()
 
     def _drawn(self, expected: float) -> float:
-        """A reward that a task gives: where these are −1 or 0, the encoder knows no other."""
+        """A reward that a task gives: where these are −1 or 0, inference knows no other."""
         if not self._policy.manifest.sparse_reward:
             return expected
         return 0.0 if expected + 1.0 > self._plan.label_threshold else -1.0

@@ -1,7 +1,7 @@
-"""A bundle's three graphs, run by ONNX Runtime on one thread.
+"""A bundle's graphs, run by ONNX Runtime on one thread.
 
-Knows how to act, to encode one transition and to decode one reward. It must not know where
-observations come from, nor how z is chosen.
+Knows how to act, to decode one reward, and what one transition says of the task. It must not know
+where observations come from, nor how z is chosen.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from fieldtune.export.bundle import Bundle
+from fieldtune.export.manifest import LIKELIHOOD
+from fieldtune.robot.policy.particles import ParticlePosterior
+from fieldtune.robot.policy.posterior import GaussianPosterior, Posterior
 
 Array = NDArray[np.float64]
 
@@ -22,7 +25,11 @@ class PolicyError(Exception):
 
 
 class Policy:
-    """One bundle, ready to run. Arrays are float64, in physical units; the graphs are float32."""
+    """One bundle, ready to run. Arrays are float64, in physical units; the graphs are float32.
+
+    `particles` is where z may be, `(particle, latent)`, in a bundle that infers by the decoder's
+    likelihood; None in one that infers by the encoder.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         """Raises `PolicyError` when ONNX Runtime refuses a graph."""
@@ -37,6 +44,9 @@ class Policy:
         self._policy = _Graph(bundle, "policy.onnx")
         self._encoder = _Graph(bundle, "encoder.onnx")
         self._decoder = _Graph(bundle, "decoder.onnx")
+        known = manifest.likelihood
+        self.particles = None if known is None else np.array(known.particles)
+        self._likelihood = None if known is None else _Graph(bundle, LIKELIHOOD)
 
     def act(
         self,
@@ -100,11 +110,75 @@ class Policy:
         (reward,) = self._decoder(observation, action, z)
         return float(reward[0])
 
-    def dry_run(self, observation: Array, z: Array | None = None) -> None:
-        """Run all three graphs on one observation, moving nothing.
+    def log_likelihood(
+        self, observation: Array, action: Array, reward: float, next_observation: Array
+    ) -> Array:
+        """log p of one transition under each particle, up to a constant, `(particle,)`.
 
-        `z` is the first task's embedding where not given. Raises `PolicyError` when a graph cannot
-        be run on it, or anything that comes out is not finite, or not a Gaussian.
+        Args:
+            observation, next_observation: `(observation,)`; the latter is left aside where the
+                bundle's context has none.
+            action: `(action,)`, as applied.
+            reward: in the family's units.
+
+        Raises:
+            PolicyError: the bundle has no particles, an input has another width, or the graph
+                cannot be run.
+        """
+        if self._likelihood is None or self.particles is None:
+            raise PolicyError(
+                f"bundle {self.bundle_id[:12]} has no particles: it infers by the encoder"
+            )
+        inputs = [observation, action, np.array([reward])]
+        if self.manifest.context_has_next_observation:
+            inputs.append(next_observation)
+        (found,) = self._likelihood.rows(*inputs, self.particles)
+        return found[:, 0]
+
+    def prior(self) -> Posterior:
+        """What this bundle knows of a task before any transition."""
+        if self.particles is None:
+            return GaussianPosterior.prior(self.manifest.latent_size)
+        return ParticlePosterior.prior(self.particles)
+
+    def update(
+        self,
+        posterior: Posterior,
+        observation: Array,
+        action: Array,
+        reward: float,
+        next_observation: Array,
+    ) -> Posterior:
+        """The posterior with one more transition.
+
+        Args:
+            posterior: from this bundle's `prior` on.
+            observation, next_observation: `(observation,)`.
+            action: `(action,)`, as applied.
+            reward: in the family's units.
+
+        Raises:
+            PolicyError: as `encode` and `log_likelihood`.
+            ValueError: what comes out is no number, or no Gaussian.
+        """
+        transition = (observation, action, reward, next_observation)
+        if isinstance(posterior, ParticlePosterior):
+            return posterior.update(self.log_likelihood(*transition))
+        if isinstance(posterior, GaussianPosterior):
+            return posterior.update(*self.encode(*transition))
+        raise TypeError(f"{type(posterior).__name__} is no posterior of a bundle's")
+
+    def dry_run(self, observation: Array, z: Array | None = None, *, weigh: bool = True) -> None:
+        """Run all graphs on one observation, moving nothing.
+
+        Args:
+            observation: `(observation,)`.
+            z: the first task's embedding where not given.
+            weigh: also run the likelihood, over all particles there are.
+
+        Raises:
+            PolicyError: a graph cannot be run on it, or anything that comes out is not finite, or
+                not a Gaussian.
         """
         latent: Array = self.task_embeddings[0] if z is None else z
         action = self.act(observation, latent)
@@ -113,15 +187,22 @@ class Policy:
         mean, variance = self.encode(observation, action, reward, observation)
         with np.errstate(over="ignore"):
             spread = np.exp(log_std)
-        for what, values in (
+        found = [
             ("policy.onnx gives the action", action),
             ("policy.onnx gives the spread", spread),
             ("decoder.onnx gives the reward", np.array([reward])),
             ("encoder.onnx gives the mean", mean),
             ("encoder.onnx gives the variance", variance),
-        ):
+        ]
+        if self.particles is not None and weigh:
+            likelihood = self.log_likelihood(observation, action, reward, observation)
+            found.append((f"{LIKELIHOOD} gives the log-likelihood", likelihood))
+        for what, values in found:
             if not np.isfinite(values).all():
-                raise PolicyError(f"{what} {values} for {_brief(observation)}: expected numbers")
+                raise PolicyError(
+                    f"{what} {_brief(values)} for the observation {_brief(observation)}: expected "
+                    "numbers"
+                )
         if not (variance > 0).all():
             raise PolicyError(f"encoder.onnx gives the variance {variance}: expected above 0")
 
@@ -134,7 +215,7 @@ class _Graph:
         signature = bundle.manifest.signatures[name]
         self._inputs = signature.inputs
         self._outputs = [output for output, _ in signature.outputs]
-        self._shapes = [(1, width) for _, width in signature.outputs]
+        self._widths = [width for _, width in signature.outputs]
         try:
             self._session = onnxruntime.InferenceSession(
                 bundle.graphs[name], _session_options(), providers=["CPUExecutionProvider"]
@@ -143,29 +224,44 @@ class _Graph:
             raise PolicyError(f"bundle {bundle.id[:12]}, {name}: {error}") from error
 
     def __call__(self, *values: Array) -> list[Array]:
+        """Each output `(width,)`, of inputs `(width,)`."""
         feed = {}
         for (name, width), value in zip(self._inputs, values, strict=True):
-            if len(value) != width:
-                raise PolicyError(
-                    f"{self._name}: input {name!r} is {len(value)} wide, expected {width}"
-                )
+            self._require_width(name, width, len(value))
             feed[name] = np.asarray(value, dtype=np.float32)[np.newaxis]
+        return [output[0] for output in self._run(feed, 1)]
+
+    def rows(self, *values: Array) -> list[Array]:
+        """Each output `(row, width)`. The last input is `(row, width)`; the others are `(width,)`,
+        the same for every row."""
+        count, feed = len(values[-1]), {}
+        for (name, width), value in zip(self._inputs, values, strict=True):
+            self._require_width(name, width, value.shape[-1])
+            feed[name] = np.empty((count, width), dtype=np.float32)
+            feed[name][:] = value
+        return self._run(feed, count)
+
+    def _require_width(self, name: str, width: int, found: int) -> None:
+        if found != width:
+            raise PolicyError(f"{self._name}: input {name!r} is {found} wide, expected {width}")
+
+    def _run(self, feed: dict[str, NDArray[np.float32]], count: int) -> list[Array]:
         try:
             outputs = self._session.run(self._outputs, feed)
         except Exception as error:
             raise PolicyError(f"{self._name} cannot be run: {error}") from error
-        if [output.shape for output in outputs] != self._shapes:
+        expected = [(count, width) for width in self._widths]
+        if [output.shape for output in outputs] != expected:
             raise PolicyError(
                 f"{self._name} gives {', '.join(self._outputs)} of shapes "
-                f"{[output.shape for output in outputs]}, expected {self._shapes}"
+                f"{[output.shape for output in outputs]}, expected {expected}"
             )
-        return [output[0].astype(np.float64) for output in outputs]
+        return [output.astype(np.float64) for output in outputs]
 
 
-def _brief(observation: Array) -> str:
-    """An observation in a message, however wide it is."""
-    numbers = np.array2string(observation, precision=4, threshold=8, separator=", ")
-    return f"the observation {numbers}"
+def _brief(numbers: Array) -> str:
+    """Numbers in a message, however many they are."""
+    return np.array2string(numbers, precision=4, threshold=8, separator=", ")
 
 
 def _session_options() -> Any:

@@ -1,12 +1,15 @@
-"""The posterior over the task embedding z, one transition at a time.
+"""The posterior over the task embedding z: what programs ask of one, and the encoder's, one
+transition at a time.
 
 Holds the algebra of Gaussian factors in natural parameters, where a product is a sum. It does not
-know networks: a factor is a mean and a variance, wherever it came from.
+know networks: a factor is a mean and a variance, wherever it came from. The decoder's posterior is
+in robot/policy/particles.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +17,53 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class Posterior(Protocol):
+    """What is known of a task. `Policy.prior` and `Policy.update` make them.
+
+    `posterior_sampling` says what an episode that explores with rewards draws z from: from what the
+    episodes before it said, once, or from the prior.
+    """
+
+    posterior_sampling: ClassVar[bool]
+
+    @property
+    def mean(self) -> Array:
+        """Of z, `(latent,)`."""
+        ...
+
+    @property
+    def likeliest(self) -> Array:
+        """The z of the highest density or weight, `(latent,)`."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """One z, `(latent,)`."""
+        ...
+
+    def decide(self, rng: np.random.Generator) -> Array:
+        """The z of an episode that counts, `(latent,)`."""
+        ...
+
+
 @dataclass(frozen=True)
-class Posterior:
+class GaussianPosterior:
     """q(z | context) = N(z; 0, I) · Π N(z; mean_i, variance_i), diagonal.
 
     `precision` is 1 + Σ 1/variance_i and `precision_mean` is Σ mean_i/variance_i, each `(latent,)`
     (Rakelly et al. 2019, eq. 3, with the prior as one more factor).
     """
 
+    posterior_sampling: ClassVar[bool] = False
+
     precision: Array
     precision_mean: Array
 
     @classmethod
-    def prior(cls, latent_size: int) -> Posterior:
+    def prior(cls, latent_size: int) -> GaussianPosterior:
         """N(0, I): the posterior of an empty context."""
         return cls(np.ones(latent_size), np.zeros(latent_size))
 
-    def update(self, mean: Array, variance: Array) -> Posterior:
+    def update(self, mean: Array, variance: Array) -> GaussianPosterior:
         """The posterior with one more factor, `mean` and `variance` `(latent,)`: O(1).
 
         Raises `ValueError` for a factor that is not a Gaussian.
@@ -41,11 +74,16 @@ class Posterior:
                 "and variances above 0"
             )
         inverse = 1.0 / np.asarray(variance, dtype=np.float64)
-        return Posterior(self.precision + inverse, self.precision_mean + mean * inverse)
+        return GaussianPosterior(self.precision + inverse, self.precision_mean + mean * inverse)
 
     @property
     def mean(self) -> Array:
         return self.precision_mean / self.precision
+
+    @property
+    def likeliest(self) -> Array:
+        """The mean, where the density is highest."""
+        return self.mean
 
     @property
     def variance(self) -> Array:
@@ -54,3 +92,7 @@ class Posterior:
     def sample(self, rng: np.random.Generator) -> Array:
         """One z, `(latent,)`."""
         return self.mean + np.sqrt(self.variance) * rng.standard_normal(len(self.precision))
+
+    def decide(self, rng: np.random.Generator) -> Array:
+        """A draw, as in the paper's protocol (Pong et al. 2022, sec. 5)."""
+        return self.sample(rng)

@@ -1,10 +1,7 @@
 """Tasks that a robot has adapted to: each a small JSON file, by a name that a person chose.
 
-Holds what a posterior is worth keeping with, and the files. It must not know how one is come by,
+Holds the files, and whether a bundle may act on one. It must not know how a posterior is come by,
 nor how the robot acts on it.
-
-A posterior means something only to the encoder that it was made with and the policy trained beside
-it, so it goes with that encoder's hash.
 """
 
 from __future__ import annotations
@@ -12,9 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -24,77 +19,14 @@ from fieldtune.files import write_atomically
 from fieldtune.regular_file import read_regular
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.policy.posterior import Posterior
-
-VERSION = 1
-ENCODER = "encoder.onnx"
+from fieldtune.robot.policy.task_records import GaussianTask, SavedTask, fits, remember
 
 TIMES = 10.0  # the largest z of a training task: further off, the policy has seen nothing like it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-_Vector = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4096)]
-_Number = Annotated[int, msgspec.Meta(gt=0)]
 
 
 class TaskError(UserError):
     """A task cannot be kept, found or acted on. The message names it and the cure."""
-
-
-class SavedTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A posterior in natural parameters (`fieldtune.robot.policy.posterior`), and where it is from.
-
-    `transitions` rewarded ones in `episodes` of this robot's journal made it; `rewards` is who gave
-    them. `saved` is the wall clock, for people.
-    """
-
-    robot: str
-    family: str
-    bundle_id: _Hash
-    encoder_sha256: _Hash
-    precision: _Vector
-    precision_mean: _Vector
-    transitions: Annotated[int, msgspec.Meta(ge=0)]
-    episodes: list[_Number]
-    rewards: str
-    saved: str
-    version: int = VERSION
-
-    @property
-    def posterior(self) -> Posterior:
-        return Posterior(np.array(self.precision), np.array(self.precision_mean))
-
-
-def remember(
-    posterior: Posterior,
-    policy: Policy,
-    *,
-    robot: str,
-    transitions: int,
-    episodes: list[int],
-    rewards: str,
-) -> SavedTask:
-    """What to keep of an adaptation that has just come to its posterior.
-
-    Args:
-        posterior: of the task.
-        policy: the bundle whose encoder made it.
-        robot: the robot's name.
-        transitions: how many had a reward.
-        episodes: numbers of those that they are from, in this robot's journal.
-        rewards: who gave them.
-    """
-    return SavedTask(
-        robot=robot,
-        family=policy.manifest.family,
-        bundle_id=policy.bundle_id,
-        encoder_sha256=policy.manifest.files[ENCODER].sha256,
-        precision=posterior.precision.tolist(),
-        precision_mean=posterior.precision_mean.tolist(),
-        transitions=transitions,
-        episodes=list(episodes),
-        rewards=rewards,
-        saved=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
@@ -106,8 +38,8 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
         policy: what is to act on it.
 
     Raises:
-        TaskError: another family, another encoder or another width of z; or a z that the policy's
-            training cannot have come near.
+        TaskError: another family, other networks or particles that it was inferred by, or another
+            width of z; or a z that the policy's training cannot have come near.
     """
     manifest = policy.manifest
     if task.family != manifest.family:
@@ -115,14 +47,15 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
             f"task {name!r} is of family {task.family!r}, the bundle of {manifest.family!r}: "
             "choose another of the two"
         )
-    same_encoder = task.encoder_sha256 == manifest.files[ENCODER].sha256
-    if not same_encoder or len(task.precision) != manifest.latent_size:
+    if not fits(task, manifest):
         raise TaskError(
-            f"task {name!r} was learned with the encoder of bundle {task.bundle_id[:12]}, bundle "
-            f"{policy.bundle_id[:12]} has another, to which it means nothing: give --bundle with "
-            f"that one, or `fieldtune-robot tasks recompute {name}` from the journal, or adapt "
-            "again"
+            f"task {name!r} was learned with the {task.made_with[0]} of bundle "
+            f"{task.bundle_id[:12]}, bundle {policy.bundle_id[:12]} has another, to which it means "
+            "nothing: give --bundle with that one, or "
+            f"`fieldtune-robot tasks recompute {name}` from the journal, or adapt again"
         )
+    if not isinstance(task, GaussianTask):
+        return
     most = TIMES * max(1.0, np.abs(manifest.task_embeddings).max())
     furthest = np.abs(task.posterior.mean).max()
     if furthest > most:
@@ -133,17 +66,17 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
 
 
 def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
-    """The task as `policy`'s encoder understands the same context, out of the journal.
+    """The task as `policy` understands the same context, out of the journal.
 
     Args:
-        task: as another encoder understood it.
+        task: as another bundle understood it.
         journal: of the robot that learned it.
-        policy: whose encoder reads the context.
+        policy: what reads the context, by its encoder or by its particles.
 
     Raises:
         TaskError: the journal no longer has all of the context.
     """
-    posterior, transitions = Posterior.prior(policy.manifest.latent_size), 0
+    posterior, transitions = policy.prior(), 0
     for number in task.episodes:
         try:
             episode, rewards = journal.episode(number), journal.rewards(number)
@@ -156,8 +89,9 @@ def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
                 raise _gone(f"{journal.path}: step {index} of episode {number} is not complete")
             step = episode.steps[index]
             observation, applied = np.array(step.observation), np.array(step.applied)
-            factor = policy.encode(observation, applied, reward, np.array(reached[index]))
-            posterior, transitions = posterior.update(*factor), transitions + 1
+            following = np.array(reached[index])
+            posterior = policy.update(posterior, observation, applied, reward, following)
+            transitions += 1
     if transitions != task.transitions:
         raise _gone(f"{journal.path} has {transitions} of its {task.transitions} rewards")
     return remember(
@@ -188,7 +122,7 @@ class SavedTasks:
         """Raises `TaskError`."""
         path = self.path(name)
         try:
-            task = msgspec.json.decode(read_regular(path), type=SavedTask)
+            task: SavedTask = msgspec.json.decode(read_regular(path), type=SavedTask)
         except FileNotFoundError:
             known = ", ".join(self.names()) or "none"
             raise TaskError(
@@ -197,9 +131,8 @@ class SavedTasks:
             ) from None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise TaskError(f"{path}: cannot be read: {error}: adapt again") from error
-        if task.version != VERSION:
-            raise TaskError(f"{path}: version {task.version}, expected {VERSION}: adapt again")
-        _require_gaussian(path, task)
+        if problem := task.problem():
+            raise TaskError(f"{path}: {problem}: adapt again")
         return task
 
     def write(self, name: str, task: SavedTask, bundle: Path) -> None:
@@ -254,15 +187,3 @@ class SavedTasks:
                 "'-', beginning with a letter or a digit"
             )
         return self.folder / f"{name}.json"
-
-
-def _require_gaussian(path: Path, task: SavedTask) -> None:
-    posterior = task.posterior
-    sound = len(task.precision) == len(task.precision_mean)
-    if not (sound and np.isfinite(posterior.precision_mean).all()):
-        raise TaskError(f"{path}: precision and precision_mean are no pair: adapt again")
-    if not (np.isfinite(posterior.precision).all() and (posterior.precision >= 1).all()):
-        raise TaskError(
-            f"{path}: precision has values that no posterior has (1 and what each reward adds): "
-            "adapt again"
-        )

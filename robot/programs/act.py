@@ -5,17 +5,22 @@ Joins a robot's session with a posterior. It must not know where that was kept, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.policy.saved_tasks import SavedTask, require_fit
+from fieldtune.robot.policy.saved_tasks import require_fit
+from fieldtune.robot.policy.task_records import SavedTask, posterior_of
 from fieldtune.robot.programs.session import Attempt, RobotSession
+
+log = logging.getLogger(__name__)
 
 
 class Acting:
-    """Episodes with the mean action, each with one z ~ q(z | the task's context).
+    """Episodes with the mean action, each with one z of the task: the likeliest particle, or a draw
+    from the encoder's q(z | context).
 
     `robot` is what is stopped and asked how it went.
 
@@ -42,15 +47,18 @@ class Acting:
         """Yield each episode when it has ended; fewer than asked for after a stop or a fault.
 
         Raises:
-            TaskError: the bundle has another encoder than the task.
+            TaskError: the task was not learned with what this bundle infers by.
             BundleRefused, Latched, DriverFault, LimitFault, JournalError: nothing has moved.
         """
         with self.robot.ready(self._bundle) as policy:
             require_fit(self._name, self._task, policy)
+            posterior = posterior_of(self._task, policy.manifest)
+            if (known := self._task.familiarity) is not None and known.unlike:
+                log.warning("task %s: %s", self._name, known.warning)
             trial, done = self.robot.recorder.next_number(), 0
             while done != self._episodes:
                 attempt = self.robot.episode(
-                    self._task.posterior, trial=trial, hold=ZHold.EPISODE, noise=False
+                    posterior, trial=trial, hold=ZHold.EPISODE, noise=False
                 )
                 if attempt is None:
                     return

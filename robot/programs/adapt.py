@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.policy.familiarity import Familiarity, familiarity
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
-from fieldtune.robot.policy.saved_tasks import SavedTask, remember
+from fieldtune.robot.policy.task_records import SavedTask, remember
 from fieldtune.robot.programs.session import Attempt, RobotSession
 from fieldtune.robot.rewards.streams import NoRewards, RewardStream
 
@@ -45,7 +46,7 @@ class AdaptedEpisode:
 
 @dataclass
 class _Context:
-    """What q(z | context) is made of, and the episodes that it is from."""
+    """What is known of the task, and the episodes that it is from."""
 
     posterior: Posterior
     transitions: int = 0
@@ -53,9 +54,14 @@ class _Context:
 
 
 class Adaptation:
-    """K context episodes with z ~ prior, then episodes with the mean action and z ~ q(z | context).
+    """K context episodes that explore, then episodes that act with the mean action.
 
-    `robot` is what is stopped and asked how it went.
+    A bundle with particles explores by posterior sampling (each context episode with one particle,
+    drawn by what those before it said) and acts with the likeliest; one without draws z from the
+    prior, then from q(z | context).
+    `robot` is what is stopped and asked how it went. `posterior` is what is known of the task,
+    `familiarity` whether it is like those trained on, once the context is complete and where the
+    bundle can tell.
 
     Args:
         rewards: closed; opened and closed here.
@@ -78,6 +84,7 @@ class Adaptation:
     ) -> None:
         self.config = config
         self.posterior: Posterior | None = None
+        self.familiarity: Familiarity | None = None
         self._rewards = rewards
         self._bundle = bundle
         self._context_episodes = context_episodes
@@ -97,13 +104,13 @@ class Adaptation:
             closing.callback(self._rewards.close)
             policy = closing.enter_context(self.robot.ready(self._bundle))
             self._rewards.open()
-            prior = Posterior.prior(policy.manifest.latent_size)
-            self.posterior = prior
+            self.posterior = prior = policy.prior()
             context = _Context(prior)
             trial = self.robot.recorder.next_number()
             for index in range(self._context_episodes + self._episodes):
                 acting = index >= self._context_episodes
-                attempt = self._one_episode(trial, self.posterior if acting else prior, acting)
+                follows = acting or prior.posterior_sampling
+                attempt = self._one_episode(trial, self.posterior if follows else prior, acting)
                 if attempt is None:
                     break
                 rewards = self._gather(attempt)
@@ -130,10 +137,11 @@ class Adaptation:
     def _one_episode(self, trial: int, z: Posterior, acting: bool) -> Attempt | None:
         self._seen.clear()
         self._rewards.begin(self.robot.recorder.next_number())
+        held = acting or z.posterior_sampling
         return self.robot.episode(
             z,
             trial=trial,
-            hold=ZHold.EPISODE if acting else self.config.exploration.z_hold,
+            hold=ZHold.EPISODE if held else self.config.exploration.z_hold,
             noise=not acting,
             follow=self._follow,
             stop=lambda: self._rewards.error,
@@ -163,8 +171,9 @@ class Adaptation:
         for step, reward in rewards.items():
             observation, action, following = self._seen[step]
             with self.robot.estop.lent:
-                factor = policy.encode(observation, action, reward, following)
-            context.posterior = context.posterior.update(*factor)
+                context.posterior = policy.update(
+                    context.posterior, observation, action, reward, following
+                )
         context.transitions += len(rewards)
         context.episodes.append(attempt.number)
 
@@ -175,6 +184,9 @@ class Adaptation:
                 f"no reward came in {self._context_episodes} episodes, so the task is not known: "
                 "check robot.rewards (docs/adapt.md), and adapt again"
             )
+        self.familiarity = familiarity(context.posterior, policy.manifest)
+        if self.familiarity is not None and self.familiarity.unlike:
+            log.warning("%s", self.familiarity.warning)
         self._save(
             remember(
                 context.posterior,

@@ -163,10 +163,13 @@ class Daemon:
             self._report()
             if exploration is None:
                 return Exploration(
-                    self.config.exploration, self.config.seed, policy.task_embeddings
+                    self.config.exploration,
+                    self.config.seed,
+                    policy.task_embeddings,
+                    policy.prior(),
                 )
             self.summary.bundles_swapped += 1
-            exploration.restart(policy.task_embeddings)
+            exploration.restart(policy.task_embeddings, policy.prior())
             self._forget_bundles()
             break
         return exploration

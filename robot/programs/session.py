@@ -198,7 +198,8 @@ class RobotSession:
         """Run one. None when the robot faulted before it began, or none may begin.
 
         Args:
-            z: what the task embedding is drawn from, each for as long as `hold` says.
+            z: what the task embedding is drawn from, each for as long as `hold` says; without noise
+                what it decides on, as for an episode that counts.
             trial: the number that its episodes share.
             noise: draw the policy's own, instead of acting with its mean.
             follow: told each transition: observation, applied action, next observation.
@@ -212,7 +213,7 @@ class RobotSession:
             Mode.ADAPT,
             number,
             trial,
-            ZSource(z, hold, draws.z),
+            ZSource(z, hold, draws.z, counts=not noise),
             draws,
             noise=noise,
             follow=follow,

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from fieldtune.export.archive import decode, encode
-from fieldtune.export.bundle import MEMBERS
-from fieldtune.export.manifest import Description, FieldSpec, Provenance
+from fieldtune.export.bundle import MEMBERS, WITH_LIKELIHOOD
+from fieldtune.export.manifest import Description, FieldSpec, Likelihood, Provenance
 from fieldtune.export.writer import write_bundle
 
 
@@ -47,6 +47,21 @@ class Decoder(nn.Module):
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor, z: torch.Tensor):
         return self.net(torch.cat([observation, action, z], -1))
+
+
+class LogLikelihood(nn.Module):
+    """Of a transition: minus the square of what the decoder is off by, over its variance."""
+
+    variance: torch.Tensor
+
+    def __init__(self, decoder: nn.Module, variance: float = 0.25) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.register_buffer("variance", torch.full((1,), variance))
+
+    def forward(self, *transition: torch.Tensor) -> torch.Tensor:
+        observation, action, reward, *_, z = transition
+        return -(self.decoder(observation, action, z) - reward).square() / (2 * self.variance)
 
 
 def make_networks(seed: int = 0) -> dict[str, nn.Module]:
@@ -88,11 +103,29 @@ def make_description(**changes: object) -> Description:
     return Description(**(values | changes))
 
 
+PARTICLES = {
+    "particles": ((0.5, -0.5, 1 / 3), (1.0, 2.0, -1.0)),
+    "reward_variance": 0.25,
+    "unlike_below": -1.5,
+}
+
+
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good bundle, not to be altered in place."""
     path = tmp_path_factory.mktemp("bundle") / "policy.bundle"
     write_bundle(path, make_description(), samples=make_samples(), **make_networks())
+    return path
+
+
+@pytest.fixture(scope="session")
+def particle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good bundle with particles, not to be altered in place."""
+    path = tmp_path_factory.mktemp("bundle") / "particles.bundle"
+    made = make_networks()
+    made["likelihood"] = LogLikelihood(made["decoder"]).eval()
+    description = make_description(likelihood=Likelihood(**PARTICLES))
+    write_bundle(path, description, samples=make_samples(), **made)
     return path
 
 
@@ -113,11 +146,15 @@ def describe() -> Callable[..., Description]:
 
 
 @pytest.fixture
-def reseal(bundle_path: Path) -> Callable[..., bytes]:
-    """The good bundle with some members changed, and a right digest: what a forger could send."""
+def reseal(bundle_path: Path, particle_path: Path) -> Callable[..., bytes]:
+    """The good bundle with some members changed, and a right digest: what a forger could send.
 
-    def changed(**edits: Callable[[bytes], bytes]) -> bytes:
-        members = decode(bundle_path.read_bytes(), MEMBERS)
+    `particles` takes the good bundle with particles.
+    """
+
+    def changed(particles: bool = False, **edits: Callable[[bytes], bytes]) -> bytes:
+        names = WITH_LIKELIHOOD if particles else MEMBERS
+        members = decode((particle_path if particles else bundle_path).read_bytes(), names)
         for name, edit in edits.items():
             full = "manifest.json" if name == "manifest" else f"{name}.onnx"
             members[full] = edit(members[full])

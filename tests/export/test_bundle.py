@@ -4,15 +4,19 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from fieldtune.export.archive import decode
+from fieldtune.export.archive import decode, encode
 from fieldtune.export.bundle import (
     MAX_BUNDLE_BYTES,
     MEMBERS,
+    WITH_LIKELIHOOD,
     BundleError,
     BundleMismatch,
     bundle_id,
@@ -21,7 +25,10 @@ from fieldtune.export.bundle import (
     parse_bundle,
     read_bundle,
 )
-from fieldtune.export.manifest import GRAPHS, FieldSpec
+from fieldtune.export.manifest import GRAPHS, LIKELIHOOD, MOST_PARTICLES, FieldSpec
+from tests.export.conftest import PARTICLES
+
+VERSION_1 = Path(__file__).with_name("version-1.bundle")
 
 # The fixtures below hand out constants, so one per test function is enough.
 quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -148,8 +155,10 @@ def test_a_bundle_need_not_say_what_its_data_were_like(reseal):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema_version is 2, expected 1: update fieldtune"),
+        ({"schema_version": 3}, "schema_version is 3, expected 1 or 2: update fieldtune"),
         ({"schema_version": True}, "schema_version is True, expected 1"),
+        ({"schema_version": 2}, "schema_version is 2 and there is no section 'likelihood'"),
+        ({"likelihood": PARTICLES}, "schema_version is 1 and there is a section 'likelihood'"),
         ({"horizn": 50}, "unknown field 'horizn', did you mean 'horizon'"),
         ({"horizon": 0}, "field 'horizon'"),
         ({"period_s": "fast"}, "field 'period_s'"),
@@ -260,3 +269,111 @@ def test_another_robot_or_period_is_refused(driver):
         check_compatible(manifest, **(robot | {"robot": "panda"}))
     with pytest.raises(BundleMismatch, match=r"period is 0\.02 s, the bundle was trained at 0\.05"):
         check_compatible(manifest, **(robot | {"period_s": 0.02}))
+
+
+def test_a_bundle_with_particles_reads_back_with_its_likelihood(particle_path):
+    bundle = read_bundle(particle_path)
+    assert tuple(bundle.graphs) == (*GRAPHS, LIKELIHOOD)
+    assert bundle.manifest.schema_version == 2
+    assert bundle.manifest.likelihood.particles == ((0.5, -0.5, 1 / 3), (1.0, 2.0, -1.0))
+    assert bundle.manifest.parity["likelihood.log_likelihood"].samples == 64
+    assert pack_bundle(bundle.manifest, bundle.graphs) == particle_path.read_bytes()
+
+
+def test_a_bundle_without_particles_is_one_that_robots_from_before_can_read(bundle_path):
+    """They refuse a key and a version that they do not know."""
+    fields = json.loads(manifest_text(bundle_path))
+    assert fields["schema_version"] == 1
+    assert "likelihood" not in fields
+    assert list(fields["files"]) == list(GRAPHS)
+
+
+def test_a_bundle_from_before_particles_is_read_and_written_the_same(describe):
+    """The file is what fieldtune wrote before, of the description and networks of conftest.py."""
+    bundle = read_bundle(VERSION_1)
+    assert bundle.id.startswith("9ce1ae5727df63ab")
+    assert (bundle.manifest.schema_version, bundle.manifest.likelihood) == (1, None)
+    assert bundle.manifest.task_embeddings == describe().task_embeddings
+    assert pack_bundle(bundle.manifest, bundle.graphs) == VERSION_1.read_bytes()
+
+
+def test_members_and_manifest_must_agree_on_the_likelihood(bundle_path, particle_path):
+    plain = decode(bundle_path.read_bytes(), MEMBERS)
+    weighed = decode(particle_path.read_bytes(), WITH_LIKELIHOOD)
+    more = plain | {LIKELIHOOD: weighed[LIKELIHOOD]}
+    less = {name: weighed[name] for name in MEMBERS}
+    for members in (more, less):
+        with pytest.raises(BundleError, match=r"it holds policy.onnx, .* manifest.json lists"):
+            parse_bundle(encode(members), source="mixed")
+
+
+@quiet
+@given(data=st.data())
+def test_a_flipped_byte_or_a_cut_in_a_bundle_with_particles_is_refused(particle_path, data):
+    content = bytearray(particle_path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    flipped = content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))])
+    for wrong in (flipped + content[place + 1 :], content[:place]):
+        with pytest.raises(BundleError):
+            parse_bundle(bytes(wrong), source="damaged")
+
+
+@quiet
+@given(data=st.data())
+def test_a_resealed_manifest_with_other_bytes_is_an_error_or_a_sound_one(
+    reseal, particle_path, data
+):
+    """Nothing but `BundleError`, and no likelihood that a robot could not weigh by."""
+
+    def spoil(text: bytes) -> bytes:
+        found = bytearray(text)
+        first = text.index(b'"likelihood"')
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(first, first + 400))
+            found[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        return bytes(found)
+
+    said, known = "", read_bundle(particle_path).manifest.likelihood
+    try:
+        known = parse_bundle(reseal(particles=True, manifest=spoil), source="x").manifest.likelihood
+    except BundleError as error:
+        said = str(error)
+    assert said == "" or said.startswith("bundle x")
+    assert {len(row) for row in known.particles} == {3}
+    assert np.isfinite(known.particles).all()
+    assert known.reward_variance > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"particles": []}, "field 'likelihood.particles'"),
+        ({"particles": [[0.0, 1.0]]}, r"likelihood.particles\[0\] is 2 wide, latent_size is 3"),
+        ({"particles": [[0.0, 1.0, "NaN"]]}, "field 'likelihood.particles.0.2'"),
+        ({"particles": [[0.0] * 3] * (MOST_PARTICLES + 1)}, "at most 20000 items"),
+        ({"reward_variance": 0.0}, "field 'likelihood.reward_variance'"),
+        ({"reward_variance": "Infinity"}, "field 'likelihood.reward_variance'"),
+        ({"temper": 0.0}, "field 'likelihood.temper'"),
+        ({"temper": 1.01}, "field 'likelihood.temper'"),
+        ({"unlike_below": "-Infinity"}, "field 'likelihood.unlike_below'"),
+        ({"change_variance": [1.0] * 5}, "context_has_next_observation is false"),
+        ({"likeliest": 1}, "unknown field 'likelihood.likeliest'"),
+    ],
+)
+def test_particles_out_of_order_name_the_field(reseal, changes, message):
+    altered = edited(likelihood=PARTICLES | changes)
+    with pytest.raises(BundleError, match=message):
+        parse_bundle(reseal(particles=True, manifest=altered), source="edited")
+
+
+@pytest.mark.parametrize("change", [(1.0,) * 4, (1.0, 1.0, 0.0, 1.0, 1.0)])
+def test_a_change_variance_that_does_not_fit_the_observation_is_refused(describe, change):
+    known = PARTICLES | {"change_variance": change}
+    with pytest.raises(ValidationError, match="change_variance"):
+        describe(context_has_next_observation=True, likelihood=known)
+
+
+def test_a_manifest_too_large_says_what_to_leave_out(reseal):
+    wide = edited(likelihood=PARTICLES | {"particles": [[1 / 3] * 3] * 150_000})
+    with pytest.raises(BundleError, match="at most 8388608 are accepted: export fewer"):
+        parse_bundle(reseal(particles=True, manifest=wide), source="large")

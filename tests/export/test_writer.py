@@ -13,6 +13,7 @@ import torch
 from fieldtune.export.bundle import read_bundle
 from fieldtune.export.parity import ParityError, measure
 from fieldtune.export.writer import export_graph, write_bundle
+from tests.export.conftest import PARTICLES, LogLikelihood
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 ROOT = CONFTEST.parents[2]
@@ -144,3 +145,48 @@ def test_samples_that_do_not_fit_are_refused_by_name(tmp_path, networks, samples
     with pytest.raises(ValueError, match=r"samples 'z' are float32 \(64, 2\), expected"):
         write_bundle(tmp_path / "b", describe(), samples=samples, **networks)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_likelihood_belongs_to_a_description_with_particles(
+    tmp_path, networks, samples, describe
+):
+    likelihood = LogLikelihood(networks["decoder"]).eval()
+    with pytest.raises(ValueError, match=r"likelihood\.onnx: give a module and .* together"):
+        write_bundle(tmp_path / "b", describe(), samples=samples, **networks, likelihood=likelihood)
+    with pytest.raises(ValueError, match=r"likelihood\.onnx: give a module and .* together"):
+        write_bundle(tmp_path / "b", describe(likelihood=PARTICLES), samples=samples, **networks)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_likelihood_off_from_torch_is_not_written(tmp_path, networks, samples, describe):
+    class Unsteady(LogLikelihood):
+        def forward(self, *inputs):
+            return super().forward(*inputs) * (1.0 if torch.compiler.is_compiling() else 1.001)
+
+    likelihood = Unsteady(networks["decoder"]).eval()
+    description = describe(likelihood=PARTICLES)
+    with pytest.raises(ParityError, match=r"likelihood\.log_likelihood: .* at most 1e-05"):
+        write_bundle(
+            tmp_path / "b", description, samples=samples, **networks, likelihood=likelihood
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_measured_anew_the_same_module_writes_its_new_variance(
+    tmp_path, networks, samples, describe
+):
+    likelihood = LogLikelihood(networks["decoder"]).eval()
+    found = []
+    for variance in (0.25, 1.0):
+        likelihood.variance.fill_(variance)
+        bundle = write_bundle(
+            tmp_path / "b",
+            describe(likelihood=PARTICLES),
+            samples=samples,
+            **networks,
+            likelihood=likelihood,
+        )
+        session = onnxruntime.InferenceSession(bundle.graphs["likelihood.onnx"])
+        inputs = bundle.manifest.signatures["likelihood.onnx"].inputs
+        found.append(session.run(None, {key: samples[key] for key, _ in inputs})[0])
+    np.testing.assert_allclose(found[0], 4 * found[1], rtol=1e-5)

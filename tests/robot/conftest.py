@@ -22,7 +22,15 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from fieldtune.export.bundle import OPSET, file_entry, pack_bundle, parse_bundle
-from fieldtune.export.manifest import Description, FieldSpec, Manifest, Parity, Provenance
+from fieldtune.export.manifest import (
+    LIKELIHOOD,
+    Description,
+    FieldSpec,
+    Likelihood,
+    Manifest,
+    Parity,
+    Provenance,
+)
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.driver import DriverFault, Observation
 from fieldtune.robot.episodes.episode import Episode
@@ -224,7 +232,28 @@ def endless(multiplications: int = 5_000) -> bytes:
     )
 
 
+def squares(inputs: dict[str, int], weights: np.ndarray) -> bytes:
+    """A likelihood `−½ |concatenated inputs @ weights|²`."""
+    model = onnx.load_model_from_string(
+        linear(inputs, {"log_likelihood": (weights, np.zeros(weights.shape[1]), "")})
+    )
+    graph = model.graph
+    graph.node[-1].output[0] = "off"
+    graph.node.extend(
+        [
+            helper.make_node("Mul", ["off", "off"], ["squared"]),
+            helper.make_node("ReduceSum", ["squared", "columns"], ["sum"], keepdims=1),
+            helper.make_node("Mul", ["sum", "half"], ["log_likelihood"]),
+        ]
+    )
+    for name, value in {"columns": integers(1), "half": np.array(-0.5, np.float32)}.items():
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    return model.SerializeToString()
+
+
 LATENT = 2
+PARTICLES = ((0.5, 0.0), (-0.5, 1.0), (-2.0, -1.0), (3.0, 2.0))
 SHAPE = {"observation": 2, "action": 1, "reward": 1, "z": LATENT}
 
 
@@ -233,7 +262,8 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
     """Write a bundle for the point mass: it pushes along z[0], and its encoder reads the reward.
 
     `push` scales the policy; `reward` the decoder; `next_observation` adds it to the encoder;
-    `replaced` has other graphs by name.
+    `particles` adds a likelihood, by which z[0] is what rewards are (and z[1] the next position),
+    with a deviation of 1; `replaced` has other graphs by name.
     """
 
     def make(
@@ -244,6 +274,8 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
         reward: float = 1.0,
         next_observation: bool = False,
         latent: int = LATENT,
+        particles: tuple[tuple[float, ...], ...] | None = None,
+        unlike_below: float = -1e6,
         replaced: dict[str, bytes] | None = None,
         **changes: object,
     ) -> Path:
@@ -282,7 +314,17 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
             {"reward": (weights, np.zeros(1), "")},
         )
         graphs = {"policy.onnx": policy, "encoder.onnx": encoder, "decoder.onnx": decoder}
+        if particles is not None:
+            inputs = context | {"z": latent}
+            off = np.zeros((width + latent, 2 if next_observation else 1))
+            off[seen + 1, 0], off[width, 0] = 1.0, -1.0
+            if next_observation:
+                off[seen + 2, 1], off[width + 1, 1] = 1.0, -1.0
+            graphs[LIKELIHOOD] = squares(inputs, off)
         graphs |= replaced or {}
+        known = None
+        if particles is not None:
+            known = Likelihood(particles=particles, reward_variance=1.0, unlike_below=unlike_below)
         values = {
             "family": "points",
             "robot": "mass",
@@ -292,6 +334,7 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
             "horizon": 5,
             "latent_size": latent,
             "context_has_next_observation": next_observation,
+            "likelihood": known,
             "task_embeddings": ((1.0,) * latent, (2.0,) * latent, (-1.0,) * latent),
             "provenance": Provenance(
                 fieldtune_version="0",
@@ -302,18 +345,16 @@ def point_bundle(tmp_path) -> Callable[..., Path]:
                 updates=0,
             ),
         }
+        description = Description(**(values | changes))
         manifest = Manifest(
-            **dict(Description(**(values | changes))),
+            **dict(description),
             files={name: file_entry(graph) for name, graph in graphs.items()},
             parity={
-                name: Parity(relative=0.0, absolute=0.0, samples=1)
-                for name in (
-                    "policy.mean",
-                    "policy.log_std",
-                    "encoder.mean",
-                    "encoder.variance",
-                    "decoder.reward",
+                f"{graph.removesuffix('.onnx')}.{name}": Parity(
+                    relative=0.0, absolute=0.0, samples=1
                 )
+                for graph, signature in description.signatures.items()
+                for name, _ in signature.outputs
             },
         )
         data = pack_bundle(manifest, graphs)

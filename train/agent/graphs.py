@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.networks import Decoder, Encoder, Policy
+from fieldtune.train.agent.likelihood import Particles
+from fieldtune.train.agent.networks import Decoder, DynamicsDecoder, Encoder, Policy
 from fieldtune.train.agent.normalisation import Constant, Normalisation
 
 
@@ -90,11 +92,67 @@ class DecoderGraph(nn.Module):
         return torch.sigmoid(decoded) - 1.0 if self.sparse else self.reward.inverse(decoded)
 
 
+class LikelihoodGraph(nn.Module):
+    """Physical transition, z → tempered log p of it up to a constant, `(..., 1)`.
+
+    One transition's share of `fieldtune.train.agent.likelihood.log_likelihood`, which says why; a
+    test holds the two together. The decoders' own errors, and how far these are alike, are buffers,
+    so that they travel with the graph: `measured` sets them.
+    """
+
+    reward_variance: Tensor
+    change_variance: Tensor
+    temper: Tensor
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        dynamics: DynamicsDecoder | None,
+        constants: Normalisation,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.decoder, self.dynamics, self.sparse = decoder, dynamics, sparse
+        self.observation = _observation(constants)
+        self.action = _action(constants)
+        self.reward = _reward(constants)
+        self.register_buffer("reward_variance", torch.ones(1))
+        self.register_buffer("temper", torch.ones(1))
+        if dynamics is not None:
+            self.register_buffer("change_variance", torch.ones(len(constants.observation_mean)))
+
+    @torch.no_grad()
+    def measured(self, particles: Particles) -> None:
+        """Take over what was measured of the decoders' errors with these weights."""
+        self.reward_variance.fill_(particles.reward_variance)
+        self.temper.fill_(particles.temper)
+        if self.dynamics is not None and particles.change_variance is not None:
+            self.change_variance.copy_(particles.change_variance)
+
+    def forward(self, observation: Tensor, action: Tensor, reward: Tensor, *rest: Tensor) -> Tensor:
+        """`rest` is z alone or, where bodies differ, the next observation and z."""
+        *following, z = rest
+        s, a = self.observation(observation), self.action(action)
+        predicted = self.decoder(s, a, z)
+        if self.sparse:
+            success = (reward + 1.0).clamp(0.0, 1.0)
+            failure = 1.0 - success
+            found = -success * F.softplus(-predicted) - failure * F.softplus(predicted)
+        else:
+            found = -(predicted - self.reward(reward)).square() / (2 * self.reward_variance)
+        if self.dynamics is not None:
+            error = self.dynamics(s, a, z) - (self.observation(following[0]) - s)
+            unexplained = (error.square() / (2 * self.change_variance)).sum(dim=-1, keepdim=True)
+            found = found - unexplained
+        return self.temper * found
+
+
 @dataclass(frozen=True)
 class PolicyGraphs:
-    """What a bundle is made from: three modules, and what a reader must know of them.
+    """What a bundle is made from: modules, and what a reader must know of them.
 
     Attributes:
+        likelihood: for a robot that infers by it.
         latent_size: width of z.
         next_in_context: whether the encoder reads where a transition led.
         sparse_reward: whether the decoder's rewards are between −1 and 0.
@@ -103,6 +161,7 @@ class PolicyGraphs:
     policy: PolicyGraph
     encoder: EncoderGraph
     decoder: DecoderGraph
+    likelihood: LikelihoodGraph
     latent_size: int
     next_in_context: bool
     sparse_reward: bool
@@ -115,6 +174,9 @@ class PolicyGraphs:
             policy=PolicyGraph(agent.policy, constants).eval(),
             encoder=EncoderGraph(agent.encoder, constants).eval(),
             decoder=DecoderGraph(agent.decoder, constants, shape.sparse_reward).eval(),
+            likelihood=LikelihoodGraph(
+                agent.decoder, agent.dynamics, constants, shape.sparse_reward
+            ).eval(),
             latent_size=agent.latent_size,
             next_in_context=shape.next_in_context,
             sparse_reward=shape.sparse_reward,

@@ -97,7 +97,7 @@ class Decoder(nn.Module):
 
 
 class DynamicsDecoder(nn.Module):
-    """s' − s from (s,a,z), `(..., observation)`: what makes z hold the body. Never exported."""
+    """s' − s from (s,a,z), `(..., observation)`: what makes z hold the body."""
 
     def __init__(self, observation: int, action: int, latent: int, hidden: Sequence[int]) -> None:
         super().__init__()

@@ -91,8 +91,13 @@ class SelfSupervised(Algorithm, Protocol):
 class Exportable(Algorithm, Protocol):
     """Can be put into a bundle, which a robot runs without torch (docs/bundle.md)."""
 
+    @property
+    def agent(self) -> Agent:
+        """Networks by whose encoder and decoder a robot infers."""
+        ...
+
     def graphs(self) -> PolicyGraphs:
-        """Policy, encoder and decoder in physical units; they follow the weights as these learn."""
+        """The agent's networks in physical units; they follow the weights as these learn."""
         ...
 
     def embedding(self, context: Batch) -> Tensor:

@@ -63,7 +63,8 @@ class Finetune:
         if run.finetune_checkpoint.exists():
             self.phase.restore(run.finetune_checkpoint)
             log.info("resuming at update %d", self.phase.updates)
-        self._exporter = Exporter(run, require_exportable(run, self.phase.average))
+        exportable = require_exportable(run, self.phase.average)
+        self._exporter = Exporter(run, exportable, self.phase.offline)
         facts = self.phase.facts
         self.seen = set(facts.get("episodes", []))  # type: ignore[call-overload]
         self.bundles = int(facts.get("bundles", 0))  # type: ignore[call-overload]

@@ -12,25 +12,36 @@ import torch
 from numpy.typing import NDArray
 
 from fieldtune.export.bundle import Bundle
-from fieldtune.export.manifest import Description, FieldSpec, Provenance
+from fieldtune.export.manifest import Description, FieldSpec, Likelihood, Provenance
 from fieldtune.export.writer import write_bundle
 from fieldtune.sim.family import Array, Field
 from fieldtune.train.agent.graphs import PolicyGraphs
+from fieldtune.train.agent.likelihood import Particles
 from fieldtune.train.agent.normalisation import AlmostConstant, almost_constant
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.algorithm import Exportable
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.data.replay import Replay
 from fieldtune.train.runs.checkpoint import not_finite
+from fieldtune.train.runs.inference import by_likelihood
+from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 
 PARITY_SAMPLES = 1024
 
 
 class Exporter:
-    """Writes bundles of one algorithm; exporting it again after training costs little."""
+    """Writes bundles of one algorithm; exporting it again after training costs little.
 
-    def __init__(self, run: Run, trained: Exportable) -> None:
+    Args:
+        run: whose setting `inference` says what a robot is to infer by.
+        trained: what is exported.
+        offline: the training tasks' offline data in its units, where they are at hand already.
+    """
+
+    def __init__(self, run: Run, trained: Exportable, offline: Replay | None = None) -> None:
         self.run, self._trained = run, trained
+        self._offline = offline
         self._graphs = trained.graphs()
         self._samples = _samples(run, self._graphs)
         self._seen = observation_seen(run)
@@ -52,10 +63,12 @@ class Exporter:
             parent: the id of the bundle published before this one, if any.
 
         Raises:
-            TrainingDiverged: a weight, or the z of a training task, is not finite.
+            TrainingDiverged: a weight, the z of a training task, or what the decoder is off by
+                there, is not finite.
             ParityError: ONNX Runtime and torch disagree.
         """
         embeddings = self._finite_task_embeddings()
+        likelihood = self._likelihood()
         family, config, graphs = self.run.family, self.run.config, self._graphs
         text = config.model_dump_json(exclude={"robot": True, "data": {"path"}})
         description = Description(
@@ -70,6 +83,7 @@ class Exporter:
             sparse_reward=graphs.sparse_reward,
             task_embeddings=tuple(tuple(row) for row in embeddings.tolist()),
             observation_seen=self._seen,
+            likelihood=likelihood,
             provenance=Provenance(
                 fieldtune_version=fieldtune_version(),
                 dataset=self.run.dataset.id,
@@ -87,6 +101,7 @@ class Exporter:
             policy=graphs.policy,
             encoder=graphs.encoder,
             decoder=graphs.decoder,
+            likelihood=None if likelihood is None else graphs.likelihood,
         )
 
     def almost_constant(self) -> list[AlmostConstant]:
@@ -110,6 +125,17 @@ class Exporter:
             )
         return embeddings
 
+    def _likelihood(self) -> Likelihood | None:
+        """What a robot infers by, measured with the weights of now; None where the run says that it
+        infers by the encoder. The same weights give the same particles."""
+        if self.run.config.inference != "likelihood":
+            return None
+        if self._offline is None:
+            self._offline = offline_replay(self.run, self._trained)
+        particles = by_likelihood(self.run, self._trained.agent, self._offline).particles
+        self._graphs.likelihood.measured(particles)
+        return _section(particles)
+
     def _task_embeddings(self) -> NDArray[np.float64]:
         """z of each training task's whole offline data, `(task, latent)`: same weights, same z."""
         with torch.no_grad(), torch.random.fork_rng():
@@ -119,6 +145,26 @@ class Exporter:
                 for episodes in self.run.dataset.train
             ]
             return torch.cat(embeddings).double().numpy()
+
+
+def _section(particles: Particles) -> Likelihood:
+    """The manifest's section `likelihood`. Raises `TrainingDiverged`."""
+    change = particles.change_variance
+    measured = torch.tensor([particles.reward_variance, particles.temper, particles.unlike_below])
+    numbers = [particles.z.flatten(), measured]
+    numbers += [] if change is None else [change]
+    if not torch.cat(numbers).isfinite().all():
+        raise TrainingDiverged(
+            "the particles, or what the decoder is off by there, are not finite: training has "
+            "diverged, and no bundle is written of it"
+        )
+    return Likelihood(
+        particles=tuple(tuple(row) for row in particles.z.double().tolist()),
+        reward_variance=particles.reward_variance,
+        change_variance=None if change is None else tuple(change.double().tolist()),
+        temper=particles.temper,
+        unlike_below=particles.unlike_below,
+    )
 
 
 def field_specs(fields: tuple[Field, ...]) -> tuple[FieldSpec, ...]:

@@ -51,13 +51,14 @@ def config(tmp_path) -> Path:
 
 @pytest.fixture
 def make_cheetah(tmp_path, make_bundle):
-    """Write a bundle for the cheetah, with a horizon of 10 steps; its graphs are from `seed`."""
+    """Write a bundle for the cheetah, with a horizon of 10 steps; its graphs are from `seed`, and
+    `changes` to its description."""
     family = registry.family("cheetah-vel")
 
     def fields(declared) -> tuple[FieldSpec, ...]:
         return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
 
-    def make(seed: int) -> Path:
+    def make(seed: int, **changes: object) -> Path:
         path = tmp_path / f"given-{seed}.bundle"
         make_bundle(
             path,
@@ -68,6 +69,7 @@ def make_cheetah(tmp_path, make_bundle):
             action_fields=fields(family.action_fields),
             period_s=family.period_s,
             horizon=10,
+            **changes,
         )
         return path
 
@@ -113,6 +115,40 @@ def test_a_robot_restarted_in_the_morning_still_knows_its_task(config, make_chee
 
     assert tasks("remove", "fast", "--config", config).exit_code == 0
     assert tasks("show", "fast", "--config", config).exit_code == 1
+
+
+PARTICLES = ((0.1, 0.2), (-1.0, 2.0), (3.0, -1.0))
+
+
+@pytest.mark.slow
+def test_a_task_unlike_any_trained_on_is_said_wherever_a_person_looks(
+    config, make_cheetah, tmp_path
+):
+    """No log-likelihood is as high as what this bundle says of its own tasks."""
+    known = {"particles": PARTICLES, "reward_variance": 1.0, "unlike_below": 100.0}
+    given, summary = make_cheetah(0, likelihood=known), tmp_path / "summary.json"
+    options = ("--config", config, "--bundle", given, "--save", "odd", "--summary", summary)
+    done = run("adapt", *options)
+    assert done.returncode == 0, done.stderr
+    assert "warning: this task is unlike any that the bundle was trained on" in done.stderr
+    assert "of 3 particles still count" in done.stdout
+    found = json.loads(summary.read_text())["inference"]
+    assert (found["unlike"], found["particles"], found["unlike_below"]) == (True, 3, 100.0)
+    assert 1.0 <= found["effective_particles"] < 3.0
+
+    listed = tasks("list", "--config", config)
+    assert "task 'odd': this task is unlike any" in listed.stderr
+    assert f"{found['effective_particles']:.1f} of 3" in listed.stdout
+    (told,) = json.loads(tasks("list", "--config", config, "--json").stdout)
+    assert {key: told[key] for key in found} == found
+    assert tuple(told["likeliest"]) in PARTICLES
+    shown = tasks("show", "odd", "--config", config).stdout
+    assert "unlike" in shown
+
+    acted = run("act", "--config", config, "--task", "odd", "--episodes", 1)
+    assert "task odd: this task is unlike any" in acted.stderr
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        assert {tuple(step.z) for step in journal.episode(4).steps} == {tuple(told["likeliest"])}
 
 
 class Terminal:

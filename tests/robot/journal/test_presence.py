@@ -14,7 +14,7 @@ from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.journal.rescue import copy_whole
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.robot.programs.session import RobotSession
 
@@ -241,6 +241,6 @@ def test_a_session_whose_journal_is_deleted_is_not_well(config, mass, point_bund
     mass.trouble = trouble
     robot = RobotSession(config, mass, "acting on task push")
     with robot.ready(point_bundle()):
-        robot.episode(Posterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
+        robot.episode(GaussianPosterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
     assert "journal.sqlite is gone" in robot.fault
     assert "all that was recorded is saved in" in robot.fault

@@ -18,7 +18,7 @@ from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import ZSource
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.safety.estop import EStop
 from fieldtune.robot.timing.clock import Clock
@@ -79,7 +79,7 @@ def make_spec(horizon=5, stop=lambda: "", follow=lambda *_: None, noise=None) ->
         started_ns=0,
         period_s=0.05,
     )
-    z = ZSource(Posterior.prior(2), ZHold.EPISODE, np.random.default_rng(0))
+    z = ZSource(GaussianPosterior.prior(2), ZHold.EPISODE, np.random.default_rng(0))
     return EpisodeSpec(header, horizon, z, noise, follow, stop, lambda: (5, 1))
 
 

@@ -23,7 +23,7 @@ from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.monitor.heartbeat import SILENT_S
 from fieldtune.robot.monitor.snapshot import Life, look
 from fieldtune.robot.monitor.text import facts, lines
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.robot.programs.session import RobotSession
 
@@ -80,7 +80,7 @@ def test_a_session_says_what_it_does(config, mass, point_bundle, seen):
     robot = RobotSession(config, mass, "acting on task push")
     with robot.ready(point_bundle()):
         for _ in range(2):
-            robot.episode(Posterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
+            robot.episode(GaussianPosterior.prior(2), trial=1, hold=ZHold.EPISODE, noise=False)
     assert seen[0].status.activity == "acting on task push"
 
 

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from fieldtune.robot.config import ExplorationConfig, ZHold
 from fieldtune.robot.episodes.episode import Mode
 from fieldtune.robot.policy.exploration import Draws, Exploration, ZSource
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.particles import ParticlePosterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 
 EMBEDDINGS = np.arange(12.0).reshape(6, 2)
 
 
 def exploration(prior=2, posterior=2, hold=ZHold.EPISODE, seed=0) -> Exploration:
     settings = ExplorationConfig(prior_episodes=prior, posterior_episodes=posterior, z_hold=hold)
-    return Exploration(settings, seed, EMBEDDINGS)
+    return Exploration(settings, seed, EMBEDDINGS, GaussianPosterior.prior(2))
 
 
 @given(st.integers(1, 4), st.integers(0, 4), st.integers(1, 10**6))
@@ -46,7 +47,7 @@ def test_one_embedding_labels_a_whole_trial_and_trials_differ():
 def test_context_lasts_a_trial_and_no_longer():
     schedule = exploration(1, 1)
     schedule.plan(1)
-    schedule.learn(np.array([3.0, 3.0]), np.array([0.1, 0.1]))
+    schedule.learn(schedule.posterior.update(np.array([3.0, 3.0]), np.array([0.1, 0.1])))
     schedule.finish()
     schedule.plan(2)
     assert (schedule.posterior.mean > 2).all()
@@ -59,7 +60,7 @@ def test_prior_episodes_ignore_the_context_and_posterior_ones_follow_it():
     schedule = exploration(2, 1)
     far = np.array([50.0, 50.0])
     plan = schedule.plan(1)
-    schedule.learn(far, np.array([1e-6, 1e-6]))
+    schedule.learn(schedule.posterior.update(far, np.array([1e-6, 1e-6])))
     assert np.abs(schedule.z_source(plan, Draws(0, 1).z).next()).max() < 10
     schedule.finish()
     schedule.plan(2)
@@ -72,7 +73,7 @@ def test_restart_begins_a_new_trial_with_the_new_embeddings():
     schedule = exploration()
     schedule.plan(1)
     schedule.finish()
-    schedule.restart(np.full((1, 3), 7.0))
+    schedule.restart(np.full((1, 3), 7.0), GaussianPosterior.prior(3))
     plan = schedule.plan(2)
     assert (plan.trial, plan.mode, plan.label_z.tolist()) == (2, Mode.PRIOR, [7.0] * 3)
     assert len(schedule.posterior.mean) == 3
@@ -85,9 +86,37 @@ def test_planning_again_before_the_end_changes_nothing():
     assert (one.trial, one.mode) == (other.trial, other.mode)
 
 
+def test_with_particles_prior_episodes_draw_any_of_them_and_posterior_ones_by_weight():
+    particles = np.arange(20.0).reshape(10, 2)
+    settings = ExplorationConfig(prior_episodes=40, posterior_episodes=40)
+    schedule = Exploration(settings, 0, EMBEDDINGS, ParticlePosterior.prior(particles))
+    drawn: dict[Mode, set[float]] = {Mode.PRIOR: set(), Mode.POSTERIOR: set()}
+    for number in range(1, 81):
+        plan = schedule.plan(number)
+        drawn[plan.mode].add(schedule.z_source(plan, Draws(0, number).z).next()[0] / 2)
+        likely = np.where(np.isin(np.arange(10), [3, 8]), 0.0, -100.0)
+        schedule.learn(schedule.posterior.update(likely))
+        schedule.finish()
+    assert drawn[Mode.POSTERIOR] == {3.0, 8.0}
+    assert len(drawn[Mode.PRIOR]) > 7
+    assert drawn[Mode.PRIOR] <= set(range(10))
+
+
+def test_an_episode_that_counts_takes_the_likeliest_particle_and_a_draw_while_none_is():
+    prior = ParticlePosterior.prior(EMBEDDINGS)
+    known = prior.update(np.array([0.0, -1.0, 0.5, -2.0, 0.0, 0.0]))
+
+    def first(posterior, seed):
+        rng = np.random.default_rng(seed)
+        return tuple(ZSource(posterior, ZHold.EPISODE, rng, counts=True).next())
+
+    assert {first(known, seed) for seed in range(20)} == {(4.0, 5.0)}
+    assert len({first(prior, seed) for seed in range(40)}) == len(EMBEDDINGS)
+
+
 @pytest.mark.parametrize(("hold", "distinct"), [(ZHold.EPISODE, 1), (ZHold.STEP, 20)])
 def test_z_is_held_as_configured(hold, distinct):
-    source = ZSource(Posterior.prior(2), hold, np.random.default_rng(0))
+    source = ZSource(GaussianPosterior.prior(2), hold, np.random.default_rng(0))
     assert len({tuple(source.next()) for _ in range(20)}) == distinct
 
 

@@ -11,7 +11,8 @@ from onnx import helper, numpy_helper
 
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.policy.policy import Policy, PolicyError
-from tests.robot.conftest import policy_graph
+from fieldtune.robot.policy.posterior import GaussianPosterior
+from tests.robot.conftest import PARTICLES, ROOT, policy_graph
 
 OBSERVATION = np.array([0.3, -0.1])
 
@@ -107,3 +108,47 @@ def test_one_number_is_not_spread_over_a_wider_output(point_bundle):
     policy = Policy(read_bundle(point_bundle(replaced=replaced)))
     with pytest.raises(PolicyError, match=r"shapes \[\(1, 1\), \(1, 2\)\], expected \[\(1, 2\)"):
         policy.encode(OBSERVATION, np.zeros(1), 0.0, OBSERVATION)
+
+
+def test_the_log_likelihood_of_a_transition_is_told_for_every_particle(make_policy):
+    policy = make_policy(particles=PARTICLES, next_observation=True)
+    found = policy.log_likelihood(OBSERVATION, np.array([1.5]), -1.0, np.array([0.5, 0.0]))
+    assert found.dtype == np.float64
+    z = np.array(PARTICLES)
+    np.testing.assert_allclose(found, -((z[:, 0] + 1) ** 2 + (z[:, 1] - 0.5) ** 2) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("particles", [None, PARTICLES])
+def test_a_bundle_says_which_posterior_it_infers(make_policy, particles):
+    policy = make_policy(particles=particles)
+    transition = (OBSERVATION, np.array([1.0]), -1.0, OBSERVATION)
+    posterior = policy.update(policy.prior(), *transition)
+    if particles is None:
+        expected = GaussianPosterior.prior(2).update(*policy.encode(*transition))
+        assert posterior.precision.tolist() == expected.precision.tolist()
+        with pytest.raises(PolicyError, match="has no particles: it infers by the encoder"):
+            policy.log_likelihood(*transition)
+    else:
+        assert posterior.log_weights.tolist() == policy.log_likelihood(*transition).tolist()
+        assert (posterior.likeliest.tolist(), posterior.transitions) == ([-0.5, 1.0], 1)
+
+
+def test_a_bundle_from_before_particles_runs_as_it_did():
+    """The file is what fieldtune wrote before (tests/export/version-1.bundle)."""
+    policy = Policy(read_bundle(ROOT / "tests" / "export" / "version-1.bundle"))
+    s, a = np.linspace(-0.5, 0.5, 5), np.array([0.01, -0.02])
+    policy.dry_run(s)
+    known = policy.update(policy.prior(), s, a, -0.5, s)
+    mean, variance = policy.encode(s, a, -0.5, s)
+    np.testing.assert_allclose(known.precision, 1 + 1 / variance)
+    np.testing.assert_allclose(known.precision_mean, mean / variance)
+
+
+@pytest.mark.parametrize("weigh", [True, False])
+def test_a_dry_run_finds_a_likelihood_that_is_no_number_for_one_particle(make_policy, weigh):
+    policy = make_policy(particles=(*PARTICLES, (1e30, 0.0)))
+    if weigh:
+        with pytest.raises(PolicyError, match=r"likelihood.onnx gives the log-likelihood \[.*inf"):
+            policy.dry_run(OBSERVATION)
+    else:
+        policy.dry_run(OBSERVATION, weigh=False)

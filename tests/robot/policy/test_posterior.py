@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 
 LATENT = 3
 _means = arrays(np.float64, LATENT, elements=st.floats(-1e3, 1e3))
@@ -16,15 +16,15 @@ _variances = arrays(np.float64, LATENT, elements=st.floats(1e-4, 1e4))
 _factors = st.lists(st.tuples(_means, _variances), max_size=20)
 
 
-def posterior(factors) -> Posterior:
-    result = Posterior.prior(LATENT)
+def posterior(factors) -> GaussianPosterior:
+    result = GaussianPosterior.prior(LATENT)
     for mean, variance in factors:
         result = result.update(mean, variance)
     return result
 
 
 def test_empty_context_is_the_prior():
-    prior = Posterior.prior(LATENT)
+    prior = GaussianPosterior.prior(LATENT)
     assert prior.mean.tolist() == [0.0] * LATENT
     assert prior.variance.tolist() == [1.0] * LATENT
 
@@ -63,7 +63,7 @@ def test_a_factor_that_is_no_gaussian_is_refused(bad):
         (np.zeros(3), -np.ones(3)),
     ):
         with pytest.raises(ValueError, match="context factor"):
-            Posterior.prior(LATENT).update(mean, variance)
+            GaussianPosterior.prior(LATENT).update(mean, variance)
 
 
 def test_samples_follow_it():

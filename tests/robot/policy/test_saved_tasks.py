@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import numpy as np
 import pytest
@@ -14,16 +16,12 @@ from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.journal.quota import make_room
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.policy.saved_tasks import (
-    SavedTask,
-    SavedTasks,
-    TaskError,
-    recompute,
-    require_fit,
-)
+from fieldtune.robot.policy.saved_tasks import SavedTasks, TaskError, recompute, require_fit
+from fieldtune.robot.policy.task_records import GaussianTask, ParticleTask, posterior_of
 from fieldtune.robot.programs.act import Acting
 from fieldtune.robot.programs.adapt import Adaptation
 from fieldtune.robot.rewards.driver import DriverRewards
+from tests.robot.conftest import PARTICLES
 
 
 @pytest.fixture
@@ -37,8 +35,24 @@ def bundle(point_bundle):
 
 
 @pytest.fixture
+def weighing(point_bundle):
+    """A bundle that infers by particles; of what the mass does, no task that it trained on."""
+    return point_bundle(particles=PARTICLES, unlike_below=-0.01)
+
+
+@pytest.fixture
+def weighed(config, mass, weighing, tasks):
+    """As `learned`, by particles."""
+    return _learn(config, mass, weighing, tasks)
+
+
+@pytest.fixture
 def learned(config, mass, bundle, tasks):
     """An adaptation kept as `push`, and the posterior it had come to."""
+    return _learn(config, mass, bundle, tasks)
+
+
+def _learn(config, mass, bundle, tasks):
     run = Adaptation(
         config,
         mass,
@@ -172,17 +186,149 @@ def test_an_unknown_task_is_said_with_those_known(tasks):
 def test_a_damaged_file_is_an_error_with_a_cure_or_a_sound_task(tmp_path_factory, data):
     tasks = SavedTasks(tmp_path_factory.getbasetemp() / "damaged")
     tasks.folder.mkdir(exist_ok=True)
-    task = SavedTask("r", "f", "0" * 64, "1" * 64, [1.0, 2.0], [0.5, -0.5], 3, [1], "keys", "now")
-    text = bytearray(msgspec.json.encode(task))
+    source = {"robot": "r", "family": "f", "bundle_id": "0" * 64, "transitions": 3}
+    source |= {"episodes": [1], "rewards": "keys", "saved": "now"}
+    text = bytearray(msgspec.json.encode(data.draw(st.sampled_from(_both(source)))))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(text) - 1))
         text[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
     tasks.path("t").write_bytes(text)
-    said, posterior = "adapt again", task.posterior
+    said, task = "adapt again", None
     try:
-        posterior = tasks.read("t").posterior
+        task = tasks.read("t")
     except TaskError as error:
         said = str(error)
     assert "adapt again" in said
-    assert np.isfinite(posterior.mean).all()
-    assert (posterior.variance > 0).all()
+    if isinstance(task, GaussianTask):
+        assert np.isfinite(task.posterior.mean).all()
+        assert (task.posterior.variance > 0).all()
+    elif isinstance(task, ParticleTask):
+        weights = task.over(np.zeros((len(task.log_weights), 2))).weights
+        assert weights.sum() == pytest.approx(1)
+
+
+def _both(source):
+    gaussian = {"precision": [1.0, 2.0], "precision_mean": [0.5, -0.5]}
+    weights = {"log_weights": [-1.0, -2.5, 0.0], "unlike_below": -1.25}
+    return (
+        GaussianTask(**source, encoder_sha256="1" * 64, **gaussian),
+        ParticleTask(**source, likelihood_sha256="1" * 64, **weights),
+    )
+
+
+def test_a_file_of_version_1_is_read_as_it_was_written(tasks):
+    """Byte by byte what a robot wrote before there were particles."""
+    tasks.folder.mkdir(parents=True)
+    tasks.path("push").write_text(_VERSION_1)
+    task = tasks.read("push")
+    assert task.encoder_sha256 == "1" * 64
+    assert (task.transitions, task.episodes, task.familiarity) == (10, [1, 2], None)
+    assert task.posterior.mean.tolist() == [0.25, -1.5]
+    assert json.loads(msgspec.json.encode(task)) == json.loads(_VERSION_1)
+
+
+_VERSION_1 = f"""{{
+ "robot": "m1",
+ "family": "points",
+ "bundle_id": "{"0" * 64}",
+ "encoder_sha256": "{"1" * 64}",
+ "precision": [
+  2.0,
+  4.0
+ ],
+ "precision_mean": [
+  0.5,
+  -6.0
+ ],
+ "transitions": 10,
+ "episodes": [
+  1,
+  2
+ ],
+ "rewards": "driver",
+ "saved": "2026-11-20T10:00:00+00:00",
+ "version": 1
+}}
+"""
+
+
+def test_a_file_of_a_version_to_come_is_refused(tasks):
+    tasks.folder.mkdir(parents=True)
+    tasks.path("push").write_text(_VERSION_1.replace('"version": 1', '"version": 3'))
+    with pytest.raises(TaskError, match="adapt again"):
+        tasks.read("push")
+
+
+def test_a_task_by_particles_comes_back_to_the_bit_and_is_acted_on(
+    weighed, tasks, weighing, config, mass
+):
+    task = tasks.read("push")
+    known = posterior_of(task, read_bundle(tasks.bundle(task)).manifest)
+    np.testing.assert_array_equal(known.log_weights, weighed.log_weights)
+    np.testing.assert_array_equal(known.z, np.array(PARTICLES))
+    assert (task.transitions, known.transitions) == (10, 10)
+    assert tasks.bundle(task).read_bytes() == weighing.read_bytes()
+    acting = Acting(config, mass, "push", task, bundle=tasks.bundle(task), episodes=2)
+    numbers = [attempt.number for attempt in acting.run()]
+    with Journal.read(config.journal) as journal:
+        acted = [step.z for number in numbers for step in journal.episode(number).steps]
+    assert acted == [weighed.likeliest.tolist()] * 10
+
+
+def test_a_task_unlike_any_says_so_in_its_file_and_when_it_is_acted_on(
+    weighed, tasks, config, mass, caplog
+):
+    task = tasks.read("push")
+    assert task.familiarity.unlike
+    assert task.familiarity.explained == pytest.approx(weighed.log_weights.max() / 10)
+    assert task.familiarity.effective == pytest.approx(weighed.effective)
+    list(Acting(config, mass, "push", task, bundle=tasks.bundle(task), episodes=1).run())
+    assert "task push: this task is unlike any that the bundle was trained on" in caplog.text
+
+
+@pytest.mark.usefixtures("weighed")
+def test_the_journal_gives_the_same_weights_again(tasks, config, weighing):
+    task, policy = tasks.read("push"), Policy(read_bundle(weighing))
+    with Journal.read(config.journal) as journal:
+        again = recompute(task, journal, policy)
+    assert msgspec.structs.replace(again, saved="") == msgspec.structs.replace(task, saved="")
+
+
+@pytest.mark.usefixtures("weighed")
+@pytest.mark.parametrize("change", ["other particles", "another likelihood", "none"])
+def test_weights_of_other_particles_are_refused_before_anything_moves(
+    tasks, config, mass, point_bundle, change
+):
+    other = {
+        "other particles": {"particles": (*PARTICLES[:3], (3.0, 2.5))},
+        "another likelihood": {"particles": PARTICLES, "next_observation": True},
+        "none": {},
+    }
+    bundle, starts = point_bundle(**other[change]), list(mass.starts)
+    acting = Acting(config, mass, "push", tasks.read("push"), bundle=bundle, episodes=1)
+    with pytest.raises(TaskError, match=r"decoder and particles .* tasks recompute push"):
+        list(acting.run())
+    assert (mass.starts, mass.commands) == (starts, [])
+
+
+@pytest.mark.usefixtures("weighed")
+def test_a_task_goes_from_particles_to_the_encoder_and_back(tasks, config, bundle, weighing):
+    first, records = tasks.read("push"), []
+    for path in (bundle, weighing):
+        policy = Policy(read_bundle(path))
+        with Journal.read(config.journal) as journal:
+            tasks.write("push", recompute(tasks.read("push"), journal, policy), path)
+        records.append(tasks.read("push"))
+        require_fit("push", records[-1], policy)
+    assert [type(task) for task in records] == [GaussianTask, ParticleTask]
+    assert msgspec.structs.replace(records[1], saved=first.saved) == first
+
+
+@pytest.mark.usefixtures("weighed")
+def test_weights_that_are_no_numbers_are_refused(tasks):
+    text = tasks.path("push").read_text()
+    number = str(tasks.read("push").log_weights[2])
+    assert number in text
+    tasks.path("push").write_text(text.replace(number, "1e999"))
+    with pytest.raises(TaskError, match="adapt again"):
+        tasks.read("push")

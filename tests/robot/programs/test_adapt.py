@@ -13,12 +13,14 @@ from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.particles import ParticlePosterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.programs.adapt import Adaptation
 from fieldtune.robot.rewards.driver import DriverRewards
 from fieldtune.robot.rewards.lookup import reward_stream
 from fieldtune.robot.rewards.streams import NoRewards
 from fieldtune.robot.safety.latch import latch
+from tests.robot.conftest import PARTICLES
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_context_with_true_rewards_then_one_z_and_the_mean_action(adaptation, co
         recorded = [journal.episode(entry.number) for entry in journal.entries()]
     assert {episode.header.mode for episode in recorded} == {Mode.ADAPT}
     assert {episode.header.trial for episode in recorded} == {1}
-    context = Posterior.prior(2)
+    context = GaussianPosterior.prior(2)
     for episode in recorded[:2]:
         reached = [step.observation for step in episode.steps[1:]]
         for observation in [*reached, episode.footer.final_observation]:
@@ -149,7 +151,7 @@ class Sparse:
 def test_only_rewarded_transitions_are_the_context(config, mass, point_bundle):
     run = Adaptation(config, mass, Sparse({1: 0.5, 4: -2.0}), bundle=point_bundle())
     assert [episode.rewarded for episode in run.run()] == [2, 2, 2]
-    factors, context = [0.5, -2.0] * 2, Posterior.prior(2)
+    factors, context = [0.5, -2.0] * 2, GaussianPosterior.prior(2)
     for reward in factors:  # the point mass's encoder reads the reward alone
         context = context.update(np.array([reward, 0.0]), np.full(2, math.log1p(math.e)))
     np.testing.assert_allclose(run.posterior.mean, context.mean, rtol=1e-5)
@@ -193,3 +195,67 @@ def test_a_broken_context_is_not_kept(config, mass, point_bundle):
     mass.trouble = lambda robot: stop("SIGINT") if len(robot.commands) == 7 else None
     list(run.run())
     assert saved == []
+
+
+def z_of(config, number):
+    with Journal.read(config.journal) as journal:
+        return {tuple(step.z) for step in journal.episode(number).steps}
+
+
+def test_with_particles_context_is_posterior_sampling_and_the_task_the_likeliest(
+    config, mass, point_bundle
+):
+    """Two rewards of −40 say with certainty which particle."""
+    config = config.model_copy(update={"exploration": ExplorationConfig(z_hold=ZHold.STEP)})
+    rewards = Sparse({0: -40.0, 1: -40.0})
+    run = Adaptation(
+        config,
+        mass,
+        rewards,
+        bundle=point_bundle(particles=PARTICLES),
+        context_episodes=3,
+        episodes=2,
+    )
+    numbers = [episode.number for episode in run.run()]
+    prior = ParticlePosterior.prior(np.array(PARTICLES))
+    assert z_of(config, 1) == {tuple(prior.sample(Draws(0, 1).z))}  # held, whatever z_hold says
+    assert [z_of(config, number) for number in numbers[1:]] == [{PARTICLES[2]}] * 4
+    expected = -((np.array(PARTICLES)[:, 0] + 40.0) ** 2) / 2 * 6
+    np.testing.assert_allclose(run.posterior.log_weights, expected, rtol=1e-6)
+    assert run.posterior.transitions == 6
+    with Journal.read(config.journal) as journal:
+        acted = journal.episode(numbers[-1]).steps
+    for step in acted:
+        np.testing.assert_allclose(step.requested, 2 * np.tanh([-2.0]), rtol=1e-6)
+
+
+def test_between_context_episodes_what_is_not_said_stays_open(config, mass, point_bundle):
+    """Without rewards every episode draws from all particles."""
+    path = point_bundle(particles=PARTICLES)
+    run = Adaptation(config, mass, Sparse({}), bundle=path, context_episodes=12, episodes=0)
+    with pytest.raises(NoRewards):
+        list(run.run())
+    assert len(set.union(*(z_of(config, number) for number in range(1, 13)))) > 2
+
+
+@pytest.mark.parametrize(("below", "unlike"), [(-0.5 * 40.0**2, False), (-10.0, True)])
+def test_a_task_unlike_any_trained_on_is_noticed(config, mass, point_bundle, caplog, below, unlike):
+    saved = []
+    run = Adaptation(
+        config,
+        mass,
+        Sparse({2: -40.0}),
+        bundle=point_bundle(particles=PARTICLES, unlike_below=below),
+        save=saved.append,
+    )
+    list(run.run())
+    assert run.familiarity.unlike is saved[0].familiarity.unlike is unlike
+    assert run.familiarity.explained == pytest.approx(-(38.0**2) / 2)
+    assert run.familiarity.effective == pytest.approx(1.0)
+    assert ("unlike any that the bundle was trained on" in caplog.text) is unlike
+
+
+def test_an_encoders_bundle_says_nothing_of_likeness(adaptation):
+    run = adaptation()
+    list(run.run())
+    assert run.familiarity is None

@@ -31,7 +31,8 @@ from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.loop.bundle_fit import BundleRefused
 from fieldtune.robot.loop.episode_runner import Latched
 from fieldtune.robot.policy.exploration import Draws
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.particles import ParticlePosterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.programs.explore import Daemon
 from fieldtune.robot.safety.latch import held_by, latch, latched, release
 from fieldtune.robot.safety.limits import LimitFault
@@ -68,7 +69,7 @@ def test_the_start_and_every_z_follow_from_the_header(config, mass, point_bundle
     for episode, start in zip(episodes(config), mass.starts, strict=True):
         draws = Draws(episode.header.seed, episode.header.number)
         assert draws.start_seed == start
-        expected = Posterior.prior(2).sample(draws.z).tolist()
+        expected = GaussianPosterior.prior(2).sample(draws.z).tolist()
         assert all(step.z == expected for step in episode.steps)
 
 
@@ -79,12 +80,31 @@ def test_the_context_is_labelled_by_the_decoder_and_followed(config, mass, point
     recorded = episodes(config)
     label = np.random.default_rng([0, 1, 3]).integers(3)
     rewards = 4.0 * (1.0, 2.0, -1.0)[label]
-    context = Posterior.prior(2)
+    context = GaussianPosterior.prior(2)
     for _ in recorded[0].steps:
         context = context.update(np.array([rewards, 0.0]), np.full(2, math.log1p(math.e)))
     for episode in recorded[1:]:
         z = context.sample(Draws(0, episode.header.number).z)
         np.testing.assert_allclose(episode.steps[0].z, z, rtol=1e-5)
+
+
+def test_with_particles_trials_begin_with_any_of_them_and_go_on_by_their_weights(
+    config, mass, point_bundle
+):
+    """The decoder labels the context with one of the tasks: the nearest particle explains it."""
+    near = ((11.0, 0.0), (21.0, 0.0), (-9.0, 0.0), (50.0, 50.0))  # a label is 10, 20 or −10
+    path = point_bundle(particles=near, reward=10.0)
+    exploration = ExplorationConfig(prior_episodes=1, posterior_episodes=1)
+    config = config.model_copy(update={"exploration": exploration})
+    Daemon(config, mass, bundle=path, episodes=16).run()
+    recorded = episodes(config)
+    prior = ParticlePosterior.prior(np.array(near))
+    for first, second in zip(recorded[::2], recorded[1::2], strict=True):
+        number = first.header.number
+        assert {tuple(step.z) for step in first.steps} == {tuple(prior.sample(Draws(0, number).z))}
+        assert {tuple(step.z) for step in second.steps} == {near[first.header.label_task]}
+    assert {episode.header.mode for episode in recorded[1::2]} == {Mode.POSTERIOR}
+    assert len({tuple(episode.steps[0].z) for episode in recorded[::2]}) > 2
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -100,7 +120,7 @@ def test_sparse_labels_are_drawn_from_the_seed_and_never_lie_between(
     label = np.random.default_rng([seed, 1, 3]).integers(3)
     threshold = np.random.default_rng([seed, 1, 4]).random()
     reward = 0.0 if 1.0 - 0.3 * (1.0, 2.0, -1.0)[label] > threshold else -1.0
-    context = Posterior.prior(2)
+    context = GaussianPosterior.prior(2)
     for _ in first.steps:
         context = context.update(np.array([reward, 0.0]), np.full(2, math.log1p(math.e)))
     z = context.sample(Draws(seed, second.header.number).z)

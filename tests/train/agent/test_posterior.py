@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.train.agent.posterior import product_of_factors, sample
 from fieldtune.train.algorithms.losses import kl_to_prior
 
@@ -55,7 +55,7 @@ def test_the_order_of_transitions_does_not_matter(given_factors, random):
 
 @given(factors())
 def test_the_robots_one_at_a_time_posterior_is_the_same(given_factors):
-    online = Posterior.prior(LATENT)
+    online = GaussianPosterior.prior(LATENT)
     for mean, variance in zip(*given_factors, strict=True):
         online = online.update(mean, variance)
     found_mean, found_variance = product(*given_factors)
