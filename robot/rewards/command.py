@@ -99,6 +99,9 @@ class CommandRewards:
         told = {"episode": self._number, "step": step, "observation": observation}
         self._tell(told | {"action": action, "next_observation": next_observation})
 
+    def so_far(self) -> dict[int, float]:
+        return self._listener.so_far()
+
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:
         self._tell({"episode": self._number, "ended": True})
         rewards = self._listener.collect(lambda: stop() or bool(self.error))

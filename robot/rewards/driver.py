@@ -59,6 +59,9 @@ class DriverRewards:
             self._rewards[self._transitions] = reward
         self._transitions += 1
 
+    def so_far(self) -> dict[int, float]:
+        return self._rewards.copy()  # one step of the interpreter, whoever adds meanwhile
+
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:  # noqa: ARG002
         return self._rewards
 

@@ -83,6 +83,9 @@ class KeyRewards:
     def follow(self, observation: Array, action: Array, next_observation: Array) -> None:  # noqa: ARG002
         self._listener.complete()
 
+    def so_far(self) -> dict[int, float]:
+        return self._listener.so_far()
+
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:
         return self._listener.collect(stop)
 

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,18 @@ class RewardStream(Protocol):
         ...
 
 
+@runtime_checkable
+class LiveRewards(Protocol):
+    """What a stream offers besides, for adaptation within the episode: a plug-in's need not."""
+
+    def so_far(self) -> dict[int, float]:
+        """The rewards known by now, of transitions that are complete, by step.
+
+        From any thread, at any time; never blocks. A later word may change what was told.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class GivenReward:
     """A reward as somebody gave it, at `at_ns` of this robot's monotonic clock.
@@ -117,6 +129,10 @@ class Listener:
         self._complete_ns.append(time.monotonic_ns())
         return len(self._complete_ns) - 1
 
+    def so_far(self) -> dict[int, float]:
+        """As `LiveRewards.so_far`. A word about the transition under way waits for its end."""
+        return self._sorted(tuple(self._said), self._complete_ns[:], over=False)[0]
+
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:
         """As `RewardStream.collect`."""
         transitions = len(self._complete_ns)
@@ -126,7 +142,7 @@ class Listener:
         deadline = time.monotonic() + self._settings.patience_s
         while True:
             said = tuple(self._said)
-            rewards, dropped = self._sorted(said)
+            rewards, dropped = self._sorted(said, self._complete_ns, over=True)
             if (
                 len(rewards) == transitions
                 or (self._one_word_ends and any(word.at_ns > last_ns for word in said))
@@ -139,28 +155,32 @@ class Listener:
             log.warning("episode %d: %d rewards belong to no transition", self._number, dropped)
         return rewards
 
-    def _sorted(self, said: tuple[GivenReward, ...]) -> tuple[dict[int, float], int]:
-        """Rewards by step, and how many belong to none."""
+    def _sorted(
+        self, said: tuple[GivenReward, ...], complete_ns: list[int], *, over: bool
+    ) -> tuple[dict[int, float], int]:
+        """Rewards by step, and how many belong to none; `over` says that no transition follows."""
         found: dict[int, float] = {}
         dropped = 0
         for word in said:
-            step = self._step_of(word)
-            if step is None:
+            step = self._step_of(word, complete_ns)
+            if over and word.step is None and step is not None:
+                step = min(step, len(complete_ns) - 1)
+            if step is None or not 0 <= step < len(complete_ns):
                 dropped += 1
             else:
                 found[step] = word.reward
         if self._settings.sticky and found:
-            for step in range(min(found), len(self._complete_ns)):
+            for step in range(min(found), len(complete_ns)):
                 found.setdefault(step, found.get(step - 1, 0.0))
         return dict(sorted(found.items())), dropped
 
-    def _step_of(self, word: GivenReward) -> int | None:
-        transitions = len(self._complete_ns)
+    def _step_of(self, word: GivenReward, complete_ns: list[int]) -> int | None:
+        """The step that a word is about, there or not; None for another episode's."""
         if word.episode not in (None, self._number):
             return None
         if word.step is not None:
-            return word.step if 0 <= word.step < transitions else None
+            return word.step
         meant_ns = word.at_ns - round(self._settings.delay_s * SECOND_NS)
         if meant_ns < self._began_ns:
             return None
-        return min(bisect.bisect_right(self._complete_ns, meant_ns), transitions - 1)
+        return bisect.bisect_right(complete_ns, meant_ns)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.rewards.streams import GivenReward, Listener
@@ -135,3 +138,75 @@ def test_an_episode_starts_with_nothing_said(listener):
     made.begin(8)
     made.complete()
     assert made.collect(never) == {}
+
+
+def test_what_is_known_by_now_is_of_complete_transitions(listener):
+    made = listener()
+    made.say(GivenReward(now(), 1.0))
+    made.say(GivenReward(now(), 9.0, step=2))
+    assert made.so_far() == {}
+    made.complete()
+    assert made.so_far() == {0: 1.0}
+    made.complete()
+    made.say(GivenReward(now(), 2.0))
+    assert made.so_far() == {0: 1.0}
+    made.complete()
+    assert made.so_far() == {0: 1.0, 2: 2.0}
+    assert made.collect(never) == {0: 1.0, 2: 2.0}
+
+
+def test_a_later_word_changes_what_was_known(listener):
+    made = listener(sticky=True, delay_s=0.05)
+    for _ in range(3):
+        made.complete()
+    made.say(GivenReward(now(), -1.0, step=0))
+    assert made.so_far() == {0: -1.0, 1: -1.0, 2: -1.0}
+    made.say(GivenReward(now(), 0.0, step=1))
+    assert made.so_far() == {0: -1.0, 1: 0.0, 2: 0.0}
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.just("complete"),
+            st.just("look"),
+            st.tuples(st.floats(-5, 5), st.one_of(st.none(), st.integers(-1, 6))),
+        ),
+        max_size=20,
+    ),
+    st.booleans(),
+)
+def test_what_is_known_when_all_is_said_is_what_is_collected(happens, sticky):
+    """Looking on the way changes nothing, and tells of complete transitions alone."""
+    made = Listener(RewardsConfig(patience_s=0.0, sticky=sticky), one_word_ends=False)
+    made.begin(1)
+    complete = 0
+    for event in happens:
+        if event == "complete":
+            complete = made.complete() + 1
+        elif event == "look":
+            assert all(0 <= step < complete for step in made.so_far())
+        else:
+            made.say(GivenReward(time.monotonic_ns(), event[0], step=event[1]))
+    made.complete()
+    assert made.so_far() == made.collect(never)
+
+
+def test_it_may_be_asked_while_others_speak_and_the_loop_goes_on(listener):
+    made, said, known = listener(), 2_000, []
+
+    def speak():
+        for step in range(said):
+            made.say(GivenReward(time.monotonic_ns(), float(step), step=step))
+
+    threads = [
+        threading.Thread(target=speak),
+        threading.Thread(target=lambda: [made.complete() for _ in range(said)]),
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        known.append(made.so_far())
+    known.append(made.so_far())
+    assert known[-1] == {step: float(step) for step in range(said)}
+    assert all(set(one.items()) <= set(known[-1].items()) for one in known)
