@@ -28,7 +28,7 @@ from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
 from fieldtune.robot.loop.short_episodes import ShortEpisodes, is_short
 from fieldtune.robot.loop.states import State, States
-from fieldtune.robot.policy.exploration import Draws, ZSource
+from fieldtune.robot.policy.exploration import Draws, NextZ
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.build import describe
 from fieldtune.robot.safety.estop import EmergencyStop, EStop, WaitAbandoned
@@ -185,7 +185,7 @@ class EpisodeRunner:
         mode: Mode,
         number: int,
         trial: int,
-        z: ZSource,
+        z: NextZ,
         draws: Draws,
         *,
         noise: bool,

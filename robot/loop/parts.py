@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from fieldtune.robot.loop.states import States
-from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.exploration import NextZ
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.estop import EStop
 from fieldtune.robot.safety.limits import Limits
@@ -64,7 +64,7 @@ class EpisodeSpec:
 
     header: EpisodeHeader
     horizon: int
-    z: ZSource
+    z: NextZ
     noise: np.random.Generator | None
     follow: Callable[[Array, Array, Array], None]
     stop: Callable[[], str]

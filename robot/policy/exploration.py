@@ -7,6 +7,7 @@ drivers, graphs or time: it is told the posterior, and says which z to act with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,14 @@ class Plan:
     label_task: int
     label_z: Array
     label_threshold: float
+
+
+class NextZ(Protocol):
+    """Where each step of an episode takes its z from."""
+
+    def next(self) -> Array:
+        """The z of the next step, `(latent,)`. Never waits while the robot's time goes on."""
+        ...
 
 
 class ZSource:

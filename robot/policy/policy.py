@@ -161,12 +161,22 @@ class Policy:
             PolicyError: as `encode` and `log_likelihood`.
             ValueError: what comes out is no number, or no Gaussian.
         """
+        factor = self.factor(posterior, observation, action, reward, next_observation)
+        return multiplied(posterior, factor)
+
+    def factor(
+        self,
+        posterior: Posterior,
+        observation: Array,
+        action: Array,
+        reward: float,
+        next_observation: Array,
+    ) -> tuple[Array, ...]:
+        """What one transition adds to a posterior of this kind, for `multiplied`; as `update`."""
         transition = (observation, action, reward, next_observation)
         if isinstance(posterior, ParticlePosterior):
-            return posterior.update(self.log_likelihood(*transition))
-        if isinstance(posterior, GaussianPosterior):
-            return posterior.update(*self.encode(*transition))
-        raise TypeError(f"{type(posterior).__name__} is no posterior of a bundle's")
+            return (self.log_likelihood(*transition),)
+        return self.encode(*transition)
 
     def dry_run(self, observation: Array, z: Array | None = None, *, weigh: bool = True) -> None:
         """Run all graphs on one observation, moving nothing.
@@ -205,6 +215,14 @@ class Policy:
                 )
         if not (variance > 0).all():
             raise PolicyError(f"encoder.onnx gives the variance {variance}: expected above 0")
+
+
+def multiplied(posterior: Posterior, factor: tuple[Array, ...]) -> Posterior:
+    """The posterior with one more `Policy.factor`. Raises `ValueError` for numbers that are none,
+    and for no Gaussian."""
+    if isinstance(posterior, ParticlePosterior | GaussianPosterior):
+        return posterior.update(*factor)
+    raise TypeError(f"{type(posterior).__name__} is no posterior of a bundle's")
 
 
 class _Graph:

@@ -32,6 +32,11 @@ class Posterior(Protocol):
         ...
 
     @property
+    def variance(self) -> Array:
+        """Of z, `(latent,)`."""
+        ...
+
+    @property
     def likeliest(self) -> Array:
         """The z of the highest density or weight, `(latent,)`."""
         ...
