@@ -216,6 +216,13 @@ class RewardsConfig(_Section):
         return name
 
 
+class AdaptationConfig(_Section):
+    """Adaptation within the episode (`fieldtune-robot adapt --continuous`): z is chosen anew
+    `every` so many steps, by the rewards known then."""
+
+    every: PositiveInt = 1
+
+
 class RobotConfig(_Section):
     """One robot's daemon.
 
@@ -246,6 +253,7 @@ class RobotConfig(_Section):
     limits: LimitsConfig = LimitsConfig()
     realtime: RealtimeConfig = RealtimeConfig()
     rewards: RewardsConfig = RewardsConfig()
+    adaptation: AdaptationConfig = AdaptationConfig()
     seed: NonNegativeInt = 0
 
     @property

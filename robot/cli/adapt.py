@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fieldtune.errors import report_user_errors
-from fieldtune.exit_status import FAULT
+from fieldtune.exit_status import FAULT, MISTAKE
 from fieldtune.robot.cli.options import Bundle, Config, Output, Overrides, load_to_drive, write_line
 from fieldtune.robot.cli.signals import stop_on_signals
 
@@ -21,13 +21,22 @@ if TYPE_CHECKING:
     from fieldtune.robot.policy.task_records import SavedTask
     from fieldtune.robot.programs.adapt import AdaptedEpisode
 
+CONTEXT_EPISODES = 2
+
 
 def adapt(
     config: Config,
     overrides: Overrides = None,
     bundle: Bundle = None,
-    context_episodes: Annotated[int, typer.Option(min=0, help="Episodes with rewards.")] = 2,
+    context_episodes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Episodes with rewards.  \\[2, or 0 with --continuous]"),
+    ] = None,
     episodes: Annotated[int, typer.Option(min=0, help="Episodes on the task, after them.")] = 1,
+    continuous: Annotated[
+        bool,
+        typer.Option("--continuous", help="Follow the rewards within each episode on the task."),
+    ] = False,
     rewards: Annotated[
         str | None,
         typer.Option(
@@ -49,6 +58,8 @@ def adapt(
 
       fieldtune-robot adapt --config FILE --rewards keys 'robot.rewards.keys={s: 0, f: -1}'
 
+      fieldtune-robot adapt --config FILE --continuous --save left-shelf
+
       fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=[python,
       judge.py]'
     """
@@ -63,9 +74,11 @@ def adapt(
         chosen = [] if rewards is None else [f"robot.rewards.source={rewards}"]
         settings = load_to_drive(config, [*(overrides or []), *chosen], summary)
         tasks = SavedTasks(settings.tasks)
+        if context_episodes is None:
+            context_episodes = 0 if continuous else CONTEXT_EPISODES
         if save is not None:  # what is wrong with it is said before anything moves
             require_writable(tasks.path(save))
-            if not context_episodes:
+            if not (context_episodes or (continuous and episodes)):
                 raise typer.BadParameter("--save needs a context: --context-episodes 1 or more")
 
         used = bundle or newest_bundle(settings)
@@ -83,6 +96,7 @@ def adapt(
             bundle=used,
             context_episodes=context_episodes,
             episodes=episodes,
+            continuous=continuous,
             save=keep,
         )
         stop_on_signals(adaptation.robot.request_stop, adaptation.robot.estop)
@@ -92,17 +106,22 @@ def adapt(
                 done.append(episode)
         finally:
             _show(done, adaptation.familiarity)
+        within = adaptation.within
         if summary is not None:
             returns = {
                 "context": [one.total_reward for one in done if not one.acting],
                 "adapted": [one.total_reward for one in done if one.acting],
             }
             told = {"returns": returns, "fault": adaptation.robot.fault}
+            if within is not None:
+                told |= {"within_episode": within.summary()}
             if (known := adaptation.familiarity) is not None:
                 told |= {"inference": known.facts()}
             write_line(summary, told | {"cycles": adaptation.robot.cycles})
     if adaptation.robot.fault:
         raise typer.Exit(FAULT)
+    if within is not None and within.trouble:
+        raise typer.Exit(MISTAKE)
 
 
 def act(

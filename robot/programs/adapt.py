@@ -24,11 +24,14 @@ from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.policy.task_records import SavedTask, remember
 from fieldtune.robot.programs.session import Attempt, RobotSession
+from fieldtune.robot.programs.within_episode import WithinEpisode, require_live
 from fieldtune.robot.rewards.streams import NoRewards, RewardStream
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+
+_UNLEARNED = (EndReason.FAULT, EndReason.LATE)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class Adaptation:
         bundle: what to adapt.
         context_episodes: K.
         episodes: acting episodes; each draws z from the posterior once.
-        save: called with the task once its context is complete, before acting on it.
+        continuous: z follows the rewards of acting episodes too, within each.
+        save: called with the task once its context is complete, before acting on it; where this is
+            continuous, again after each acting episode.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Adaptation:
         bundle: Path,
         context_episodes: int = 2,
         episodes: int = 1,
+        continuous: bool = False,
         save: Callable[[SavedTask], None] = lambda _: None,
     ) -> None:
         self.config = config
@@ -89,6 +95,8 @@ class Adaptation:
         self._bundle = bundle
         self._context_episodes = context_episodes
         self._episodes = episodes
+        self._live = require_live(rewards) if continuous else None
+        self.within: WithinEpisode | None = None
         self._save = save
         self.robot = RobotSession(config, driver, "adapting")
         self._seen: list[tuple[Array, Array, Array]] = []
@@ -106,6 +114,9 @@ class Adaptation:
             self._rewards.open()
             self.posterior = prior = policy.prior()
             context = _Context(prior)
+            if self._live is not None:
+                self.within = WithinEpisode(self.robot, policy, self._live)
+                closing.callback(self.within.close)
             trial = self.robot.recorder.next_number()
             for index in range(self._context_episodes + self._episodes):
                 acting = index >= self._context_episodes
@@ -116,7 +127,9 @@ class Adaptation:
                 rewards = self._gather(attempt)
                 if not acting:
                     self._learn(context, attempt, rewards, policy)
-                    self.posterior = context.posterior
+                elif self.within is not None:
+                    self._heed(context, attempt, rewards, self.within)
+                self.posterior = context.posterior
                 yield AdaptedEpisode(
                     attempt.number,
                     acting,
@@ -125,9 +138,12 @@ class Adaptation:
                     sum(rewards.values()),
                     attempt.reason,
                 )
-                if attempt.broken:
-                    break
-                if not self.robot.may_go_on():
+                if acting and self.within is not None:
+                    if self.within.trouble or attempt.reason in _UNLEARNED:
+                        break
+                    if context.transitions or not attempt.broken:
+                        self._settle(context, policy)
+                if attempt.broken or not self.robot.may_go_on():
                     break
                 if index + 1 == self._context_episodes:
                     self._settle(context, policy)
@@ -137,6 +153,10 @@ class Adaptation:
     def _one_episode(self, trial: int, z: Posterior, acting: bool) -> Attempt | None:
         self._seen.clear()
         self._rewards.begin(self.robot.recorder.next_number())
+        if acting and self.within is not None:
+            return self.within.episode(
+                z, trial=trial, follow=self._rewards.follow, stop=lambda: self._rewards.error
+            )
         held = acting or z.posterior_sampling
         return self.robot.episode(
             z,
@@ -177,11 +197,25 @@ class Adaptation:
         context.transitions += len(rewards)
         context.episodes.append(attempt.number)
 
+    def _heed(
+        self,
+        context: _Context,
+        attempt: Attempt,
+        rewards: dict[int, float],
+        within: WithinEpisode,
+    ) -> None:
+        """What an episode was that z followed, unless it broke: then the task is as before it."""
+        posterior = within.finish(rewards)
+        if posterior is not None and attempt.reason not in _UNLEARNED:
+            context.posterior = posterior
+            context.transitions += len(rewards)
+            context.episodes.append(attempt.number)
+
     def _settle(self, context: _Context, policy: Policy) -> None:
         """The context is complete."""
         if not context.transitions:
             raise NoRewards(
-                f"no reward came in {self._context_episodes} episodes, so the task is not known: "
+                f"no reward came in {len(context.episodes)} episodes, so the task is not known: "
                 "check robot.rewards (docs/adapt.md), and adapt again"
             )
         self.familiarity = familiarity(context.posterior, policy.manifest)

@@ -25,7 +25,7 @@ from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.episode_runner import EpisodeRunner
 from fieldtune.robot.loop.states import State
 from fieldtune.robot.monitor.status import Link, StatusReporter
-from fieldtune.robot.policy.exploration import Draws, ZSource
+from fieldtune.robot.policy.exploration import Draws, NextZ, ZSource
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.safety.estop import EStop
@@ -205,6 +205,24 @@ class RobotSession:
             follow: told each transition: observation, applied action, next observation.
             stop: one more reason to stop, asked every control period.
         """
+        return self.episode_by(
+            lambda draws: ZSource(z, hold, draws.z, counts=not noise),
+            trial=trial,
+            noise=noise,
+            follow=follow,
+            stop=stop,
+        )
+
+    def episode_by(
+        self,
+        source: Callable[[Draws], NextZ],
+        *,
+        trial: int,
+        noise: bool,
+        follow: Callable[[Array, Array, Array], None],
+        stop: Callable[[], str],
+    ) -> Attempt | None:
+        """As `episode`, with each step's z from what `source` gives for the episode's draws."""
         if not self.may_go_on():
             return None
         number = self.recorder.next_number()
@@ -213,7 +231,7 @@ class RobotSession:
             Mode.ADAPT,
             number,
             trial,
-            ZSource(z, hold, draws.z, counts=not noise),
+            source(draws),
             draws,
             noise=noise,
             follow=follow,

@@ -51,14 +51,14 @@ def config(tmp_path) -> Path:
 
 @pytest.fixture
 def make_cheetah(tmp_path, make_bundle):
-    """Write a bundle for the cheetah, with a horizon of 10 steps; its graphs are from `seed`, and
-    `changes` to its description."""
+    """Write a bundle for the cheetah, of 10 steps an episode where not given; its graphs are from
+    `seed`, and `changes` to its description."""
     family = registry.family("cheetah-vel")
 
     def fields(declared) -> tuple[FieldSpec, ...]:
         return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
 
-    def make(seed: int, **changes: object) -> Path:
+    def make(seed: int, horizon: int = 10, **changes: object) -> Path:
         path = tmp_path / f"given-{seed}.bundle"
         make_bundle(
             path,
@@ -68,7 +68,7 @@ def make_cheetah(tmp_path, make_bundle):
             observation_fields=fields(family.observation_fields),
             action_fields=fields(family.action_fields),
             period_s=family.period_s,
-            horizon=10,
+            horizon=horizon,
             **changes,
         )
         return path
@@ -209,6 +209,60 @@ def test_a_persons_keys_are_the_rewards_and_the_terminal_comes_back(config, make
     with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
         rewards = [journal.rewards(number) for number in (1, 2, 3)]
     assert rewards == [{9: 1.0}, {9: -1.0}, {9: 1.0}]
+
+
+@pytest.mark.slow
+def test_a_persons_keys_change_z_while_the_robot_moves(config, make_cheetah, tmp_path):
+    """In real time: she presses once, and what follows is acted on otherwise."""
+    terminal = Terminal(
+        *("adapt", "--config", config, "--bundle", make_cheetah(0, horizon=60), "--continuous"),
+        *("--rewards", "keys", "--summary", tmp_path / "summary.json", "--save", "fast"),
+        *("robot.driver.time_scale=1.0", "robot.rewards.sticky=true"),
+        "robot.rewards.patience_s=0",
+    )
+    terminal.wait_for("episode 1, z from")
+    time.sleep(0.5)
+    terminal.press("s")
+    terminal.wait_for("rewarded steps, deviations of z up to")  # while it moves, or at the end
+    assert terminal.end() == 0
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        steps, rewards = journal.episode(1).steps, journal.rewards(1)
+    first = min(rewards)
+    assert 0 < first < 50
+    assert rewards == dict.fromkeys(range(first, 60), 1.0)
+    assert {tuple(step.z) for step in steps[: first + 1]} == {(0.0, 0.0)}
+    assert len({tuple(step.z) for step in steps[first + 1 :]}) > 5
+    told = json.loads((tmp_path / "summary.json").read_text())["within_episode"]
+    assert told["every"] == 1
+    assert told["trouble"] == ""
+    assert 0 <= told["lag_steps"]["median"] <= told["lag_steps"]["max"] < 60
+    kept = SavedTasks(tmp_path / "state" / "tasks").read("fast")
+    assert (kept.transitions, kept.posterior.mean.tolist()) == (len(rewards), told["z"])
+
+
+JUDGE = """import json, sys
+for line in sys.stdin:
+    told = json.loads(line)
+    if "step" in told:
+        print(json.dumps({"episode": told["episode"], "step": told["step"], "reward": -1.0}))
+        sys.stdout.flush()
+"""
+
+
+@pytest.mark.slow
+def test_a_program_judges_while_the_robot_moves(config, make_cheetah, tmp_path):
+    (tmp_path / "judge.py").write_text(JUDGE)
+    done = run(
+        *("adapt", "--config", config, "--bundle", make_cheetah(0, horizon=30), "--continuous"),
+        *("--rewards", "command", "robot.driver.time_scale=1.0", "robot.adaptation.every=2"),
+        f"robot.rewards.command=[{sys.executable}, {tmp_path / 'judge.py'}]",
+    )
+    assert done.returncode == 0, done.stderr
+    with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
+        z = [tuple(step.z) for step in journal.episode(1).steps]
+        assert journal.rewards(1) == dict.fromkeys(range(30), -1.0)
+    assert z[::2] == z[1::2]
+    assert len(set(z)) > 3
 
 
 @pytest.mark.slow
