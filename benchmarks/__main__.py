@@ -29,6 +29,7 @@ NAMES = (
     "lean",
     "cycle",
     "particles",
+    "following",
     "bridge",
     "journal",
     "start",

@@ -8,7 +8,7 @@ caches stay warm and the recorder's thread would compete for the interpreter.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,9 +32,8 @@ from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts
 from fieldtune.robot.loop.states import State, States
-from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.exploration import NextZ, ZSource
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.timing.clock import Clock, Deadline
 from fieldtune.robot.timing.cycle_report import CycleReport, Marks
@@ -100,7 +99,7 @@ class Cycle:
         self._driver = Memory(manifest.observation_fields, manifest.action_fields)
         self._boundary = checked(self._driver, "memory")  # as a robot's loop has it
         self._boundary.connect()
-        self._policy = Policy(bundle)
+        self.policy = Policy(bundle)
         self._limits = build_limits(
             LimitsConfig(),
             observation_fields=self._driver.observation_fields,
@@ -110,14 +109,23 @@ class Cycle:
         )
         self._recorder = Recorder(folder / "journal.sqlite").start()
 
-    def run(self, cycles: int) -> tuple[list[int], list[int]]:
-        """One episode: nanoseconds of every cycle, and of inference in it."""
+    def run(
+        self,
+        cycles: int,
+        source: NextZ | None = None,
+        follow: Callable[[Array, Array, Array], None] = lambda *_: None,
+    ) -> tuple[list[int], list[int]]:
+        """One episode: nanoseconds of every cycle, and of inference in it.
+
+        `source` gives z, which one draw of the prior's is where not given; `follow` is told the
+        transitions.
+        """
         driver, report, states = self._driver, Durations(), States()
         driver.applied.clear()
         states.to(State.ARMED)
         parts = LoopParts(
             self._boundary,
-            self._policy,
+            self.policy,
             self._limits,
             self._recorder,
             Clock(driver.period_s),
@@ -130,21 +138,17 @@ class Cycle:
             boot_session="benchmark",
             number=self._recorder.next_number(),
             trial=1,
-            bundle_id=self._policy.bundle_id,
+            bundle_id=self.policy.bundle_id,
             mode=Mode.PRIOR,
             seed=0,
             started_ns=time.monotonic_ns(),
             period_s=driver.period_s,
         )
-        z = ZSource(
-            GaussianPosterior.prior(self._policy.manifest.latent_size),
-            ZHold.EPISODE,
-            np.random.default_rng(0),
-        )
-        self.z = z.next()
-        outcome = run_episode(
-            parts, EpisodeSpec(header, cycles, z, None, lambda *_: None, lambda: "")
-        )
+        z = source
+        if z is None:
+            z = ZSource(self.policy.prior(), ZHold.EPISODE, np.random.default_rng(0))
+            self.z = z.next()
+        outcome = run_episode(parts, EpisodeSpec(header, cycles, z, None, follow, lambda: ""))
         if outcome.fault or self._recorder.error:
             raise RuntimeError(f"the cycle stopped: {outcome.fault or self._recorder.error}")
         self._recorder.flush(60.0)
