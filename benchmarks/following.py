@@ -80,8 +80,8 @@ def measure(effort: Effort) -> Iterator[Table]:
             lags += behind
     conditions = (
         f"cheetah-vel's fields, a policy of 300×3, {PARTICLES} particles of {LATENT} numbers, a "
-        f"decoder of 64×2, each transition rewarded, paced at {HZ} Hz; {cycles} cycles a round and side; real-time priority for "
-        "both threads where permitted, the loop's above"
+        f"decoder of 64×2, each transition rewarded, paced at {HZ} Hz; {cycles} cycles a round and "
+        "side; real-time priority for both threads where permitted, the loop's above"
     )
     told = (
         f"z was {np.median(lags):g} steps behind in the median, {np.quantile(lags, 0.99):g} in the "
