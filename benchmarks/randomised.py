@@ -46,12 +46,12 @@ def told(family: TaskFamily, run: Run, trained: Algorithm) -> str:
     protocol = run.config.evaluation.model_copy(update={"repeats": REPEATS})
     config = run.config.model_copy(update={"evaluation": protocol})
     evaluator = Evaluator.of(config, family, run.dataset.test_tasks)
-    found = evaluator.online(trained, run.config.seed, curve=False)
+    (found,) = evaluator.online(trained, run.config.seed, only=evaluator.quoted).acted
     evaluator.close()
     returns = f"return {found.mean_return:6.1f}"
     if found.successes is None:
         return returns
-    share = found.successes[-1].mean(axis=1)
+    share = found.successes.mean(axis=1)
     error = share.std(ddof=1) / np.sqrt(len(share))
     return f"success {share.mean():4.0%} ± {error:.0%}, {returns}"
 

@@ -6,16 +6,15 @@ The held-out tasks stay untouched, and what was only learned by heart does not c
     OMP_NUM_THREADS=1 python benchmarks/trial.py configs/cheetah-vel.yaml trials/kl \\
         --phase-2 trained algorithm.kl_weight=0.03
 
-Prints, as training goes on: the return on the tasks kept back, with contexts from own exploration
-and from offline data, how far these lie apart in z-space, and how well the decoder labels what was
-explored. docs/lean.md is made of such trials.
+Prints, as training goes on: the return on the tasks kept back, with contexts from own exploration,
+by each inference, and from offline data, how far these lie apart in z-space, and how well the
+decoder labels what was explored. docs/lean.md is made of such trials.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import explore
+from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.measure import measure
 from fieldtune.train.evaluation.protocol import Evaluator
@@ -67,26 +67,29 @@ class Judge:
         self.evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
         self.began = time.monotonic()
 
-    def look(self, agent: Agent, what: str) -> None:
+    def look(self, algorithm: Algorithm, what: str) -> None:
         """Print one line; training's random state is left as it was."""
-        data = held_out_replay(self.run, agent)
-        found = measure(self.evaluator, agent, data, self.run.config.seed, 0, 0)
+        data, offline = held_out_replay(self.run, algorithm), offline_replay(self.run, algorithm)
+        found = measure(self.evaluator, algorithm, data, offline, self.run.config.seed, 0, 0)
         seconds = time.monotonic() - self.began
-        own = _told(found.curve, found.successes)
-        offline = _told(
-            [found.offline_returns], found.offline_successes and [found.offline_successes]
+        own = "  ".join(
+            f"by {inference} {_told(adapted.mean_return, adapted.success)}"
+            for inference, adapted in found.inferences
+        )
+        ended = found.offline_successes
+        ceiling = _told(
+            float(np.mean(found.offline_returns)), None if ended is None else float(np.mean(ended))
         )
         print(
-            f"{seconds:6.0f} s  {what:34}  own exploration {own}  offline context {offline}  "
+            f"{seconds:6.0f} s  {what:34}  own exploration {own}  offline context {ceiling}  "
             f"shift / spread {shift(found).relative:5.2f}",
             flush=True,
         )
 
 
-def _told(curve: Sequence, successes: Sequence | None) -> str:
-    """The last mean return of a curve, and how much of it was success."""
-    told = f"{np.mean(curve[-1]):8.1f}"
-    return told if successes is None else f"{told} ({np.mean(successes[-1]):4.0%})"
+def _told(mean_return: float, success: float | None) -> str:
+    told = f"{mean_return:8.1f}"
+    return told if success is None else f"{told} ({success:4.0%})"
 
 
 def label_error(run: Run, agent: Agent) -> str:
@@ -152,9 +155,9 @@ def main() -> None:
     updates = run.config.offline.updates
     for turn in range(LOOKS):
         until = updates * (turn + 1) // LOOKS
-        agent = require_self_supervised(run, train_offline(run, until=until)).agent
-        judge.look(agent, f"phase 1, {until} updates")
-    print(label_error(run, agent))
+        learned = require_self_supervised(run, train_offline(run, until=until))
+        judge.look(learned, f"phase 1, {until} updates")
+    print(label_error(run, learned.agent))
     if given.phase_2 is None:
         return
     steps = run.config.self_supervised.steps
@@ -163,14 +166,14 @@ def main() -> None:
         looked = int(phase.facts.get("looks", 0))  # type: ignore[call-overload]
         if phase.steps >= (looked + 1) * steps / LOOKS:
             phase.facts["looks"] = looked + 1
-            judge.look(phase.average.agent, f"phase 2, {phase.steps} steps")
+            judge.look(phase.average, f"phase 2, {phase.steps} steps")
 
     checkpoint = given.out / "checkpoints" / "phase-2.safetensors"
     oracle = given.phase_2 == "oracle"
     phase = train_in_process(
         run, checkpoint, true_rewards=oracle, on_caught_up=look, trials_at_once=5
     )
-    judge.look(phase.average.agent, f"phase 2, {phase.steps} steps, the end")
+    judge.look(phase.average, f"phase 2, {phase.steps} steps, the end")
 
 
 if __name__ == "__main__":

@@ -128,9 +128,12 @@ class SelfSupervised(Section):
 
 
 class Evaluation(Section):
-    """The meta-test protocol: K exploration episodes, then the reported one."""
+    """The meta-test protocol: adaptation is measured after 0 to K exploration episodes.
 
-    context_episodes: int = Field(default=2, ge=1)
+    Tables quote the episode after two of them, or after all where K is less.
+    """
+
+    context_episodes: int = Field(default=8, ge=1, description="K")
     repeats: int = Field(default=4, ge=1)
 
 

@@ -20,7 +20,13 @@ from fieldtune.train.algorithms.smac import Smac, SmacSettings
 from fieldtune.train.config import Networks, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset, write_dataset
 from fieldtune.train.data.replay import Batch
-from fieldtune.train.evaluation.results import DecoderError, Evaluation, PhaseResult
+from fieldtune.train.evaluation.results import (
+    Adapted,
+    DecoderError,
+    Evaluation,
+    FirstEpisode,
+    PhaseResult,
+)
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run
@@ -28,20 +34,35 @@ from fieldtune.train.runs.run import Run
 STARTING = -14.0  # return without any context
 
 
+def _adapted(
+    rng: np.random.Generator, means: np.ndarray, hardness: np.ndarray, embeddings: np.ndarray
+) -> Adapted:
+    """One inference, whose mean returns by number of context episodes are near `means`."""
+    noise = rng.normal(0, 0.3, (len(means), *embeddings.shape[:2]))
+    returns = means[:, None, None] + hardness[:, None] + noise
+    first = returns[1] - 0.5
+    rewards = np.linspace(1.5, 0.5, 20) * first.mean() / 20
+    return Adapted(
+        returns=returns.tolist(),
+        embeddings=embeddings.tolist(),
+        first_episode=FirstEpisode(first.tolist(), rewards.tolist()),
+    )
+
+
 def _phase(
     rng: np.random.Generator, online: float, shift: float, tasks: int, steps: int
 ) -> PhaseResult:
     repeats, latent = 4, 5
     hardness = rng.normal(0, 0.8, tasks)
-    means = np.linspace(STARTING, online, 3)
-    curve = means[:, None, None] + hardness[:, None] + rng.normal(0, 0.3, (3, tasks, repeats))
     centres = rng.normal(0, [1.5, 1.2, 0.3, 0.1, 0.1], (tasks, latent))
     moved = centres * (1 - 0.3 * shift) + shift * np.array([0.8, 0.5, 0.2, 0, 0])
     offline = -5.0 + hardness[:, None] + rng.normal(0, 0.2, (tasks, repeats))
+    own = moved[:, None] + rng.normal(0, 0.3, (tasks, repeats, latent))
+    means = np.array([STARTING, (STARTING + online) / 2, online, online + 0.1])
     return PhaseResult(
-        curve=curve.tolist(),
+        encoder=_adapted(rng, means, hardness, own),
+        likelihood=_adapted(rng, means + np.array([0, 2, 1, 1]), hardness, own),
         offline_returns=offline.tolist(),
-        online_embeddings=(moved[:, None] + rng.normal(0, 0.3, (tasks, repeats, latent))).tolist(),
         offline_embeddings=(
             centres[:, None] + rng.normal(0, 0.08, (tasks, repeats, latent))
         ).tolist(),
@@ -83,6 +104,7 @@ def make_evaluation() -> Callable[..., Evaluation]:
             "family": "reach",
             "seed": 0,
             "dataset": "fieldtune/reach-v0",
+            "period_s": 0.05,
             "phases": phases,
             "decoder": DecoderError(root_mean_square=0.0132, explained=explained),
             "random": -16.0,

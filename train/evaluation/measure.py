@@ -7,29 +7,30 @@ does not draw them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import random_return
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.algorithms import losses
-from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.algorithms.algorithm import Algorithm, SelfSupervised
 from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.data.replay import Batch, Replay
 from fieldtune.train.evaluation.calibration import calibration
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.evaluation.results import (
+    Adapted,
     DecoderError,
     DynamicsExplained,
     Evaluation,
     EvaluationError,
+    FirstEpisode,
     PhaseResult,
 )
 from fieldtune.train.runs.capabilities import require_self_supervised
@@ -58,17 +59,11 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     first = trained["before"][0]
     decoding = require_self_supervised(run, first).agent
-    held_out, offline = held_out_replay(run, first), offline_replay(run, first)
     phases: dict[str, PhaseResult] = {}
     try:
-        for name, (adaptive, updates, steps) in trained.items():
+        for name, (algorithm, updates, steps) in trained.items():
             advance(len(phases), len(trained))
-            seed = run.config.seed
-            found = measure(evaluator, adaptive, held_out, seed, updates, steps)
-            agent = require_self_supervised(run, adaptive).agent
-            phases[name] = _with_likelihood(
-                found, evaluator, by_likelihood(run, agent, offline), seed
-            )
+            phases[name] = measure(run, evaluator, algorithm, updates, steps)
         advance(len(phases), len(trained))
     finally:
         evaluator.close()
@@ -77,51 +72,62 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         family=run.family.name,
         seed=run.config.seed,
         dataset=run.dataset.id,
+        period_s=run.family.period_s,
         phases=phases,
-        decoder=decoder_error(decoding, held_out, run.config.seed),
+        decoder=decoder_error(decoding, held_out_replay(run, first), run.config.seed),
         random=random_return(run.family, run.dataset.test_tasks, seeds),
         scripted=_scripted(run, seeds),
     )
 
 
 def measure(
-    evaluator: Evaluator, adaptive: Adaptive, held_out: Replay, seed: int, updates: int, steps: int
+    run: Run, evaluator: Evaluator, algorithm: Algorithm, updates: int, steps: int
 ) -> PhaseResult:
-    """Adaptation from own exploration and from offline contexts, by the same seed for everyone.
+    """Adaptation from own exploration, by each inference, and from offline contexts.
 
     Args:
-        evaluator: of the held-out tasks.
-        adaptive: what adapts to them.
-        held_out: their offline data, in its training units.
-        seed: of start states and draws.
+        run: whose seed decides start states and draws, the same for everyone, and whose data
+            contexts and particles are drawn from.
+        evaluator: of its held-out tasks.
+        algorithm: what adapts to them.
         updates, steps: that are behind it, for the record.
     """
-    online = evaluator.online(adaptive, seed)
-    offline = evaluator.offline(adaptive, held_out, seed)
+    seed = run.config.seed
+    from_offline = evaluator.offline(algorithm, held_out_replay(run, algorithm), seed)
+    likelihood = None
+    if isinstance(algorithm, SelfSupervised):
+        by = by_likelihood(run, algorithm.agent, offline_replay(run, algorithm))
+        likelihood = adapted(evaluator, by, seed)
     return PhaseResult(
-        curve=online.curve.tolist(),
-        offline_returns=offline.returns.tolist(),
-        online_embeddings=online.embeddings.tolist(),
-        offline_embeddings=offline.embeddings.tolist(),
+        encoder=adapted(evaluator, algorithm, seed),
+        likelihood=likelihood,
+        offline_returns=from_offline.returns.tolist(),
+        offline_embeddings=from_offline.embeddings.tolist(),
         updates=updates,
         steps=steps,
-        successes=None if online.successes is None else online.successes.tolist(),
-        offline_successes=None if offline.successes is None else offline.successes.tolist(),
+        offline_successes=_listed(from_offline.successes),
     )
 
 
-def _with_likelihood(
-    found: PhaseResult, evaluator: Evaluator, by: ByLikelihood, seed: int
-) -> PhaseResult:
-    """What the same agent does when it infers by its decoder's likelihood, from the same seed."""
-    online, first = evaluator.online(by, seed), evaluator.first_episode(by, seed)
-    return replace(
-        found,
-        first_episode=first.returns.tolist(),
-        first_successes=None if first.successes is None else first.successes.tolist(),
-        likelihood_curve=online.curve.tolist(),
-        likelihood_successes=None if online.successes is None else online.successes.tolist(),
+def adapted(evaluator: Evaluator, adaptive: Adaptive, seed: int) -> Adapted:
+    """One inference: the whole curve, and the first episode followed step by step."""
+    online, first = evaluator.online(adaptive, seed), evaluator.first_episode(adaptive, seed)
+    particles = [one.effective_particles for one in online.acted]
+    unlike = [one.unlike for one in online.acted]
+    return Adapted(
+        returns=online.curve.tolist(),
+        embeddings=online.quoted.embeddings.tolist(),
+        first_episode=None
+        if first is None
+        else FirstEpisode(first.returns.tolist(), first.rewards.tolist(), _listed(first.successes)),
+        successes=_listed(online.successes),
+        effective_particles=[n for n in particles if n is not None] or None,
+        unlike=[share for share in unlike if share is not None] or None,
     )
+
+
+def _listed(values: NDArray[np.float64] | None) -> list | None:
+    return None if values is None else values.tolist()
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """The meta-test protocol: adaptation from one's own exploration, and from offline data.
 
-The reported return is that of the episode after K exploration episodes with real rewards, mean
-action, z sampled from the posterior where there is one (Pong et al. 2022, sec. 5). Only these
-functions produce returns that are reported, so that every method is measured alike.
+A reported return is that of the episode after K exploration episodes with real rewards, mean
+action, z sampled from the posterior where there is one (Pong et al. 2022, sec. 5); or of the first
+episode of all, where what is inferred follows every step. Only these functions produce returns that
+are reported, so that every method is measured alike.
 """
 
 from __future__ import annotations
@@ -19,45 +20,62 @@ from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import Heed, LabelledEpisode
 from fieldtune.sim.success import succeeded
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive, HeedingActor
-from fieldtune.train.agent.likelihood import ByLikelihood, ParticleActor
-from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
+from fieldtune.train.agent.likelihood import ParticleActor
+from fieldtune.train.agent.trials import adapt_to, run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.config import Evaluation, RunConfig
 from fieldtune.train.data.replay import Replay
 
 Floats = NDArray[np.float64]
 
+QUOTED = 2  # episodes: the context that tables quote, and how long an offline context is
+
 
 @dataclass(frozen=True)
-class OnlineResult:
-    """Adaptation from self-collected contexts.
+class Acted:
+    """One reported episode of every (task, repeat).
 
-    `curve[k]` holds the returns after k context episodes, `(K+1, task, repeat)`, or those after K
-    alone; `embeddings` what the actor knows after K, `(task, repeat, latent)`. `successes`, as
-    `curve`, are 1 or 0; None where the family has no success.
+    Attributes:
+        returns: `(task, repeat)`.
+        successes: 1 or 0 likewise; None where the family has no success.
+        embeddings: what the actor knew when it ended, `(task, repeat, latent)`.
+        rewards: mean by step, `(step,)`; an episode that is over has none.
+        effective_particles, unlike: means over all of what inference by likelihood says of its
+            contexts; None of another.
     """
 
-    curve: Floats
-    embeddings: Floats
-    successes: Floats | None
-
-    @property
-    def mean_return(self) -> float:
-        return float(self.curve[-1].mean())
-
-
-@dataclass(frozen=True)
-class OfflineResult:
-    """Adaptation from offline contexts: `returns` and `successes` `(task, repeat)`, the rest as
-    online."""
-
     returns: Floats
-    embeddings: Floats
     successes: Floats | None
+    embeddings: Floats
+    rewards: Floats
+    effective_particles: float | None = None
+    unlike: float | None = None
 
     @property
     def mean_return(self) -> float:
         return float(self.returns.mean())
+
+
+@dataclass(frozen=True)
+class OnlineResult:
+    """Adaptation from self-collected contexts: `acted[k]` after k of them, or one number alone."""
+
+    acted: list[Acted]
+
+    @property
+    def curve(self) -> Floats:
+        """Returns, `(number, task, repeat)`."""
+        return np.stack([each.returns for each in self.acted])
+
+    @property
+    def successes(self) -> Floats | None:
+        """Likewise; None where the family has no success."""
+        known = [each.successes for each in self.acted if each.successes is not None]
+        return np.stack(known) if known else None
+
+    @property
+    def quoted(self) -> Acted:
+        return self.acted[min(QUOTED, len(self.acted) - 1)]
 
 
 class Evaluator:
@@ -87,76 +105,73 @@ class Evaluator:
         exploring = Acting.like_the_robot(config.robot.exploration)
         return cls(family, tasks, config.evaluation, exploring)
 
-    def online(self, adaptive: Adaptive, seed: int, *, curve: bool = True) -> OnlineResult:
+    @property
+    def quoted(self) -> int:
+        """The number of context episodes that tables quote."""
+        return min(QUOTED, self.settings.context_episodes)
+
+    def online(self, adaptive: Adaptive, seed: int, *, only: int | None = None) -> OnlineResult:
         """Adaptation from own exploration with true rewards, of 0 to K context episodes.
+
+        An encoder explores with z from its prior; by likelihood each episode follows one particle,
+        drawn by what those before it said.
 
         Args:
             adaptive: what explores and adapts.
-            seed: everything that is drawn depends on it alone.
-            curve: whether to measure after each number of episodes; otherwise after K alone.
+            seed: everything that is drawn depends on it alone, and nothing on where a curve ends.
+            only: measure after this many episodes alone: what a whole curve has there.
         """
-        if isinstance(adaptive, ByLikelihood):
-            return self._by_posterior_sampling(adaptive, seed, curve)
-        episodes = self.settings.context_episodes
+        last = self.settings.context_episodes if only is None else only
+        trials: list[list[LabelledEpisode]] = [[] for _ in self.tasks]
         found = []
         with _own_randomness(seed) as rng:
-            trials = explore(
-                adaptive,
-                self.family,
-                self.simulator,
-                self.tasks,
-                rng,
-                prior_episodes=episodes,
-                posterior_episodes=0,
-                acting=self.exploring,
-            )
-            for k in range(0 if curve else episodes, episodes + 1):
-                actor = adapt_to(adaptive, [trial[:k] for trial in trials])
-                found.append(self._act(actor, rng))
-        return _adaptation(found)
+            exploring = self._knowing_nothing(adaptive)
+            for k in range(last + 1):
+                if only in (None, k):
+                    if isinstance(exploring, ParticleActor):
+                        actor: Actor = exploring.acting_as(MEAN_ACTION)
+                    else:
+                        actor = adapt_to(adaptive, trials)
+                    with _own_randomness(seed, k) as own:
+                        found.append(self._act(actor, own))
+                if k == last:
+                    break
+                episodes = self._episodes(exploring, rng)
+                for trial, episode in zip(trials, episodes, strict=True):
+                    trial.append(episode)
+                if isinstance(exploring, ParticleActor):
+                    exploring = exploring.after([context_of(adaptive, [one]) for one in episodes])
+        return OnlineResult(found)
 
-    def _by_posterior_sampling(
-        self, inference: ByLikelihood, seed: int, curve: bool
-    ) -> OnlineResult:
-        """Each exploration episode follows one particle, drawn by what those before it said."""
-        episodes = self.settings.context_episodes
-        exploring = replace(self.exploring, z_hold="episode")
-        found = []
-        with _own_randomness(seed) as rng:
-            actor = self._knowing_nothing(inference, exploring)
-            for k in range(episodes + 1):
-                if curve or k == episodes:
-                    found.append(self._act(actor.acting_as(MEAN_ACTION), rng))
-                if k < episodes:
-                    seen = [context_of(inference, [one]) for one in self._episodes(actor, rng)]
-                    actor = actor.after(seen)
-        return _adaptation(found)
-
-    def _knowing_nothing(self, inference: ByLikelihood, acting: Acting) -> ParticleActor:
-        return inference.adapt([context_of(inference, []) for _ in self.tasks], acting)
-
-    def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> OfflineResult:
-        """Adaptation from offline data: as many transitions as K episodes have, from all of it.
+    def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> Acted:
+        """Adaptation from offline data: as many transitions as two episodes have, from all of it.
 
         Args:
             adaptive: what adapts.
             data: of the evaluator's tasks in their order, in the training units of `adaptive`.
             seed: everything that is drawn depends on it alone.
         """
-        length = self.settings.context_episodes * self.family.horizon
+        length = QUOTED * self.family.horizon
         tasks = [task for task in range(self.n_tasks) for _ in range(self.settings.repeats)]
         with _own_randomness(seed) as rng, torch.no_grad():
             context = data.context(rng, tasks, length, trajectories=None)
             return self._act(adaptive.adapt([context]), rng)
 
-    def first_episode(self, adaptive: Adaptive, seed: int) -> OfflineResult:
+    def first_episode(self, adaptive: Adaptive, seed: int) -> Acted | None:
         """Adaptation within the first episode: what is known of the task follows the true rewards
-        at every step. Raises `TypeError` where an actor does not heed them."""
-        with _own_randomness(seed) as rng:
-            actor = adaptive.adapt([context_of(adaptive, []) for _ in self.tasks])
-            if not isinstance(actor, HeedingActor):
-                raise TypeError(f"{type(actor).__name__} does not adapt within an episode")
-            return self._act(actor, rng, actor.heed)
+        at every step. None where the actor does not adapt within an episode.
+
+        From the start states of `online`'s episode after none.
+        """
+        with _own_randomness(seed, 0) as rng:
+            actor = adapt_to(adaptive, [[] for _ in self.tasks])
+            return self._act(actor, rng, actor.heed) if isinstance(actor, HeedingActor) else None
+
+    def _knowing_nothing(self, adaptive: Adaptive) -> Actor:
+        actor = adapt_to(adaptive, [[] for _ in self.tasks], self.exploring)
+        if isinstance(actor, ParticleActor):
+            return actor.acting_as(replace(self.exploring, z_hold="episode"))
+        return actor
 
     def _episodes(
         self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None
@@ -164,35 +179,33 @@ class Evaluator:
         seeds = rng.integers(2**31, size=len(self.tasks))
         return run_episodes(actor, self.family, self.simulator, seeds, self.tasks, heed)
 
-    def _act(
-        self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None
-    ) -> OfflineResult:
-        episodes = self._episodes(actor, rng, heed)
+    def _act(self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None) -> Acted:
         shape = (self.n_tasks, self.settings.repeats)
+        episodes = self._episodes(actor, rng, heed)
+        particles, unlike = None, None
+        if isinstance(actor, ParticleActor):
+            particles, unlike = float(actor.effective_particles.mean()), float(actor.unlike.mean())
+        rewards = np.zeros((len(episodes), self.family.horizon))
+        for row, episode in zip(rewards, episodes, strict=True):
+            row[: episode.steps] = episode.rewards
         done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)
-        return OfflineResult(
+        return Acted(
             returns=np.array([episode.rewards.sum() for episode in episodes]).reshape(shape),
-            embeddings=actor.embeddings.reshape(*shape, -1),
             successes=done.reshape(shape) if self.family.sparse_reward else None,
+            embeddings=actor.embeddings.reshape(*shape, -1),
+            rewards=rewards.mean(axis=0),
+            effective_particles=particles,
+            unlike=unlike,
         )
 
     def close(self) -> None:
         self.simulator.close()
 
 
-def _adaptation(found: list[OfflineResult]) -> OnlineResult:
-    """Of what was measured by number of context episodes."""
-    successes = [each.successes for each in found if each.successes is not None]
-    return OnlineResult(
-        curve=np.stack([each.returns for each in found]),
-        embeddings=found[-1].embeddings,
-        successes=np.stack(successes) if successes else None,
-    )
-
-
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[np.random.Generator]:
-    """Draws that depend on `seed` alone and leave the training's random state where it was."""
+def _own_randomness(seed: int, *part: int) -> Iterator[np.random.Generator]:
+    """Draws that depend on these numbers alone and leave the random state around them as it was."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield np.random.default_rng(seed)
+        drawn = int(np.random.SeedSequence([seed, *part]).generate_state(1)[0]) if part else seed
+        torch.manual_seed(drawn)
+        yield np.random.default_rng(drawn)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -12,6 +14,12 @@ import numpy as np
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
 from fieldtune.train.evaluation.calibration import Calibration
+from fieldtune.train.evaluation.protocol import QUOTED
+
+Inference = Literal["encoder", "likelihood"]
+
+HEADLINES = {"before": "online_before", "after": "online_after", "oracle": "oracle"}
+"""A phase's return from own exploration by its encoder, as `metrics.json` calls it."""
 
 
 class EvaluationError(UserError):
@@ -19,33 +27,85 @@ class EvaluationError(UserError):
 
 
 @dataclass(frozen=True)
+class FirstEpisode:
+    """The first episode of all, in which what is inferred follows every step.
+
+    Attributes:
+        returns: `(task, repeat)`.
+        rewards: mean by step, `(step,)`; an episode that is over has none, so that they sum to the
+            mean return.
+        successes: 1 or 0 for each return; None where the family has no success.
+    """
+
+    returns: list[list[float]]
+    rewards: list[float]
+    successes: list[list[float]] | None = None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """How one inference adapts to the held-out tasks.
+
+    Attributes:
+        returns: by number of context episodes, `(K+1, task, repeat)`.
+        embeddings: what is known of each task after `quoted` of them, `(task, repeat, latent)`.
+        first_episode: None where what acts does not adapt within an episode.
+        successes: 1 or 0 for each return; None where the family has no success.
+        effective_particles, unlike: by number of context episodes, `(K+1,)`: how many particles
+            still count, mean, and the share of contexts that are unlike the training tasks'. None
+            of an encoder.
+    """
+
+    returns: list[list[list[float]]]
+    embeddings: list[list[list[float]]]
+    first_episode: FirstEpisode | None = None
+    successes: list[list[list[float]]] | None = None
+    effective_particles: list[float] | None = None
+    unlike: list[float] | None = None
+
+    @property
+    def quoted(self) -> int:
+        """The number of context episodes that tables quote: two, or all where there are less."""
+        return min(QUOTED, len(self.returns) - 1)
+
+    @property
+    def mean_return(self) -> float:
+        """After `quoted` context episodes."""
+        return float(np.mean(self.returns[self.quoted]))
+
+    @property
+    def success(self) -> float | None:
+        """The share of successes likewise."""
+        return None if self.successes is None else float(np.mean(self.successes[self.quoted]))
+
+
+@dataclass(frozen=True)
 class PhaseResult:
     """One phase's adaptation on the held-out tasks.
 
     Attributes:
-        curve: return by number of context episodes, `(K+1, task, repeat)`.
-        offline_returns: with offline contexts, `(task, repeat)`.
-        online_embeddings, offline_embeddings: posterior means, `(task, repeat, latent)`.
+        encoder: as it infers by its own encoder; of an algorithm without one, by what it has.
+        likelihood: the same weights, inferring by the decoder's likelihood; None without a decoder.
+        offline_returns: with offline contexts, by the encoder, `(task, repeat)`.
+        offline_embeddings: `(task, repeat, latent)`.
         updates, steps: gradient steps of this phase, reward-free steps it learned from.
-        successes, offline_successes: 1 or 0 for each return; None where the family has no success.
-        likelihood_curve, likelihood_successes: as `curve` and `successes`, the same agent inferring
-            by its decoder's likelihood; None where it was not measured.
-        first_episode, first_successes: with no exploration at all, the likelihood followed at every
-            step of the one episode, `(task, repeat)`.
+        offline_successes: 1 or 0 for each return; None where the family has no success.
     """
 
-    curve: list[list[list[float]]]
+    encoder: Adapted
+    likelihood: Adapted | None
     offline_returns: list[list[float]]
-    online_embeddings: list[list[list[float]]]
     offline_embeddings: list[list[list[float]]]
     updates: int
     steps: int
-    successes: list[list[list[float]]] | None = None
     offline_successes: list[list[float]] | None = None
-    likelihood_curve: list[list[list[float]]] | None = None
-    likelihood_successes: list[list[list[float]]] | None = None
-    first_episode: list[list[float]] | None = None
-    first_successes: list[list[float]] | None = None
+
+    @property
+    def inferences(self) -> Iterator[tuple[Inference, Adapted]]:
+        """Those that were measured, by name."""
+        yield "encoder", self.encoder
+        if self.likelihood is not None:
+            yield "likelihood", self.likelihood
 
 
 @dataclass(frozen=True)
@@ -80,6 +140,7 @@ class Evaluation:
     family: str
     seed: int
     dataset: str
+    period_s: float
     phases: dict[str, PhaseResult]
     decoder: DecoderError
     random: float
@@ -88,28 +149,20 @@ class Evaluation:
     @property
     def returns(self) -> dict[str, float | None]:
         """The table of the README, by the names that `metrics.json` uses."""
+        phases = self.phases
 
-        def online(phase: str) -> float | None:
-            result = self.phases.get(phase)
-            return None if result is None else float(np.mean(result.curve[-1]))
+        def by_encoder(phase: str) -> float | None:
+            return phases[phase].encoder.mean_return if phase in phases else None
 
-        by_likelihood = {
-            f"likelihood_{name}": float(np.mean(result.likelihood_curve[-1]))
-            for name, result in self.phases.items()
-            if result.likelihood_curve is not None
-        }
-        within = {
-            f"first_episode_{name}": float(np.mean(result.first_episode))
-            for name, result in self.phases.items()
-            if result.first_episode is not None
-        }
         return {
-            "offline_context": float(np.mean(self.phases["before"].offline_returns)),
-            "online_before": online("before"),
-            "online_after": online("after"),
-            "oracle": online("oracle"),
-            **by_likelihood,
-            **within,
+            "offline_context": float(np.mean(phases["before"].offline_returns)),
+            **{headline: by_encoder(phase) for phase, headline in HEADLINES.items()},
+            **{
+                f"likelihood_{name}": phase.likelihood.mean_return
+                for name, phase in phases.items()
+                if phase.likelihood is not None
+            },
+            **{f"first_episode_{name}": float(np.mean(f.returns)) for name, f in self._first()},
             "random": self.random,
             "scripted": self.scripted,
         }
@@ -117,29 +170,20 @@ class Evaluation:
     @property
     def success(self) -> dict[str, float] | None:
         """Share of successes by the same names; None where the family has no success."""
-        before = self.phases["before"]
-        if before.offline_successes is None:
+        offline = self.phases["before"].offline_successes
+        if offline is None:
             return None
-        names = {"online_before": "before", "online_after": "after", "oracle": "oracle"}
-        found = {name: self.phases[phase] for name, phase in names.items() if phase in self.phases}
-        return (
-            {"offline_context": float(np.mean(before.offline_successes))}
-            | {
-                name: float(np.mean(result.successes[-1]))
-                for name, result in found.items()
-                if result.successes is not None
-            }
-            | {
-                f"likelihood_{name}": float(np.mean(result.likelihood_successes[-1]))
-                for name, result in self.phases.items()
-                if result.likelihood_successes is not None
-            }
-            | {
-                f"first_episode_{name}": float(np.mean(result.first_successes))
-                for name, result in self.phases.items()
-                if result.first_successes is not None
-            }
-        )
+        found = {"offline_context": float(np.mean(offline))}
+        for inference in ("encoder", "likelihood"):
+            for name, phase in self.phases.items():
+                adapted = dict(phase.inferences).get(inference)
+                if adapted is not None and adapted.success is not None:
+                    headline = HEADLINES[name] if inference == "encoder" else f"likelihood_{name}"
+                    found[headline] = adapted.success
+        for name, first in self._first():
+            if first.successes is not None:
+                found[f"first_episode_{name}"] = float(np.mean(first.successes))
+        return found
 
     @property
     def recovered(self) -> float | None:
@@ -151,6 +195,12 @@ class Evaluation:
             return None
         return (after - before) / (min(goals) - before)
 
+    def _first(self) -> Iterator[tuple[str, FirstEpisode]]:
+        """Each phase's first episode, by likelihood."""
+        for name, phase in self.phases.items():
+            if phase.likelihood is not None and phase.likelihood.first_episode is not None:
+                yield name, phase.likelihood.first_episode
+
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write atomically, for `load_evaluation`."""
@@ -158,11 +208,14 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def load_evaluation(path: Path) -> Evaluation:
-    """Raises `EvaluationError` when the file is missing or something else."""
+    """Raises `EvaluationError` when the file is missing, something else or of another version."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Evaluation)
     except (OSError, msgspec.DecodeError) as error:
-        raise EvaluationError(f"{path}: not an evaluation ({error})") from error
+        raise EvaluationError(
+            f"{path}: not an evaluation of this version ({error}): run "
+            f"`fieldtune evaluate --run {path.parent}` again, which trains nothing"
+        ) from error
 
 
 def write_metrics(path: Path, evaluation: Evaluation, extra: dict[str, float | int]) -> None:
@@ -170,14 +223,38 @@ def write_metrics(path: Path, evaluation: Evaluation, extra: dict[str, float | i
 
     Args:
         path: the file.
-        evaluation: whose returns, and successes if any, are written.
+        evaluation: whose returns, successes if any and curves are written.
         extra: more numbers by name.
     """
     metrics = {
         "family": evaluation.family,
         "seed": evaluation.seed,
+        "context_episodes": evaluation.phases["before"].encoder.quoted,
         "return": evaluation.returns,
         **({} if evaluation.success is None else {"success": evaluation.success}),
+        "curves": {
+            name: {inference: _curve(adapted) for inference, adapted in phase.inferences}
+            for name, phase in evaluation.phases.items()
+        },
         **extra,
     }
     write_atomically(path, (json.dumps(metrics, indent=2) + "\n").encode())
+
+
+def _curve(adapted: Adapted) -> dict[str, object]:
+    """Means over (task, repeat): the first episode, and by number of context episodes."""
+    first = adapted.first_episode
+
+    def means(values: list) -> list[float]:
+        return [float(np.mean(each)) for each in values]
+
+    found: dict[str, object] = {
+        "first_episode": None if first is None else float(np.mean(first.returns)),
+        "return": means(adapted.returns),
+    }
+    if adapted.successes is not None:
+        found["success"] = means(adapted.successes)
+    if adapted.effective_particles is not None:
+        found["effective_particles"] = adapted.effective_particles
+        found["unlike"] = adapted.unlike
+    return found

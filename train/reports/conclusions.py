@@ -9,7 +9,7 @@ import numpy as np
 
 from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.results import Evaluation
-from fieldtune.train.evaluation.statistics import LEVEL, interval, over_tasks
+from fieldtune.train.evaluation.statistics import LEVEL, mean, quoted, recovery
 
 NEGLIGIBLE = 0.05  # of the gain over random actions: a smaller drop is no collapse
 POOR_DECODER = 0.5  # explained variance under which labels carry more error than reward
@@ -17,14 +17,19 @@ POOR_DECODER = 0.5  # explained variance under which labels carry more error tha
 
 def sentences(evaluation: Evaluation) -> list[str]:
     """The result in plain language, good or bad, computed from the numbers alone."""
-    return [*_collapse(evaluation), *_recovery(evaluation), _labels(evaluation)]
+    return [
+        *_collapse(evaluation),
+        *_recovery(evaluation),
+        *_likelihood(evaluation),
+        _labels(evaluation),
+    ]
 
 
 def _collapse(evaluation: Evaluation) -> list[str]:
     before = evaluation.phases["before"]
     offline = float(np.mean(before.offline_returns))
-    online = float(np.mean(before.curve[-1]))
-    tasks, episodes = len(before.offline_returns), len(before.curve) - 1
+    online = before.encoder.mean_return
+    tasks, episodes = len(before.offline_returns), before.encoder.quoted
     gain, drop = offline - evaluation.random, offline - online
     own = f"{episodes} episode{'s' if episodes > 1 else ''} of its own exploration"
     first = (
@@ -56,8 +61,8 @@ def _recovery(evaluation: Evaluation) -> list[str]:
     before, after = evaluation.phases["before"], evaluation.phases.get("after")
     if after is None:
         return ["Phase 2, the learning from exploration without rewards, has not been run."]
-    gained = over_tasks(after.curve[-1]) - over_tasks(before.curve[-1])
-    change = interval(gained)
+    gained = quoted(after) - quoted(before)
+    change = mean(gained)
     if len(gained) == 1:
         verdict = "one task alone does not say whether that is better"
     elif change.low > 0:
@@ -66,20 +71,27 @@ def _recovery(evaluation: Evaluation) -> list[str]:
         verdict = "worse than before it"
     else:
         verdict = "no difference that these tasks can show"
-    result = number(float(np.mean(after.curve[-1])))
+    result = number(after.encoder.mean_return)
     said = [
         f"After phase 2, {after.updates:,} updates on {after.steps:,} steps explored without "
         f"rewards, it "
-        f"returns {result}: {verdict} (change {_signed(change.mean)}, "
+        f"returns {result}: {verdict} (change {_signed(change.value)}, "
         f"{percent(LEVEL)} interval over tasks {_signed(change.low)} to {_signed(change.high)}; "
         f"better on {int((gained > 0).sum())} of {len(gained)} tasks)."
     ]
-    share = evaluation.recovered
     oracle = evaluation.returns["oracle"]
-    goal = nearer_goal(evaluation)
-    if share is None:
+    found, goal = recovery(evaluation), nearer_goal(evaluation)
+    assert found is not None
+    if found.size.value <= 0:
         said.append(f"There was nothing to recover: before phase 2 it was already at {goal}.")
-    elif share > 0:
+    elif found.closed is None:
+        said.append(
+            f"How much was recovered cannot be said: the distance was {number(found.size.value)} "
+            f"({percent(LEVEL)} interval {_signed(found.size.low)} to {_signed(found.size.high)}) "
+            f"to {goal}."
+        )
+    elif found.closed.value > 0:
+        share = found.closed.value
         amount = percent(share) if share < 1 else f"the whole distance ({percent(share)})"
         of = "of the distance to" if share < 1 else "to"
         said.append(f"That is {amount} {of} {goal}.")
@@ -89,13 +101,30 @@ def _recovery(evaluation: Evaluation) -> list[str]:
 
 
 def nearer_goal(evaluation: Evaluation) -> str:
-    """What `Evaluation.recovered` measures against, in words."""
+    """What `recovery` measures against, in words."""
     oracle, offline = evaluation.returns["oracle"], evaluation.returns["offline_context"]
     if oracle is None or (offline is not None and offline <= oracle):
         return "the offline-context return" + (
             "" if oracle is None else ", which is nearer than the oracle"
         )
     return "the oracle, which is nearer than the offline-context return"
+
+
+def _likelihood(evaluation: Evaluation) -> list[str]:
+    """The same weights, inferring by the decoder's likelihood; nothing where that has none."""
+    name = "after" if "after" in evaluation.phases else "before"
+    found = evaluation.phases[name].likelihood
+    if found is None:
+        return []
+    episodes = f"{found.quoted} episode{'s' if found.quoted > 1 else ''}"
+    said = (
+        f"Inferring by the decoder's likelihood, the same policy {name} phase 2 returns "
+        f"{number(found.mean_return)} from {episodes}"
+    )
+    if found.first_episode is None:
+        return [f"{said}."]
+    first = number(float(np.mean(found.first_episode.returns)))
+    return [f"{said}, and {first} in the very first, where it follows every step."]
 
 
 def _labels(evaluation: Evaluation) -> str:

@@ -6,12 +6,13 @@ can be called from any program; `fieldtune.train.charts.THEME` names colours, fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fieldtune.train.charts import (
@@ -27,8 +28,16 @@ from fieldtune.train.charts import (
     legend_above,
     number,
 )
-from fieldtune.train.evaluation.results import Evaluation, PhaseResult
-from fieldtune.train.evaluation.statistics import interval, over_tasks, returns_by_task, shift
+from fieldtune.train.evaluation.results import Adapted, Evaluation, Inference, PhaseResult
+from fieldtune.train.evaluation.statistics import returns_by_task, shift
+from fieldtune.train.reports.adaptation import (
+    PHASES,
+    Level,
+    Line,
+    adaptation_panel,
+    by_second_panel,
+    points,
+)
 
 Floats = NDArray[np.float64]
 
@@ -39,11 +48,6 @@ BARS = {
     "oracle": ("own\nexploration,\noracle", ORACLE),
     "random": ("random\nactions", REFERENCE),
     "scripted": ("scripted,\ntask known", REFERENCE),
-}
-PHASES = {
-    "before": ("before phase 2", BEFORE, "o"),
-    "after": ("after phase 2", AFTER, "s"),
-    "oracle": ("oracle: phase 2 with true rewards", ORACLE, "^"),
 }
 MOST_LABELS = 12  # tasks that can be numbered in a panel and still be read
 
@@ -100,48 +104,50 @@ def return_bars(evaluation: Evaluation) -> Figure:
 
 
 def adaptation_curve(evaluation: Evaluation) -> Figure:
-    """Return by number of context episodes, with the bootstrap interval of the mean over tasks.
-
-    A phase's dotted line is the same agent, inferring by its decoder's likelihood.
-    """
-    figure, (axes,) = bare_figure(7.6, 3.9)
-    for name, (label, colour, marker) in PHASES.items():
-        if name not in evaluation.phases:
-            continue
-        steps = [interval(tasks) for tasks in over_tasks(evaluation.phases[name].curve)]
-        x = np.arange(len(steps))
-        axes.fill_between(
-            x, [s.low for s in steps], [s.high for s in steps], color=colour, alpha=0.16, lw=0
-        )
-        axes.plot(
-            x, [s.mean for s in steps], color=colour, marker=marker, markersize=7, lw=2, label=label
-        )
-        by_likelihood = evaluation.phases[name].likelihood_curve
-        if by_likelihood is not None:
-            means = [float(tasks.mean()) for tasks in over_tasks(by_likelihood)]
-            axes.plot(
-                x, means, color=colour, marker=marker, mfc=SURFACE, markersize=6, lw=1.4, ls=":"
-            )
-        first = evaluation.phases[name].first_episode
-        if first is not None:
-            axes.plot(0, float(np.mean(first)), color=colour, marker="*", ms=12, ls="none")
-    ceiling = evaluation.returns["offline_context"]
-    assert ceiling is not None
-    axes.axhline(
-        ceiling, color=OFFLINE, lw=1.6, ls=(0, (5, 3)), label="offline context, before phase 2"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.04, y=0.08)
-    axes.set_xlabel("episodes of own exploration in the context")
-    axes.set_ylabel("return (up is better)")
-    handles = axes.get_legend_handles_labels()[0]
-    if any(phase.likelihood_curve is not None for phase in evaluation.phases.values()):
-        handles.append(Line2D([], [], color=MUTED, ls=":", lw=1.4, label="by likelihood"))
-    if any(phase.first_episode is not None for phase in evaluation.phases.values()):
-        star = "the same, step by step in the first episode"
-        handles.append(Line2D([], [], color=MUTED, marker="*", ms=11, ls="none", label=star))
-    legend_above(figure, handles)
+    """Return by episodes of own exploration, from the first on, by encoder and by likelihood, with
+    the bootstrap interval of the mean over tasks."""
+    figure, (axes,) = bare_figure(7.6, 4.4)
+    lines = [
+        Line(name, inference, points(_first(adapted), adapted.returns))
+        for name, inference, adapted in _drawn(evaluation)
+    ]
+    legend_above(figure, adaptation_panel(axes, lines, _levels(evaluation)))
     return figure
+
+
+def first_episode(evaluation: Evaluation) -> Figure:
+    """Reward by second within the first episode, by encoder and by likelihood."""
+    figure, (axes,) = bare_figure(7.6, 4.0)
+    lines = [
+        (Line(name, inference, []), adapted.first_episode.rewards)
+        for name, inference, adapted in _drawn(evaluation)
+        if adapted.first_episode is not None
+    ]
+    legend_above(figure, by_second_panel(axes, lines, evaluation.period_s))
+    return figure
+
+
+def _drawn(evaluation: Evaluation) -> Iterator[tuple[str, Inference, Adapted]]:
+    """Phase, inference and result of each line; by likelihood first."""
+    for name in PHASES:
+        if name in evaluation.phases:
+            for inference, adapted in reversed(list(evaluation.phases[name].inferences)):
+                yield name, inference, adapted
+
+
+def _first(adapted: Adapted) -> list[list[float]] | None:
+    return None if adapted.first_episode is None else adapted.first_episode.returns
+
+
+def _levels(evaluation: Evaluation) -> list[Level]:
+    """What adaptation is compared with."""
+    returns, episodes = evaluation.returns, evaluation.phases["before"].encoder.quoted
+    known = {
+        "offline_context": ("offline context, before phase 2", OFFLINE),
+        "oracle": (f"true rewards in phase 2, by the encoder, after {episodes}", ORACLE),
+    }
+    found = ((label, returns[name], colour) for name, (label, colour) in known.items())
+    return [Level(label, value, colour) for label, value, colour in found if value is not None]
 
 
 def embeddings(evaluation: Evaluation) -> Figure:
@@ -183,10 +189,10 @@ def embedding_panel(axes: Axes, phase: PhaseResult, colours: Floats) -> None:
     """
     offline, online, shares = principal_plane(phase)
     for task, colour in enumerate(colours):
-        for points, marker in ((offline[task], "o"), (online[task], "^")):
+        for means, marker in ((offline[task], "o"), (online[task], "^")):
             axes.scatter(
-                points[:, 0],
-                points[:, 1],
+                means[:, 0],
+                means[:, 1],
                 s=15,
                 marker=marker,
                 color=colour,
@@ -212,7 +218,7 @@ def principal_plane(phase: PhaseResult) -> tuple[Floats, Floats, Floats]:
     Returns:
         Offline and online points, `(task, repeat, 2)`, and the share of variance of each component.
     """
-    offline, online = np.asarray(phase.offline_embeddings), np.asarray(phase.online_embeddings)
+    offline, online = np.asarray(phase.offline_embeddings), np.asarray(phase.encoder.embeddings)
     latent = offline.shape[-1]
     together = np.concatenate([offline.reshape(-1, latent), online.reshape(-1, latent)])
     centre = together.mean(axis=0)

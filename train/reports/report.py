@@ -24,7 +24,7 @@ from fieldtune.train import charts
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.results import Evaluation, save_evaluation
-from fieldtune.train.evaluation.statistics import interval, over_tasks, returns_by_task, shift
+from fieldtune.train.evaluation.statistics import mean, quoted, recovery, returns_by_task, shift
 from fieldtune.train.reports import figures
 from fieldtune.train.reports.conclusions import nearer_goal, sentences
 from fieldtune.train.reports.filmstrip import Film, NoPicture, film, png, strip
@@ -133,7 +133,7 @@ def page(
         phases=_phases(evaluation),
         shifts={name: shift(phase) for name, phase in phases.items()},
         decoder=evaluation.decoder,
-        context_episodes=len(phases["before"].curve) - 1,
+        context_episodes=phases["before"].encoder.quoted,
         repeats=len(phases["before"].offline_returns[0]),
         figures=_figures(evaluation),
         rows=_rows(picture) if isinstance(picture, FilmedTask) else [],
@@ -153,7 +153,7 @@ def page(
 def typical_tasks(evaluation: Evaluation) -> list[int]:
     """The middle half of the held-out tasks by return after the newest phase, the median first."""
     newest = evaluation.phases.get("after", evaluation.phases["before"])
-    order = np.argsort(over_tasks(newest.curve[-1]), kind="stable")
+    order = np.argsort(quoted(newest), kind="stable")
     from_median = np.argsort(np.abs(np.arange(len(order)) - len(order) // 2), kind="stable")
     return [int(task) for task in order[from_median][: (len(order) + 1) // 2]]
 
@@ -165,7 +165,7 @@ def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
         trained,
         run.family,
         run.dataset.test_tasks[typical],
-        exploration_episodes=run.config.evaluation.context_episodes,
+        exploration_episodes=evaluation.phases["before"].encoder.quoted,
         exploring=Acting.like_the_robot(run.config.robot.exploration),
         seed=run.config.seed,
     )
@@ -175,7 +175,8 @@ def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     """The few numbers to remember: label, value, colour of the figures."""
     returns = evaluation.returns
-    share = evaluation.recovered
+    found = recovery(evaluation)
+    share = None if found is None or found.closed is None else found.closed.value
     goal = nearer_goal(evaluation).split(",")[0]
     return [
         ("offline context", _or_none(returns["offline_context"]), "offline"),
@@ -191,7 +192,7 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
     for name, value in evaluation.returns.items():
         if value is None:
             continue
-        between = interval(by_task[name]) if name in by_task else None
+        between = mean(by_task[name]) if name in by_task else None
         share = None if evaluation.success is None else evaluation.success.get(name)
         rows.append(
             {
@@ -222,7 +223,7 @@ def _phases(evaluation: Evaluation) -> list[dict[str, str]]:
             "updates": f"{phase.updates:,}",
             "steps": f"{phase.steps:,}" if phase.steps else NONE,
             "offline": number(float(np.mean(phase.offline_returns))),
-            "online": number(float(np.mean(phase.curve[-1]))),
+            "online": number(phase.encoder.mean_return),
             "shift": f"{number(shift(phase).relative)} ×",
         }
         for name, phase in evaluation.phases.items()
@@ -238,7 +239,11 @@ def _figures(evaluation: Evaluation) -> dict[str, str]:
         ),
         "curve": (
             figures.adaptation_curve(evaluation),
-            "Lines: return by number of exploration episodes, for each phase",
+            "Lines: return by number of exploration episodes, by encoder and by likelihood",
+        ),
+        "first": (
+            figures.first_episode(evaluation),
+            "Lines: reward by second within the first episode, by encoder and by likelihood",
         ),
         "embeddings": (
             figures.embeddings(evaluation),

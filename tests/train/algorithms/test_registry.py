@@ -138,7 +138,7 @@ def test_it_is_measured_by_the_same_protocol(tiny_run):
     evaluator.close()
     assert online.curve.shape == (3, 2, 2)
     assert offline.returns.shape == (2, 2)
-    assert online.embeddings.shape == (2, 2, 0)
+    assert online.quoted.embeddings.shape == (2, 2, 0)
 
 
 def test_without_phase_two_it_says_so(tiny_run):

@@ -114,17 +114,18 @@ def test_success_is_measured_beside_every_return(run):
     train_offline(run)
     found = evaluate_run(run)
     before = found.phases["before"]
-    assert np.shape(before.successes) == np.shape(before.curve) == (3, 2, 3)
+    own = before.encoder
+    assert np.shape(own.successes) == np.shape(own.returns) == (3, 2, 3)
     assert np.shape(before.offline_successes) == (2, 3)
-    assert set(np.ravel(before.successes)) <= {0.0, 1.0}
-    nothing = np.array(before.curve) == -run.family.horizon
-    assert not np.array(before.successes)[nothing].any()
+    assert set(np.ravel(own.successes)) <= {0.0, 1.0}
+    nothing = np.array(own.returns) == -run.family.horizon
+    assert not np.array(own.successes)[nothing].any()
     assert found.decoder.calibration is not None
     assert found.success == {
         "offline_context": np.mean(before.offline_successes),
-        "online_before": np.mean(before.successes[-1]),
-        "likelihood_before": np.mean(before.likelihood_successes[-1]),
-        "first_episode_before": np.mean(before.first_successes),
+        "online_before": np.mean(own.successes[2]),
+        "likelihood_before": np.mean(before.likelihood.successes[2]),
+        "first_episode_before": np.mean(before.likelihood.first_episode.successes),
     }
     write_metrics(run.folder / "metrics.json", found, {})
     assert json.loads((run.folder / "metrics.json").read_text())["success"] == found.success
@@ -147,5 +148,6 @@ def test_the_decoder_is_judged_by_its_calibration(run, agent):
 def test_dense_families_have_neither(make_trained):
     found = evaluate_run(make_trained("evaluation.repeats=1"))
     assert found.decoder.calibration is None
-    assert found.phases["before"].successes is found.phases["before"].offline_successes is None
+    assert found.phases["before"].encoder.successes is None
+    assert found.phases["before"].offline_successes is None
     assert found.success is None

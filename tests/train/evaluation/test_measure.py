@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fieldtune.train.evaluation.results import (
     save_evaluation,
     write_metrics,
 )
+from fieldtune.train.evaluation.statistics import recovery
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.trained import after_offline, newest
@@ -40,23 +42,34 @@ def test_every_trained_phase_is_measured_with_the_same_seeds(trained):
     ]
     different = [phase.offline_embeddings for phase in found.phases.values()]
     assert different[0] != different[1] != different[2] != different[0]
-    assert np.shape(found.phases["before"].curve) == (3, 2, 1)
+    assert np.shape(found.phases["before"].encoder.returns) == (3, 2, 1)
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert (found.family, found.seed, found.scripted) == ("cheetah-vel", 0, None)
     assert np.isfinite(found.random)
     assert evaluate_run(trained) == found
 
 
-def test_every_phase_is_measured_by_likelihood_too(trained):
+def test_every_phase_is_measured_by_both_inferences(trained):
     found = evaluate_run(trained)
     for name, phase in found.phases.items():
-        assert np.shape(phase.likelihood_curve) == np.shape(phase.curve)
-        assert phase.likelihood_curve != phase.curve
-        assert phase.likelihood_successes is None  # a family without success
-        assert found.returns[f"likelihood_{name}"] == np.mean(phase.likelihood_curve[-1])
-        assert np.shape(phase.first_episode) == np.shape(phase.curve)[1:]
-        assert phase.first_episode != phase.likelihood_curve[0]
-        assert found.returns[f"first_episode_{name}"] == np.mean(phase.first_episode)
+        both = dict(phase.inferences)
+        assert list(both) == ["encoder", "likelihood"]
+        for adapted in both.values():
+            assert np.shape(adapted.returns) == (3, 2, 1)
+            first = adapted.first_episode
+            assert np.shape(first.returns) == (2, 1)
+            assert first.returns != adapted.returns[0]
+            assert np.sum(first.rewards) == pytest.approx(np.mean(first.returns))
+            assert len(first.rewards) == trained.family.horizon
+            assert adapted.successes is first.successes is None  # a family without success
+        encoder, likelihood = both.values()
+        assert likelihood.returns != encoder.returns
+        assert encoder.effective_particles is encoder.unlike is None
+        assert likelihood.effective_particles[0] == pytest.approx(1000)
+        assert likelihood.effective_particles[2] < 1000
+        assert likelihood.unlike[0] == 0
+        assert found.returns[f"likelihood_{name}"] == np.mean(likelihood.returns[2])
+        assert found.returns[f"first_episode_{name}"] == np.mean(likelihood.first_episode.returns)
 
 
 def test_phases_that_were_not_trained_are_left_out(make_trained):
@@ -64,7 +77,7 @@ def test_phases_that_were_not_trained_are_left_out(make_trained):
     assert list(found.phases) == ["before"]
     assert found.returns["online_after"] is None
     assert found.returns["oracle"] is None
-    assert found.recovered is None
+    assert recovery(found) is None
 
 
 def test_nothing_trained_is_nothing_to_measure(make_run):
@@ -121,36 +134,24 @@ def test_an_evaluation_is_saved_and_loaded_whole(make_evaluation, tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "", "{", '{"family": "reach"}', "[1]"])
-def test_what_is_no_evaluation_is_named(tmp_path, text):
+def test_what_is_no_evaluation_of_this_version_is_named_with_the_cure(tmp_path, text):
     path = tmp_path / "evaluation.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(EvaluationError, match="not an evaluation"):
+    with pytest.raises(EvaluationError, match="not an evaluation of this version") as error:
         load_evaluation(path)
+    assert f"`fieldtune evaluate --run {tmp_path}`" in str(error.value)
 
 
-def test_recovered_is_the_share_of_the_way_to_the_nearer_goal(make_evaluation):
-    evaluation = make_evaluation(before=-11.0, after=-7.0, oracle=-3.0)
-    returns = evaluation.returns
-    before, after = returns["online_before"], returns["online_after"]
-    assert returns["offline_context"] < returns["oracle"]
-    expected = (after - before) / (returns["offline_context"] - before)
-    assert evaluation.recovered == pytest.approx(expected)
-
-    nearer_oracle = make_evaluation(before=-11.0, after=-7.0, oracle=-8.0).returns
-    expected = (after - before) / (nearer_oracle["oracle"] - before)
-    found = make_evaluation(before=-11.0, after=-7.0, oracle=-8.0).recovered
-    assert found == pytest.approx(expected)
-    assert found > 1
-
-
-@pytest.mark.parametrize("changes", [{"after": None}, {"before": -4.0}, {"oracle": -12.0}])
-def test_recovered_is_undefined_where_there_is_nothing_to_recover(make_evaluation, changes):
-    assert make_evaluation(**changes).recovered is None
-
-
-def test_recovery_without_an_oracle_is_towards_the_offline_context(make_evaluation):
-    assert 0 < make_evaluation(oracle=None).recovered < 1
+def test_tables_quote_two_episodes_of_a_longer_curve(make_evaluation):
+    evaluation = make_evaluation()
+    after = evaluation.phases["after"].encoder
+    assert len(after.returns) == 4
+    assert after.quoted == 2
+    assert evaluation.returns["online_after"] == np.mean(after.returns[2])
+    short = replace(after, returns=after.returns[:2])
+    assert short.quoted == 1
+    assert short.mean_return == np.mean(after.returns[1])
 
 
 def test_metrics_have_exactly_the_keys_that_other_programs_expect(make_evaluation, tmp_path):
@@ -163,14 +164,25 @@ def test_metrics_have_exactly_the_keys_that_other_programs_expect(make_evaluatio
     }
     write_metrics(tmp_path / "metrics.json", evaluation, extra)
     found = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(found) == ["family", "seed", "return", *extra]
+    assert list(found) == ["family", "seed", "context_episodes", "return", "curves", *extra]
     assert list(found["return"]) == [
         "offline_context",
         "online_before",
         "online_after",
         "oracle",
+        "likelihood_before",
+        "likelihood_after",
+        "likelihood_oracle",
+        "first_episode_before",
+        "first_episode_after",
+        "first_episode_oracle",
         "random",
         "scripted",
     ]
     assert found["return"] == evaluation.returns
     assert found["bundles_swapped"] == 7
+    assert found["context_episodes"] == 2
+    curve = found["curves"]["after"]["likelihood"]
+    assert curve["return"][2] == pytest.approx(found["return"]["likelihood_after"])
+    assert curve["first_episode"] == found["return"]["first_episode_after"]
+    assert len(curve["return"]) == len(found["curves"]["after"]["encoder"]["return"]) == 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldtune.train.agent.actor import Acting, LatentActor
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, LatentActor
 from fieldtune.train.agent.likelihood import ByLikelihood, ParticleActor
 from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.protocol import Evaluator
@@ -47,8 +47,8 @@ def test_the_curve_goes_from_none_to_all_context_episodes(
 ):
     result = evaluator(context_episodes, repeats).online(agent, 0)
     assert result.curve.shape == (context_episodes + 1, 2, repeats)
-    assert result.embeddings.shape == (2, repeats, 3)
-    assert result.mean_return == result.curve[-1].mean()
+    assert result.quoted.embeddings.shape == (2, repeats, 3)
+    assert result.quoted.mean_return == result.curve[context_episodes].mean()
     offline = evaluator(context_episodes, repeats).offline(agent, held_out_replay(run, agent), 0)
     assert offline.returns.shape == (2, repeats)
     assert offline.mean_return == offline.returns.mean()
@@ -78,7 +78,7 @@ def test_evaluating_does_not_disturb_training(evaluator, agent, run, same):
 def test_every_repeat_has_a_context_of_its_own(evaluator, agent, run):
     held = evaluator()
     for embeddings in (
-        held.online(agent, 0).embeddings,
+        held.online(agent, 0).quoted.embeddings,
         held.offline(agent, held_out_replay(run, agent), 0).embeddings,
     ):
         assert len(np.unique(embeddings.reshape(-1, 3), axis=0)) == 4
@@ -90,7 +90,7 @@ def test_what_is_inferred_follows_from_the_rewards(evaluator, agent, run):
     other = Evaluator(run.family, run.dataset.test_tasks + 1.0, Evaluation(repeats=2), Acting())
     there = other.online(agent, 0)
     other.close()
-    assert not np.allclose(here.embeddings, there.embeddings)
+    assert not np.allclose(here.quoted.embeddings, there.quoted.embeddings)
 
 
 def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
@@ -103,7 +103,7 @@ def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
     contexts = []
     for noise in (0.0, 0.25):
         one = Evaluator(short_family, run.dataset.test_tasks, Evaluation(), Acting(noise=noise))
-        contexts.append(one.online(agent, 0, curve=False).embeddings)
+        contexts.append(one.online(agent, 0, only=2).acted[0].embeddings)
         one.close()
     assert not np.allclose(*contexts)
 
@@ -149,12 +149,42 @@ def test_the_first_episode_follows_its_rewards(evaluator, agent, inference, whic
     assert not np.array_equal(evaluator().first_episode(adaptive, 0).returns, followed.returns)
 
 
-def test_what_cannot_heed_has_no_first_episode(evaluator, run):
-    class Deaf:
-        normalisation = untrained(run).normalisation
+@pytest.mark.parametrize("by", ["encoder", "likelihood"])
+def test_a_number_does_not_depend_on_where_the_curve_ends(evaluator, agent, inference, by):
+    adaptive = agent if by == "encoder" else inference
+    long = evaluator(3).online(adaptive, 0)
+    short = evaluator(2).online(adaptive, 0)
+    np.testing.assert_array_equal(long.curve[:3], short.curve)
+    (alone,) = evaluator(3).online(adaptive, 0, only=1).acted
+    np.testing.assert_array_equal(alone.returns, long.curve[1])
+    np.testing.assert_array_equal(long.quoted.embeddings, long.acted[2].embeddings)
 
-        def adapt(self, context):
-            return context
 
-    with pytest.raises(TypeError, match="list does not adapt within an episode"):
-        evaluator().first_episode(Deaf(), 0)
+def test_an_offline_context_is_as_long_as_two_episodes_however_long_the_curve(
+    evaluator, agent, run
+):
+    data = held_out_replay(run, agent)
+    returns = [evaluator(episodes).offline(agent, data, 0).returns for episodes in (2, 5)]
+    np.testing.assert_array_equal(*returns)
+
+
+def test_the_first_episode_is_followed_by_whoever_can(evaluator, agent):
+    class Blind:
+        """Acts as its agent does before anything is known, and heeds nothing."""
+
+        normalisation = agent.normalisation
+
+        def adapt(self, context, acting=MEAN_ACTION):
+            inner = agent.adapt(context, acting)
+
+            class Actor:
+                embeddings, begin, act = inner.embeddings, inner.begin, inner.act
+
+            return Actor()
+
+    held = evaluator()
+    followed, blind = held.first_episode(agent, 0), held.online(agent, 0).acted[0]
+    assert held.first_episode(Blind(), 0) is None
+    np.testing.assert_array_equal(held.online(Blind(), 0).acted[0].returns, blind.returns)
+    assert not np.array_equal(followed.returns, blind.returns)
+    assert followed.rewards.sum() == pytest.approx(followed.mean_return)

@@ -18,6 +18,7 @@ from fieldtune.train.reports import figures
 DRAWN = {
     "returns": figures.return_bars,
     "curve": figures.adaptation_curve,
+    "first": figures.first_episode,
     "embeddings": figures.embeddings,
 }
 
@@ -37,9 +38,9 @@ def test_bars_and_dots_are_the_returns(make_evaluation):
     evaluation = make_evaluation()
     (axes,) = figures.return_bars(evaluation).axes
     heights = [bar.get_height() for bar in axes.patches]
-    assert heights == pytest.approx([v for v in evaluation.returns.values() if v is not None])
+    assert heights == pytest.approx([evaluation.returns[name] for name in figures.BARS])
     dots = [np.asarray(points.get_offsets())[:, 1] for points in axes.collections]
-    assert dots[1] == pytest.approx(over_tasks(evaluation.phases["before"].curve[-1]))
+    assert dots[1] == pytest.approx(over_tasks(evaluation.phases["before"].encoder.returns[2]))
     assert len(dots) == 4  # nothing is known of single tasks for random and scripted
 
 
@@ -49,17 +50,44 @@ def test_bars_of_positive_returns_stand_on_zero(make_evaluation):
     assert axes.get_ylim()[0] < 0 < 40.0 < axes.get_ylim()[1]
 
 
-def test_curve_has_a_point_for_each_number_of_episodes(make_evaluation):
+def test_curves_are_of_both_inferences_from_the_first_episode_on(make_evaluation):
     evaluation = make_evaluation()
     (axes,) = figures.adaptation_curve(evaluation).axes
     lines = {line.get_label(): line for line in axes.lines}
-    after = lines["after phase 2"]
-    assert list(after.get_xdata()) == [0, 1, 2]
-    assert after.get_ydata() == pytest.approx(
-        over_tasks(evaluation.phases["after"].curve).mean(axis=1)
-    )
-    ceiling = lines["offline context, before phase 2"].get_ydata()
-    assert ceiling[0] == pytest.approx(evaluation.returns["offline_context"])
+    for name, inference in (("encoder", "the encoder"), ("likelihood", "the decoder's likelihood")):
+        line = lines[f"after phase 2, by {inference}"]
+        adapted = getattr(evaluation.phases["after"], name)
+        assert list(line.get_xdata()) == [0, 1, 2, 3]
+        expected = [np.mean(adapted.first_episode.returns), *np.mean(adapted.returns[1:], (1, 2))]
+        assert line.get_ydata() == pytest.approx(expected)
+    assert len(axes.collections) == 4  # each line's interval
+    for label, name in (
+        ("offline context, before phase 2", "offline_context"),
+        ("true rewards in phase 2, by the encoder, after 2", "oracle"),
+    ):
+        assert lines[label].get_ydata()[0] == pytest.approx(evaluation.returns[name])
+
+
+def test_rewards_go_by_seconds_and_are_smoothed_over_half_of_one(make_evaluation):
+    evaluation = make_evaluation()
+    (axes,) = figures.first_episode(evaluation).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    line = lines["before phase 2, by the encoder"]
+    rewards = evaluation.phases["before"].encoder.first_episode.rewards
+    assert line.get_ydata()[0] == pytest.approx(np.mean(rewards[:10]))
+    assert line.get_xdata()[[0, 1]] == pytest.approx([5.5 * 0.05, 6.5 * 0.05])
+    assert len(line.get_xdata()) == len(rewards) - 9
+
+
+def test_a_first_episode_that_was_not_measured_is_no_point(make_evaluation):
+    whole = make_evaluation(after=None)
+    before = whole.phases["before"]
+    without = replace(before, encoder=replace(before.encoder, first_episode=None))
+    evaluation = replace(whole, phases=whole.phases | {"before": without})
+    (axes,) = figures.adaptation_curve(evaluation).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines["before phase 2, by the encoder"].get_xdata()) == [1, 2, 3]
+    assert len(figures.first_episode(evaluation).axes[0].lines) == 1
 
 
 def test_a_panel_keeps_distances_that_lie_in_its_plane(make_evaluation):
@@ -69,13 +97,10 @@ def test_a_panel_keeps_distances_that_lie_in_its_plane(make_evaluation):
     before = evaluation.phases["before"]
     flat = rng.normal(size=(2, 10, 4, 2))
     offline, online = flat @ plane.T
-    phase = type(before)(
-        curve=before.curve,
-        offline_returns=before.offline_returns,
-        online_embeddings=online.tolist(),
+    phase = replace(
+        before,
+        encoder=replace(before.encoder, embeddings=online.tolist()),
         offline_embeddings=offline.tolist(),
-        updates=1,
-        steps=0,
     )
     shown_offline, shown_online, shares = figures.principal_plane(phase)
     assert np.linalg.norm(shown_online - shown_offline, axis=-1) == pytest.approx(
@@ -87,10 +112,16 @@ def test_a_panel_keeps_distances_that_lie_in_its_plane(make_evaluation):
 def test_one_dimensional_z_still_has_a_panel(make_evaluation):
     evaluation = make_evaluation(after=None, oracle=None)
     before = evaluation.phases["before"]
-    for name in ("online_embeddings", "offline_embeddings"):
-        rows = [[z[:1] for z in task] for task in getattr(before, name)]
-        object.__setattr__(before, name, rows)
-    figures.embeddings(evaluation)
+
+    def first(embeddings):
+        return [[z[:1] for z in task] for task in embeddings]
+
+    flat = replace(
+        before,
+        encoder=replace(before.encoder, embeddings=first(before.encoder.embeddings)),
+        offline_embeddings=first(before.offline_embeddings),
+    )
+    figures.embeddings(replace(evaluation, phases={"before": flat}))
 
 
 def test_the_same_evaluation_gives_the_same_svg(make_evaluation):
@@ -122,16 +153,3 @@ def test_drawing_leaves_matplotlib_as_it_was(make_evaluation):
     assert not (
         "matplotlib.pyplot" in sys.modules and sys.modules["matplotlib.pyplot"].get_fignums()
     )
-
-
-def test_the_curve_of_another_inference_is_drawn_where_it_was_measured(make_evaluation):
-    plain = make_evaluation()
-    phase = plain.phases["after"]
-    both = replace(
-        plain, phases=plain.phases | {"after": replace(phase, likelihood_curve=phase.curve)}
-    )
-    drawn = [
-        sum(line.get_linestyle() == ":" for line in figures.adaptation_curve(one).axes[0].lines)
-        for one in (plain, both)
-    ]
-    assert drawn == [0, 1]

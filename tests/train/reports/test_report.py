@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fieldtune.sim.registry import family as make_family
 from fieldtune.train.charts import number
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.results import Evaluation, load_evaluation
-from fieldtune.train.evaluation.statistics import interval, shift
+from fieldtune.train.evaluation.statistics import recovery, shift
 from fieldtune.train.reports.conclusions import sentences
 from fieldtune.train.reports.filmstrip import Film, Frame, NoPicture
 from fieldtune.train.reports.report import FilmedTask, page, typical_tasks, write_report
@@ -132,7 +133,24 @@ def test_a_recovery_is_told_with_its_share(make_evaluation):
     told = words(evaluation)
     assert "the return falls to" in told
     assert "better than before it" in told
-    assert f"That is {100 * evaluation.recovered:.0f} % of the distance to the oracle" in told
+    assert (
+        f"That is {100 * recovery(evaluation).closed.value:.0f} % of the distance to the oracle"
+        in told
+    )
+
+
+def test_a_goal_that_these_tasks_cannot_tell_from_before_is_no_gap(make_evaluation):
+    told = words(make_evaluation(before=-5.0, after=-4.9, oracle=None, tasks=4))
+    assert "How much was recovered cannot be said: the distance was" in told
+    assert "That is" not in told
+
+
+def test_what_the_likelihood_makes_of_it_is_told(make_evaluation):
+    evaluation = make_evaluation()
+    likelihood = evaluation.phases["after"].likelihood
+    told = words(evaluation)
+    first = number(float(np.mean(likelihood.first_episode.returns)))
+    assert f"returns {number(likelihood.mean_return)} from 2 episodes, and {first} in the" in told
 
 
 def test_getting_worse_is_called_worse(make_evaluation):
@@ -168,30 +186,16 @@ def test_a_poor_decoder_is_named_as_the_cause_to_look_at(make_evaluation):
     assert "look there first" in told
 
 
-def test_interval_holds_the_mean_and_narrows_with_tasks():
-    draws = np.random.default_rng(1).normal(size=400)
-    few, many = interval(draws[:10]), interval(draws)
-    assert few.low < few.mean < few.high
-    assert many.high - many.low < few.high - few.low
-
-
 def test_shift_is_nothing_where_both_contexts_say_the_same(make_evaluation):
     before = make_evaluation().phases["before"]
-    same = type(before)(
-        curve=before.curve,
-        offline_returns=before.offline_returns,
-        online_embeddings=before.offline_embeddings,
-        offline_embeddings=before.offline_embeddings,
-        updates=0,
-        steps=0,
-    )
+    same = replace(before, encoder=replace(before.encoder, embeddings=before.offline_embeddings))
     assert shift(same).relative == 0.0
     assert shift(before).relative > 0.5
 
 
 def test_the_filmed_task_is_neither_the_best_nor_the_worst(make_evaluation):
     evaluation = make_evaluation()
-    returns = np.mean(evaluation.phases["after"].curve[-1], axis=-1)
+    returns = np.mean(evaluation.phases["after"].encoder.returns[2], axis=-1)
     typical = typical_tasks(evaluation)
     assert len(typical) == 5
     assert typical[0] == np.argsort(returns)[5]
