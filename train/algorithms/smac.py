@@ -86,11 +86,11 @@ class Smac(LatentAlgorithm[SmacSettings]):
         """See `fieldtune.train.algorithms.algorithm.SelfSupervised.self_supervised_update`.
 
         Phase 2 (Algorithm 2). The decoder made the labels, so it stays as it is; the encoder learns
-        to recover a z that explains them, unless the paper's variant (`encoder: frozen`) is asked
-        for. With `true_rewards` (the oracle) nothing is frozen.
+        to recover a z that explains them. With `true_rewards` (the oracle) the decoder learns too.
+        With `encoder: frozen`, the paper's variant, neither does, whoever rewards.
         """
         train: tuple[str, ...] = INFERENCE if true_rewards else ("encoder",)
-        if phase.encoder == "frozen" and not true_rewards:
+        if phase.encoder == "frozen":
             train = ()
         z, metrics = self._task_inference_step(context, batch, train=train)
         metrics |= self._actor_critic_step(batch, z, phase.q_weight, phase.scale_by_q)

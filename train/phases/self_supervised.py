@@ -21,10 +21,10 @@ from fieldtune.train.algorithms.algorithm import Metrics, SelfSupervised
 from fieldtune.train.data.plausible import beyond
 from fieldtune.train.data.replay import Replay, Trajectory
 from fieldtune.train.data.sampling import draw_union
+from fieldtune.train.phases import averaging
 from fieldtune.train.phases.labelling import decoded, decoded_rewards, task_embeddings
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import (
-    AVERAGED,
     CheckpointError,
     Progress,
     load_checkpoint,
@@ -138,12 +138,8 @@ class SelfSupervisedPhase:
         metrics = self.learner.self_supervised_update(
             *draw, self.settings, true_rewards=self.true_rewards
         )
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.average.networks.parameters()),
-                list(self.learner.networks.parameters()),
-                self.settings.average_rate,
-            )
+        rate = self.settings.average_rate
+        averaging.follow(self.average.networks, self.learner.networks, rate)
         self.updates += 1
         return metrics
 
@@ -153,8 +149,7 @@ class SelfSupervisedPhase:
         Raises `TrainingDiverged` where any of them is not finite, and leaves the one before.
         """
         arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
-        for name, tensor in self.average.networks.state_dict().items():
-            arrays[f"{AVERAGED}{name}"] = tensor.numpy()
+        arrays |= averaging.kept(self.average.networks)
         facts = {
             **self.facts,
             **origin(self.run, self._phase),
@@ -181,8 +176,7 @@ class SelfSupervisedPhase:
             )
         self.facts = progress.facts
         self.updates = int(self.facts["updates"])  # type: ignore[call-overload]
-        average = under(AVERAGED, progress.arrays)
-        self.average.networks.load_state_dict({n: torch.from_numpy(a) for n, a in average.items()})
+        averaging.restore(self.average.networks, progress.arrays)
         self.labelled = self._empty_replay()
         self.labelled.restore(under("labelled.", progress.arrays))
 

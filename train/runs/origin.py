@@ -17,9 +17,10 @@ from fieldtune.train.runs.opening import first_difference
 from fieldtune.train.runs.run import Run, RunError
 
 SELF_SUPERVISED, ORACLE = "self-supervised", "oracle"
+LONGER_OFFLINE = "longer-offline"  # in the place of a phase 2, without its data
 
 _PHASE_1 = {"family", "seed", "algorithm", "offline"}
-_PHASE_2 = _PHASE_1 | {"self_supervised", "randomisation"}
+_PHASE_2 = _PHASE_1 | {"inference", "self_supervised", "randomisation"}
 _HOW_FAR = {  # says when to stop and what to write meanwhile, and changes no update
     "offline": {"updates", "checkpoint_every"},
     "self_supervised": {"updates", "checkpoint_every", "publish_every"},
@@ -116,7 +117,7 @@ def _phase_1(run: Run) -> dict[str, Any]:
 
 def _deciding(config: RunConfig, phase: str) -> dict[str, Any]:
     """The settings that weights depend on, as JSON has them."""
-    sections = _PHASE_2 if phase in (SELF_SUPERVISED, ORACLE) else _PHASE_1
+    sections = _PHASE_2 if phase in (SELF_SUPERVISED, ORACLE, LONGER_OFFLINE) else _PHASE_1
     left_out = {name: keys for name, keys in _HOW_FAR.items() if name in sections}
     told = config.model_dump(mode="json", include=sections, exclude=left_out)
     known: dict[str, Any] = json.loads(json.dumps(told))

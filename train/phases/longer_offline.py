@@ -1,0 +1,86 @@
+"""Further offline updates in the place of phase 2: the control for what phase 2's data bring.
+
+As many updates as phase 2 has, at its learning rate, with its average of the weights; and no data
+but phase 1's. Resumable at any moment.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+from fieldtune.train.alone import training
+from fieldtune.train.data.sampling import draw_offline
+from fieldtune.train.phases import averaging
+from fieldtune.train.runs.checkpoint import (
+    Progress,
+    load_checkpoint,
+    load_networks,
+    save_checkpoint,
+)
+from fieldtune.train.runs.curves import Curves
+from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.origin import (
+    LONGER_OFFLINE,
+    finished_phase_1,
+    origin,
+    require_own,
+    require_parent,
+)
+from fieldtune.train.runs.replays import offline_replay
+from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.untrained import untrained_from_seed
+
+
+def train_longer_offline(
+    run: Run, checkpoint: Path, on_update: Callable[[int], None] = lambda _: None
+) -> None:
+    """Train to `self_supervised.updates`, from the end of phase 1 or from `checkpoint`.
+
+    `fieldtune.train.runs.trained.averaged` loads what came of it, as `LONGER_OFFLINE`.
+
+    Args:
+        run: whose phase 1 is finished.
+        checkpoint: where to save and to continue from; its stem names the curves.
+        on_update: told the number of updates done after each one.
+
+    Raises:
+        RunError: phase 1 is not finished.
+        TrainingDiverged: with the update and the loss; the last checkpoint stays.
+        InUse: another process trains the same.
+        CheckpointError: there is a checkpoint that cannot be gone on from, or not this run's.
+    """
+    with training(checkpoint):
+        _train(run, checkpoint, on_update)
+
+
+def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None:
+    settings = run.config.self_supervised
+    watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
+    parent = finished_phase_1(run)
+    learner, rng = untrained_from_seed(run, settings.learning_rate, run.config.seed + 1)
+    load_networks(run.offline_checkpoint, learner.networks)
+    average = copy.deepcopy(learner.networks).requires_grad_(False)
+    done = 0
+    if checkpoint.exists():
+        require_parent(run, checkpoint, require_own(run, checkpoint, LONGER_OFFLINE))
+        progress = load_checkpoint(checkpoint, learner, rng)
+        averaging.restore(average, progress.arrays)
+        done = int(progress.facts["updates"])
+        on_update(done)
+    replay = offline_replay(run, learner)
+    with Curves(run.curves / checkpoint.stem, done) as curves:
+        while done < settings.updates:
+            metrics = learner.update(
+                *draw_offline(replay, rng, run.config.algorithm, run.config.offline)
+            )
+            averaging.follow(average, learner.networks, settings.average_rate)
+            done += 1
+            watch.look(done, metrics)
+            curves.add(done, metrics)
+            on_update(done)
+            if done % settings.checkpoint_every == 0 or done == settings.updates:
+                facts = {**origin(run, LONGER_OFFLINE), "parent": parent, "updates": done}
+                arrays = averaging.kept(average)
+                save_checkpoint(checkpoint, learner, rng, Progress({**facts, "steps": 0}, arrays))
