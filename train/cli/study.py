@@ -31,6 +31,9 @@ def study(
     runner: Annotated[
         str, typer.Option(help="local: processes of this machine. ray: a Ray cluster.")
     ] = "local",
+    methods: Annotated[
+        str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  [all]")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
 ) -> None:
     """Every method on one family, over seeds: one table, one figure. Run again to resume.
@@ -40,6 +43,8 @@ def study(
       fieldtune study cheetah-vel
 
       fieldtune study cheetah-vel --seeds 1 --preset lean
+
+      fieldtune study cheetah-vel --methods offline,trained,oracle
 
       fieldtune study ant-dir --runner ray        # joins the cluster of RAY_ADDRESS
 
@@ -57,4 +62,5 @@ def study(
             config=config or Path("configs") / f"{family}.yaml",
             runner_name=runner,
             slots=jobs,
+            methods=methods,
         )

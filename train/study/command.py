@@ -17,13 +17,15 @@ from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.study.page import closed, require_page_writable, write_page
-from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.page import require_page_writable, write_page
+from fieldtune.train.study.plan import Job, Study, chosen_methods
 from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
+from fieldtune.train.study.results import require_sound_results
 from fieldtune.train.study.runners import RunnerName, make_runner
 from fieldtune.train.study.scheduler import OnLook, open_study, run_study
-from fieldtune.train.study.summary import Row, require_sound_results
+from fieldtune.train.study.summary import Row
+from fieldtune.train.study.tables import NAMES, closed
 
 
 def run_command_line(
@@ -36,6 +38,7 @@ def run_command_line(
     config: Path,
     runner_name: str,
     slots: int | None,
+    methods: str | None = None,
 ) -> None:
     """Run or resume the study in `folder` and print its table.
 
@@ -48,6 +51,7 @@ def run_command_line(
         config: the family's YAML file.
         runner_name: `local` or `ray`.
         slots: jobs at once; None: as many as there are cores.
+        methods: names separated by commas; None: all.
 
     Raises:
         ConfigError: an option or the file is wrong; nothing was begun.
@@ -57,21 +61,23 @@ def run_command_line(
     _known("--preset", preset, get_args(Preset))
     _known("--runner", runner_name, get_args(RunnerName))
     place = f"data.path={json.dumps(str(folder / 'data'))}"
-    chosen = [place, *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
-    loaded = load_config(config, overrides=chosen)
+    asked = [place, *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
+    loaded = load_config(config, overrides=asked)
     if loaded.family != family:
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")
     study = Study(config=loaded, seeds=seeds)
+    chosen = chosen_methods(methods, loaded)
     require_page_writable(folder)
     open_study(folder, study)
-    require_sound_results(folder, seeds)
+    require_sound_results(folder, study)
     runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
     try:
         with _watching() as look:
-            run_study(folder, seeds, runner, look)
+            run_study(folder, seeds, runner, look, chosen)
     finally:
         runner.close()
-    said = ["fieldtune", "study", family, "--preset", preset, "--seeds", str(seeds), *overrides]
+    said = ["fieldtune", "study", family, "--preset", preset, "--seeds", str(seeds)]
+    said += [*([] if methods is None else ["--methods", methods]), *overrides]
     _print(write_page(folder, study, shlex.join(said)))
     Console().print(f"page: {folder / 'README.md'}", highlight=False)
 
@@ -82,16 +88,19 @@ def _known(option: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _print(table: Sequence[Row]) -> None:
-    sparse = any(row.success is not None for row in table)
-    columns = ["held-out tasks", "return, IQM", "interval", "gap closed"]
+    sparse = any(row.successes is not None for row in table)
+    columns = ["held-out tasks", "inference", "return", "interval", "gap closed"]
     shown = Table(*columns, *(["success"] if sparse else []))
     for row in table:
+        column = str(row.quoted)
+        found = row.returns[column]
         shown.add_row(
-            row.name,
-            number(row.iqm.value),
-            f"{number(row.iqm.low)} to {number(row.iqm.high)}",
-            closed(row),
-            *([] if row.success is None else [percent(row.success.value)]),
+            NAMES[row.method],
+            row.inference,
+            number(found.value),
+            f"{number(found.low)} to {number(found.high)}",
+            "" if row.gap is None else closed(row.gap),
+            *([] if row.successes is None else [percent(row.successes[column].value)]),
         )
     Console().print(shown)
 

@@ -1,16 +1,17 @@
-"""A study's figures: return and success by reward-free steps, the decoder, the posterior shift.
+"""A study's figures: adaptation, return and success by reward-free steps, decoder, posterior shift.
 
-Pure functions of results; the look is `fieldtune.train.reports.figures`'.
+Pure functions of results and cells; the look is `fieldtune.train.reports`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from fieldtune.train.charts import (
@@ -27,83 +28,142 @@ from fieldtune.train.charts import (
     number,
 )
 from fieldtune.train.evaluation.calibration import Calibration
-from fieldtune.train.evaluation.results import PhaseResult
-from fieldtune.train.evaluation.statistics import shift
-from fieldtune.train.reports.figures import embedding_panel, principal_plane, task_colours
-from fieldtune.train.study.plan import Method
-from fieldtune.train.study.summary import (
-    Estimate,
-    Results,
-    curve,
-    iqm,
-    offline,
-    offline_success,
-    online,
-    online_success,
+from fieldtune.train.evaluation.protocol import QUOTED
+from fieldtune.train.evaluation.results import Inference, PhaseResult
+from fieldtune.train.evaluation.statistics import Estimate, shift
+from fieldtune.train.reports.adaptation import (
+    PHASES,
+    Level,
+    Line,
+    adaptation_panel,
+    by_second_panel,
+    points,
 )
+from fieldtune.train.reports.figures import embedding_panel, principal_plane, task_colours
+from fieldtune.train.study.cells import Cells, Metrics
+from fieldtune.train.study.plan import Method
+from fieldtune.train.study.results import Results
+from fieldtune.train.study.summary import BOTH, Curve, Table, table_of
 
-DRAWN = {
-    "trained": ("self-labelled, encoder trained", AFTER, "s"),
+DRAWN: dict[Method, tuple[str, str, str]] = {
+    "trained": ("self-labelled", AFTER, "s"),
     "frozen": ("self-labelled, encoder frozen (the paper's)", BEFORE, "o"),
     "oracle": ("oracle: true rewards", ORACLE, "^"),
 }
+PHASE_OF: dict[str, Method] = {"before": "offline", "after": "trained"}
 DPI = 160
 LINE = 0.05  # share of variance of a second component that there is nothing to see on
 
 
-def returns_by_steps(results: Results, random: float) -> Figure:
-    """IQM of the return by reward-free steps for each method, with bootstrap intervals.
-
-    Args:
-        random: return of random actions, drawn for scale where it is not far below everything.
-    """
-    figure, (axes,) = bare_figure(8.4, 4.6)
-    furthest = 0.0
-    for method, (label, colour, marker) in DRAWN.items():
-        found = curve(results, method)  # type: ignore[arg-type]
-        furthest = max(furthest, found.steps[-1] / 1000)
-        _line(axes, found.steps, found.iqm, label, colour, marker)
-    levels = {
-        "offline context, before phase 2": (
-            iqm(offline(results["offline"])).value,
-            OFFLINE,
-            (5, 3),
-        ),
-        "meta-behaviour cloning": (iqm(online(results["meta-bc"])).value, MUTED, (1, 2)),
-        "PEARL on the static data": (iqm(online(results["pearl"])).value, INK, (3, 1, 1, 1)),
-        "random actions": (random, REFERENCE, (1, 4)),
-    }
-    for label, (value, colour, dashes) in levels.items():
-        axes.axhline(value, color=colour, lw=1.5, ls=(0, dashes), label=label)
-    axes.set_xlim(0, furthest * 1.02)
-    axes.set_xlabel("reward-free steps, thousands (the oracle's have rewards)")
-    axes.set_ylabel("return on held-out tasks, IQM")
-    legend_above(figure, axes.get_legend_handles_labels()[0])
+def adaptation(metrics: Metrics) -> Figure:
+    """Return by episodes of own exploration, from the first on, by both inferences, before and
+    after phase 2; beside it success, where the family has it."""
+    sparse = metrics.cells[0].successes is not None
+    panels = 2 if sparse else 1
+    figure, axes = bare_figure(8.4 if panels == 1 else 11.4, 4.6, panels)
+    handles = adaptation_axes(axes[0], metrics)
+    if sparse:
+        adaptation_axes(axes[1], metrics, success=True)
+    legend_above(figure, handles)
     return figure
 
 
-def success_by_steps(results: Results) -> Figure:
-    """Share of successes by reward-free steps for each method, with bootstrap intervals.
+def adaptation_axes(axes: Axes, metrics: Metrics, *, success: bool = False) -> list:
+    """Draw one study's adaptation; gives handles for a legend.
 
-    For families that have success.
+    Args:
+        axes: what to draw on.
+        metrics: whose cells.
+        success: whether success is drawn, which the family must have, and not returns.
     """
-    figure, (axes,) = bare_figure(8.4, 4.6)
+    table = table_of(metrics.cells)
+    lines = []
+    for phase, inference, cells in _lines(table):
+        first, by_episodes = cells.first_episode, cells.returns
+        if success:
+            assert cells.successes is not None
+            first, by_episodes = cells.first_successes, cells.successes
+        lines.append(Line(phase, inference, points(first, by_episodes)))
+    return adaptation_panel(axes, lines, _levels(metrics, table, success), success=success)
+
+
+def first_episode(metrics: Metrics) -> Figure:
+    """Reward by second within the first episode, by both inferences, before and after phase 2."""
+    figure, (axes,) = bare_figure(8.4, 4.2)
+    legend_above(figure, first_episode_axes(axes, metrics))
+    return figure
+
+
+def first_episode_axes(axes: Axes, metrics: Metrics) -> list:
+    """Draw one study's; gives handles for a legend."""
+    lines = [
+        (Line(phase, inference, []), cells.rewards)
+        for phase, inference, cells in _lines(table_of(metrics.cells))
+        if cells.rewards is not None
+    ]
+    return by_second_panel(axes, lines, metrics.period_s)
+
+
+def _lines(table: Table) -> list[tuple[str, Inference, Cells]]:
+    """Phase, inference and cells of each line that there is."""
+    return [
+        (phase, inference, table[PHASE_OF[phase], inference])
+        for phase in PHASES
+        for inference in BOTH
+        if (PHASE_OF[phase], inference) in table
+    ]
+
+
+def _levels(metrics: Metrics, table: Table, success: bool) -> list[Level]:
+    """What adaptation is compared with: offline contexts, and the oracle by the encoder."""
+    offline = next(one for one in metrics.offline_context if one.method == "offline")
+    cells = offline.successes if success and offline.successes else offline.returns
+    value = float(np.mean(cells))
+    found = [Level("offline context, before phase 2", value, OFFLINE)]
+    oracle = table.get(("oracle", "encoder"))
+    if oracle is not None:
+        k = min(QUOTED, oracle.episodes)
+        reached = oracle.successes[k] if success and oracle.successes else oracle.returns[k]
+        label = f"true rewards in phase 2, by the encoder, after {k}"
+        found.append(Level(label, float(np.mean(reached)), ORACLE))
+    return found
+
+
+def by_steps(
+    curves: Mapping[Inference, Mapping[Method, Curve]],
+    levels: Mapping[str, float],
+    *,
+    success: bool = False,
+) -> Figure:
+    """Return or success by reward-free steps, with bootstrap intervals.
+
+    Args:
+        curves: by inference and method; solid by likelihood, dashed by the encoder.
+        levels: what needs no such steps, by name, drawn across.
+        success: whether success is drawn, and not returns.
+    """
+    figure, (axes,) = bare_figure(8.4, 4.8)
+    furthest = 0.0
     for method, (label, colour, marker) in DRAWN.items():
-        found = curve(results, method)  # type: ignore[arg-type]
-        assert found.success is not None
-        _line(axes, found.steps, found.success, label, colour, marker)
-    levels = {
-        "offline context, before phase 2": (offline_success(results["offline"]), OFFLINE, (5, 3)),
-        "meta-behaviour cloning": (online_success(results["meta-bc"]), MUTED, (1, 2)),
-        "PEARL on the static data": (online_success(results["pearl"]), INK, (3, 1, 1, 1)),
-    }
-    for label, (cells, colour, dashes) in levels.items():
-        assert cells is not None
-        axes.axhline(cells.mean(), color=colour, lw=1.5, ls=(0, dashes), label=label)
-    axes.set_ylim(0, 1)
-    axes.set_xlim(left=0)
+        for inference in BOTH:
+            curve = curves[inference].get(method)
+            if curve is None:
+                continue
+            found = curve.success if success else curve.returns
+            assert found is not None
+            furthest = max(furthest, curve.steps[-1] / 1000)
+            named = f"{label}, by {inference}"
+            _line(axes, curve.steps, found, named, colour, marker, inference)
+    colours = dict(zip(levels, (OFFLINE, MUTED, INK, REFERENCE), strict=False))
+    dashes = dict(zip(levels, ((5, 3), (1, 2), (3, 1, 1, 1), (1, 4)), strict=False))
+    for label, value in levels.items():
+        axes.axhline(value, color=colours[label], lw=1.5, ls=(0, dashes[label]), label=label)
+    axes.set_xlim(0, furthest * 1.02)
     axes.set_xlabel("reward-free steps, thousands (the oracle's have rewards)")
-    axes.set_ylabel("success on held-out tasks")
+    axes.set_ylabel("success on held-out tasks" if success else "return on held-out tasks")
+    if success:
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     legend_above(figure, axes.get_legend_handles_labels()[0])
     return figure
 
@@ -136,10 +196,15 @@ def posterior_shift(results: Results, seed: int = 0) -> Figure:
 
     On the principal plane; against each other where all tasks lie on a line.
     """
-    shown: tuple[Method, ...] = ("offline", "frozen", "trained")
-    titles = ("before phase 2", "after, encoder frozen", "after, encoder trained")
+    known: dict[Method, str] = {
+        "offline": "before phase 2",
+        "frozen": "after, encoder frozen",
+        "trained": "after, encoder trained",
+    }
+    shown = [method for method in known if method in results]
+    titles = [known[method] for method in shown]
     phases = [results[method][seed].final for method in shown]
-    figure, panels = bare_figure(11.4, 4.6, len(shown))
+    figure, panels = bare_figure(3.8 * len(shown), 4.6, len(shown))
     colours = task_colours(phases[0])
     on_a_line = principal_plane(phases[0])[2][1] < LINE
     for axes, phase, title in zip(panels, phases, titles, strict=True):
@@ -175,13 +240,25 @@ def _line(
     label: str,
     colour: str,
     marker: str,
+    inference: Inference,
 ) -> None:
     """Estimates by steps, with their intervals."""
     x = np.array(steps) / 1000
     low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
-    axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    axes.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
     values = [estimate.value for estimate in found]
-    axes.plot(x, values, color=colour, marker=marker, markersize=6, lw=2, label=label)
+    solid = inference == "likelihood"
+    axes.plot(
+        x,
+        values,
+        color=colour,
+        marker=marker,
+        ms=5.5,
+        mfc=colour if solid else SURFACE,
+        lw=2.0 if solid else 1.5,
+        ls="-" if solid else (0, (4, 2)),
+        label=label,
+    )
 
 
 def _line_panel(axes: Axes, phase: PhaseResult, colours: NDArray[np.float64]) -> None:

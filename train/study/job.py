@@ -20,24 +20,40 @@ import typer
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
+from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
-from fieldtune.train.evaluation.measure import REFERENCE_SEEDS, decoder_error, measure
+from fieldtune.train.evaluation.measure import (
+    REFERENCE_SEEDS,
+    decoder_error,
+    inferring_by_likelihood,
+    measure,
+)
 from fieldtune.train.evaluation.protocol import Evaluator
-from fieldtune.train.evaluation.results import DecoderError, PhaseResult
+from fieldtune.train.evaluation.results import DecoderError, Inference, PhaseResult
 from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.longer_offline import train_longer_offline
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.capabilities import require_self_supervised
-from fieldtune.train.runs.checkpoint import read_facts
+from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
 from fieldtune.train.runs.opening import open_run
-from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED
-from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.origin import LONGER_OFFLINE, ORACLE, SELF_SUPERVISED
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import averaged
-from fieldtune.train.study.plan import DATA, PHASE_2, Job, Study, load_study
-from fieldtune.train.study.results import JobResult, Point
+from fieldtune.train.study.plan import (
+    BY_ENCODER,
+    DATA,
+    FROZEN,
+    PHASE_2,
+    TRUE_REWARDS,
+    Job,
+    Study,
+    load_study,
+)
+from fieldtune.train.study.results import JobResult, Point, Reached
 
 POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
 TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks
@@ -57,8 +73,8 @@ def run_job(job: Job) -> None:
     config = study.config.model_copy(update={"seed": job.seed})
     run = open_run(config, job.folder)
     report = _Report(job.progress)
-    work = _phase_2 if job.name in PHASE_2 else _offline
-    result = work(job, run, report)
+    work = {"longer-offline": _longer_offline} | dict.fromkeys(PHASE_2, _phase_2)
+    result = work.get(job.name, _offline)(job, run, report)
     write_atomically(job.result, msgspec.json.format(msgspec.json.encode(result)))
 
 
@@ -87,32 +103,29 @@ def _offline(job: Job, run: Run, report: _Report) -> JobResult:
         cpu_s=time.process_time(),
         decoder=_decoder_error(run, learner) if ours else None,
         random=_random(run) if ours else None,
+        period_s=run.family.period_s if ours else None,
     )
 
 
 def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     """Phase 2, with its points; they are kept in its checkpoints, so that a kill costs none."""
-    encoder = "frozen" if job.name == "frozen" else "trained"
-    phase = run.config.self_supervised.model_copy(update={"encoder": encoder})
-    run = replace(run, config=run.config.model_copy(update={"self_supervised": phase}))
+    run, phase = _as_asked(run, job.name), run.config.self_supervised
     checkpoint = run.folder / "checkpoints" / f"{job.name}.safetensors"
+    _require_same_inference(run, checkpoint)
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
 
     def look(now: SelfSupervisedPhase) -> None:
-        points: list = now.facts.setdefault("points", [])  # type: ignore[assignment]
-        if now.steps >= (len(points) + 1) * phase.steps / POINTS:
-            found = evaluator.online(now.average, run.config.seed, curve=False)
-            point = [now.steps, now.updates, found.curve[-1].tolist()]
-            points.append(
-                point if found.successes is None else [*point, found.successes[-1].tolist()]
-            )
+        measured: list = now.facts.setdefault("measured", [])  # type: ignore[assignment]
+        if now.steps >= (len(measured) + 1) * phase.steps / POINTS:
+            point = Point(now.steps, now.updates, _reached(evaluator, now))
+            measured.append(msgspec.to_builtins(point))
             now.save(checkpoint)
 
     try:
         train_in_process(
             run,
             checkpoint,
-            true_rewards=job.name == "oracle",
+            true_rewards=job.name in TRUE_REWARDS,
             on_update=lambda done: report(done, phase.updates),
             on_caught_up=look,
             trials_at_once=TRIALS_AT_ONCE,
@@ -120,20 +133,66 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     finally:
         evaluator.close()
     facts = read_facts(checkpoint)
-    algorithm = averaged(run, checkpoint, ORACLE if job.name == ORACLE else SELF_SUPERVISED)
+    algorithm = averaged(run, checkpoint, ORACLE if job.name in TRUE_REWARDS else SELF_SUPERVISED)
     final = _measured(run, algorithm, int(facts["updates"]), int(facts["steps"]))
-    points = [Point(*point) for point in facts.get("points", [])][: POINTS - 1]
-    successes = None if final.successes is None else final.successes[-1]
-    last = Point(final.steps, final.updates, final.curve[-1], successes)
+    points = msgspec.convert(facts.get("measured", [])[: POINTS - 1], list[Point])
+    last = Point(
+        final.steps, final.updates, {name: Reached.of(one) for name, one in final.inferences}
+    )
     return JobResult(job.name, run.config.seed, final, [*points, last], time.process_time())
+
+
+def _longer_offline(job: Job, run: Run, report: _Report) -> JobResult:
+    """The control: as many further updates as phase 2 has, on phase 1's data."""
+    checkpoint = run.folder / "checkpoints" / f"{job.name}.safetensors"
+    updates = run.config.self_supervised.updates
+    train_longer_offline(run, checkpoint, lambda done: report(done, updates))
+    final = _measured(run, averaged(run, checkpoint, LONGER_OFFLINE), updates, 0)
+    return JobResult(job.name, run.config.seed, final, [], time.process_time())
+
+
+def _as_asked(run: Run, method: str) -> Run:
+    """`run` with what the method changes: who infers as phase 2 explores, and what it freezes."""
+    phase = run.config.self_supervised.model_copy(
+        update={"encoder": "frozen" if method in FROZEN else "trained"}
+    )
+    changed: dict[str, object] = {"self_supervised": phase}
+    if method in BY_ENCODER:
+        changed["inference"] = "encoder"
+    return replace(run, config=run.config.model_copy(update=changed))
+
+
+def _require_same_inference(run: Run, checkpoint: Path) -> None:
+    """What an older version wrote does not say, and had explored by the encoder."""
+    if run.config.inference == "encoder" or not checkpoint.exists():
+        return
+    if "inference" not in read_facts(checkpoint).get("settings", {}):
+        raise CheckpointError(
+            f"{checkpoint}: explored by the encoder, and this study's phase 2 explores by "
+            f"{run.config.inference}: remove it, or set inference=encoder"
+        )
+
+
+def _reached(evaluator: Evaluator, now: SelfSupervisedPhase) -> dict[Inference, Reached]:
+    """What the averaged weights reach now, by each inference."""
+    seed = now.run.config.seed
+    by: dict[Inference, Adaptive] = {"encoder": now.average}
+    likelihood = inferring_by_likelihood(now.average, now.offline, seed)
+    if likelihood is not None:
+        by["likelihood"] = likelihood
+    found = {}
+    for name, adaptive in by.items():
+        (acted,) = evaluator.online(adaptive, seed, only=evaluator.quoted).acted
+        ended = acted.successes
+        found[name] = Reached(acted.returns.tolist(), None if ended is None else ended.tolist())
+    return found
 
 
 def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseResult:
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
+    held_out, offline = held_out_replay(run, trained), offline_replay(run, trained)
     try:
-        return measure(
-            evaluator, trained, held_out_replay(run, trained), run.config.seed, updates, steps
-        )
+        return measure(evaluator, trained, held_out, offline, run.config.seed, updates, steps)
     finally:
         evaluator.close()
 

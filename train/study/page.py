@@ -1,38 +1,50 @@
-"""A study's page: `README.md` with its table, beside its figures and `metrics.json`.
+"""A study's page: `README.md` with its tables, beside its figures and `metrics.json`.
 
 Assembles; measures nothing. Numbers come from `fieldtune.train.study.summary` alone.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import yaml
+from matplotlib.figure import Figure
 
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
-from fieldtune.train.charts import number, percent, to_png
+from fieldtune.train.charts import percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
-from fieldtune.train.evaluation.results import EvaluationError
+from fieldtune.train.evaluation.results import EvaluationError, Inference
 from fieldtune.train.evaluation.statistics import LEVEL
-from fieldtune.train.study import figures
-from fieldtune.train.study.plan import PHASE_2, Method, Study
+from fieldtune.train.study import figures, tables
+from fieldtune.train.study.cells import Metrics, all_cells, encode_metrics, offline_cells
+from fieldtune.train.study.plan import Method, Study
+from fieldtune.train.study.presets import smaller_than_the_authors
+from fieldtune.train.study.results import Results, load_results
 from fieldtune.train.study.summary import (
+    BOTH,
+    Ceiling,
     Curve,
-    Estimate,
-    Results,
     Row,
-    curve,
-    load_results,
+    ceilings,
+    curves,
     rows,
     shifts,
+    table_of,
 )
 
-FIGURES = ("returns.png", "shift.png")
-SPARSE_FIGURES = ("success.png", "calibration.png")  # of families that have success
+Curves = Mapping[Inference, Mapping[Method, Curve]]
+
+ADAPTATION, FIRST, RETURNS, SUCCESS, SHIFT, CALIBRATION = (
+    "adaptation.png",
+    "first-episode.png",
+    "returns.png",
+    "success.png",
+    "shift.png",
+    "calibration.png",
+)
 SHIFT_NAMES: dict[Method, str] = {
     "offline": "before phase 2",
     "frozen": "after, encoder frozen",
@@ -43,55 +55,106 @@ SHIFT_NAMES: dict[Method, str] = {
 
 def require_page_writable(folder: Path) -> None:
     """Raise `OSError` where `write_page` could not write, before the study's days of work."""
-    for name in (*FIGURES, *SPARSE_FIGURES, "README.md", "metrics.json"):
+    drawn = (ADAPTATION, FIRST, RETURNS, SUCCESS, SHIFT, CALIBRATION)
+    for name in (*drawn, "README.md", "metrics.json"):
         require_writable(folder / name)
 
 
 def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     """Write README.md, metrics.json and the figures into the study's folder; return the table.
 
+    Of the methods that are done for every seed.
+
     Args:
         command: what a reader types to get the same.
+
+    Raises:
+        EvaluationError: the offline phase is not done, or a result is damaged.
     """
     results = load_results(folder, study.seeds)
-    table = rows(results)
-    curves: dict[Method, Curve] = {method: curve(results, method) for method in PHASE_2}
-    random = results["offline"][0].random
-    if random is None:
+    first = results["offline"][0]
+    if first.random is None or first.period_s is None:
         raise EvaluationError(f"{folder}: seed 0's phase 1 says nothing of random actions")
-    drawn = [figures.returns_by_steps(results, random), figures.posterior_shift(results)]
-    judged = _judged(results)
-    names = [*FIGURES, *(SPARSE_FIGURES if judged else ())]
-    if judged:
-        drawn += [figures.success_by_steps(results), figures.reliability(judged)]
-    for name, figure in zip(names, drawn, strict=True):
+    metrics = Metrics(
+        family=study.config.family,
+        seeds=study.seeds,
+        period_s=first.period_s,
+        random=first.random,
+        cells=all_cells(results),
+        offline_context=offline_cells(results),
+    )
+    cells = table_of(metrics.cells)
+    table, scale = rows(cells), ceilings(metrics.offline_context)
+    by_steps: Curves = {inference: curves(results, cells, inference) for inference in BOTH}
+    drawn = _figures(metrics, results, table, scale, by_steps)
+    for name, figure in drawn.items():
         write_atomically(folder / name, to_png(figure, figures.DPI))
-    write_atomically(folder / "README.md", _page(study, results, table, curves, command).encode())
-    metrics = {
-        "family": study.config.family,
-        "seeds": study.seeds,
+    page = _page(study, results, metrics, table, scale, by_steps, list(drawn), command)
+    write_atomically(folder / "README.md", page.encode())
+    written: dict[str, object] = {
         "rows": [asdict(row) for row in table],
-        "curves": {method: asdict(found) for method, found in curves.items()},
+        "scale": [asdict(one) for one in scale],
+        "curves": {method: asdict(found) for method, found in by_steps["encoder"].items()},
+        "likelihood_curves": {m: asdict(found) for m, found in by_steps["likelihood"].items()},
         "shift": shifts(results),
-        "random": random,
         "decoder": [None if r.decoder is None else asdict(r.decoder) for r in results["offline"]],
     }
-    write_atomically(
-        folder / "metrics.json", (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
-    )
+    write_atomically(folder / "metrics.json", encode_metrics(written, metrics))
     return table
 
 
-def _page(
-    study: Study, results: Results, table: Sequence[Row], curves: dict[Method, Curve], command: str
-) -> str:
-    first = results["offline"][0]
-    tasks, repeats = len(first.final.offline_returns), len(first.final.offline_returns[0])
-    episodes = len(first.final.curve) - 1
-    random = first.random
-    decoders = [r.decoder.explained for r in results["offline"] if r.decoder is not None]
+def _figures(
+    metrics: Metrics,
+    results: Results,
+    table: Sequence[Row],
+    scale: Sequence[Ceiling],
+    by_steps: Curves,
+) -> dict[str, Figure]:
+    """Those that there are numbers for, by file."""
     judged = _judged(results)
-    seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
+    found = {ADAPTATION: figures.adaptation(metrics), FIRST: figures.first_episode(metrics)}
+    if any(by_steps.values()):
+        levels, shares = _levels(table, scale)
+        found[RETURNS] = figures.by_steps(by_steps, levels | {"random actions": metrics.random})
+        if shares:
+            found[SUCCESS] = figures.by_steps(by_steps, shares, success=True)
+    found[SHIFT] = figures.posterior_shift(results)
+    if judged:
+        found[CALIBRATION] = figures.reliability(judged)
+    return found
+
+
+def _levels(
+    table: Sequence[Row], scale: Sequence[Ceiling]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns and successes of what needs no reward-free steps, by name."""
+    offline = scale[0]
+    name = "offline context, before phase 2"
+    levels = {name: offline.value.value}
+    shares = {} if offline.success is None else {name: offline.success.value}
+    for row in table:
+        if row.method in ("meta-bc", "pearl"):
+            name, k = tables.NAMES[row.method], str(row.quoted)
+            levels[name] = row.returns[k].value
+            if row.successes is not None:
+                shares[name] = row.successes[k].value
+    return levels, shares
+
+
+def _page(
+    study: Study,
+    results: Results,
+    metrics: Metrics,
+    table: Sequence[Row],
+    scale: Sequence[Ceiling],
+    by_steps: Curves,
+    drawn: Sequence[str],
+    command: str,
+) -> str:
+    lean = smaller_than_the_authors(study.config)
+    first = results["offline"][0].final
+    tasks, repeats = len(first.offline_returns), len(first.offline_returns[0])
+    judged, sparse = _judged(results), scale[0].success is not None
     lines = [
         f"# Study of {study.config.family}",
         "",
@@ -99,52 +162,35 @@ def _page(
         command,
         "```",
         "",
-        f"{seeds}; {tasks} held-out tasks, {repeats} repeats each; {episodes} episodes of own "
-        "exploration with true rewards, then the one that counts. Interquartile mean over (seed, "
-        f"task) with its {percent(LEVEL)} bootstrap interval.",
+        _protocol(study, tasks, repeats),
         "",
-        "| context and method | return, IQM | mean by seed | gap closed |"
-        + (" success | by seed |" if judged else ""),
-        "|---|---|---|---|" + ("---|---|" if judged else ""),
-        *(_line(row) for row in table),
-        f"| random actions | {'–' if random is None else number(random)} | | |"
-        + (" | |" if judged else ""),
+        *tables.returns(table, lean),
         "",
-        "*Gap closed* is (after − before) / (oracle − before) of the means, where true "
-        "rewards gain anything. All methods learn from the same dataset; seeds differ in initial "
-        "weights, draws and exploration.",
+        "Return, mean over seeds and tasks. *First episode*: what is inferred follows every step, "
+        "and nothing was explored before. *K*: after so many episodes of own exploration with true "
+        "rewards. *By likelihood*: the decoder's, over particles; *by encoder*: the paper's "
+        "inference. Unless a row says otherwise phase 2 explores by "
+        f"{_article(study.config.inference)}.",
         "",
-        f"![Return by reward-free steps]({FIGURES[0]})",
+        *tables.scale(scale, metrics.random, sparse),
         "",
-        *(_success(curves) if judged else []),
-        "## By reward-free steps",
+        *(["Success: the state that an episode ends in.", ""] if sparse else []),
+        *(["", *tables.successes(table, lean), ""] if sparse else []),
+        f"![Adaptation by episodes of own exploration]({ADAPTATION})",
         "",
-        "| steps | " + " | ".join(figures.DRAWN[m][0] for m in PHASE_2) + " |",
-        "|---|" + "---|" * len(PHASE_2),
-        *_steps(curves),
+        f"![Reward by second within the first episode]({FIRST})",
         "",
-        "Each cell: IQM of the return, and the share of the gap that was closed.",
-        "",
-        "## Why: the posterior before and after",
-        "",
-        f"![Posterior means]({FIGURES[1]})",
-        "",
-        "Distance between a task's contexts from own exploration and from offline data, in spreads "
-        "of tasks: "
-        + "; ".join(
-            f"{SHIFT_NAMES[m]} {s:.2f}" for m, s in shifts(results).items() if m in SHIFT_NAMES
-        )
-        + ". The decoder explains "
-        + ", ".join(percent(value) for value in decoders)
-        + " of the variance of held-out tasks' rewards."
-        + _dynamics(results),
-        "",
+        *_gaps(table, by_steps, metrics.period_s, lean),
+        *(_by_steps(by_steps, lean, drawn) if any(by_steps.values()) else []),
+        *_believed(metrics, lean),
+        *_shift(results),
         *(_calibration(judged) if judged else []),
         "## Cost",
         "",
-        "| job | updates | CPU minutes of the attempt that finished, mean |",
-        "|---|---|---|",
-        *(_cost(method, results) for method in results),
+        *tables.table(
+            ["job", "updates", "CPU minutes of the attempt that finished, mean"],
+            [_cost(method, results) for method in results],
+        ),
         "",
         "## Settings",
         "",
@@ -156,49 +202,96 @@ def _page(
     return "\n".join(lines)
 
 
-def closed(row: Row) -> str:
-    """The share of the gap that a method closed, with its interval; empty for the others."""
-    found = row.gap_closed
-    if found is None:
-        return "no gap" if row.closes else ""
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+def _protocol(study: Study, tasks: int, repeats: int) -> str:
+    interval = (
+        f"{percent(LEVEL)} intervals are of a bootstrap over seeds, then over tasks within each"
+        if study.seeds > 1
+        else f"{percent(LEVEL)} intervals are of a bootstrap over tasks alone: one seed says "
+        "nothing of others"
+    )
+    return (
+        f"{study.seeds} seed{'s' if study.seeds > 1 else ''}; {tasks} held-out tasks, {repeats} "
+        f"repeats each. {interval}. All methods learn from the same dataset; seeds differ in "
+        "initial weights, draws and exploration. Each (seed, task, repeat) is in `metrics.json`."
+    )
 
 
-def _line(row: Row) -> str:
-    by_seed = ", ".join(number(value) for value in row.by_seed)
-    line = f"| {row.name} | {_estimate(row.iqm)} | {by_seed} | {closed(row)} |"
-    if row.success is None or row.success_by_seed is None:
-        return line
-    each = ", ".join(percent(value) for value in row.success_by_seed)
-    return f"{line} {_percent(row.success)} | {each} |"
+def _article(inference: Inference) -> str:
+    return "the decoder's likelihood" if inference == "likelihood" else "the encoder"
 
 
-def _percent(found: Estimate) -> str:
-    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+def _gaps(table: Sequence[Row], by_steps: Curves, period_s: float, lean: bool) -> list[str]:
+    if all(row.gap is None for row in table):
+        return []
+    return [
+        "## The gap",
+        "",
+        *tables.gaps(table, by_steps, period_s, lean),
+        "",
+        f"*Gap*: the oracle less before phase 2, both by the row's inference, K = "
+        f"{table[0].quoted}. *Closed*: (after − before) / gap of the means, where the gap's "
+        "interval is above 0. Minutes of one robot, at the first point measured.",
+        "",
+    ]
+
+
+def _by_steps(by_steps: Curves, lean: bool, drawn: Sequence[str]) -> list[str]:
+    lines = [
+        "## By reward-free steps",
+        "",
+        f"![Return by reward-free steps]({RETURNS})",
+        "",
+        *tables.by_steps(by_steps, lean, success=False),
+        "",
+    ]
+    if SUCCESS not in drawn:
+        return lines
+    return [
+        *lines,
+        f"![Success by reward-free steps]({SUCCESS})",
+        "",
+        *tables.by_steps(by_steps, lean, success=True),
+        "",
+    ]
+
+
+def _believed(metrics: Metrics, lean: bool) -> list[str]:
+    found = tables.particles(table_of(metrics.cells), lean)
+    if not found:
+        return []
+    return [
+        "## What the likelihood knows",
+        "",
+        *found,
+        "",
+        "How many particles still count, 1 / Σ w², and in brackets the share of contexts that the "
+        "decoder explains worse than training tasks' own.",
+        "",
+    ]
+
+
+def _shift(results: Results) -> list[str]:
+    decoders = [r.decoder.explained for r in results["offline"] if r.decoder is not None]
+    relative = "; ".join(
+        f"{SHIFT_NAMES[m]} {s:.2f}" for m, s in shifts(results).items() if m in SHIFT_NAMES
+    )
+    explained = ", ".join(percent(value) for value in decoders)
+    return [
+        "## Why: the encoder's posterior before and after",
+        "",
+        f"![Posterior means]({SHIFT})",
+        "",
+        "Distance between a task's contexts from own exploration and from offline data, in spreads "
+        f"of tasks: {relative}. The decoder explains {explained} of the variance of held-out "
+        f"tasks' rewards.{_dynamics(results)}",
+        "",
+    ]
 
 
 def _judged(results: Results) -> list[Calibration]:
     """Each seed's decoder as a classifier; empty where rewards are not sparse."""
     found = [r.decoder.calibration for r in results["offline"] if r.decoder is not None]
     return [each for each in found if each is not None]
-
-
-def _success(curves: dict[Method, Curve]) -> list[str]:
-    """Success is the state that an episode ends in; the mean over (seed, task)."""
-    known = {m: c.success for m, c in curves.items() if c.success is not None}
-    steps = max((c.steps for c in curves.values()), key=len)
-    lines = [
-        "*Success*: the state that an episode ends in, mean over (seed, task) with its interval.",
-        "",
-        f"![Success by reward-free steps]({SPARSE_FIGURES[0]})",
-        "",
-        "| steps | " + " | ".join(figures.DRAWN[m][0] for m in known) + " |",
-        "|---|" + "---|" * len(known),
-    ]
-    for index, step in enumerate(steps):
-        cells = [_percent(c[index]) if index < len(c) else "" for c in known.values()]
-        lines.append(f"| {step:,.0f} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
 
 
 def _dynamics(results: Results) -> str:
@@ -217,52 +310,19 @@ def _calibration(judged: Sequence[Calibration]) -> list[str]:
     return [
         "## The decoder as a classifier of success",
         "",
-        f"![Reliability diagram]({SPARSE_FIGURES[1]})",
+        f"![Reliability diagram]({CALIBRATION})",
         "",
         "On transitions of held-out tasks, z from another draw of the same task's data.",
         "",
-        "| seed | Brier score | expected calibration error | successes found | others ruled out |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {seed} | {one.brier:.4f} | {one.expected_error:.4f} | {_or_none(one.found)} | "
-            f"{_or_none(one.ruled_out)} |"
-            for seed, one in enumerate(judged)
-        ),
+        *tables.calibration(judged),
         "",
     ]
 
 
-def _or_none(share: float | None) -> str:
-    return "–" if share is None else percent(share)
-
-
-def _estimate(found: Estimate) -> str:
-    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
-
-
-def _steps(curves: dict[Method, Curve]) -> list[str]:
-    longest = max(len(found.steps) for found in curves.values())
-    lines = []
-    for index in range(longest):
-        known = [c for c in curves.values() if index < len(c.steps)]
-        cells = [
-            f"{number(c.iqm[index].value)} ({_bare_share(c.gap_closed[index])})"
-            if index < len(c.steps)
-            else ""
-            for c in curves.values()
-        ]
-        lines.append(f"| {known[0].steps[index]:,.0f} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _bare_share(found: Estimate | None) -> str:
-    return "no gap" if found is None else f"{found.value:.2f}".replace("-", "−")
-
-
-def _cost(method: Method, results: Results) -> str:
+def _cost(method: Method, results: Results) -> list[str]:
     found = results[method]
     minutes = sum(result.cpu_s for result in found) / len(found) / 60
-    return f"| {method} | {found[0].final.updates:,} | {minutes:.1f} |"
+    return [method, f"{found[0].final.updates:,}", f"{minutes:.1f}"]
 
 
 def _settings(study: Study) -> str:

@@ -8,6 +8,7 @@ STUDY/README.md, *.png    table and figures
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,12 +16,27 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from fieldtune import settings
+from fieldtune.settings import ConfigError
 from fieldtune.train.config import RunConfig
 from fieldtune.train.runs.config_file import ChosenAlgorithm
 
-Method = Literal["offline", "trained", "frozen", "oracle", "meta-bc", "pearl"]
+Method = Literal[
+    "offline",
+    "trained",
+    "trained-encoder",
+    "frozen",
+    "frozen-oracle",
+    "oracle",
+    "longer-offline",
+    "meta-bc",
+    "pearl",
+]
 METHODS: tuple[Method, ...] = get_args(Method)
-PHASE_2: tuple[Method, ...] = ("trained", "frozen", "oracle")  # each starts from `offline`
+BY_ENCODER: tuple[Method, ...] = ("trained-encoder", "frozen", "frozen-oracle")  # as they explore
+FROZEN: tuple[Method, ...] = ("frozen", "frozen-oracle")
+TRUE_REWARDS: tuple[Method, ...] = ("oracle", "frozen-oracle")
+PHASE_2: tuple[Method, ...] = ("trained", "trained-encoder", "frozen", "frozen-oracle", "oracle")
+AFTER_OFFLINE: tuple[Method, ...] = (*PHASE_2, "longer-offline")  # each starts from `offline`
 DATA = "collect"
 
 
@@ -41,6 +57,31 @@ def load_study(path: Path) -> Study:
     """Read `study.yaml`. Raises `ConfigError`."""
     chosen = settings.load(_Chosen, path).config.config_model(path, above="config.")
     return settings.load(create_model("Study", __base__=Study, config=(chosen, ...)), path)
+
+
+def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
+    """The methods to run, in the study's order.
+
+    Args:
+        names: separated by commas; None: all that differ from each other. `trained-encoder` is
+            `trained` where the run infers by the encoder anyway.
+        config: the study's.
+
+    Raises:
+        ConfigError: a name is unknown, or `offline` is not among them.
+    """
+    if names is None:
+        same = config.inference == "encoder"
+        return tuple(m for m in METHODS if not (same and m == "trained-encoder"))
+    asked = [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in METHODS:
+            raise ConfigError(f"--methods has {name!r}: expected some of {', '.join(METHODS)}")
+    if "offline" not in asked:
+        raise ConfigError(
+            "--methods lacks offline, which the others begin from or are compared with: add it"
+        )
+    return tuple(method for method in METHODS if method in asked)
 
 
 @dataclass(frozen=True)
@@ -82,13 +123,13 @@ class Job:
         """The jobs whose files this one reads."""
         if self.seed is None:
             return ()
-        first: str = "offline" if self.name in PHASE_2 else DATA
+        first: str = "offline" if self.name in AFTER_OFFLINE else DATA
         return (Job(self.study, first, None if first == DATA else self.seed),)
 
 
-def jobs(study: Path, seeds: int) -> list[Job]:
+def jobs(study: Path, seeds: int, methods: Sequence[Method] = METHODS) -> list[Job]:
     """Every job, those that others wait for first."""
-    each = [Job(study, method, seed) for method in METHODS for seed in range(seeds)]
+    each = [Job(study, method, seed) for method in methods for seed in range(seeds)]
     return [Job(study, DATA), *each]
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fieldtune.train.config import RunConfig
+
 Preset = Literal["lean", "reference"]
+
+AUTHORS_UPDATES = 800_000  # of phase 2: 16,000 for each of 50 iterations
 
 REFERENCE = (
     "algorithm.networks.encoder=[200, 200, 200]",
@@ -29,7 +33,7 @@ REFERENCE = (
     "offline.updates=50000",
     "self_supervised.context.source=transitions",
     "self_supervised.context.size=[64, 64]",
-    "self_supervised.updates=800000",  # 16,000 for each of 50 iterations
+    f"self_supervised.updates={AUTHORS_UPDATES}",
     "self_supervised.steps=250000",  # 5,000 for each of 50 iterations
     "self_supervised.first_steps=5000",
     "self_supervised.learning_rate=3.0e-4",
@@ -38,6 +42,12 @@ REFERENCE = (
     "self_supervised.labels=1",
     "robot.exploration.z_hold=step",
 )
+
+
+def smaller_than_the_authors(config: RunConfig) -> bool:
+    """Whether phase 2 has fewer updates than the authors', so that what comes of it is no statement
+    about their method at its own budget."""
+    return config.self_supervised.updates < AUTHORS_UPDATES
 
 
 def overrides(preset: Preset) -> tuple[str, ...]:

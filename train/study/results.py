@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
-from fieldtune.train.evaluation.results import DecoderError, PhaseResult
+from fieldtune.train.evaluation.results import (
+    Adapted,
+    DecoderError,
+    EvaluationError,
+    Inference,
+    PhaseResult,
+)
+from fieldtune.train.study.plan import METHODS, Job, Method, Study
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """Returns, and 1 or 0 for successes if the family has them, `(task, repeat)`."""
+
+    returns: list[list[float]]
+    successes: list[list[float]] | None = None
+
+    @classmethod
+    def of(cls, adapted: Adapted) -> Reached:
+        """After as many context episodes as tables quote."""
+        ended, k = adapted.successes, adapted.quoted
+        return cls(adapted.returns[k], None if ended is None else ended[k])
 
 
 class Point(msgspec.Struct, frozen=True):
-    """On the way: return after K context episodes, `(task, repeat)`, once `steps` were learned.
-
-    `successes` likewise, 1 or 0, where the family has success.
-    """
+    """On the way through phase 2: what each inference reached, once `steps` were learned."""
 
     steps: int
     updates: int
-    returns: list[list[float]]
-    successes: list[list[float]] | None = None
+    reached: dict[Inference, Reached]
 
 
 class JobResult(msgspec.Struct, frozen=True):
     """What one method with one seed came to, on the held-out tasks.
 
-    `cpu_s` is this process's time alone, of the attempt that finished it. `decoder` and `random`
-    are the offline phase's to say.
+    `cpu_s` is this process's time alone, of the attempt that finished it. `decoder`, `random` and
+    `period_s`, of a control step, are the offline phase's to say.
     """
 
     name: str
@@ -33,3 +51,64 @@ class JobResult(msgspec.Struct, frozen=True):
     cpu_s: float
     decoder: DecoderError | None = None
     random: float | None = None
+    period_s: float | None = None
+
+
+Results = dict[Method, list[JobResult]]
+"""By method, seed by seed."""
+
+
+def load_results(folder: Path, seeds: int) -> Results:
+    """The results of every method that is done for all seeds.
+
+    Raises:
+        EvaluationError: that of `offline`, which all are compared with, is missing, or one is
+            something else.
+    """
+    done = {
+        method for method in METHODS if all(Job(folder, method, seed).done for seed in range(seeds))
+    }
+    return {
+        method: [_load(folder, method, seed) for seed in range(seeds)]
+        for method in METHODS
+        if method in done or method == "offline"
+    }
+
+
+def require_sound_results(folder: Path, study: Study) -> None:
+    """Look at what is there before the other jobs' days of work.
+
+    Raises:
+        EvaluationError: a result is damaged, of another version, or was measured by another
+            protocol than is asked for now.
+    """
+    asked = study.config.evaluation
+    for method in METHODS:
+        for seed in range(study.seeds):
+            job = Job(folder, method, seed)
+            if not job.done:
+                continue
+            returns = _load(folder, method, seed).final.encoder.returns
+            episodes, repeats = len(returns) - 1, len(returns[0][0])
+            if (episodes, repeats) != (asked.context_episodes, asked.repeats):
+                raise EvaluationError(
+                    f"{job.result}: measured over {episodes} context episodes and {repeats} "
+                    f"repeats, and evaluation asks for {asked.context_episodes} and "
+                    f"{asked.repeats}: {_CURE}"
+                )
+
+
+_CURE = (
+    "remove the file, and run the same command again to do that job anew; what it has trained is "
+    "in its checkpoint, and is only measured again"
+)
+
+
+def _load(folder: Path, method: Method, seed: int) -> JobResult:
+    path = Job(folder, method, seed).result
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=JobResult)
+    except (OSError, msgspec.DecodeError) as error:
+        raise EvaluationError(
+            f"{path}: no result of a study's job, or of another version ({error}): {_CURE}"
+        ) from error

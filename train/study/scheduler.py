@@ -7,15 +7,17 @@ goes on where it was, and one that is done is only read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fieldtune import settings
 from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
+from fieldtune.train.config import RunConfig
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import first_difference
-from fieldtune.train.study.plan import Job, Study, jobs, load_study, ready
+from fieldtune.train.study.plan import METHODS, Job, Method, Study, jobs, load_study, ready
 from fieldtune.train.study.runners import Handle, Runner
 
 LOOK_EVERY_S = 0.5
@@ -32,7 +34,8 @@ class StudyError(UserError):
 def open_study(folder: Path, study: Study) -> None:
     """Create the study's folder, or check that what is there was asked for in the same way.
 
-    More seeds may be asked for than before.
+    More seeds may be asked for than before, and another `evaluation`, which no weights depend on:
+    what was measured by the old one is told by `require_sound_results`.
 
     Raises:
         StudyError: the folder holds another study.
@@ -40,7 +43,8 @@ def open_study(folder: Path, study: Study) -> None:
     known = folder / "study.yaml"
     if known.exists():
         before = load_study(known)
-        changed = first_difference(before.config.model_dump(), study.config.model_dump())
+        there = _measured_as(before.config, study)
+        changed = first_difference(there.model_dump(), study.config.model_dump())
         if changed is not None:
             moved = (
                 f"; if its data were moved, set data.path in {known}"
@@ -51,13 +55,27 @@ def open_study(folder: Path, study: Study) -> None:
                 f"{folder} holds a study with another {changed}; give the new one a folder of its "
                 f"own with --out{moved}"
             )
-        if before.seeds >= study.seeds:
+        if before.seeds >= study.seeds and there == before.config:
             return
+        study = study.model_copy(update={"seeds": max(before.seeds, study.seeds)})
     folder.mkdir(parents=True, exist_ok=True)
     settings.dump(study, known, movable="config.data.path")
+    for path in folder.glob("seed-*/config.yaml"):
+        config = load_config(path)
+        settings.dump(_measured_as(config, study), path, movable="data.path")
 
 
-def run_study(folder: Path, seeds: int, runner: Runner, on_look: OnLook) -> None:
+def _measured_as(config: RunConfig, study: Study) -> RunConfig:
+    return config.model_copy(update={"evaluation": study.config.evaluation})
+
+
+def run_study(
+    folder: Path,
+    seeds: int,
+    runner: Runner,
+    on_look: OnLook,
+    methods: Sequence[Method] = METHODS,
+) -> None:
     """Run every job that is not done.
 
     Args:
@@ -65,11 +83,12 @@ def run_study(folder: Path, seeds: int, runner: Runner, on_look: OnLook) -> None
         seeds: how many, from 0 on.
         runner: starts jobs, so many at once as it has slots; it stays open.
         on_look: called about twice a second with all jobs and those that run.
+        methods: those that are asked for; what is done of others stays.
 
     Raises:
         StudyError: a job failed (the others were let finish), or the study runs elsewhere already.
     """
-    everything = jobs(folder, seeds)
+    everything = jobs(folder, seeds, methods)
     running: dict[Job, Handle] = {}
     begun: set[Job] = set()
     failed: list[Job] = []

@@ -1,172 +1,130 @@
-"""What a study's results come to: interquartile means, bootstrap intervals, gap closed.
+"""What a study's results come to: means with their intervals, and shares of the gap.
 
-Pure functions of job results. Every statistic is over (seed, task) cells, each the mean of its
-repeats; methods are compared cell by cell. Sources: Agarwal et al. 2021 (arXiv 2108.13264) for the
-interquartile mean, docs/results/README.md for the gap.
+Pure functions of cells. One statistic everywhere: the mean over seeds and tasks, its interval by
+`fieldtune.train.evaluation.statistics`; methods are compared cell by cell.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import NDArray
 
-from fieldtune.train.evaluation.results import EvaluationError
-from fieldtune.train.evaluation.statistics import LEVEL, RESAMPLES, over_tasks, shift
-from fieldtune.train.study.plan import METHODS, Job, Method
-from fieldtune.train.study.results import JobResult
+from fieldtune.train.evaluation.protocol import QUOTED
+from fieldtune.train.evaluation.results import Inference
+from fieldtune.train.evaluation.statistics import Estimate, Gap, gap, mean, over_tasks, shift
+from fieldtune.train.study.cells import Cells, OfflineCells
+from fieldtune.train.study.plan import PHASE_2, Method
+from fieldtune.train.study.results import Results
 
 Floats = NDArray[np.float64]
-Results = dict[Method, list[JobResult]]
+Table = dict[tuple[Method, Inference], Cells]
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic and its bootstrap interval at `LEVEL`."""
-
-    value: float
-    low: float
-    high: float
+BOTH: tuple[Inference, ...] = ("likelihood", "encoder")
+FIRST = "first"  # the column of the first episode
+RETURNS, SUCCESSES = (1, 2), (1, 2, 4, 8)  # context episodes that tables have a column for
+CLOSED = 0.9  # of the gap: what minutes are counted to
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `gap_closed` where the method is there to close it and there is one.
+    """One line of the table: a method by an inference.
 
-    `closes`: whether the method is there for that. `success` is the mean share, with each seed's,
-    where the family has success.
+    Attributes:
+        quoted: the number of context episodes that one number is of, where there is one alone.
+        returns: by column, `first` or the number of context episodes.
+        by_seed: mean return of each seed, after `quoted`.
+        gap: what it closed of the way from before phase 2 to the oracle, both by the same inference
+            and after `quoted`; None where it is not there to close it, or there is no oracle.
+        successes: as `returns`, the share; None where the family has none.
     """
 
-    name: str
-    iqm: Estimate
+    method: Method
+    inference: Inference
+    quoted: int
+    returns: dict[str, Estimate]
     by_seed: list[float]
-    closes: bool = False
-    gap_closed: Estimate | None = None
+    gap: Gap | None = None
+    successes: dict[str, Estimate] | None = None
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """A method with offline contexts."""
+
+    method: Method
+    value: Estimate
+    by_seed: list[float]
     success: Estimate | None = None
-    success_by_seed: list[float] | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Return by reward-free steps: mean over seeds of what was learned from, IQM of the return.
+    """By reward-free steps, from before phase 2 on: what one inference reached.
 
-    `gap_closed` is None where there is no gap; `success`, the mean share, where the family has it.
+    `steps` are means over seeds. `gap_closed` is None where there is no gap, or no oracle; a
+    `success` of None means that the family has none.
     """
 
     steps: list[float]
-    iqm: list[Estimate]
+    returns: list[Estimate]
     gap_closed: list[Estimate | None]
     success: list[Estimate] | None = None
 
-
-def load_results(folder: Path, seeds: int) -> Results:
-    """Every method's results, seed by seed.
-
-    Raises:
-        EvaluationError: one is missing or something else.
-    """
-
-    return {method: [_load(folder, method, seed) for seed in range(seeds)] for method in METHODS}
+    def minutes(self, period_s: float) -> float | None:
+        """Of a robot, without rewards, at the first point with `CLOSED` of the gap; None where none
+        has it."""
+        for steps, closed in zip(self.steps, self.gap_closed, strict=True):
+            if closed is not None and closed.value >= CLOSED:
+                return steps * period_s / 60
+        return None
 
 
-def require_sound_results(folder: Path, seeds: int) -> None:
-    """Raise `EvaluationError` for a result that is there and damaged, before the other jobs."""
-    for method in METHODS:
-        for seed in range(seeds):
-            if Job(folder, method, seed).done:
-                _load(folder, method, seed)
+def table_of(cells: Sequence[Cells]) -> Table:
+    """Cells by method and inference."""
+    return {(one.method, one.inference): one for one in cells}
 
 
-def _load(folder: Path, method: Method, seed: int) -> JobResult:
-    path = Job(folder, method, seed).result
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=JobResult)
-    except (OSError, msgspec.DecodeError) as error:
-        raise EvaluationError(
-            f"{path}: no result of a study's job ({error}): remove the file, and run the same "
-            "command again to do that job anew"
-        ) from error
+def quoted(cells: Cells) -> Floats:
+    """Return after as many context episodes as tables quote, `(seed, task)`."""
+    return over_tasks(cells.returns[min(QUOTED, cells.episodes)])
 
 
-def online(results: Sequence[JobResult]) -> Floats:
-    """Return after K episodes of own exploration, `(seed, task)`."""
-    return np.stack([over_tasks(result.final.curve[-1]) for result in results])
-
-
-def offline(results: Sequence[JobResult]) -> Floats:
-    """Return with contexts from offline data, `(seed, task)`."""
-    return np.stack([over_tasks(result.final.offline_returns) for result in results])
-
-
-def online_success(results: Sequence[JobResult]) -> Floats | None:
-    """Share of success after K episodes of own exploration, `(seed, task)`, where there is any."""
-    known = [r.final.successes[-1] for r in results if r.final.successes is not None]
-    return np.stack([over_tasks(each) for each in known]) if known else None
-
-
-def offline_success(results: Sequence[JobResult]) -> Floats | None:
-    """Share of success with contexts from offline data, likewise."""
-    known = [r.final.offline_successes for r in results if r.final.offline_successes is not None]
-    return np.stack([over_tasks(each) for each in known]) if known else None
-
-
-def rows(results: Results) -> list[Row]:
-    """The table, best source of context first."""
-    before, oracle = online(results["offline"]), online(results["oracle"])
-
-    def row(name: str, method: Method, source: str = "own", gap: bool = False) -> Row:
-        found = results[method]
-        own = source == "own"
-        cells = online(found) if own else offline(found)
-        success = online_success(found) if own else offline_success(found)
-        return Row(
-            name,
-            iqm(cells),
-            cells.mean(axis=1).tolist(),
-            gap,
-            gap_closed(before, cells, oracle) if gap else None,
-            None if success is None else mean(success),
-            None if success is None else success.mean(axis=1).tolist(),
-        )
-
+def rows(table: Table) -> list[Row]:
+    """The table's lines, method by method, by likelihood first."""
+    order = list(dict.fromkeys(method for method, _ in table))
     return [
-        row("SMAC, offline context: the ceiling that hides the shift", "offline", "offline"),
-        row("SMAC, own exploration, before phase 2", "offline"),
-        row("after phase 2, self-labelled, encoder trained", "trained", gap=True),
-        row("after phase 2, self-labelled, encoder frozen", "frozen", gap=True),
-        row("after phase 2 with true rewards: the oracle", "oracle"),
-        row("meta-behaviour cloning, own exploration", "meta-bc"),
-        row("meta-behaviour cloning, offline context", "meta-bc", "offline"),
-        row("PEARL on the static data, own exploration", "pearl"),
-        row("PEARL on the static data, offline context", "pearl", "offline"),
+        _row(table, table[method, inference])
+        for method in order
+        for inference in BOTH
+        if (method, inference) in table
     ]
 
 
-def curve(results: Results, method: Method) -> Curve:
-    """`method`'s return by reward-free steps; before phase 2 is at 0."""
-    before, oracle = online(results["offline"]), online(results["oracle"])
-    points = [result.points for result in results[method]]
-    steps, returns = [0.0], [before]
-    first = online_success(results["offline"])
-    successes = [] if first is None else [first]
-    for column in zip(*points, strict=True):
-        steps.append(float(np.mean([point.steps for point in column])))
-        returns.append(np.stack([over_tasks(point.returns) for point in column]))
-        known = [over_tasks(point.successes) for point in column if point.successes is not None]
-        if known:
-            successes.append(np.stack(known))
-    return Curve(
-        steps,
-        [iqm(cells) for cells in returns],
-        [gap_closed(before, c, oracle) for c in returns],
-        [mean(cells) for cells in successes] or None,
-    )
+def ceilings(cells: Sequence[OfflineCells]) -> list[Ceiling]:
+    """What offline contexts give before phase 2, and to what learns from the static data alone."""
+    shown: tuple[Method, ...] = ("offline", "meta-bc", "pearl")
+    return [
+        Ceiling(
+            one.method,
+            mean(over_tasks(one.returns)),
+            over_tasks(one.returns).mean(axis=1).tolist(),
+            None if one.successes is None else mean(over_tasks(one.successes)),
+        )
+        for one in cells
+        if one.method in shown
+    ]
+
+
+def curves(results: Results, table: Table, inference: Inference) -> dict[Method, Curve]:
+    """Every phase 2 by reward-free steps, as this inference has it."""
+    return {
+        method: _curve(results, table, method, inference)
+        for method in PHASE_2
+        if (method, inference) in table
+    }
 
 
 def shifts(results: Results) -> dict[Method, float]:
@@ -177,59 +135,55 @@ def shifts(results: Results) -> dict[Method, float]:
     }
 
 
-def iqm(cells: ArrayLike) -> Estimate:
-    """Interquartile mean over all `(seed, task)`."""
-
-    def statistic(values: Floats, axis: int = -1) -> Floats:
-        return stats.trim_mean(values, 0.25, axis=axis)
-
-    return _estimate(statistic, [np.asarray(cells, dtype=np.float64).ravel()])
-
-
-def mean(cells: ArrayLike) -> Estimate:
-    """Mean over all `(seed, task)`: what a share of successes is, which has no outliers to trim."""
-    return _estimate(np.mean, [np.asarray(cells, dtype=np.float64).ravel()])
-
-
-def gap_closed(before: Floats, after: Floats, oracle: Floats) -> Estimate | None:
-    """(after − before) / (oracle − before) of the means, paired by cell.
-
-    Args:
-        before, after, oracle: returns `(seed, task)`: before phase 2, after it, and after it with
-            true rewards.
-
-    Returns:
-        None where true rewards gain nothing, and so leave no gap. Resamples without one are left
-        out of the interval.
-    """
-    if oracle.mean() <= before.mean():
+def gap_of(table: Table, inference: Inference, reached: Floats) -> Gap | None:
+    """What `reached`, `(seed, task)`, closed of the way from before phase 2 to the oracle, both by
+    `inference`; None without an oracle."""
+    before, oracle = (table.get((method, inference)) for method in ("offline", "oracle"))
+    if before is None or oracle is None:
         return None
-
-    def statistic(b: Floats, a: Floats, o: Floats, axis: int = -1) -> Floats:
-        low = b.mean(axis=axis)
-        gap = o.mean(axis=axis) - low
-        return (a.mean(axis=axis) - low) / np.where(gap == 0.0, np.nan, gap)
-
-    return _estimate(statistic, [before.ravel(), after.ravel(), oracle.ravel()])
+    return gap(quoted(before), reached, quoted(oracle))
 
 
-def _estimate(statistic: Callable[..., Floats], samples: list[Floats]) -> Estimate:
-    """Percentile bootstrap; the same samples give the same interval."""
-    value = float(statistic(*samples))
-    if len(samples[0]) < 2:
-        return Estimate(value, value, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # one value, and no spread
-        resampled = stats.bootstrap(
-            samples,
-            statistic,
-            paired=len(samples) > 1,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        ).bootstrap_distribution
-    outside = 50.0 * (1.0 - LEVEL)
-    known = resampled[np.isfinite(resampled)]
-    low, high = np.percentile(known, [outside, 100.0 - outside])
-    return Estimate(value, float(low), float(high))
+def _row(table: Table, cells: Cells) -> Row:
+    closes = cells.method not in ("offline", "oracle", "meta-bc", "pearl")
+    return Row(
+        cells.method,
+        cells.inference,
+        min(QUOTED, cells.episodes),
+        _columns(cells.first_episode, cells.returns, RETURNS),
+        quoted(cells).mean(axis=1).tolist(),
+        gap_of(table, cells.inference, quoted(cells)) if closes else None,
+        None
+        if cells.successes is None
+        else _columns(cells.first_successes, cells.successes, SUCCESSES),
+    )
+
+
+def _columns(
+    first: list | None, by_episodes: Sequence[list], shown: Sequence[int]
+) -> dict[str, Estimate]:
+    found = {} if first is None else {FIRST: mean(over_tasks(first))}
+    return found | {str(k): mean(over_tasks(by_episodes[k])) for k in shown if k < len(by_episodes)}
+
+
+def _curve(results: Results, table: Table, method: Method, inference: Inference) -> Curve:
+    before = table["offline", inference]
+    steps, returns = [0.0], [quoted(before)]
+    k = min(QUOTED, before.episodes)
+    successes = [] if before.successes is None else [over_tasks(before.successes[k])]
+    points = [result.points for result in results[method]]
+    fewest = min(len(each) for each in points)
+    for column in zip(*(each[len(each) - fewest :] for each in points), strict=True):
+        reached = [point.reached[inference] for point in column]
+        steps.append(float(np.mean([point.steps for point in column])))
+        returns.append(np.stack([over_tasks(one.returns) for one in reached]))
+        known = [over_tasks(one.successes) for one in reached if one.successes is not None]
+        if known:
+            successes.append(np.stack(known))
+    gaps = [gap_of(table, inference, cells) for cells in returns]
+    return Curve(
+        steps,
+        [mean(cells) for cells in returns],
+        [None if one is None else one.closed for one in gaps],
+        [mean(cells) for cells in successes] or None,
+    )

@@ -1,0 +1,214 @@
+"""A study's tables, as Markdown lines. Pure functions of `fieldtune.train.study.summary`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fieldtune.train.charts import number, percent
+from fieldtune.train.evaluation.calibration import Calibration
+from fieldtune.train.evaluation.results import Inference
+from fieldtune.train.evaluation.statistics import Estimate, Gap
+from fieldtune.train.study.plan import Method
+from fieldtune.train.study.summary import FIRST, Ceiling, Curve, Row, Table
+
+NAMES: dict[Method, str] = {
+    "offline": "before phase 2",
+    "trained": "after phase 2, no rewards",
+    "trained-encoder": "the same, explored by the encoder",
+    "frozen": "the paper's: encoder frozen, explored by it",
+    "frozen-oracle": "true rewards, encoder frozen, explored by it",
+    "oracle": "true rewards in phase 2: the oracle",
+    "longer-offline": "as many further offline updates, no new data",
+    "meta-bc": "meta-behaviour cloning",
+    "pearl": "PEARL on the static data",
+}
+LEAN = ", at the lean budget"
+NONE = "–"
+
+
+def named(method: Method, lean: bool) -> str:
+    """A method's name in tables; the paper's says where its budget is not the authors'."""
+    return NAMES[method] + (LEAN if lean and method in ("frozen", "frozen-oracle") else "")
+
+
+def returns(rows: Sequence[Row], lean: bool) -> list[str]:
+    """Phase by inference: the first episode, and after one and two."""
+    columns = _columns([row.returns for row in rows])
+    head = ["phase", "inference", *map(_heading, columns), f"by seed, {_heading(columns[-1])}"]
+    body = [
+        [
+            named(row.method, lean),
+            row.inference,
+            *(estimate(row.returns[c]) if c in row.returns else NONE for c in columns),
+            ", ".join(number(value) for value in row.by_seed),
+        ]
+        for row in rows
+    ]
+    return table(head, body)
+
+
+def successes(rows: Sequence[Row], lean: bool) -> list[str]:
+    """Likewise, of families with success."""
+    known = [(row, row.successes) for row in rows if row.successes is not None]
+    columns = _columns([found for _, found in known])
+    head = ["phase", "inference", *map(_heading, columns)]
+    body = [
+        [
+            named(row.method, lean),
+            row.inference,
+            *(share(found[c]) if c in found else NONE for c in columns),
+        ]
+        for row, found in known
+    ]
+    return table(head, body)
+
+
+def scale(ceilings: Sequence[Ceiling], random: float, sparse: bool) -> list[str]:
+    """What own exploration is compared with."""
+    names = {
+        "offline": "offline context, before phase 2",
+        "meta-bc": "meta-behaviour cloning, offline context",
+        "pearl": "PEARL on the static data, offline context",
+    }
+    head = ["for scale", "return", "by seed", *(["success"] if sparse else [])]
+    body = [
+        [
+            names[one.method],
+            estimate(one.value),
+            ", ".join(number(value) for value in one.by_seed),
+            *([] if one.success is None else [share(one.success)]),
+        ]
+        for one in ceilings
+    ]
+    body.append(["random actions", number(random), "", *([""] if sparse else [])])
+    return table(head, body)
+
+
+def gaps(
+    rows: Sequence[Row],
+    curves: Mapping[Inference, Mapping[Method, Curve]],
+    period_s: float,
+    lean: bool,
+) -> list[str]:
+    """What each closed of its inference's gap, and how long a robot explored for 90 % of it."""
+    head = ["phase", "inference", "gap", "closed", "robot minutes without rewards to 90 %"]
+    body = []
+    for row in rows:
+        if row.gap is None:
+            continue
+        curve = curves[row.inference].get(row.method)
+        minutes = None if curve is None else curve.minutes(period_s)
+        body.append(
+            [
+                named(row.method, lean),
+                row.inference,
+                estimate(row.gap.size),
+                closed(row.gap),
+                NONE if minutes is None else f"{minutes:.0f}",
+            ]
+        )
+    return table(head, body)
+
+
+def by_steps(
+    curves: Mapping[Inference, Mapping[Method, Curve]], lean: bool, *, success: bool
+) -> list[str]:
+    """Return, or success, by reward-free steps: a column for each method and inference."""
+    found = {
+        f"{named(method, lean)}, {inference}": curve
+        for inference, known in curves.items()
+        for method, curve in known.items()
+        if not success or curve.success is not None
+    }
+    longest = max(found.values(), key=lambda curve: len(curve.steps))
+    body = []
+    for index, steps in enumerate(longest.steps):
+        cells = []
+        for curve in found.values():
+            values = curve.success if success else curve.returns
+            assert values is not None
+            shown = share if success else estimate
+            cells.append(shown(values[index]) if index < len(values) else "")
+        body.append([f"{steps:,.0f}", *cells])
+    return table(["steps", *found], body)
+
+
+def particles(cells: Table, lean: bool) -> list[str]:
+    """How many particles still count, and how many contexts are unlike the training tasks'."""
+    known = [one for one in cells.values() if one.effective_particles is not None]
+    if not known:
+        return []
+    episodes = known[0].episodes
+    shown = [k for k in (0, 1, 2, 4, 8) if k <= episodes]
+    head = ["by likelihood", *(f"K = {k}" for k in shown)]
+    body = []
+    for one in known:
+        assert one.effective_particles is not None
+        assert one.unlike is not None
+        count = [sum(row) / len(row) for row in one.effective_particles]
+        unlike = [sum(row) / len(row) for row in one.unlike]
+        body.append(
+            [named(one.method, lean), *(f"{count[k]:.1f} ({percent(unlike[k])})" for k in shown)]
+        )
+    return table(head, body)
+
+
+def calibration(judged: Sequence[Calibration]) -> list[str]:
+    """The decoder as a classifier of success, seed by seed."""
+    head = [
+        "seed",
+        "Brier score",
+        "expected calibration error",
+        "successes found",
+        "others ruled out",
+    ]
+    body = [
+        [
+            str(seed),
+            f"{one.brier:.4f}",
+            f"{one.expected_error:.4f}",
+            _or_none(one.found),
+            _or_none(one.ruled_out),
+        ]
+        for seed, one in enumerate(judged)
+    ]
+    return table(head, body)
+
+
+def closed(gap: Gap) -> str:
+    """The share of a gap that was closed; in words where there is none to close."""
+    if gap.closed is None:
+        return "true rewards lose" if gap.size.high < 0 else "no gap that these cells can tell"
+    found = gap.closed
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+
+
+def estimate(found: Estimate) -> str:
+    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def share(found: Estimate) -> str:
+    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown lines."""
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *("| " + " | ".join(cells) + " |" for cells in body),
+    ]
+
+
+def _columns(found: Sequence[Mapping[str, Estimate]]) -> list[str]:
+    """Every column that a row has, the first episode first."""
+    known = {column for one in found for column in one}
+    return sorted(known, key=lambda column: -1 if column == FIRST else int(column))
+
+
+def _heading(column: str) -> str:
+    return "first episode" if column == FIRST else f"K = {column}"
+
+
+def _or_none(value: float | None) -> str:
+    return NONE if value is None else percent(value)
