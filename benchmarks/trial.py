@@ -37,7 +37,7 @@ from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import open_run
-from fieldtune.train.runs.replays import held_out_replay, offline_replay
+from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few
@@ -69,8 +69,7 @@ class Judge:
 
     def look(self, algorithm: Algorithm, what: str) -> None:
         """Print one line; training's random state is left as it was."""
-        data, offline = held_out_replay(self.run, algorithm), offline_replay(self.run, algorithm)
-        found = measure(self.evaluator, algorithm, data, offline, self.run.config.seed, 0, 0)
+        found = measure(self.run, self.evaluator, algorithm, 0, 0)
         seconds = time.monotonic() - self.began
         own = "  ".join(
             f"by {inference} {_told(adapted.mean_return, adapted.success)}"

@@ -6,7 +6,7 @@ does not draw them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from fieldtune.train.algorithms.algorithm import Algorithm, SelfSupervised
 from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.data.replay import Batch, Replay
 from fieldtune.train.evaluation.calibration import calibration
-from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.evaluation.protocol import Acted, Evaluator
 from fieldtune.train.evaluation.results import (
     Adapted,
     DecoderError,
@@ -31,6 +31,7 @@ from fieldtune.train.evaluation.results import (
     Evaluation,
     EvaluationError,
     FirstEpisode,
+    Inference,
     PhaseResult,
 )
 from fieldtune.train.runs.capabilities import require_self_supervised
@@ -94,19 +95,36 @@ def measure(
     """
     seed = run.config.seed
     from_offline = evaluator.offline(algorithm, held_out_replay(run, algorithm), seed)
-    likelihood = None
-    if isinstance(algorithm, SelfSupervised):
-        by = by_likelihood(run, algorithm.agent, offline_replay(run, algorithm))
-        likelihood = adapted(evaluator, by, seed)
+    found = {name: adapted(evaluator, by, seed) for name, by in _inferences(run, algorithm)}
     return PhaseResult(
-        encoder=adapted(evaluator, algorithm, seed),
-        likelihood=likelihood,
+        encoder=found["encoder"],
+        likelihood=found.get("likelihood"),
         offline_returns=from_offline.returns.tolist(),
         offline_embeddings=from_offline.embeddings.tolist(),
         updates=updates,
         steps=steps,
         offline_successes=_listed(from_offline.successes),
     )
+
+
+def reached(run: Run, evaluator: Evaluator, algorithm: Algorithm) -> dict[Inference, Acted]:
+    """What tables quote, by each inference, and nothing else: for a look while training goes on.
+
+    Args:
+        run, evaluator, algorithm: as `measure`'s.
+    """
+    return {
+        name: evaluator.online(by, run.config.seed, only=evaluator.quoted).acted[0]
+        for name, by in _inferences(run, algorithm)
+    }
+
+
+def _inferences(run: Run, algorithm: Algorithm) -> Iterator[tuple[Inference, Adaptive]]:
+    """The same weights by each inference; by likelihood where they have a decoder."""
+    yield "encoder", algorithm
+    if isinstance(algorithm, SelfSupervised):
+        offline = offline_replay(run, algorithm)
+        yield "likelihood", by_likelihood(run, algorithm.agent, offline)
 
 
 def adapted(evaluator: Evaluator, adaptive: Adaptive, seed: int) -> Adapted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ class Line:
         return f"{PHASES[self.phase][0]}, {INFERENCES[self.inference]}"
 
     @property
-    def style(self) -> dict:
+    def style(self) -> dict[str, Any]:
         """Colour by phase; filled and solid by likelihood, hollow and dashed by the encoder."""
         colour = PHASES[self.phase][1]
         if self.inference == "likelihood":
@@ -130,11 +131,13 @@ def by_second_panel(axes: Axes, lines: Sequence[tuple[Line, ArrayLike]], period_
     for line, rewards in lines:
         seeds = np.stack([_smoothed(row, width) for row in np.atleast_2d(np.asarray(rewards))])
         seconds = (np.arange(seeds.shape[1]) + (width + 1) / 2) * period_s
-        style = line.style | {"marker": None}
+        style = line.style
         axes.fill_between(
             seconds, seeds.min(axis=0), seeds.max(axis=0), color=style["color"], alpha=0.13, lw=0
         )
-        handles += axes.plot(seconds, seeds.mean(axis=0), label=line.label, **style)
+        (drawn,) = axes.plot(seconds, seeds.mean(axis=0), label=line.label, **style)
+        drawn.set_marker("none")
+        handles.append(drawn)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds of the first episode")
     axes.set_ylabel("reward of a step")

@@ -201,7 +201,7 @@ def posterior_shift(results: Results, seed: int = 0) -> Figure:
         "frozen": "after, encoder frozen",
         "trained": "after, encoder trained",
     }
-    shown = [method for method in known if method in results]
+    shown: list[Method] = [method for method in known if method in results]
     titles = [known[method] for method in shown]
     phases = [results[method][seed].final for method in shown]
     figure, panels = bare_figure(3.8 * len(shown), 4.6, len(shown))

@@ -20,15 +20,14 @@ import typer
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
-from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.evaluation.measure import (
     REFERENCE_SEEDS,
     decoder_error,
-    inferring_by_likelihood,
     measure,
+    reached,
 )
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.evaluation.results import DecoderError, Inference, PhaseResult
@@ -40,7 +39,7 @@ from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
 from fieldtune.train.runs.opening import open_run
 from fieldtune.train.runs.origin import LONGER_OFFLINE, ORACLE, SELF_SUPERVISED
-from fieldtune.train.runs.replays import held_out_replay, offline_replay
+from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import averaged
 from fieldtune.train.study.plan import (
@@ -175,24 +174,19 @@ def _require_same_inference(run: Run, checkpoint: Path) -> None:
 
 def _reached(evaluator: Evaluator, now: SelfSupervisedPhase) -> dict[Inference, Reached]:
     """What the averaged weights reach now, by each inference."""
-    seed = now.run.config.seed
-    by: dict[Inference, Adaptive] = {"encoder": now.average}
-    likelihood = inferring_by_likelihood(now.average, now.offline, seed)
-    if likelihood is not None:
-        by["likelihood"] = likelihood
-    found = {}
-    for name, adaptive in by.items():
-        (acted,) = evaluator.online(adaptive, seed, only=evaluator.quoted).acted
-        ended = acted.successes
-        found[name] = Reached(acted.returns.tolist(), None if ended is None else ended.tolist())
-    return found
+    found = reached(now.run, evaluator, now.average)
+    return {
+        name: Reached(
+            acted.returns.tolist(), None if acted.successes is None else acted.successes.tolist()
+        )
+        for name, acted in found.items()
+    }
 
 
 def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseResult:
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
-    held_out, offline = held_out_replay(run, trained), offline_replay(run, trained)
     try:
-        return measure(evaluator, trained, held_out, offline, run.config.seed, updates, steps)
+        return measure(run, evaluator, trained, updates, steps)
     finally:
         evaluator.close()
 

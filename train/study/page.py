@@ -5,12 +5,11 @@ Assembles; measures nothing. Numbers come from `fieldtune.train.study.summary` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import yaml
-from matplotlib.figure import Figure
 
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
@@ -18,15 +17,27 @@ from fieldtune.train.charts import percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import EvaluationError, Inference
 from fieldtune.train.evaluation.statistics import LEVEL
-from fieldtune.train.study import figures, tables
+from fieldtune.train.study import tables
 from fieldtune.train.study.cells import Metrics, all_cells, encode_metrics, offline_cells
+from fieldtune.train.study.figures import DPI
+from fieldtune.train.study.pictures import (
+    ADAPTATION,
+    CALIBRATION,
+    FILES,
+    FIRST,
+    RETURNS,
+    SHIFT,
+    SUCCESS,
+    Curves,
+    drawn_figures,
+    judged_decoders,
+)
 from fieldtune.train.study.plan import Method, Study
 from fieldtune.train.study.presets import smaller_than_the_authors
 from fieldtune.train.study.results import Results, load_results
 from fieldtune.train.study.summary import (
     BOTH,
     Ceiling,
-    Curve,
     Row,
     ceilings,
     curves,
@@ -35,16 +46,6 @@ from fieldtune.train.study.summary import (
     table_of,
 )
 
-Curves = Mapping[Inference, Mapping[Method, Curve]]
-
-ADAPTATION, FIRST, RETURNS, SUCCESS, SHIFT, CALIBRATION = (
-    "adaptation.png",
-    "first-episode.png",
-    "returns.png",
-    "success.png",
-    "shift.png",
-    "calibration.png",
-)
 SHIFT_NAMES: dict[Method, str] = {
     "offline": "before phase 2",
     "frozen": "after, encoder frozen",
@@ -55,8 +56,7 @@ SHIFT_NAMES: dict[Method, str] = {
 
 def require_page_writable(folder: Path) -> None:
     """Raise `OSError` where `write_page` could not write, before the study's days of work."""
-    drawn = (ADAPTATION, FIRST, RETURNS, SUCCESS, SHIFT, CALIBRATION)
-    for name in (*drawn, "README.md", "metrics.json"):
+    for name in (*FILES, "README.md", "metrics.json"):
         require_writable(folder / name)
 
 
@@ -86,9 +86,9 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     cells = table_of(metrics.cells)
     table, scale = rows(cells), ceilings(metrics.offline_context)
     by_steps: Curves = {inference: curves(results, cells, inference) for inference in BOTH}
-    drawn = _figures(metrics, results, table, scale, by_steps)
+    drawn = drawn_figures(metrics, results, table, scale, by_steps)
     for name, figure in drawn.items():
-        write_atomically(folder / name, to_png(figure, figures.DPI))
+        write_atomically(folder / name, to_png(figure, DPI))
     page = _page(study, results, metrics, table, scale, by_steps, list(drawn), command)
     write_atomically(folder / "README.md", page.encode())
     written: dict[str, object] = {
@@ -101,44 +101,6 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     }
     write_atomically(folder / "metrics.json", encode_metrics(written, metrics))
     return table
-
-
-def _figures(
-    metrics: Metrics,
-    results: Results,
-    table: Sequence[Row],
-    scale: Sequence[Ceiling],
-    by_steps: Curves,
-) -> dict[str, Figure]:
-    """Those that there are numbers for, by file."""
-    judged = _judged(results)
-    found = {ADAPTATION: figures.adaptation(metrics), FIRST: figures.first_episode(metrics)}
-    if any(by_steps.values()):
-        levels, shares = _levels(table, scale)
-        found[RETURNS] = figures.by_steps(by_steps, levels | {"random actions": metrics.random})
-        if shares:
-            found[SUCCESS] = figures.by_steps(by_steps, shares, success=True)
-    found[SHIFT] = figures.posterior_shift(results)
-    if judged:
-        found[CALIBRATION] = figures.reliability(judged)
-    return found
-
-
-def _levels(
-    table: Sequence[Row], scale: Sequence[Ceiling]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns and successes of what needs no reward-free steps, by name."""
-    offline = scale[0]
-    name = "offline context, before phase 2"
-    levels = {name: offline.value.value}
-    shares = {} if offline.success is None else {name: offline.success.value}
-    for row in table:
-        if row.method in ("meta-bc", "pearl"):
-            name, k = tables.NAMES[row.method], str(row.quoted)
-            levels[name] = row.returns[k].value
-            if row.successes is not None:
-                shares[name] = row.successes[k].value
-    return levels, shares
 
 
 def _page(
@@ -154,7 +116,7 @@ def _page(
     lean = smaller_than_the_authors(study.config)
     first = results["offline"][0].final
     tasks, repeats = len(first.offline_returns), len(first.offline_returns[0])
-    judged, sparse = _judged(results), scale[0].success is not None
+    judged, sparse = judged_decoders(results), scale[0].success is not None
     lines = [
         f"# Study of {study.config.family}",
         "",
@@ -239,6 +201,8 @@ def _by_steps(by_steps: Curves, lean: bool, drawn: Sequence[str]) -> list[str]:
     lines = [
         "## By reward-free steps",
         "",
+        "Of the oracles they have rewards. Intervals are in the figure.",
+        "",
         f"![Return by reward-free steps]({RETURNS})",
         "",
         *tables.by_steps(by_steps, lean, success=False),
@@ -286,12 +250,6 @@ def _shift(results: Results) -> list[str]:
         f"tasks' rewards.{_dynamics(results)}",
         "",
     ]
-
-
-def _judged(results: Results) -> list[Calibration]:
-    """Each seed's decoder as a classifier; empty where rewards are not sparse."""
-    found = [r.decoder.calibration for r in results["offline"] if r.decoder is not None]
-    return [each for each in found if each is not None]
 
 
 def _dynamics(results: Results) -> str:

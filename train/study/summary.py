@@ -94,7 +94,7 @@ def quoted(cells: Cells) -> Floats:
 
 def rows(table: Table) -> list[Row]:
     """The table's lines, method by method, by likelihood first."""
-    order = list(dict.fromkeys(method for method, _ in table))
+    order: list[Method] = list(dict.fromkeys(method for method, _ in table))
     return [
         _row(table, table[method, inference])
         for method in order
@@ -138,7 +138,7 @@ def shifts(results: Results) -> dict[Method, float]:
 def gap_of(table: Table, inference: Inference, reached: Floats) -> Gap | None:
     """What `reached`, `(seed, task)`, closed of the way from before phase 2 to the oracle, both by
     `inference`; None without an oracle."""
-    before, oracle = (table.get((method, inference)) for method in ("offline", "oracle"))
+    before, oracle = table.get(("offline", inference)), table.get(("oracle", inference))
     if before is None or oracle is None:
         return None
     return gap(quoted(before), reached, quoted(oracle))

@@ -14,7 +14,7 @@ from fieldtune.train.study.summary import FIRST, Ceiling, Curve, Row, Table
 NAMES: dict[Method, str] = {
     "offline": "before phase 2",
     "trained": "after phase 2, no rewards",
-    "trained-encoder": "the same, explored by the encoder",
+    "trained-encoder": "after phase 2, explored by the encoder",
     "frozen": "the paper's: encoder frozen, explored by it",
     "frozen-oracle": "true rewards, encoder frozen, explored by it",
     "oracle": "true rewards in phase 2: the oracle",
@@ -113,24 +113,24 @@ def gaps(
 def by_steps(
     curves: Mapping[Inference, Mapping[Method, Curve]], lean: bool, *, success: bool
 ) -> list[str]:
-    """Return, or success, by reward-free steps: a column for each method and inference."""
-    found = {
-        f"{named(method, lean)}, {inference}": curve
+    """Return, or success, by reward-free steps; those of the first line stand for all, which
+    differ by less than what arrives at once."""
+    found = [
+        (named(method, lean), inference, curve)
         for inference, known in curves.items()
         for method, curve in known.items()
         if not success or curve.success is not None
-    }
-    longest = max(found.values(), key=lambda curve: len(curve.steps))
+    ]
+    longest = max((curve for _, _, curve in found), key=lambda curve: len(curve.steps))
+    shown = percent if success else number
     body = []
-    for index, steps in enumerate(longest.steps):
-        cells = []
-        for curve in found.values():
-            values = curve.success if success else curve.returns
-            assert values is not None
-            shown = share if success else estimate
-            cells.append(shown(values[index]) if index < len(values) else "")
-        body.append([f"{steps:,.0f}", *cells])
-    return table(["steps", *found], body)
+    for name, inference, curve in found:
+        values = curve.success if success else curve.returns
+        assert values is not None
+        left = [""] * (len(longest.steps) - len(values))
+        told = [shown(one.value) for one in values]
+        body.append([name, inference, told[0], *left, *told[1:]])
+    return table(["phase", "inference", *(f"{steps:,.0f}" for steps in longest.steps)], body)
 
 
 def particles(cells: Table, lean: bool) -> list[str]:

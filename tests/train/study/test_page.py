@@ -2,46 +2,91 @@ from __future__ import annotations
 
 import json
 
-import msgspec
+import numpy as np
 import pytest
 
+from fieldtune.train.evaluation.results import EvaluationError
+from fieldtune.train.study.cells import read_metrics
 from fieldtune.train.study.page import write_page
-from fieldtune.train.study.plan import Job, Study
-
-
-def keep(folder, results):
-    for method, found in results.items():
-        for result in found:
-            path = Job(folder, method, result.seed).result
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(msgspec.json.encode(result))
+from fieldtune.train.study.plan import Study
 
 
 @pytest.fixture
-def folder(make_results, tmp_path):
+def folder(make_results, keep, tmp_path):
     keep(tmp_path, make_results())
     return tmp_path
 
 
-def test_the_page_has_the_command_the_table_both_figures_and_no_path(folder, make_config):
+def plain(page):
+    return page.replace("\N{NO-BREAK SPACE}", " ").replace("−", "-")
+
+
+def line_of(page, *words):
+    """The first table line that begins with these cells."""
+    (found, *_) = (each for each in page.splitlines() if each.startswith("| " + " | ".join(words)))
+    return found
+
+
+def test_the_page_has_the_command_the_tables_the_figures_and_no_path(folder, make_config):
     study = Study(config=make_config(f"data.path={folder}"), seeds=2)
     write_page(folder, study, "fieldtune study cheetah-vel --seeds 2")
     page = (folder / "README.md").read_text()
     assert "fieldtune study cheetah-vel --seeds 2" in page
-    assert "| after phase 2, self-labelled, encoder trained | −" in page
-    assert "| 500 |" in page
+    assert "| phase | inference | first episode | K = 1 | K = 2 | by seed, K = 2 |" in page
+    for phase in ("before phase 2", "after phase 2, no rewards"):
+        for inference in ("likelihood", "encoder"):
+            assert line_of(page, phase, inference).count("|") == 7
+    assert "| the paper's: encoder frozen, explored by it, at the lean budget | encoder |" in page
+    assert "| as many further offline updates, no new data | likelihood |" in page
+    assert "intervals are of a bootstrap over seeds, then over tasks" in page
     assert str(folder) not in page
-    for name in ("returns.png", "shift.png"):
+    for name in ("adaptation.png", "first-episode.png", "returns.png", "shift.png"):
         assert name in page
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_numbers_are_there_for_another_program(folder, make_config):
-    study = Study(config=make_config(), seeds=2)
-    table = write_page(folder, study, "…")
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert [row["iqm"]["value"] for row in metrics["rows"]] == [row.iqm.value for row in table]
-    assert metrics["curves"]["trained"]["steps"] == [0.0, 500.0, 1000.0]
+def test_a_row_can_be_computed_again_from_the_cells(folder, make_config):
+    """As docs/results/README.md says how, with numpy alone."""
+    write_page(folder, Study(config=make_config(), seeds=2), "…")
+    found = json.loads((folder / "metrics.json").read_text())
+    (cells,) = (
+        one
+        for one in found["cells"]
+        if (one["method"], one["inference"]) == ("trained", "likelihood")
+    )
+    returns = np.array(cells["returns"])
+    assert returns.shape == (5, 2, 6, 2)  # context episodes, seed, task, repeat
+    (row,) = (
+        one
+        for one in found["rows"]
+        if (one["method"], one["inference"]) == ("trained", "likelihood")
+    )
+    for k in (1, 2):
+        assert row["returns"][str(k)]["value"] == pytest.approx(returns[k].mean(), abs=1e-9)
+    first = np.array(cells["first_episode"])
+    assert row["returns"]["first"]["value"] == pytest.approx(first.mean(), abs=1e-9)
+    assert row["by_seed"] == pytest.approx(returns[2].mean(axis=(1, 2)))
+    page = plain((folder / "README.md").read_text())
+    assert f"| {returns[2].mean():.1f} [" in line_of(page, "after phase 2, no rewards | likelihood")
+    assert f"| {first.mean():.1f} [" in line_of(page, "after phase 2, no rewards | likelihood")
+
+
+def test_the_file_is_read_back_whole_and_by_what_read_its_curves_before(folder, make_config):
+    table = write_page(folder, Study(config=make_config(), seeds=2), "…")
+    metrics = read_metrics(folder / "metrics.json")
+    assert (metrics.family, metrics.seeds, metrics.period_s) == ("cheetah-vel", 2, 0.05)
+    assert {(one.method, one.inference) for one in metrics.cells} == {
+        (row.method, row.inference) for row in table
+    }
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["curves"]["trained"]["steps"] == [0.0, 500.0, 1000.0]
+    assert found["curves"]["trained"]["gap_closed"][0]["value"] == pytest.approx(0.0)
+    assert set(found["likelihood_curves"]) == set(found["curves"])
+    lines = (folder / "metrics.json").read_text().splitlines()
+    assert sum('"inference":"' in line for line in lines) == len(metrics.cells)
+    (folder / "metrics.json").write_text("{}")
+    with pytest.raises(EvaluationError, match=r"not the metrics\.json of a study of this version"):
+        read_metrics(folder / "metrics.json")
 
 
 def test_the_same_results_make_the_same_files(folder, make_config):
@@ -54,32 +99,80 @@ def test_the_same_results_make_the_same_files(folder, make_config):
     assert made() == made()
 
 
+def test_methods_that_are_not_done_have_no_row(make_results, keep, make_config, tmp_path):
+    keep(tmp_path, make_results(methods=("offline", "oracle")))
+    keep(tmp_path, make_results(methods=("frozen",), seeds=1))  # of one seed of two alone
+    table = write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    assert {row.method for row in table} == {"offline", "oracle"}
+    page = (tmp_path / "README.md").read_text()
+    assert "| the paper's" not in page
+    assert "further offline updates" not in page
+    alone = tmp_path / "alone"
+    keep(alone, make_results(methods=("offline",)))
+    write_page(alone, Study(config=make_config(), seeds=2), "…")
+    page = (alone / "README.md").read_text()
+    assert "## The gap" not in page
+    assert "## By reward-free steps" not in page
+    with pytest.raises(EvaluationError, match=r"offline\.json: no result"):
+        write_page(tmp_path / "empty", Study(config=make_config(), seeds=2), "…")
+
+
+def test_one_seed_says_nothing_of_others(make_results, keep, make_config, tmp_path):
+    keep(tmp_path, make_results(seeds=1, methods=("offline",)))
+    write_page(tmp_path, Study(config=make_config(), seeds=1), "…")
+    assert (
+        "over tasks alone: one seed says nothing of others" in (tmp_path / "README.md").read_text()
+    )
+
+
+def test_the_papers_row_is_lean_where_its_budget_is(make_results, keep, make_config, tmp_path):
+    keep(tmp_path, make_results(methods=("offline", "frozen")))
+    whole = make_config("self_supervised.updates=800000")
+    write_page(tmp_path, Study(config=whole, seeds=2), "…")
+    page = (tmp_path / "README.md").read_text()
+    assert "| the paper's: encoder frozen, explored by it | encoder |" in page
+
+
+def test_minutes_of_a_robot_are_told_to_nine_tenths_of_the_gap(
+    make_results, keep, make_config, tmp_path
+):
+    keep(tmp_path, make_results(trained=-60.0, frozen=-200.0))
+    write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    page = plain((tmp_path / "README.md").read_text())
+    assert line_of(page, "after phase 2, no rewards | encoder | 120").endswith(" | 1 |")
+    gaps = page[page.index("## The gap") :]
+    assert line_of(gaps, "the paper's").endswith(" | – |")
+    slow = make_results(before=-60.0, oracle=-60.0)
+    keep(tmp_path, slow)
+    write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    assert "no gap that these cells can tell" in (tmp_path / "README.md").read_text()
+    keep(tmp_path, make_results(before=-60.0, oracle=-90.0))
+    write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    assert "| true rewards lose |" in (tmp_path / "README.md").read_text()
+
+
 def test_a_sparse_familys_page_has_success_and_the_decoders_calibration(
-    make_results, make_config, tmp_path
+    make_results, keep, make_config, tmp_path
 ):
     keep(tmp_path, make_results(success=0.0))
     write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
-    page = (tmp_path / "README.md").read_text()
-    assert "| success | by seed |" in page
-    (line,) = (
-        each
-        for each in page.splitlines()
-        if each.startswith("| after phase 2, self-l") and "trained" in each
-    )
-    assert line.count("|") == 7
-    assert "50\N{NO-BREAK SPACE}%" in line
+    page = plain((tmp_path / "README.md").read_text())
+    assert "| phase | inference | first episode | K = 1 | K = 2 | K = 4 |" in page
+    found = [each for each in page.splitlines() if each.startswith("| after phase 2, no rew")]
+    assert any("50 % [" in each for each in found)
     assert "| seed | Brier score | expected calibration error |" in page
     for name in ("success.png", "calibration.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["decoder"][0]["calibration"]["brier"] == pytest.approx(0.025)
-    assert metrics["rows"][0]["success"]["value"] == pytest.approx(0.5)
+    assert metrics["rows"][0]["successes"]["4"]["value"] == pytest.approx(0.5)
+    assert metrics["scale"][0]["success"]["value"] == pytest.approx(0.5)
 
 
-def test_a_page_of_bodies_says_what_z_explains_of_them(make_results, make_config, tmp_path):
-    keep(tmp_path, make_results(dynamics=(0.81, 0.79)))
+def test_a_page_of_bodies_says_what_z_explains_of_them(make_results, keep, make_config, tmp_path):
+    keep(tmp_path, make_results(dynamics=(0.81, 0.79), methods=("offline",)))
     write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
-    page = (tmp_path / "README.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    page = plain((tmp_path / "README.md").read_text())
     assert "with the body's own z and with another's: 81 % and 79 %; 81 % and 79 %." in page
 
 
@@ -89,3 +182,10 @@ def test_a_dense_familys_page_has_neither(folder, make_config):
     assert "success" not in page
     assert "body" not in page
     assert not (folder / "success.png").exists()
+
+
+def test_particles_that_count_and_contexts_unlike_any_are_told(folder, make_config):
+    write_page(folder, Study(config=make_config(), seeds=2), "…")
+    page = plain((folder / "README.md").read_text())
+    assert "| by likelihood | K = 0 | K = 1 | K = 2 | K = 4 |" in page
+    assert "| before phase 2 | 1000.0 (0 %) | 50.0 (25 %) | 9.0 (25 %) | 3.5 (25 %) |" in page

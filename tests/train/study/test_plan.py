@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from fieldtune.train.study.plan import METHODS, Job, jobs, ready
+import pytest
+
+from fieldtune.settings import ConfigError
+from fieldtune.train.study.plan import METHODS, Job, chosen_methods, jobs, ready
 
 
 def finish(job):
@@ -25,10 +28,13 @@ def test_each_method_begins_when_what_it_reads_is_done_and_not_before(tmp_path):
         "seed 0: pearl",
     ]
     finish(Job(tmp_path, "offline", 0))
-    assert names(ready(everything, set()))[:3] == [
+    assert names(ready(everything, set()))[:6] == [
         "seed 0: trained",
+        "seed 0: trained-encoder",
         "seed 0: frozen",
+        "seed 0: frozen-oracle",
         "seed 0: oracle",
+        "seed 0: longer-offline",
     ]
 
 
@@ -43,3 +49,28 @@ def test_what_was_begun_or_done_does_not_begin_again(tmp_path):
 def test_every_method_runs_once_a_seed(tmp_path):
     titles = names(jobs(tmp_path, 3))
     assert len(titles) == len(set(titles)) == 1 + 3 * len(METHODS)
+
+
+def test_methods_can_be_left_out_and_are_run_in_the_studys_order(tmp_path, make_config):
+    chosen = chosen_methods("oracle, offline,trained", make_config())
+    assert chosen == ("offline", "trained", "oracle")
+    assert names(jobs(tmp_path, 1, chosen))[1:] == [f"seed 0: {name}" for name in chosen]
+
+
+def test_what_would_be_the_same_is_run_once(make_config):
+    assert chosen_methods(None, make_config()) == METHODS
+    by_encoder = chosen_methods(None, make_config("inference=encoder"))
+    assert set(METHODS) - set(by_encoder) == {"trained-encoder"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("offline,traned", "--methods has 'traned': expected some of offline, trained, "),
+        ("trained,oracle", "--methods lacks offline, .*: add it"),
+        ("", "--methods has ''"),
+    ],
+)
+def test_methods_that_cannot_be_run_are_named(make_config, asked, told):
+    with pytest.raises(ConfigError, match=told):
+        chosen_methods(asked, make_config())

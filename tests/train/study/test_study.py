@@ -10,15 +10,21 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from fieldtune import settings
 from fieldtune.train.alone import InUse, training
 from fieldtune.train.config import AgentReplay
+from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.runs.checkpoint import CheckpointError, Progress, read_facts, save_checkpoint
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study import job as job_module
-from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.plan import Job, Study, load_study
 from fieldtune.train.study.runners import LocalRunner
 from fieldtune.train.study.scheduler import StudyError, open_study, run_study
 
@@ -123,6 +129,55 @@ def test_a_study_that_is_moved_with_its_data_goes_on(tmp_path, make_config):
     open_study(tmp_path / "moved", study("moved"))
     with pytest.raises(StudyError, match=r"if its data were moved, set data.path in .*study.yaml"):
         open_study(tmp_path / "moved", study("elsewhere"))
+
+
+def test_a_study_goes_on_by_another_protocol_which_no_weights_depend_on(tmp_path, make_config):
+    folder = tmp_path / "s"
+    open_study(folder, Study(config=make_config(), seeds=2))
+    settings.dump(make_config("seed=1"), folder / "seed-1" / "config.yaml", movable="data.path")
+    open_study(folder, Study(config=make_config("evaluation.context_episodes=5"), seeds=1))
+    asked = load_study(folder / "study.yaml")
+    assert (asked.seeds, asked.config.evaluation.context_episodes) == (2, 5)
+    seed = load_config(folder / "seed-1" / "config.yaml")
+    assert (seed.seed, seed.evaluation.context_episodes) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("method", "encoder", "inference"),
+    [
+        ("trained", "trained", "likelihood"),
+        ("trained-encoder", "trained", "encoder"),
+        ("frozen", "frozen", "encoder"),
+        ("frozen-oracle", "frozen", "encoder"),
+        ("oracle", "trained", "likelihood"),
+    ],
+)
+def test_a_method_is_the_runs_phase_2_but_for_what_it_is_named_for(
+    make_run, method, encoder, inference
+):
+    run = make_run()
+    asked = job_module._as_asked(run, method).config
+    assert (asked.self_supervised.encoder, asked.inference) == (encoder, inference)
+    changed = {"inference": inference, "self_supervised": asked.self_supervised}
+    assert asked == run.config.model_copy(update=changed)
+
+
+def test_what_an_older_version_explored_by_the_encoder_is_no_exploration_by_likelihood(
+    make_trained,
+):
+    run = make_trained()
+    path = run.folder / "checkpoints" / "trained.safetensors"
+    train_in_process(run, path, true_rewards=False)
+    job_module._require_same_inference(run, path)
+    phase = SelfSupervisedPhase(run)
+    phase.restore(path)
+    facts = read_facts(path)
+    del facts["settings"]["inference"]
+    save_checkpoint(path, phase.learner, phase.rng, Progress(facts))
+    with pytest.raises(CheckpointError, match=r"explored by the encoder, and .* by likelihood"):
+        job_module._require_same_inference(run, path)
+    by_encoder = run.config.model_copy(update={"inference": "encoder"})
+    job_module._require_same_inference(replace(run, config=by_encoder), path)
 
 
 def test_more_seeds_can_be_asked_for_later(tmp_path, make_config):

@@ -1,143 +1,151 @@
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from fieldtune.train.evaluation.results import EvaluationError
-from fieldtune.train.study.page import closed
-from fieldtune.train.study.plan import Job
-from fieldtune.train.study.summary import (
-    Estimate,
-    Row,
-    curve,
-    gap_closed,
-    iqm,
-    load_results,
-    mean,
-    require_sound_results,
-    rows,
-    shifts,
-)
-
-CELLS = arrays.arrays(
-    np.float64, (2, 8), elements=st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
-)
+from fieldtune.train.study.cells import all_cells, offline_cells
+from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.results import load_results, require_sound_results
+from fieldtune.train.study.summary import Curve, ceilings, curves, rows, shifts, table_of
+from fieldtune.train.study.tables import closed
 
 
-@given(CELLS)
-def test_interquartile_mean_is_the_mean_of_the_middle_half(cells):
-    middle = np.sort(cells.ravel())[4:12]
-    found = iqm(cells)
-    assert found.value == pytest.approx(middle.mean(), abs=1e-9)
-    assert found.low <= found.high
+def table(results):
+    return table_of(all_cells(results))
 
 
-def test_one_cell_alone_has_no_interval():
-    assert iqm([[3.0]]) == iqm([[3.0]])
-    assert (iqm([[3.0]]).low, iqm([[3.0]]).high) == (3.0, 3.0)
-
-
-def test_outliers_do_not_move_the_interquartile_mean():
-    cells = np.arange(16.0)
-    moved = cells.copy()
-    moved[-1] = 1e6
-    assert iqm(cells).value == iqm(moved).value
-
-
-def test_gap_closed_is_one_at_the_oracle_zero_before_and_half_between():
-    rng = np.random.default_rng(0)
-    before, oracle = rng.normal(-180, 5, (3, 10)), rng.normal(-60, 5, (3, 10))
-    assert gap_closed(before, oracle, oracle).value == pytest.approx(1.0)
-    assert gap_closed(before, before, oracle).value == pytest.approx(0.0)
-    assert gap_closed(before, (before + oracle) / 2, oracle).value == pytest.approx(0.5)
-
-
-def test_cells_are_compared_pairwise_so_that_hard_tasks_do_not_widen_the_gaps_interval():
-    hardness = np.linspace(-100, 100, 20)[None]
-    before, oracle = -180 + hardness, -60 + hardness
-    found = gap_closed(before, -90 + hardness, oracle)
-    assert found.high - found.low < 1e-9
-
-
-def test_there_is_no_gap_where_true_rewards_gain_nothing_and_every_interval_is_a_number():
-    same = np.full((1, 10), -80.0)
-    assert gap_closed(same, same + 1.0, same) is None
-    assert gap_closed(same, same, same - 1.0) is None
-    assert iqm(same) == Estimate(-80.0, -80.0, -80.0)
-    seldom = same.copy()
-    seldom[0, 0] = -70.0  # some resamples miss the only cell that has a gap
-    found = gap_closed(same, seldom, seldom)
-    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
-    assert closed(Row("a method", iqm(same), [-80.0], closes=True)) == "no gap"
-    assert closed(Row("a baseline", iqm(same), [-80.0])) == ""
+def by_name(results):
+    return {(row.method, row.inference): row for row in rows(table(results))}
 
 
 def test_the_same_results_give_the_same_intervals(make_results):
-    assert rows(make_results()) == rows(make_results())
+    assert rows(table(make_results())) == rows(table(make_results()))
 
 
-def test_the_table_has_every_method_and_gaps_where_there_is_one_to_close(make_results):
-    table = {row.name: row for row in rows(make_results())}
-    values = {name: row.gap_closed.value for name, row in table.items() if row.gap_closed}
-    assert values == {
-        "after phase 2, self-labelled, encoder trained": pytest.approx(100 / 120, abs=0.02),
-        "after phase 2, self-labelled, encoder frozen": pytest.approx(20 / 120, abs=0.02),
+def test_the_table_has_every_method_by_every_inference_that_it_has(make_results):
+    found = by_name(make_results())
+    assert len(found) == 9 + 7
+    assert ("pearl", "likelihood") not in found
+    row = found["trained", "likelihood"]
+    assert list(row.returns) == ["first", "1", "2"]
+    assert row.returns["2"].value == pytest.approx(-60, abs=0.5)
+    assert row.returns["first"].value == pytest.approx(-62, abs=0.5)
+    assert all(len(one.by_seed) == 2 for one in found.values())
+
+
+def test_gaps_are_each_inferences_own_and_where_there_is_one_to_close(make_results):
+    found = by_name(make_results(oracle=-60.0, trained=-80.0, frozen=-160.0))
+    shares = {
+        name: row.gap.closed.value for name, row in found.items() if row.gap and row.gap.closed
     }
-    assert len(table) == 9
-    assert all(len(row.by_seed) == 2 for row in table.values())
+    for inference in ("encoder", "likelihood"):
+        assert shares["trained", inference] == pytest.approx(100 / 120, abs=0.02)
+        assert shares["frozen", inference] == pytest.approx(20 / 120, abs=0.02)
+        assert shares["longer-offline", inference] == pytest.approx(2 / 120, abs=0.02)
+        assert ("oracle", inference) not in shares
+    assert found["pearl", "encoder"].gap is None
+    without = by_name(make_results(methods=("offline", "trained")))
+    assert without["trained", "encoder"].gap is None
 
 
 def test_a_curve_begins_before_phase_2_and_ends_at_the_tables_number(make_results):
     results = make_results()
-    found = curve(results, "trained")
-    table = {row.name: row for row in rows(results)}
-    assert found.steps == [0.0, 500.0, 1000.0]
-    assert found.gap_closed[0].value == pytest.approx(0.0)
-    assert found.iqm[-1] == table["after phase 2, self-labelled, encoder trained"].iqm
+    cells = table(results)
+    for inference in ("encoder", "likelihood"):
+        found = curves(results, cells, inference)["trained"]
+        assert found.steps == [0.0, 500.0, 1000.0]
+        assert found.gap_closed[0].value == pytest.approx(0.0)
+        assert found.returns[-1].value == pytest.approx(
+            by_name(results)["trained", inference].returns["2"].value, abs=1e-3
+        )
+    assert "pearl" not in curves(results, cells, "encoder")
+
+
+def test_minutes_are_those_of_the_first_point_that_has_enough(make_results):
+    results = make_results(trained=-60.0)
+    found = curves(results, table(results), "encoder")["trained"]
+    assert found.minutes(0.06) == pytest.approx(1000 * 0.06 / 60)
+    assert Curve(found.steps, found.returns, [None] * 3).minutes(0.06) is None
+    assert curves(results, table(results), "encoder")["frozen"].minutes(0.06) is None
+
+
+def test_seeds_of_which_one_was_measured_less_often_are_compared_from_the_end(make_results):
+    """A checkpoint of an earlier version has no points on the way."""
+    results = make_results()
+    first, second = results["trained"]
+    results["trained"] = [first, type(second)(**{**_fields(second), "points": second.points[1:]})]
+    assert curves(results, table(results), "encoder")["trained"].steps == [0.0, 1000.0]
+
+
+def _fields(result):
+    return {name: getattr(result, name) for name in result.__struct_fields__}
+
+
+def test_offline_contexts_are_for_scale(make_results):
+    found = {one.method: one for one in ceilings(offline_cells(make_results()))}
+    assert list(found) == ["offline", "meta-bc", "pearl"]
+    assert found["offline"].value.value == pytest.approx(-50, abs=0.5)
+    assert found["offline"].success is None
 
 
 def test_shift_is_told_for_every_method(make_results):
     assert set(shifts(make_results())) == set(make_results())
 
 
-def test_a_missing_or_foreign_result_is_named(make_results, tmp_path):
+def test_a_missing_foreign_or_old_result_is_named_with_its_cure(make_results, keep, tmp_path):
     with pytest.raises(EvaluationError, match=r"offline\.json: no result"):
         load_results(tmp_path, 1)
-    for method, (result,) in make_results(seeds=1).items():
-        path = Job(tmp_path, method, 0).result
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.encode(result))
+    keep(tmp_path, make_results(seeds=1))
     assert load_results(tmp_path, 1) == make_results(seeds=1)
-    path.write_text('{"name": 3}')
-    with pytest.raises(EvaluationError, match=r"pearl\.json"):
+    path = Job(tmp_path, "pearl", 0).result
+    path.write_text('{"name": "pearl", "seed": 0, "final": {"curve": []}}')
+    with pytest.raises(EvaluationError, match=r"pearl\.json: .* remove the file, .* only measured"):
         load_results(tmp_path, 1)
 
 
-def test_success_has_its_mean_its_interval_and_each_seeds_where_there_is_any(make_results):
-    assert all(row.success is None for row in rows(make_results()))
-    assert curve(make_results(), "trained").success is None
-    found = make_results(success=0.0, seeds=3)
-    for row in rows(found):
-        assert row.success.value == pytest.approx(0.5)
-        assert row.success.low <= 0.5 <= row.success.high
-        assert row.success_by_seed == pytest.approx([0.5] * 3)
-    assert [each.value for each in curve(found, "trained").success] == pytest.approx([0.5] * 3)
+def test_what_was_measured_by_another_protocol_is_told_before_the_other_jobs(
+    make_results, keep, make_config, tmp_path
+):
+    def study(*overrides):
+        return Study(config=make_config("evaluation.repeats=2", *overrides), seeds=1)
 
-
-def test_the_interval_of_success_is_over_tasks_and_seeds():
-    varied = mean([[0.0, 1.0, 0.5, 0.5], [0.0, 1.0, 0.5, 0.5]])
-    assert varied.low < 0.5 < varied.high
-    assert mean([[0.5] * 4]).low == 0.5
-
-
-def test_a_damaged_result_is_told_with_its_cure_before_the_other_jobs(tmp_path):
-    require_sound_results(tmp_path, 2)
-    result = Job(tmp_path, "frozen", 1).result
-    result.parent.mkdir(parents=True)
+    require_sound_results(tmp_path, study())
+    keep(tmp_path, make_results(seeds=1, methods=("offline", "frozen")))
+    require_sound_results(tmp_path, study("evaluation.context_episodes=4"))
+    with pytest.raises(EvaluationError, match=r"over 4 context episodes and 2 rep.* for 8 and 2:"):
+        require_sound_results(tmp_path, study("evaluation.context_episodes=8"))
+    result = Job(tmp_path, "frozen", 0).result
     result.write_text("{")
     with pytest.raises(EvaluationError, match=r"frozen.json: no result .*: remove the file"):
-        require_sound_results(tmp_path, 2)
+        require_sound_results(tmp_path, study("evaluation.context_episodes=4"))
+
+
+def test_success_has_its_mean_and_its_interval_where_there_is_any(make_results):
+    assert all(row.successes is None for row in rows(table(make_results())))
+    results = make_results(success=0.0, seeds=3)
+    for row in rows(table(results)):
+        assert list(row.successes) == ["first", "1", "2", "4"]
+        assert row.successes["4"].value == pytest.approx(0.5)
+        assert row.successes["4"].low <= 0.5 <= row.successes["4"].high
+    found = curves(results, table(results), "likelihood")["trained"]
+    assert [each.value for each in found.success] == pytest.approx([0.5] * 3)
+
+
+def test_cells_are_every_seed_task_and_repeat_rounded_to_what_a_table_needs(make_results):
+    results = make_results()
+    (found,) = (
+        one for one in all_cells(results) if (one.method, one.inference) == ("trained", "encoder")
+    )
+    assert np.shape(found.returns) == (5, 2, 6, 2)
+    assert np.shape(found.rewards) == (2, 20)
+    expected = results["trained"][1].final.encoder.returns[2]
+    assert np.array(found.returns)[2, 1] == pytest.approx(np.array(expected), abs=5e-4)
+    assert found.effective_particles is None
+
+
+def test_a_gap_is_told_in_words_where_there_is_none(make_results):
+    nothing = by_name(make_results(before=-60.0, oracle=-60.0))["trained", "encoder"]
+    assert closed(nothing.gap) == "no gap that these cells can tell"
+    lost = by_name(make_results(before=-60.0, oracle=-90.0))["trained", "encoder"]
+    assert closed(lost.gap) == "true rewards lose"
