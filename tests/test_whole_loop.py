@@ -102,7 +102,9 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
     assert set(metrics) == {
         "family",
         "seed",
+        "context_episodes",
         "return",
+        "curves",
         "reward_free_steps",
         "bundles_published",
         "bundles_swapped",
