@@ -63,6 +63,8 @@ def started(tmp_path, folder, *options):
         "cheetah-vel",
         "--seeds",
         "1",
+        "--methods",
+        "offline,trained,oracle,longer-offline,pearl",  # one of each kind of job
     ]
     command += ["--config", str(config), "--out", str(folder), *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
