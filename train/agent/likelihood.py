@@ -23,7 +23,7 @@ from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
 
-_ROWS = 65_536  # of the decoder at once, so that memory is bounded
+_ROWS = 16_384  # of the decoder at once: what it computes on stays in the cache
 
 
 @dataclass(frozen=True)
