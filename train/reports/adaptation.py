@@ -106,7 +106,7 @@ def adaptation_panel(
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.04, y=0.08)
-    axes.set_xlabel("episodes before it (0: the first episode, followed step by step)")
+    axes.set_xlabel("episodes before (0: the first, step by step)")
     axes.set_ylabel("success" if success else "return (up is better)")
     if success:
         axes.set_ylim(0, 1)

@@ -21,7 +21,6 @@ from fieldtune.train.charts import (
     MUTED,
     OFFLINE,
     ORACLE,
-    REFERENCE,
     SURFACE,
     bare_figure,
     legend_above,
@@ -154,8 +153,8 @@ def by_steps(
             furthest = max(furthest, curve.steps[-1] / 1000)
             named = f"{label}, by {inference}"
             _line(axes, curve.steps, found, named, colour, marker, inference)
-    colours = dict(zip(levels, (OFFLINE, MUTED, INK, REFERENCE), strict=False))
-    dashes = dict(zip(levels, ((5, 3), (1, 2), (3, 1, 1, 1), (1, 4)), strict=False))
+    colours = dict(zip(levels, (OFFLINE, MUTED, INK), strict=False))
+    dashes = dict(zip(levels, ((5, 3), (1, 2), (3, 1, 1, 1)), strict=False))
     for label, value in levels.items():
         axes.axhline(value, color=colours[label], lw=1.5, ls=(0, dashes[label]), label=label)
     axes.set_xlim(0, furthest * 1.02)

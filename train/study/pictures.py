@@ -42,7 +42,7 @@ def drawn_figures(
     found = {ADAPTATION: figures.adaptation(metrics), FIRST: figures.first_episode(metrics)}
     if any(by_steps.values()):
         levels, shares = _levels(table, scale)
-        found[RETURNS] = figures.by_steps(by_steps, levels | {"random actions": metrics.random})
+        found[RETURNS] = figures.by_steps(by_steps, levels)
         if shares:
             found[SUCCESS] = figures.by_steps(by_steps, shares, success=True)
     found[SHIFT] = figures.posterior_shift(results)
