@@ -21,7 +21,8 @@ CONTEXT = 128  # transitions that a particle is the posterior mean of
 RESIDUAL = 256  # transitions of each task that the decoder's error is measured on
 EPISODE = 64  # transitions of one trajectory, to see how well those of its task explain it
 _EPISODES = 4  # of each task
-_RARE = 0.01  # the share of training tasks' trajectories that would be called unlike them
+_RARE = 0.01  # the share of training tasks' trajectories that are explained worse
+_MARGIN = 3.0  # own exploration is explained worse than offline data is (docs/inference.md)
 _AT_ONCE = 50  # tasks
 
 
@@ -66,7 +67,7 @@ def offline_particles(agent: Agent, offline: Replay, horizon: int, seed: int) ->
         of_transitions(agent, particles, rows, z.unsqueeze(1)).mean(dim=(1, 2))
         for z, rows in episodes
     ]
-    return replace(particles, unlike_below=float(torch.cat(explained).quantile(_RARE)))
+    return replace(particles, unlike_below=_MARGIN * float(torch.cat(explained).quantile(_RARE)))
 
 
 def _half_between(z: Tensor, rng: np.random.Generator) -> Tensor:
