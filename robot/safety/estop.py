@@ -165,7 +165,14 @@ class EStop:
         return self._thread is not None
 
     def close(self) -> None:
-        """Stop watching. Safe to call twice. A disk that hangs is not waited for."""
+        """Stop watching. Safe to call twice. A disk that hangs is not waited for.
+
+        The robot is released: a stop by signal finds nothing to stop any more, and must not end a
+        process that Python, as it ends, leaves without its handlers.
+        """
+        if self._signal_installed and threading.current_thread() is threading.main_thread():
+            signal.signal(SIGNAL, signal.SIG_IGN)
+            self._signal_installed = False
         if self._thread is not None:
             self._closing.set()
             self._thread.join(_FAREWELL_S)

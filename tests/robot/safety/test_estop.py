@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -29,6 +31,7 @@ def on_signal(estop):
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGCONT)}
     estop.listen_to_signal()
     yield estop
+    estop.close()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -185,3 +188,22 @@ def test_a_stop_is_told_of_while_the_loop_stands_still():
         estop.close()
     assert len(told) == 1
     assert "has stood still" in told[0]
+
+
+def test_a_stop_by_signal_that_comes_once_the_robot_is_released_does_no_harm():
+    """At its end Python gives signals back to the system, which would end the process by it."""
+    late = """
+import os, sys
+from fieldtune.robot.safety.estop import SIGNAL, EStop
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid()):
+        kill(process, SIGNAL)
+
+estop = EStop()
+estop.listen_to_signal()
+estop.close()
+sys.last = Last()  # goes when the interpreter does, after the handlers
+"""
+    done = subprocess.run([sys.executable, "-c", late], check=False)
+    assert done.returncode == 0
