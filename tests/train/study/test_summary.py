@@ -104,21 +104,32 @@ def test_a_missing_foreign_or_old_result_is_named_with_its_cure(make_results, ke
         load_results(tmp_path, 1)
 
 
-def test_what_was_measured_by_another_protocol_is_told_before_the_other_jobs(
-    make_results, keep, make_config, tmp_path
-):
-    def study(*overrides):
+@pytest.fixture
+def study(make_config):
+    """Of one seed, with settings of one's choice."""
+
+    def make(*overrides):
         return Study(config=make_config("evaluation.repeats=2", *overrides), seeds=1)
 
+    return make
+
+
+def test_what_was_measured_by_another_protocol_is_told_before_the_other_jobs(
+    make_results, keep, study, tmp_path
+):
     require_sound_results(tmp_path, study())
     keep(tmp_path, make_results(seeds=1, methods=("offline", "frozen")))
     require_sound_results(tmp_path, study("evaluation.context_episodes=4"))
     with pytest.raises(EvaluationError, match=r"over 4 context episodes and 2 rep.* for 8 and 2:"):
         require_sound_results(tmp_path, study("evaluation.context_episodes=8"))
+
+
+def test_a_damaged_result_is_told_with_its_cure_before_the_other_jobs(study, tmp_path):
     result = Job(tmp_path, "frozen", 0).result
+    result.parent.mkdir(parents=True)
     result.write_text("{")
     with pytest.raises(EvaluationError, match=r"frozen.json: no result .*: remove the file"):
-        require_sound_results(tmp_path, study("evaluation.context_episodes=4"))
+        require_sound_results(tmp_path, study())
 
 
 def test_success_has_its_mean_and_its_interval_where_there_is_any(make_results):
