@@ -1,0 +1,194 @@
+"""Ablations of inference, on a tiny run: the same protocol as the library's, and honest tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from benchmarks.inference import __main__ as command
+from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
+from benchmarks.inference.bench import NUMBERS, Bench, kept_back, own_randomness
+from benchmarks.inference.decoders import explained, with_noise
+from benchmarks.inference.exploring import Questions
+from benchmarks.inference.refined import Climbed, Jittered, Refined, candidate_likelihood
+from benchmarks.inference.residuals import Weighed
+from benchmarks.inference.sources import WithEncoder, half_between, posterior_means
+from benchmarks.inference.tables import Row, Table, markdown, pooled
+from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
+from fieldtune.sim.rollout import rollout
+from fieldtune.train.agent.likelihood import ByLikelihood
+from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.run import Run
+
+SETTINGS = {
+    "family": "cheetah-vel",
+    "data": {"path": "unused"},
+    "algorithm": {
+        "latent_size": 3,
+        "meta_batch": 3,
+        "batch": 8,
+        "networks": {"encoder": [8], "policy": [8], "critic": [8], "decoder": [8]},
+    },
+    "offline": {"context": {"source": "transitions", "size": [4, 8]}, "updates": 20},
+    "evaluation": {"repeats": 2},
+    "robot": {"name": "cheetah", "family": "cheetah-vel"},
+}
+
+
+class Short(CheetahVelFamily):
+    @property
+    def horizon(self) -> int:
+        return 10
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Six tasks trained on and one held out, which nobody may look at."""
+    family, rng = Short(), np.random.default_rng(0)
+    tasks = family.split().train[:6]
+    simulator = family.simulator(12)
+    acted = rollout(
+        simulator,
+        family,
+        lambda seen: rng.uniform(-1, 1, (len(seen), 6)),
+        np.arange(12),
+        np.repeat(tasks, 2, axis=0),
+    )
+    simulator.close()
+    episodes = [acted[i : i + 2] for i in range(0, 12, 2)]
+    return Dataset("tiny", tasks, np.full((1, 1), np.nan), episodes, [[]])
+
+
+@pytest.fixture(scope="module")
+def bench(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "checkpoints").mkdir()
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SETTINGS))
+    config = load_config(folder / "tiny.yaml")
+    return Bench.of(Run(config, folder, Short(), kept_back(dataset, 2)))
+
+
+@pytest.fixture(scope="module")
+def belief(bench):
+    return Belief.of(bench, bench.particles)
+
+
+def test_the_last_tasks_are_kept_back_and_held_out_ones_left_alone(dataset):
+    run = kept_back(dataset, 2)
+    assert np.array_equal(run.train_tasks, dataset.train_tasks[:4])
+    assert np.array_equal(run.test_tasks, dataset.train_tasks[4:])
+    assert run.test[0] is dataset.train[4]
+    for count in (0, 6):
+        with pytest.raises(ValueError, match="--kept-back"):
+            kept_back(dataset, count)
+
+
+def test_the_protocol_is_the_librarys_to_the_bit(bench, belief):
+    by = ByLikelihood(bench.agent, bench.particles)
+    theirs = bench.evaluator.online(by, bench.seed).curve
+    episodes, after = explore(bench, belief)
+    ours = judged(bench, after)
+    for number in NUMBERS:
+        assert np.array_equal(ours[f"K = {number}"], theirs[number])
+    assert len(np.unique(theirs)) > len(NUMBERS)
+    again = judged(bench, believed(belief, episodes))
+    assert all(np.array_equal(ours[name], again[name]) for name in ours)
+    within = bench.evaluator.first_episode(by, bench.seed)
+    assert np.array_equal(first(bench, belief)["first episode"], within.returns)
+
+
+def test_a_refined_z_is_likelier_than_every_particle(bench, belief):
+    episodes, after = explore(bench, belief)
+    contexts = [context[-1] for context in zip(*episodes[:1], strict=True)]
+    best = after[0].known.max(dim=1).values
+
+    def said(z):
+        return candidate_likelihood(bench, contexts, z.unsqueeze(1))[:, 0]
+
+    assert torch.allclose(said(after[0].guess()), best, atol=1e-5)
+    with own_randomness(0):
+        jittered = Refined(belief, Jittered(bench)).after(episodes[0]).guess()
+    climbed = Refined(belief, Climbed(bench, 20)).after(episodes[0])
+    assert (said(jittered) >= best - 1e-5).all()
+    assert (said(climbed.guess()) > best).all()
+    assert next(iter(climbed.moved().values())) > 0
+
+
+def test_the_encoders_draws_stand_beside_the_particles(bench, belief):
+    episodes, _ = explore(bench, belief)
+    own = WithEncoder(bench, belief).after(episodes[0])
+    z, known = own._all()
+    assert z.shape == (bench.copies, 1_100, 3)
+    contexts = [one[0] for one in zip(*episodes[:1], strict=True)]
+    assert torch.allclose(candidate_likelihood(bench, contexts, z), known, atol=1e-4)
+
+
+def test_a_gaussian_of_one_variance_written_here_is_the_librarys(bench, belief):
+    variance = bench.particles.reward_variance
+    weighed = Weighed(bench, lambda said, seen: -(seen - said).square() / (2 * variance))
+    episodes, after = explore(bench, belief)
+    found = believed(replace(belief, likelihood=weighed), episodes)
+    assert torch.allclose(found[-1].known, after[-1].known, rtol=1e-4)
+
+
+def test_a_question_is_worth_the_variance_of_what_is_answered(bench):
+    questions = Questions.of(bench)
+    weights = torch.softmax(torch.randn(2, len(bench.particles.z)), dim=1)
+    told = questions.told(weights)
+    row = questions.rewards[3].numpy()
+    mean = np.average(row, axis=1, weights=weights[1].numpy())
+    spread = np.average((row - mean[:, None]) ** 2, axis=1, weights=weights[1].numpy())
+    assert float(told[1, 3]) == pytest.approx(spread.mean(), rel=1e-3)
+
+
+def test_noise_makes_a_decoder_worse_and_leaves_the_first_as_it_was(bench):
+    before = explained(bench, bench.agent)
+    assert explained(bench, with_noise(bench.agent, 1.0)) < before
+    assert explained(bench, bench.agent) == before
+
+
+def test_particles_stay_as_many(bench):
+    z = half_between(posterior_means(bench, 31))
+    assert z.shape == (31, 3)
+    assert torch.equal(z[:16], posterior_means(bench, 31)[:16])
+
+
+def test_every_part_runs_and_is_kept(bench, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.inference.sources.SIZES", (30, 10))
+    monkeypatch.setattr("benchmarks.inference.tempers.TEMPERS", (1.0,))
+    monkeypatch.setattr("benchmarks.inference.decoders.NOISES", (0.3,))
+    monkeypatch.setattr("benchmarks.inference.decoders.UPDATES", (3,))
+    (tmp_path / "seed-0").mkdir()
+    command.ablate(lambda _: bench, tmp_path, [0], list(command.PARTS))
+    page = (tmp_path / "ablations.md").read_text()
+    assert page.count("**") == 2 * len(command.PARTS)
+    assert page.strip() in capsys.readouterr().out.replace("\n\n\n", "\n\n")
+
+    def refused(_):
+        raise AssertionError("it was measured already")
+
+    command.ablate(refused, tmp_path, [0], list(command.PARTS))
+    assert (tmp_path / "ablations.md").read_text() == page
+
+
+def test_a_cell_says_how_far_it_is_from_the_first_and_how_sure():
+    one = Row.of("a", {"K = 1": np.array([[1.0, 3.0], [-8.0, -6.0]])}, {"temper": 0.5})
+    other = Row.of("b", {"K = 1": np.array([[2.0, 4.0], [-5.0, -3.0]])}, {"temper": 0.5})
+    lines = markdown(Table("t", "return", [one, other])).splitlines()
+    assert lines[-2:] == ["| a | −2.5 | 0.5 |", "| b | −0.5 (+2.0 ± 1.0) | 0.5 |"]
+
+
+def test_seeds_are_pooled_task_by_task():
+    tables = [
+        Table("t", "return", [Row.of("a", {"K = 1": np.full((2, 2), value)}, {"f": value})])
+        for value in (1.0, 3.0)
+    ]
+    found = pooled(tables)
+    assert np.mean(found.rows[0].cells["K = 1"]) == 2.0
+    assert len(found.rows[0].cells["K = 1"]) == 4
+    assert found.rows[0].facts["f"] == 2.0
