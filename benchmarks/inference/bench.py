@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from benchmarks.inference.tables import RETURN, SUCCESS
 from fieldtune.sim.family import Array
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.sim.success import succeeded
@@ -92,7 +93,7 @@ class Bench:
 
     @property
     def measure(self) -> str:
-        return "success, %" if self.run.family.sparse_reward else "return"
+        return SUCCESS if self.run.family.sparse_reward else RETURN
 
     @cached_property
     def exploring(self) -> Acting:

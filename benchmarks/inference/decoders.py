@@ -23,7 +23,7 @@ from fieldtune.train.evaluation.protocol import Acted
 from fieldtune.train.runs.particles import CONTEXT, RESIDUAL, offline_particles
 
 NOISES = (0.1, 0.3, 1.0)  # of each layer's weights' root mean square
-UPDATES = (30, 100, 300, 1_000)  # of a decoder that starts anew
+UPDATES = (30, 100, 300, 1_000, 3_000, 10_000)  # of a decoder that starts anew
 _TASKS, _ROWS = 8, 64  # of an update
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+RETURN, SUCCESS = "return", "success, %"
+
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One variant.
@@ -65,17 +67,20 @@ def pooled(tables: Sequence[Table]) -> Table:
 
 def markdown(table: Table) -> str:
     """The mean of each cell; behind it, where rows are paired, what it is above the first row's,
-    with the standard error of that difference over tasks."""
+    with the standard error of that difference over tasks. Of returns the medians too, column by
+    column: a few falls may make a mean."""
     columns = _names(row.cells for row in table.rows)
     facts = _names(row.facts for row in table.rows)
     count = max(len(values) for values in table.rows[0].cells.values())
-    head = [f"{table.measure}, {count} tasks", *columns, *facts]
+    medians = ["medians"] if table.measure == RETURN else []
+    head = [f"{table.measure}, {count} tasks", *columns, *medians, *facts]
     lines = [f"**{table.title}**", "", _line(head), _line(["---"] * len(head))]
     for row in table.rows:
         reference = table.rows[0] if table.paired else row
         cells = [_cell(reference, row, column) for column in columns]
         told = [_fact(row.facts[name]) if name in row.facts else "–" for name in facts]
-        lines.append(_line([row.name, *cells, *told]))
+        middle = [_medians(row, columns) for _ in medians]
+        lines.append(_line([row.name, *cells, *middle, *told]))
     return "\n".join(lines)
 
 
@@ -88,6 +93,13 @@ def _cell(reference: Row, row: Row, column: str) -> str:
     difference = (values - np.array(reference.cells[column])).mean(axis=1)
     error = difference.std(ddof=1) / np.sqrt(len(difference))
     return _signed(f"{values.mean():.1f} ({difference.mean():+.1f} ± {error:.1f})")
+
+
+def _medians(row: Row, columns: Sequence[str]) -> str:
+    return " / ".join(
+        _signed(f"{np.median(row.cells[column]):.1f}") if column in row.cells else "–"
+        for column in columns
+    )
 
 
 def _fact(value: float) -> str:

@@ -180,7 +180,10 @@ def test_a_cell_says_how_far_it_is_from_the_first_and_how_sure():
     one = Row.of("a", {"K = 1": np.array([[1.0, 3.0], [-8.0, -6.0]])}, {"temper": 0.5})
     other = Row.of("b", {"K = 1": np.array([[2.0, 4.0], [-5.0, -3.0]])}, {"temper": 0.5})
     lines = markdown(Table("t", "return", [one, other])).splitlines()
-    assert lines[-2:] == ["| a | −2.5 | 0.5 |", "| b | −0.5 (+2.0 ± 1.0) | 0.5 |"]
+    assert lines[-2:] == [
+        "| a | −2.5 | −2.5 | 0.5 |",
+        "| b | −0.5 (+2.0 ± 1.0) | −0.5 | 0.5 |",
+    ]
 
 
 def test_seeds_are_pooled_task_by_task():
