@@ -94,7 +94,7 @@ MCAP_EXPORT = "robot/mcap/export.py"
 WORKSTATION_EXPORT = {"export/writer.py", "export/parity.py"}
 LEARNING = {"torch", "onnx", "onnxscript", "safetensors", "tensorboard"}
 SIMULATION = {"mujoco", "robosuite", "gymnasium", "numba"}
-NAMES = {"PyYAML": "yaml", "pyzmq": "zmq"}
+NAMES = {"PyYAML": "yaml", "pillow": "PIL", "pyzmq": "zmq"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 
 def number(value: float) -> str:
@@ -68,6 +69,14 @@ def to_png(figure: Figure, dpi: int) -> bytes:
     """The figure as a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def to_small_png(figure: Figure, dpi: int, colours: int = 128) -> bytes:
+    """As `to_png`, with so many colours at most: a third of the bytes where dots lie over dots."""
+    buffer = io.BytesIO()
+    whole = Image.open(io.BytesIO(to_png(figure, dpi))).convert("RGB")
+    whole.quantize(colours, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fieldtune.errors import RESUMABLE, report_user_errors
+from fieldtune.train.cli.beliefs import beliefs
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -21,7 +22,6 @@ from fieldtune.train.cli.study import study
 
 if TYPE_CHECKING:
     from fieldtune.train.config import RunConfig
-    from fieldtune.train.runs.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,10 +114,11 @@ def export(
         from fieldtune.file_errors import require_writable
         from fieldtune.train.runs.bundles import Exporter
         from fieldtune.train.runs.capabilities import require_exportable
+        from fieldtune.train.runs.opening import open_existing
         from fieldtune.train.runs.trained import newest
 
         require_writable(out)
-        opened = _open(run)
+        opened = open_existing(run)
         trained, phase, updates = newest(opened)
         exporter = Exporter(opened, require_exportable(opened, trained))
         bundle = exporter.write(out, phase=phase, updates=updates)
@@ -148,11 +149,12 @@ def finetune(
         from fieldtune.train.bridge.keys import open_keys
         from fieldtune.train.console import progress
         from fieldtune.train.phases.finetune import Finetune, FinetuneProgress
+        from fieldtune.train.runs.opening import open_existing
         from fieldtune.train.runs.run import RunError
 
         logging.basicConfig(format="%(asctime)s %(message)s")
         logging.getLogger("fieldtune.train").setLevel(logging.INFO)
-        opened = _open(run)
+        opened = open_existing(run)
         where = address or opened.config.robot.bridge
         if where is None:
             raise RunError("robot.bridge is not set: give --address tcp://127.0.0.1:PORT")
@@ -201,8 +203,9 @@ def oracle(run: Folder) -> None:
     with report_user_errors(RESUMABLE):
         from fieldtune.train.console import progress
         from fieldtune.train.phases.in_simulation import train_in_process
+        from fieldtune.train.runs.opening import open_existing
 
-        opened = _open(run)
+        opened = open_existing(run)
         total = opened.config.self_supervised.updates
         with progress("oracle", "updates") as advance:
             train_in_process(
@@ -220,8 +223,9 @@ def evaluate(run: Folder) -> None:
         from fieldtune.train.console import print_returns, progress
         from fieldtune.train.evaluation.measure import evaluate_run
         from fieldtune.train.reports.report import require_report_writable, write_report
+        from fieldtune.train.runs.opening import open_existing
 
-        opened = _open(run)
+        opened = open_existing(run)
         require_report_writable(opened.folder)
         with progress("evaluating", "phases") as advance:
             evaluation = evaluate_run(opened, advance)
@@ -230,6 +234,7 @@ def evaluate(run: Folder) -> None:
     typer.echo(f"report: {report}")
 
 
+app.command()(beliefs)
 app.command()(study)
 app.command()(plugins)
 
@@ -259,19 +264,3 @@ def _load(config: Path, overrides: list[str] | None) -> RunConfig:
     from fieldtune.train.runs.config_file import load_config
 
     return load_config(config, overrides=overrides or [])
-
-
-def _open(folder: Path) -> Run:
-    from fieldtune.train.runs.opening import open_run
-    from fieldtune.train.runs.run import RunError
-
-    known = folder / "config.yaml"
-    if not known.exists():
-        raise RunError(f"{folder}: no run here; start one with `fieldtune train --run {folder}`")
-    config = _load(known, None)
-    if not Path(config.data.path).exists():
-        raise RunError(
-            f"{config.data.path}: no dataset there, where {known} has this run's: put it back, or "
-            "set data.path in that file to where it is now"
-        )
-    return open_run(config, folder)

@@ -128,7 +128,7 @@ def after_episodes(
             posterior_episodes=0,
             acting=exploring,
         )
-    by = {
+    by: dict[Inference, list[list[Belief]]] = {
         name: [[reader.read(name, trial[:k]) for trial in trials] for k in EPISODES]
         for name in INFERENCES
     }

@@ -78,7 +78,7 @@ def film(
     """
     robot = family.single_robot()
     try:
-        set_up = _Filmed(robot, size, {round(share * family.horizon) for share in WHEN})
+        set_up = FilmedRobot(robot, size, {round(share * family.horizon) for share in WHEN})
         chosen = _clearest(set_up, tasks)
         task = tasks[chosen : chosen + 1]
         with torch.random.fork_rng():
@@ -125,8 +125,14 @@ def png(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-class _Filmed:
-    """A `BatchSimulator` of one robot that keeps an image at each of `steps`, reel by episode."""
+class FilmedRobot:
+    """A `BatchSimulator` of one robot that keeps an image at each of `steps`, reel by episode.
+
+    Args:
+        robot: what is filmed.
+        size: of the images, `(size, size, 3)`.
+        steps: at which there is one; where an episode ends early, there is one of its end.
+    """
 
     n_envs = 1
 
@@ -164,7 +170,7 @@ class _Filmed:
             raise NoPicture(str(error)) from error
 
 
-def _clearest(set_up: _Filmed, tasks: Array) -> int:
+def _clearest(set_up: FilmedRobot, tasks: Array) -> int:
     """The task of which most pixels can be seen at the start, behind or before the robot.
 
     From one start state the frames differ only in what the task adds to the scene, so that is where

@@ -74,6 +74,25 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
     return Run(config, folder, family, dataset)
 
 
+def open_existing(folder: Path) -> Run:
+    """The run that `folder` holds, by the configuration that is kept in it.
+
+    Raises:
+        RunError: there is none, or its data are not where it says.
+        DatasetError, ConfigError: as `open_run`.
+    """
+    known = folder / "config.yaml"
+    if not known.exists():
+        raise RunError(f"{folder}: no run here; start one with `fieldtune train --run {folder}`")
+    config = load_config(known)
+    if not Path(config.data.path).exists():
+        raise RunError(
+            f"{config.data.path}: no dataset there, where {known} has this run's: put it back, or "
+            "set data.path in that file to where it is now"
+        )
+    return open_run(config, folder)
+
+
 def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -> None:
     """Held-out tasks, normalisation and what a bundle says of its data are all the first data's."""
     known, digest = folder / DATA, dataset.digest
