@@ -72,11 +72,12 @@ def to_png(figure: Figure, dpi: int) -> bytes:
     return buffer.getvalue()
 
 
-def to_small_png(figure: Figure, dpi: int, colours: int = 128) -> bytes:
-    """As `to_png`, with so many colours at most: a third of the bytes where dots lie over dots."""
+def to_small_png(figure: Figure, dpi: int) -> bytes:
+    """As `to_png`, of 255 colours at most: a third of the bytes where dots lie over dots."""
     buffer = io.BytesIO()
     whole = Image.open(io.BytesIO(to_png(figure, dpi))).convert("RGB")
-    whole.quantize(colours, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    rare = Image.Quantize.MAXCOVERAGE  # colours are kept too: a target's few pixels
+    whole.quantize(255, rare, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

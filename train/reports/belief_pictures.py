@@ -100,7 +100,7 @@ def belief_picture(run: Run, show: Show, phase: Phase, tasks: Array) -> Picture:
                 steps = moments(family)
                 found = within_first_episode(reader, family, simulator, tasks, seed, steps=steps)
                 columns = [_seconds(k, family.period_s) for k in steps]
-                heading += ": believed within the first episode, each acting on it"
+                heading += ": believed within the first episode, and acted on (numbers: return)"
         finally:
             simulator.close()
         figure = belief_figure(found, space, columns, heading)
@@ -168,7 +168,7 @@ def _filmed(run: Run, reader: Reader, space: Space, task: Array, heading: str) -
         found,
         space,
         [_seconds(k, family.period_s) for k in steps],
-        f"{heading}: the first episode, acting on what is believed",
+        f"{heading}: the first episode, acting on what is believed of the task so far",
         [reel.get(k, reel[last]) for k in steps],
     )
 

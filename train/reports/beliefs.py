@@ -222,7 +222,7 @@ def _returns(axes: Axes, space: Space, beliefs: Sequence[Belief], tasks: Array) 
             where, colour = axes.get_yaxis_transform(), INK
         else:
             if len(tasks) > 1:
-                words = [word.removeprefix("return ") for word in words]
+                words = [word.removeprefix("return ").removesuffix(" any") for word in words]
             x, y, side = (lane + 0.5) / len(tasks), 1.03, "center"
             where, colour = axes.transAxes, COLOURS[lane]
         axes.text(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from fieldtune.sim.family import Field
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.charts import to_png, to_small_png
 from fieldtune.train.evaluation.beliefs import Belief, Believed
-from fieldtune.train.reports.beliefs import NoPictureOfTasks, Space, belief_figure, density
+from fieldtune.train.reports.beliefs import COLOURS, NoPictureOfTasks, Space, belief_figure, density
 
 VELOCITY = Space.of("cheetah-vel", (Field("velocity", "m/s", (0.0,), (3.0,)),))
 DIRECTION = Space.of("ant-dir", (Field("direction", "degrees", (0.0,), (360.0,)),))
@@ -100,3 +103,23 @@ def test_a_small_picture_is_the_same_one_in_fewer_bytes():
     small = to_small_png(one, 100)
     assert len(small) < 0.6 * len(to_png(whole, 100))
     assert small == to_small_png(two, 100)
+
+
+def test_a_small_picture_keeps_a_colour_that_is_rare():
+    grey = np.random.default_rng(0).integers(0, 256, (120, 120, 1), np.uint8)
+    frame = np.repeat(grey, 3, axis=2)
+    frame[50:54, 50:54] = 0, 255, 0
+    figure = belief_figure(believed(np.array([[1.0]]), 1), VELOCITY, ["a"], "title", [frame])
+    shown = np.asarray(Image.open(io.BytesIO(to_small_png(figure, 100))).convert("RGB"), int)
+    assert (shown[..., 1] - shown[..., [0, 2]].max(axis=-1)).max() > 150
+
+
+def test_of_three_places_each_has_its_words_in_its_colour_once():
+    tasks = np.array([[0.5, 0.2, 0.1], [0.3, 0.1, 0.2], [0.4, 0.3, 0.0]])
+    figure = belief_figure(
+        believed(tasks, 1, unlike=True, episode_return=-12.3), PLACE, ["a"], "title"
+    )
+    above, side = figure.axes[:2]
+    assert [text.get_text() for text in above.texts] == ["−12.3\nunlike"] * 3
+    assert [text.get_color() for text in above.texts] == list(COLOURS)
+    assert not side.texts
