@@ -16,7 +16,17 @@ from fieldtune.train.cli.app import app
 from fieldtune.train.runs.checkpoint import read_facts
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ("collect", "import", "train", "export", "finetune", "oracle", "evaluate", "demo")
+COMMANDS = (
+    "collect",
+    "import",
+    "train",
+    "export",
+    "finetune",
+    "oracle",
+    "evaluate",
+    "beliefs",
+    "demo",
+)
 
 
 @pytest.fixture
