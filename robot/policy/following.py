@@ -83,7 +83,7 @@ class Follower:
         self._so_far, self._priority = so_far, priority
         self._queue: queue.SimpleQueue[Transition | Mapping[int, float]] = queue.SimpleQueue()
         self._news, self._closing = threading.Event(), threading.Event()
-        self._moves = 0
+        self._moves, self._settled = 0, False
         self._told_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -105,16 +105,21 @@ class Follower:
         """
         self._wait(lambda: self.now.transitions >= self.complete, stopped)
 
-    def finish(self, rewards: Mapping[int, float], beat: Callable[[], object]) -> Posterior | None:
+    def finish(
+        self, rewards: Mapping[int, float], stopped: Callable[[], object]
+    ) -> Posterior | None:
         """The episode is over, and these are its rewards: the posterior, or None with `trouble`.
 
         Args:
             rewards: by step.
-            beat: called every 20 ms while this waits.
+            stopped: asked every 20 ms; true ends the wait.
         """
         self._queue.put(rewards)
-        self._wait(lambda: not self._thread.is_alive(), lambda: beat() and False)
-        return None if self.trouble else self.now.posterior
+        self._wait(lambda: self._settled or not self._thread.is_alive(), stopped)
+        if not self._settled:  # whatever ended the thread, or this wait for it
+            self._give_up("it ended before it had heard all rewards")
+            return None
+        return self.now.posterior
 
     def close(self) -> None:
         """No further word is wanted. Safe to call twice; a thread that hangs is left behind."""
@@ -131,16 +136,18 @@ class Follower:
                 self._give_up(f"it has not answered for {PATIENCE_S:g} s")
 
     def _run(self) -> None:
-        prioritise(self._priority, contextlib.ExitStack())  # the thread's end takes it back
         final: Mapping[int, float] | None = None
         try:
+            prioritise(self._priority, contextlib.ExitStack())  # the thread's end takes it back
             while final is None and not (self.trouble or self._closing.is_set()):
                 final = self._take()
                 self._evidence.heed(self._so_far() if final is None else final, self._moved)
                 if final is not None:
                     self._evidence.settle()
                 self._publish()
-        except Exception as error:  # the robot goes on with the z that it has
+            self._settled = final is not None and not self.trouble
+            self._news.set()
+        except BaseException as error:  # a plug-in's exit too: the robot goes on with its z
             self._give_up(f"{error.__class__.__name__}: {error}")
 
     def _take(self) -> Mapping[int, float] | None:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
+MOST_REWARD = 1e30  # graphs are float32; no number is no more than anything
 _UNLEARNED = (EndReason.FAULT, EndReason.LATE)
 
 
@@ -172,8 +173,26 @@ class Adaptation:
         self._rewards.follow(observation, action, next_observation)
 
     def _gather(self, attempt: Attempt) -> dict[int, float]:
-        """The episode's rewards, in the journal too."""
-        rewards = self._rewards.collect(lambda: not self.robot.may_go_on())
+        """The episode's rewards, in the journal too; what a source says of no step, or is no
+        number, is left out and told."""
+        said = self._rewards.collect(lambda: not self.robot.may_go_on())
+        rewards = {
+            step: reward
+            for step, reward in said.items()
+            if 0 <= step < attempt.steps and abs(reward) <= MOST_REWARD
+        }
+        if len(rewards) < len(said):
+            left = [step for step in said if step not in rewards]
+            log.warning(
+                "episode %d: %d rewards of %s are left out: step %d has %s, expected steps 0 to %d "
+                "and numbers",
+                attempt.number,
+                len(left),
+                self._rewards.source,
+                left[0],
+                said[left[0]],
+                attempt.steps - 1,
+            )
         self.robot.recorder.reward(attempt.number, rewards, self._rewards.source)
         log.info(
             "episode %d: %d of %d steps rewarded by %s, %.2f in all",
@@ -205,8 +224,11 @@ class Adaptation:
         within: WithinEpisode,
     ) -> None:
         """What an episode was that z followed, unless it broke: then the task is as before it."""
+        if attempt.reason in _UNLEARNED:
+            within.close()
+            return
         posterior = within.finish(rewards)
-        if posterior is not None and attempt.reason not in _UNLEARNED:
+        if posterior is not None:
             context.posterior = posterior
             context.transitions += len(rewards)
             context.episodes.append(attempt.number)

@@ -7,6 +7,7 @@ rewards come from, nor what becomes of the posterior.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -23,6 +24,8 @@ from fieldtune.robot.rewards.streams import LiveRewards, NoRewards, RewardStream
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+
+HURRY_S = 1.0  # for the posterior of an episode after which the end was asked for
 
 
 def require_live(rewards: RewardStream) -> LiveRewards:
@@ -52,6 +55,7 @@ class WithinEpisode:
         self._follower: Follower | None = None
         self._known: Posterior | None = None
         self._lags: list[list[int]] = []  # of each episode, in its order
+        self._stopped_s: float | None = None
 
     def episode(
         self,
@@ -93,7 +97,7 @@ class WithinEpisode:
         """The posterior after the last episode, by all of its rewards; None with `trouble`."""
         follower, self._follower = self._follower, None
         assert follower is not None, "episode() comes first"
-        posterior = follower.finish(rewards, self._robot.why_stop)
+        posterior = follower.finish(rewards, self._not_waited_for)
         self.trouble = follower.trouble
         if posterior is not None:
             self._known = posterior
@@ -116,6 +120,17 @@ class WithinEpisode:
             "trouble": self.trouble,
         }
 
+    def _not_waited_for(self) -> bool:
+        """Whether the posterior is not to be waited for: at once in a fault, and for a while where
+        the end was asked for. An emergency stop takes hold here."""
+        if self._robot.why_faulted():
+            return True
+        if not self._robot.why_stop():
+            return False
+        if self._stopped_s is None:
+            self._stopped_s = time.monotonic()
+        return time.monotonic() - self._stopped_s > HURRY_S
+
     def _begin(self, known: Posterior, draws: Draws) -> FollowedZ:
         robot = self._robot
         in_real_time = robot.runner.driver.time_scale == 1.0
@@ -132,7 +147,7 @@ class WithinEpisode:
             self._follower,
             self._every,
             patient=not in_real_time,
-            stopped=lambda: robot.estop.reason,
+            stopped=lambda: robot.estop.reason or robot.why_stop(),
         )
         self._lags.append(z.lags)
         return z

@@ -163,15 +163,35 @@ def test_a_source_of_rewards_that_fails_is_told(policy):
     assert "the judge's socket is gone" in made.trouble
 
 
+def test_a_thread_that_anything_ends_has_no_posterior(follower, rewards, policy):
+    """Not one of the rewards before it either: `sys.exit()` of a plug-in is no Exception."""
+    rewards[0] = 1.0
+    follower.put(*ONE)
+    until(lambda: follower.now.z[0] == 0.5)
+    policy.error = SystemExit(2)
+    rewards[1] = 1.0
+    follower.put(*ONE)
+    until(lambda: not follower._thread.is_alive())
+    assert "SystemExit: 2" in follower.trouble
+    assert follower.finish({0: 1.0, 1: 1.0}, never) is None
+
+
+def test_nobody_waits_for_the_last_word_who_has_to_stop(follower, policy, rewards):
+    rewards[0] = 1.0
+    policy.open.clear()
+    follower.put(*ONE)
+    policy.asked.wait()
+    assert follower.finish({0: 1.0}, lambda: "somebody pressed it") is None
+    assert "it ended before it had heard all rewards" in follower.trouble
+
+
 def test_in_the_end_the_rewards_that_were_collected_count(follower, rewards):
     for step in range(4):
         rewards[step] = -1.0
         follower.put(*ONE)
-    beats = []
-    known = follower.finish({1: 3.0, 3: 5.0}, lambda: beats.append(1))
+    known = follower.finish({1: 3.0, 3: 5.0}, never)
     assert known.mean.tolist() == [8 / 3, 8 / 3]
     assert known.precision.tolist() == [3.0, 3.0]
-    assert beats
 
 
 def test_how_it_stands_is_logged_while_it_runs(follower, rewards, caplog, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -29,8 +30,7 @@ def adaptation(config, mass, point_bundle):
             mass,
             rewards or DriverRewards(mass),
             bundle=point_bundle(horizon=horizon),
-            continuous=True,
-            **({"context_episodes": 0} | options),
+            **({"continuous": True, "context_episodes": 0} | options),
         )
 
     return make
@@ -198,6 +198,51 @@ class Hanging(Alternating):
     def so_far(self):
         self.released.wait()
         return super().so_far()
+
+
+class Astray(DriverRewards):
+    """Also says something of steps that are not there, and what is no number."""
+
+    def collect(self, stop):
+        return super().collect(stop) | {-1: 1.0, 40: 1.0, 3: math.nan, 4: 1e300}
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_rewards_of_no_step_and_no_numbers_are_left_out_and_told(
+    adaptation, config, mass, continuous, caplog
+):
+    saved = []
+    options = {} if continuous else {"context_episodes": 1, "episodes": 0}
+    list(adaptation(Astray(mass), save=saved.append, continuous=continuous, **options).run())
+    ((_, rewards),) = episodes(config)
+    assert sorted(rewards) == [step for step in range(12) if step not in (3, 4)]
+    assert saved[-1].transitions == 10
+    assert "4 rewards of driver are left out: step 3 has nan, expected steps 0 to 11" in caplog.text
+
+
+def test_an_emergency_stop_is_confirmed_while_the_last_word_is_awaited(adaptation, monkeypatch):
+    run = adaptation()
+    factor = Policy.factor
+
+    def slow(*arguments):
+        threading.Event().wait(0.5)
+        return factor(*arguments)
+
+    collect = DriverRewards.collect
+
+    def trip(self, stop):
+        monkeypatch.setattr(Policy, "factor", slow)
+        run.robot.estop.trip("somebody pressed it")
+        return {step: reward + 1.0 for step, reward in collect(self, stop).items()}
+
+    monkeypatch.setattr(DriverRewards, "collect", trip)
+    saved = []
+    run._save = saved.append
+    began = time.monotonic()
+    list(run.run())
+    assert time.monotonic() - began < 5.0  # all twelve would take six
+    assert "somebody pressed it" in run.robot.fault
+    assert not saved
 
 
 def test_a_follower_that_hangs_makes_no_robot_late(adaptation, config, mass, monkeypatch):
