@@ -33,6 +33,7 @@ def install(tmp_path, monkeypatch):
         for module, text in modules.items():
             (folder / f"{module}.py").write_text(text)
             made.append(module)
+            sys.modules.pop(module, None)  # another test's of that name
         monkeypatch.syspath_prepend(folder)
 
     made: list[str] = []

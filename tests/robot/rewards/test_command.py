@@ -76,6 +76,7 @@ def test_a_bare_number_is_for_the_transition_under_way(stream):
 def test_nonsense_is_left_out(stream):
     script = r"""
 import sys
+sys.stdin.readline()  # what is said before the episode is dropped
 for line in ("hello", "NaN", "1e999", "[1]", '{"step": 0}', '{"step": 0, "reward": 1, "x": 2}',
              '"' * 70000, "\x00\xff", '{"step": 1, "reward": 4}', '{"step": 0, "reward": 3}'):
     print(line)
