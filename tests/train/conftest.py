@@ -28,8 +28,10 @@ from fieldtune.train.evaluation.results import (
     PhaseResult,
 )
 from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.untrained import untrained
 
 STARTING = -14.0  # return without any context
 
@@ -250,6 +252,19 @@ def offline_checkpoint(
     run.offline_checkpoint.parent.mkdir()
     train_offline(run)
     return run.offline_checkpoint
+
+
+@pytest.fixture
+def run(make_run: Callable[..., Run]) -> Run:
+    """`make_run()`."""
+    return make_run()
+
+
+@pytest.fixture
+def agent(run: Run) -> Agent:
+    """Of `run`, untrained, with weights that are always the same."""
+    torch.manual_seed(0)
+    return require_self_supervised(run, untrained(run)).agent
 
 
 @pytest.fixture

@@ -16,13 +16,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.cli.app import app
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.saved_tasks import SavedTasks
-from fieldtune.sim import registry
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "fieldtune.robot.launch"]
@@ -49,33 +47,6 @@ def config(tmp_path) -> Path:
     return path
 
 
-@pytest.fixture
-def make_cheetah(tmp_path, make_bundle):
-    """Write a bundle for the cheetah, of 10 steps an episode where not given; its graphs are from
-    `seed`, and `changes` to its description."""
-    family = registry.family("cheetah-vel")
-
-    def fields(declared) -> tuple[FieldSpec, ...]:
-        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
-
-    def make(seed: int, horizon: int = 10, **changes: object) -> Path:
-        path = tmp_path / f"given-{seed}.bundle"
-        make_bundle(
-            path,
-            seed,
-            family=family.name,
-            robot=family.robot,
-            observation_fields=fields(family.observation_fields),
-            action_fields=fields(family.action_fields),
-            period_s=family.period_s,
-            horizon=horizon,
-            **changes,
-        )
-        return path
-
-    return make
-
-
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
@@ -87,9 +58,9 @@ def tasks(*arguments: object):
 
 
 @pytest.mark.slow
-def test_a_robot_restarted_in_the_morning_still_knows_its_task(config, make_cheetah, tmp_path):
+def test_a_robot_restarted_in_the_morning_still_knows_its_task(config, cheetah_bundle, tmp_path):
     """One process learns it and ends; another, given nothing but its name, does it."""
-    given, other = make_cheetah(0), make_cheetah(1)
+    given, other = cheetah_bundle(), cheetah_bundle(seed=1)
     evening = run("adapt", "--config", config, "--bundle", given, "--save", "fast")
     assert evening.returncode == 0, evening.stderr
     assert "task 'fast' is kept: 20 rewarded transitions" in evening.stdout
@@ -122,11 +93,11 @@ PARTICLES = ((0.1, 0.2), (-1.0, 2.0), (3.0, -1.0))
 
 @pytest.mark.slow
 def test_a_task_unlike_any_trained_on_is_said_wherever_a_person_looks(
-    config, make_cheetah, tmp_path
+    config, cheetah_bundle, tmp_path
 ):
     """No log-likelihood is as high as what this bundle says of its own tasks."""
     known = {"particles": PARTICLES, "reward_variance": 1.0, "unlike_below": 100.0}
-    given, summary = make_cheetah(0, likelihood=known), tmp_path / "summary.json"
+    given, summary = cheetah_bundle(likelihood=known), tmp_path / "summary.json"
     options = ("--config", config, "--bundle", given, "--save", "odd", "--summary", summary)
     done = run("adapt", *options)
     assert done.returncode == 0, done.stderr
@@ -185,9 +156,11 @@ class Terminal:
 
 
 @pytest.mark.slow
-def test_a_persons_keys_are_the_rewards_and_the_terminal_comes_back(config, make_cheetah, tmp_path):
+def test_a_persons_keys_are_the_rewards_and_the_terminal_comes_back(
+    config, cheetah_bundle, tmp_path
+):
     terminal = Terminal(
-        "adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"
+        "adapt", "--config", config, "--bundle", cheetah_bundle(), "--rewards", "keys"
     )
     before = terminal.settings()
     terminal.wait_for("rewards by key: 'f' is -1, 's' is 1")
@@ -212,10 +185,17 @@ def test_a_persons_keys_are_the_rewards_and_the_terminal_comes_back(config, make
 
 
 @pytest.mark.slow
-def test_a_persons_keys_change_z_while_the_robot_moves(config, make_cheetah, tmp_path):
+def test_a_persons_keys_change_z_while_the_robot_moves(config, cheetah_bundle, tmp_path):
     """In real time: she presses once, and what follows is acted on otherwise."""
     terminal = Terminal(
-        *("adapt", "--config", config, "--bundle", make_cheetah(0, horizon=60), "--continuous"),
+        *(
+            "adapt",
+            "--config",
+            config,
+            "--bundle",
+            cheetah_bundle(horizon=60),
+            "--continuous",
+        ),
         *("--rewards", "keys", "--summary", tmp_path / "summary.json", "--save", "fast"),
         *("robot.driver.time_scale=1.0", "robot.rewards.sticky=true"),
         "robot.rewards.patience_s=0",
@@ -250,10 +230,17 @@ for line in sys.stdin:
 
 
 @pytest.mark.slow
-def test_a_program_judges_while_the_robot_moves(config, make_cheetah, tmp_path):
+def test_a_program_judges_while_the_robot_moves(config, cheetah_bundle, tmp_path):
     (tmp_path / "judge.py").write_text(JUDGE)
     done = run(
-        *("adapt", "--config", config, "--bundle", make_cheetah(0, horizon=30), "--continuous"),
+        *(
+            "adapt",
+            "--config",
+            config,
+            "--bundle",
+            cheetah_bundle(horizon=30),
+            "--continuous",
+        ),
         *("--rewards", "command", "robot.driver.time_scale=1.0", "robot.adaptation.every=2"),
         f"robot.rewards.command=[{sys.executable}, {tmp_path / 'judge.py'}]",
     )
@@ -267,9 +254,9 @@ def test_a_program_judges_while_the_robot_moves(config, make_cheetah, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["ctrl-c", "twice", "terminate"])
-def test_the_terminal_comes_back_however_it_ends(config, make_cheetah, how):
+def test_the_terminal_comes_back_however_it_ends(config, cheetah_bundle, how):
     terminal = Terminal(
-        *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
+        *("adapt", "--config", config, "--bundle", cheetah_bundle(), "--rewards", "keys"),
         "robot.driver.time_scale=1.0",
     )
     before = terminal.settings()
@@ -286,10 +273,10 @@ def test_the_terminal_comes_back_however_it_ends(config, make_cheetah, how):
 
 
 @pytest.mark.slow
-def test_a_terminal_that_goes_away_ends_the_episode_safely(config, make_cheetah, tmp_path):
+def test_a_terminal_that_goes_away_ends_the_episode_safely(config, cheetah_bundle, tmp_path):
     """As when an ssh connection is lost: the robot is brought to rest, and that is recorded."""
     terminal = Terminal(
-        *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
+        *("adapt", "--config", config, "--bundle", cheetah_bundle(), "--rewards", "keys"),
         "robot.driver.time_scale=1.0",
     )
     terminal.wait_for("episode 1, z from")
@@ -300,16 +287,20 @@ def test_a_terminal_that_goes_away_ends_the_episode_safely(config, make_cheetah,
     assert last.footer.end_reason in (EndReason.STOPPED, EndReason.HORIZON)
 
 
-def test_keys_without_a_terminal_are_refused_before_anything_moves(config, make_cheetah, tmp_path):
-    done = run("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys")
+def test_keys_without_a_terminal_are_refused_before_anything_moves(
+    config, cheetah_bundle, tmp_path
+):
+    done = run("adapt", "--config", config, "--bundle", cheetah_bundle(), "--rewards", "keys")
     assert done.returncode == 1
     assert "standard input is no terminal" in done.stderr
     with Journal.read(tmp_path / "state" / "journal.sqlite") as journal:
         assert journal.entries() == []
 
 
-def test_check_prints_limits_and_the_observation_and_moves_nothing(config, make_cheetah, tmp_path):
-    given = make_cheetah(0)
+def test_check_prints_limits_and_the_observation_and_moves_nothing(
+    config, cheetah_bundle, tmp_path
+):
+    given = cheetah_bundle()
     dry = CliRunner().invoke(app, ["check", "--config", str(config), "--bundle", str(given)])
     assert dry.exit_code == 0, dry.output
     assert "limit action joint_torque[0] in [-1, 1]" in dry.output
@@ -321,9 +312,9 @@ def test_check_prints_limits_and_the_observation_and_moves_nothing(config, make_
 
 
 def test_a_task_that_could_not_be_kept_is_said_before_anything_moves(
-    config, make_cheetah, tmp_path
+    config, cheetah_bundle, tmp_path
 ):
-    given = make_cheetah(0)
+    given = cheetah_bundle()
     state = tmp_path / "state"
     (state / "tasks").mkdir(parents=True)
     (state / "tasks" / "left.json").symlink_to(tmp_path / "stick" / "left.json")
@@ -333,9 +324,9 @@ def test_a_task_that_could_not_be_kept_is_said_before_anything_moves(
     assert not (state / "journal.sqlite").exists()
 
 
-def test_keys_without_a_meaning_are_refused(config, make_cheetah):
+def test_keys_without_a_meaning_are_refused(config, cheetah_bundle):
     done = run(
-        *("adapt", "--config", config, "--bundle", make_cheetah(0), "--rewards", "keys"),
+        *("adapt", "--config", config, "--bundle", cheetah_bundle(), "--rewards", "keys"),
         "robot.rewards.keys={}",
     )
     assert done.returncode == 1

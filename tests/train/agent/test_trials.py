@@ -9,15 +9,8 @@ import torch
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.agent.units import context_of, to_training_units
-from fieldtune.train.runs.untrained import untrained
 
 TASKS = np.array([[0.5], [1.0], [2.5]])
-
-
-@pytest.fixture
-def agent(make_run):
-    torch.manual_seed(0)
-    return untrained(make_run()).agent
 
 
 @pytest.fixture(scope="module")

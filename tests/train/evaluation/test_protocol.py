@@ -16,17 +16,6 @@ from fieldtune.train.runs.untrained import untrained
 
 
 @pytest.fixture
-def run(make_run):
-    return make_run()
-
-
-@pytest.fixture
-def agent(run):
-    torch.manual_seed(0)
-    return untrained(run).agent
-
-
-@pytest.fixture
 def evaluator(run):
     """Make evaluators of the held-out tasks, and free them at the end."""
     made = []

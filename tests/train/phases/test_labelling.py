@@ -1,23 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
 from fieldtune.train.runs.replays import offline_replay
-from fieldtune.train.runs.untrained import untrained
-
-
-@pytest.fixture
-def run(make_run):
-    return make_run()
-
-
-@pytest.fixture
-def agent(run):
-    torch.manual_seed(0)
-    return untrained(run).agent
 
 
 def test_labels_are_the_decoders_output_step_by_step_in_the_familys_units(agent, random_episodes):

@@ -8,20 +8,8 @@ from fieldtune.train.agent.likelihood import log_likelihood
 from fieldtune.train.runs import particles
 from fieldtune.train.runs.particles import offline_particles
 from fieldtune.train.runs.replays import offline_replay
-from fieldtune.train.runs.untrained import untrained
 
 HORIZON = 20
-
-
-@pytest.fixture
-def run(make_run):
-    return make_run()
-
-
-@pytest.fixture
-def agent(run):
-    torch.manual_seed(0)
-    return untrained(run).agent
 
 
 @pytest.fixture
