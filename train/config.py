@@ -109,6 +109,12 @@ class SelfSupervised(Section):
     offline_share: float = Field(default=0.25, ge=0, le=1)
     q_weight: float = Field(default=1.0, ge=0)
     scale_by_q: bool = True
+    contexts: Literal["offline", "both"] | None = Field(
+        default=None,
+        description="whether contexts are of offline data alone or of labelled exploration too; "
+        "null: of offline data where z is inferred by likelihood, which asks the encoder of nothing "
+        "else, and of both with true rewards or where the encoder infers",
+    )
     label_context: Size = 256
     labels: int = Field(
         default=1, ge=1, description="training tasks each trajectory is labelled for"

@@ -51,6 +51,7 @@ def draw_union(
     rng: np.random.Generator,
     settings: AlgorithmSettings,
     phase: SelfSupervised,
+    offline_context: Context | None = None,
 ) -> tuple[Batch, Batch]:
     """Phase 2: a fixed share of offline rows in each batch, and of contexts over updates.
 
@@ -60,13 +61,17 @@ def draw_union(
         rng: of the tasks and of the draws.
         settings: how many tasks, and how many transitions of each in the batch.
         phase: the share of offline data, and how contexts are drawn.
+        offline_context: draw every context from offline data, and like this.
 
     Returns:
         Context and batch of the same tasks.
     """
     tasks = _meta_batch(labelled.tasks_with_data, rng, settings.meta_batch)
-    source = offline if rng.random() < phase.offline_share else labelled
-    context = draw_context(source, rng, tasks, phase.context)
+    if offline_context is None:
+        source = offline if rng.random() < phase.offline_share else labelled
+        context = draw_context(source, rng, tasks, phase.context)
+    else:
+        context = draw_context(offline, rng, tasks, offline_context)
     rows = round(settings.batch * phase.offline_share)
     batch = concatenate(
         [

@@ -70,6 +70,7 @@ class SelfSupervisedPhase:
         self.plausible = beyond(
             run.family, [e for task in (*run.dataset.train, *run.dataset.test) for e in task]
         )
+        self._offline_context = None if self._explored_contexts else run.config.offline.context
         self.updates = 0
         self.facts: dict[str, object] = {}
 
@@ -133,7 +134,12 @@ class SelfSupervisedPhase:
     def update(self) -> Metrics:
         """One gradient step on offline and labelled data together."""
         draw = draw_union(
-            self.offline, self.labelled, self.rng, self.run.config.algorithm, self.settings
+            self.offline,
+            self.labelled,
+            self.rng,
+            self.run.config.algorithm,
+            self.settings,
+            self._offline_context,
         )
         metrics = self.learner.self_supervised_update(
             *draw, self.settings, true_rewards=self.true_rewards
@@ -183,6 +189,13 @@ class SelfSupervisedPhase:
     @property
     def _phase(self) -> str:
         return ORACLE if self.true_rewards else SELF_SUPERVISED
+
+    @property
+    def _explored_contexts(self) -> bool:
+        """Whether the encoder learns from contexts of labelled exploration too."""
+        if self.settings.contexts is None:
+            return self.true_rewards or self.run.config.inference == "encoder"
+        return self.settings.contexts == "both"
 
     def _add(self, task: int, episode: LabelledEpisode, trajectory: Trajectory) -> None:
         """`trajectory` is `episode` in training units, which only true rewards still need."""

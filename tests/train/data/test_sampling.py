@@ -108,6 +108,18 @@ def test_contexts_are_of_offline_data_as_often_as_its_share(offline, labelled, s
     assert all((values < 1000).all() or (values >= 1000).all() for values in drawn)
 
 
+def test_contexts_of_offline_data_alone_leave_the_batch_as_it_is(offline, labelled):
+    settings, phase = AlgorithmSettings(name="any", meta_batch=2, batch=8), SelfSupervised()
+    context = Context(source="transitions", size=(5, 5))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        drawn, batch = draw_union(offline, labelled, rng, settings, phase, context)
+        assert drawn.reward.shape == (2, 5)
+        assert (drawn.observation[:, :, 0] < 1000).all()
+        assert ((batch.observation[:, :, 0] < 1000).sum(dim=1) == 2).all()
+        assert (task_of(drawn.observation[:, :, 0]) == task_of(batch.observation[:, :1, 0])).all()
+
+
 def test_a_context_and_its_batch_are_of_one_task_that_exploration_was_labelled_for(
     offline, labelled
 ):
