@@ -18,6 +18,7 @@ import torch
 from benchmarks.inference.bench import Bench, open_kept_back, own_randomness
 from benchmarks.inference.decoders import decoders
 from benchmarks.inference.exploring import exploring
+from benchmarks.inference.phase_two import phase_two
 from benchmarks.inference.refined import refinement
 from benchmarks.inference.residuals import residuals
 from benchmarks.inference.sources import number, source
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Bench], Table]] = {
     "exploring": exploring,
     "residuals": residuals,
     "decoders": decoders,
+    "phase-2": phase_two,
 }
 _RANDOMNESS = 1_000  # of a part's own draws: none of the protocol's
 

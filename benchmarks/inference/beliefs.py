@@ -45,7 +45,8 @@ class Explorer(Protocol):
     def after(self, episode: Episode) -> Self: ...
 
     def choose(self) -> Tensor:
-        """`(copy, latent)` for the next episode, drawn from torch's global random state."""
+        """`(copy, latent)` for the next episode, drawn from torch's global random state; or
+        `(part, copy, latent)` for equal parts of it."""
         ...
 
 

@@ -6,7 +6,7 @@ explores and what is acted by told apart. Knows nothing of how z is found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +30,7 @@ from fieldtune.train.algorithms.algorithm import SelfSupervised
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.data.replay import Batch, Replay
-from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.evaluation.protocol import Acted, Evaluator
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.opening import open_run
@@ -101,8 +101,9 @@ class Bench:
         return replace(self.evaluator.exploring, z_hold="episode")
 
     def episode(self, z: Tensor, rng: np.random.Generator) -> Episode:
-        """Explore by z, `(copy, latent)`."""
-        held = Held(self.agent, z, self.exploring)
+        """Explore by z, `(copy, latent)`, or by several one after another,
+        `(part, copy, latent)`."""
+        held = Held(self.agent, z, self.exploring, self.run.family.horizon)
         return [context_of(self.agent, [one]) for one in self._run(held, rng)]
 
     def act(self, z: Tensor, number: int) -> Floats:
@@ -112,7 +113,8 @@ class Bench:
             number: of the episodes seen before it, which decides its start states.
         """
         with own_randomness(self.seed, number) as rng:
-            return self._worth(self._run(Held(self.agent, z, MEAN_ACTION), rng))
+            held = Held(self.agent, z, MEAN_ACTION, self.run.family.horizon)
+            return self._worth(self._run(held, rng))
 
     def first(self, actor: Callable[[], HeedingActor]) -> Floats:
         """What a first episode gives, `(task, repeat)`, that follows its rewards."""
@@ -124,6 +126,12 @@ class Bench:
             return self._worth(
                 run_episodes(following, family, simulator, seeds, tasks, following.heed)
             )
+
+    def measured(self, acted: Sequence[Acted]) -> list[Floats]:
+        """What the library's protocol gave, `(task, repeat)` each, in this bench's measure."""
+        if self.run.family.sparse_reward:
+            return [100.0 * each.successes for each in acted if each.successes is not None]
+        return [each.returns for each in acted]
 
     def _run(self, actor: Held, rng: np.random.Generator) -> list[LabelledEpisode]:
         seeds = rng.integers(2**31, size=self.copies)
@@ -139,22 +147,26 @@ class Bench:
 
 
 class Held:
-    """π(a|s,z) with one z a copy for the whole episode."""
+    """π(a|s,z) with one z a copy for the whole episode, or for equal parts of it."""
 
-    def __init__(self, agent: Agent, z: Tensor, acting: Acting) -> None:
-        self._agent, self._z, self._acting = agent, z, acting
+    def __init__(self, agent: Agent, z: Tensor, acting: Acting, horizon: int) -> None:
+        self._agent, self._acting = agent, acting
+        self._z = z if z.dim() == 3 else z.unsqueeze(0)
+        self._part, self._step = horizon / len(self._z), 0
 
     @property
     def embeddings(self) -> Floats:
-        return self._z.double().numpy()
+        return self._z[-1].double().numpy()
 
-    def begin(self, rng: Generator) -> None:
+    def begin(self, rng: Generator) -> None:  # noqa: ARG002
         """Nothing is drawn."""
+        self._step = 0
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator) -> Array:
-        agent = self._agent
-        return act_by(agent.policy, agent.normalisation, s, self._z, self._acting, rng)
+        agent, z = self._agent, self._z[int(self._step / self._part)]
+        self._step += 1
+        return act_by(agent.policy, agent.normalisation, s, z, self._acting, rng)
 
 
 def open_kept_back(config: RunConfig, folder: Path, count: int) -> Run:

@@ -16,6 +16,7 @@ from benchmarks.inference.tables import Row, Table
 from fieldtune.train.runs.particles import CONTEXT
 
 CANDIDATES = 16  # drawn by weight, of which one is asked with
+PARTS = 4  # of an episode, each by another particle
 ROWS = 64  # transitions of each training task that questions are made of
 
 
@@ -34,6 +35,7 @@ def exploring(bench: Bench) -> Table:
         "posterior sampling (default)": start,
         "any particle": Blind(uniform),
         "N(0, I), held for an episode": Blind(prior),
+        f"posterior sampling, {PARTS} draws an episode": Changing(start),
         f"asking, of {CANDIDATES} drawn by weight": Asking(start, Questions.of(bench)),
     }
     rows = []
@@ -56,6 +58,20 @@ class Blind:
 
     def choose(self) -> Tensor:
         return self.draw()
+
+
+@dataclass(frozen=True)
+class Changing:
+    """Posterior sampling that draws several times within an episode, by what was known before it:
+    one place alone may leave two tasks apart from each other unseen."""
+
+    belief: Belief
+
+    def after(self, episode: Episode) -> Changing:
+        return Changing(self.belief.after(episode))
+
+    def choose(self) -> Tensor:
+        return torch.stack([self.belief.choose() for _ in range(PARTS)])
 
 
 @dataclass(frozen=True)

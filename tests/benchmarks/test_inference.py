@@ -13,7 +13,8 @@ from benchmarks.inference import __main__ as command
 from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
 from benchmarks.inference.bench import NUMBERS, Bench, kept_back, own_randomness
 from benchmarks.inference.decoders import explained, with_noise
-from benchmarks.inference.exploring import Questions
+from benchmarks.inference.exploring import PARTS, Changing, Questions
+from benchmarks.inference.phase_two import VARIANTS, phase_two
 from benchmarks.inference.refined import Climbed, Jittered, Refined, candidate_likelihood
 from benchmarks.inference.residuals import Weighed
 from benchmarks.inference.sources import WithEncoder, half_between, posterior_means
@@ -22,6 +23,7 @@ from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import rollout
 from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run
 
@@ -35,6 +37,12 @@ SETTINGS = {
         "networks": {"encoder": [8], "policy": [8], "critic": [8], "decoder": [8]},
     },
     "offline": {"context": {"source": "transitions", "size": [4, 8]}, "updates": 20},
+    "self_supervised": {
+        "updates": 4,
+        "steps": 40,
+        "first_steps": 10,
+        "context": {"source": "transitions", "size": [4, 8]},
+    },
     "evaluation": {"repeats": 2},
     "robot": {"name": "cheetah", "family": "cheetah-vel"},
 }
@@ -100,6 +108,29 @@ def test_the_protocol_is_the_librarys_to_the_bit(bench, belief):
     assert all(np.array_equal(ours[name], again[name]) for name in ours)
     within = bench.evaluator.first_episode(by, bench.seed)
     assert np.array_equal(first(bench, belief)["first episode"], within.returns)
+
+
+def test_an_episode_in_parts_follows_one_z_after_another(bench, belief):
+    with own_randomness(0):
+        first_z, last_z = belief.choose(), belief.choose()
+    acted = []
+    for z in (first_z, torch.stack([first_z, last_z]), last_z):
+        with own_randomness(3) as rng:
+            acted.append([one.action[0] for one in bench.episode(z, rng)])
+    whole, parts, other = (torch.stack(each) for each in acted)
+    assert torch.equal(parts[:, :5], whole[:, :5])  # of ten steps
+    assert not torch.equal(parts[:, 5], whole[:, 5])
+    assert Changing(belief).choose().shape == (PARTS, *first_z.shape)
+    assert not torch.equal(other, whole)
+
+
+def test_phase_2_is_trained_by_each_variant_and_goes_on_from_its_files(bench, monkeypatch):
+    table = phase_two(bench)
+    assert [row.name for row in table.rows] == [*VARIANTS, "before phase 2"]
+    returns = {str(row.cells["K = 2"]) for row in table.rows}
+    assert len(returns) == len(table.rows)
+    monkeypatch.setattr(SelfSupervisedPhase, "update", None)  # nothing is left to learn
+    assert phase_two(bench) == table
 
 
 def test_a_refined_z_is_likelier_than_every_particle(bench, belief):
