@@ -66,13 +66,14 @@ class DriverConfig(BaseModel):
 class ExplorationConfig(_Section):
     """One trial: episodes with z from the prior, then some with z from the posterior.
 
-    Actions are drawn with `action_noise` times the policy's own spread: at 0 they are its mean, and
-    what one episode tries that another does not comes from z alone.
+    A draw of z lasts `z_hold`: an `episode`, a `step`, or so many steps. Actions are drawn with
+    `action_noise` times the policy's own spread: at 0 they are its mean, and what one episode tries
+    that another does not comes from z alone.
     """
 
     prior_episodes: PositiveInt = 2
     posterior_episodes: NonNegativeInt = 2
-    z_hold: ZHold = ZHold.EPISODE
+    z_hold: ZHold | PositiveInt = ZHold.EPISODE
     action_noise: float = Field(default=1.0, ge=0, le=1)
 
 

@@ -112,8 +112,8 @@ class SelfSupervised(Section):
     contexts: Literal["offline", "both"] | None = Field(
         default=None,
         description="whether contexts are of offline data alone or of labelled exploration too; "
-        "null: of offline data where z is inferred by likelihood, which asks the encoder of nothing "
-        "else, and of both with true rewards or where the encoder infers",
+        "null: of offline data where z is inferred by likelihood, which asks the encoder of "
+        "nothing else, and of both with true rewards or where the encoder infers",
     )
     label_context: Size = 256
     labels: int = Field(

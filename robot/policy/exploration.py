@@ -63,20 +63,22 @@ class ZSource:
     def __init__(
         self,
         posterior: Posterior,
-        hold: ZHold,
+        hold: ZHold | int,
         rng: np.random.Generator,
         *,
         counts: bool = False,
     ) -> None:
         self._draw = posterior.decide if counts else posterior.sample
-        self._hold = hold
+        self._steps = 1 if hold is ZHold.STEP else 0 if hold is ZHold.EPISODE else hold
         self._rng = rng
         self._held: Array | None = None
+        self._step = 0
 
     def next(self) -> Array:
         """The z of the next step, `(latent,)`."""
-        if self._held is None or self._hold is ZHold.STEP:
+        if self._held is None or (self._steps and self._step % self._steps == 0):
             self._held = self._draw(self._rng)
+        self._step += 1
         return self._held
 
 

@@ -158,11 +158,13 @@ class Adaptation:
             return self.within.episode(
                 z, trial=trial, follow=self._rewards.follow, stop=lambda: self._rewards.error
             )
-        held = acting or z.posterior_sampling
+        hold = self.config.exploration.z_hold
+        if acting or (z.posterior_sampling and hold is ZHold.STEP):
+            hold = ZHold.EPISODE  # a particle for a step alone tells of no task
         return self.robot.episode(
             z,
             trial=trial,
-            hold=ZHold.EPISODE if held else self.config.exploration.z_hold,
+            hold=hold,
             noise=not acting,
             follow=self._follow,
             stop=lambda: self._rewards.error,

@@ -190,7 +190,7 @@ class RobotSession:
         z: Posterior,
         *,
         trial: int,
-        hold: ZHold,
+        hold: ZHold | int,
         noise: bool,
         follow: Callable[[Array, Array, Array], None] = lambda *_: None,
         stop: Callable[[], str] = lambda: "",

@@ -22,7 +22,7 @@ from fieldtune.train.agent.posterior import sample, with_factors
 from fieldtune.train.agent.squashed_gaussian import squashed_sample
 from fieldtune.train.data.replay import Batch
 
-ZHold = Literal["episode", "step"]
+ZHold = Literal["episode", "step"] | int
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Acting:
     """How actions are drawn.
 
     Attributes:
-        z_hold: whether z is drawn once an episode or anew at each step.
+        z_hold: whether z is drawn once an episode, anew at each step, or every so many.
         noise: of actions, in the policy's own spread; at 0 they are its mean.
         likeliest: act with the likeliest z, where inference knows one, and not with a draw.
     """
@@ -42,7 +42,15 @@ class Acting:
     @classmethod
     def like_the_robot(cls, exploration: ExplorationConfig) -> Acting:
         """As a robot of these settings explores."""
-        return cls(exploration.z_hold.value, exploration.action_noise)
+        hold = exploration.z_hold
+        return cls(hold if isinstance(hold, int) else hold.value, exploration.action_noise)
+
+    def draws_at(self, step: int) -> bool:
+        """Whether z is drawn anew before this step of an episode, the first of which is 0."""
+        if self.z_hold == "episode":
+            return False
+        every = self.z_hold if isinstance(self.z_hold, int) else 1
+        return step > 0 and step % every == 0
 
 
 MEAN_ACTION = Acting(noise=0.0, likeliest=True)  # of the episodes that are reported
@@ -114,7 +122,7 @@ class LatentActor:
         self._policy, self._normalisation, self._acting = policy, normalisation, acting
         self._factors = factors
         self.mean, self.variance = mean, variance
-        self._held = mean
+        self._held, self._step = mean, 0
 
     @property
     def embeddings(self) -> NDArray[np.float64]:
@@ -122,13 +130,14 @@ class LatentActor:
 
     @torch.no_grad()
     def begin(self, rng: Generator) -> None:
-        self._held = sample(self.mean, self.variance, rng)
+        self._held, self._step = sample(self.mean, self.variance, rng), 0
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator) -> Array:
-        step = self._acting.z_hold == "step"
-        z = sample(self.mean, self.variance, rng) if step else self._held
-        return act_by(self._policy, self._normalisation, s, z, self._acting, rng)
+        if self._acting.draws_at(self._step):
+            self._held = sample(self.mean, self.variance, rng)
+        self._step += 1
+        return act_by(self._policy, self._normalisation, s, self._held, self._acting, rng)
 
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:

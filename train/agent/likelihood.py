@@ -145,7 +145,7 @@ class ParticleActor:
         acting: Acting,
     ) -> None:
         self._agent, self._particles, self.acting = agent, particles, acting
-        self._seen = seen
+        self._seen, self._step = seen, 0
         self._weigh(log_likelihoods)
 
     @torch.no_grad()
@@ -195,14 +195,15 @@ class ParticleActor:
 
     @torch.no_grad()
     def begin(self, rng: Generator) -> None:
+        self._step = 0
         if not self.acting.likeliest or self._nothing_known():
-            drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)
-            self._held = self._particles.z[drawn]
+            self._draw(rng)
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator) -> Array:
-        if self.acting.z_hold == "step" and not self.acting.likeliest:
-            self.begin(rng)
+        if self.acting.draws_at(self._step) and not self.acting.likeliest:
+            self._draw(rng)
+        self._step += 1
         return act_by(
             self._agent.policy, self._agent.normalisation, s, self._held, self.acting, rng
         )
@@ -213,6 +214,10 @@ class ParticleActor:
         step = rewarded_step(self._agent.normalisation, s, a, r, reached)
         self._seen = self._seen + 1
         self._weigh(self._log_likelihoods + log_likelihood(self._agent, self._particles, step))
+
+    def _draw(self, rng: Generator) -> None:
+        drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)
+        self._held = self._particles.z[drawn]
 
     def _weigh(self, log_likelihoods: Tensor) -> None:
         """Hold the likeliest particle under these, `(copy, particle)`."""

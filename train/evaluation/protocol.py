@@ -114,7 +114,7 @@ class Evaluator:
         """Adaptation from own exploration with true rewards, of 0 to K context episodes.
 
         An encoder explores with z from its prior; by likelihood each episode follows one particle,
-        drawn by what those before it said.
+        drawn by what those before it said, or several where `z_hold` is a number of steps.
 
         Args:
             adaptive: what explores and adapts.
@@ -169,7 +169,7 @@ class Evaluator:
 
     def _knowing_nothing(self, adaptive: Adaptive) -> Actor:
         actor = adapt_to(adaptive, [[] for _ in self.tasks], self.exploring)
-        if isinstance(actor, ParticleActor):
+        if isinstance(actor, ParticleActor) and self.exploring.z_hold == "step":
             return actor.acting_as(replace(self.exploring, z_hold="episode"))
         return actor
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fieldtune.robot.config import ExplorationConfig, ZHold
 from fieldtune.robot.episodes.episode import Mode
@@ -114,10 +117,19 @@ def test_an_episode_that_counts_takes_the_likeliest_particle_and_a_draw_while_no
     assert len({first(prior, seed) for seed in range(40)}) == len(EMBEDDINGS)
 
 
-@pytest.mark.parametrize(("hold", "distinct"), [(ZHold.EPISODE, 1), (ZHold.STEP, 20)])
+@pytest.mark.parametrize(("hold", "distinct"), [(ZHold.EPISODE, 1), (ZHold.STEP, 20), (7, 3)])
 def test_z_is_held_as_configured(hold, distinct):
-    source = ZSource(GaussianPosterior.prior(2), hold, np.random.default_rng(0))
-    assert len({tuple(source.next()) for _ in range(20)}) == distinct
+    config = ExplorationConfig.model_validate_json(f'{{"z_hold": {json.dumps(hold)}}}')
+    source = ZSource(GaussianPosterior.prior(2), config.z_hold, np.random.default_rng(0))
+    held = [tuple(source.next()) for _ in range(20)]
+    assert len(set(held)) == distinct
+    assert len(set(held[: 20 // distinct])) == 1
+
+
+@pytest.mark.parametrize("hold", ["0", "-3", "2.5", "true", '"never"'])
+def test_z_can_be_held_for_no_other_time(hold):
+    with pytest.raises(ValidationError, match="z_hold"):
+        ExplorationConfig.model_validate_json(f'{{"z_hold": {hold}}}', strict=True)
 
 
 @given(st.integers(0, 2**63), st.integers(1, 2**40))

@@ -12,7 +12,7 @@ from fieldtune.robot.config import ExplorationConfig, RewardsConfig, ZHold
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
-from fieldtune.robot.policy.exploration import Draws
+from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.programs.adapt import Adaptation
@@ -227,6 +227,22 @@ def test_with_particles_context_is_posterior_sampling_and_the_task_the_likeliest
         acted = journal.episode(numbers[-1]).steps
     for step in acted:
         np.testing.assert_allclose(step.requested, 2 * np.tanh([-2.0]), rtol=1e-6)
+
+
+def test_a_context_episode_follows_several_particles_where_z_is_held_for_so_many_steps(
+    config, mass, point_bundle
+):
+    config = config.model_copy(update={"exploration": ExplorationConfig(z_hold=2)})
+    bundle = point_bundle(particles=PARTICLES)
+    rewards = Sparse({0: -40.0, 1: -40.0})
+    run = Adaptation(config, mass, rewards, bundle=bundle, context_episodes=1, episodes=1)
+    context, acting = [episode.number for episode in run.run()]
+    with Journal.read(config.journal) as journal:
+        z = [tuple(step.z) for step in journal.episode(context).steps]
+    source = ZSource(ParticlePosterior.prior(np.array(PARTICLES)), 2, Draws(0, context).z)
+    assert z == [tuple(source.next()) for _ in z]
+    assert len(set(z)) > 1
+    assert z_of(config, acting) == {PARTICLES[2]}
 
 
 def test_between_context_episodes_what_is_not_said_stays_open(config, mass, point_bundle):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from fieldtune.robot.config import ExplorationConfig
+from fieldtune.robot.policy.exploration import ZSource
+from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.agent.units import context_of, to_training_units
@@ -95,6 +99,21 @@ def test_actions_are_as_noisy_as_asked(run_three):
 def test_z_is_held_for_an_episode_or_drawn_at_each_step(run_three):
     held, redrawn = run_three(z_hold="episode"), run_three(z_hold="step")
     assert not same_actions(held, redrawn)
+    twice = run_three(z_hold=4, noise=0.0)
+    once = run_three(z_hold="episode", noise=0.0)
+    for one, other in zip(once, twice, strict=True):
+        np.testing.assert_array_equal(one.actions[:4], other.actions[:4])
+        assert not np.array_equal(one.actions[4], other.actions[4])
+
+
+@pytest.mark.parametrize("hold", ["episode", "step", 3])
+def test_z_is_drawn_anew_when_the_robots_is(hold):
+    config = ExplorationConfig.model_validate_json(f'{{"z_hold": {json.dumps(hold)}}}')
+    source = ZSource(GaussianPosterior.prior(2), config.z_hold, np.random.default_rng(0))
+    held = [tuple(source.next()) for _ in range(10)]
+    acting = Acting.like_the_robot(config)
+    drawn = [step for step in range(1, 10) if held[step] != held[step - 1]]
+    assert drawn == [step for step in range(10) if acting.draws_at(step)]
 
 
 def test_actions_stay_within_the_familys_bounds(run_three):
