@@ -23,14 +23,14 @@ from benchmarks.turns import Effort, in_turns
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.sampling import draw_offline, draw_union
 from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.study.presets import UPDATES_AN_ITERATION, authors_iterations
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "docs" / "results" / "cheetah-vel" / "metrics.json"
 SHARE = 0.9
-ITERATIONS = 50  # of the reference, which its preset runs as one phase 2
 LEAN, FIRST, WHOLE = (
     f"lean, to {SHARE:.0%} of the gap",
-    "reference, to the end of its first iteration of 50",
+    f"reference, to the end of its first iteration of {authors_iterations('cheetah-vel')}",
     "reference, all of it",
 )
 
@@ -96,7 +96,7 @@ def measure(effort: Effort) -> Iterator[Table]:
     full, count = reference(), effort.choose(60, 1)
     ours, theirs = Costs(lean), Costs(full)
     phase_1, phase_2 = full.offline.updates, full.self_supervised.updates
-    first = phase_2 // ITERATIONS
+    first = UPDATES_AN_ITERATION
     runs = {
         LEAN: lambda: ours.of(lean.offline.updates, needed, 4 * count),
         FIRST: lambda: theirs.of(phase_1, first, count),

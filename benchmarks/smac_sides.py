@@ -41,11 +41,14 @@ OBSERVATION, ACTION = 20, 6
 def reference(*more: str) -> RunConfig:
     """cheetah-vel with the authors' sizes; `more` are overrides."""
     path = ROOT / "configs" / "cheetah-vel.yaml"
-    return load_config(path, overrides=[*overrides("reference"), *more])
+    return load_config(path, overrides=[*overrides("reference", "cheetah-vel"), *more])
 
 
 class Data:
-    """A replay of the reference's size with random numbers in it, and its draws."""
+    """A replay of the reference's size with random numbers in it, and its draws.
+
+    Where no `config` says otherwise, phase 1 is drawn at phase 2's batch, the larger one.
+    """
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class Data:
         config: RunConfig | None = None,
     ) -> None:
         rng = np.random.default_rng(0)
-        self.config = config or reference()
+        self.config = config or reference("offline.batch=256")
         self.replay = Replay(tasks, tasks * episodes * STEPS, OBSERVATION, ACTION)
         for task in range(tasks):
             for _ in range(episodes):

@@ -88,8 +88,9 @@ class CriticSettings(LatentSettings):
 
 
 class Offline(Section):
-    """Phase 1."""
+    """Phase 1. `batch` is `algorithm.batch` where not given."""
 
+    batch: Size | None = None
     context: Context = Context(source="transitions")
     updates: int = Field(default=12_000, ge=1)
     checkpoint_every: int = Field(default=2_000, ge=1)

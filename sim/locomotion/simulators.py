@@ -94,11 +94,15 @@ class Body(ABC):
 
 @cache
 def model(asset: str) -> mujoco.MjModel:
-    """gymnasium's model in the file `asset`. Shared: nothing may write to it."""
+    """gymnasium's model in the file `asset`, islands left out. Shared: nothing may write to it."""
     import mujoco
 
+    from fieldtune.sim.physics.islands import leave_out_islands
+
     xml = files("gymnasium") / "envs" / "mujoco" / "assets" / asset
-    return mujoco.MjModel.from_xml_string(xml.read_text())
+    found = mujoco.MjModel.from_xml_string(xml.read_text())
+    leave_out_islands(found)
+    return found
 
 
 class LocomotionBatch:

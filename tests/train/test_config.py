@@ -150,6 +150,7 @@ OFFLINE = {
     "algorithm.learning_rate": "0.01",
     "algorithm.reward_scale": "5.0",
     "algorithm.kl_weight": "1.0",
+    "offline.batch": "9",
     "offline.context.source": "trajectories",
     "offline.context.trajectories": "1",
     "offline.context.size": "[9, 12]",

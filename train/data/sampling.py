@@ -38,11 +38,11 @@ def draw_offline(
         replay: the training tasks' labelled data.
         rng: of the tasks and of the draws.
         settings: how many tasks, and how many transitions of each in the batch.
-        phase: how contexts are drawn.
+        phase: how contexts are drawn, and how many transitions of each task if not as many.
     """
     tasks = _meta_batch(replay.tasks_with_data, rng, settings.meta_batch)
     context = draw_context(replay, rng, tasks, phase.context)
-    return context, replay.transitions(rng, tasks, settings.batch)
+    return context, replay.transitions(rng, tasks, phase.batch or settings.batch)
 
 
 def draw_union(

@@ -61,7 +61,7 @@ def run_command_line(
     _known("--preset", preset, get_args(Preset))
     _known("--runner", runner_name, get_args(RunnerName))
     place = f"data.path={json.dumps(str(folder / 'data'))}"
-    asked = [place, *preset_overrides(preset), *overrides]  # type: ignore[arg-type]
+    asked = [place, *preset_overrides(preset, family), *overrides]  # type: ignore[arg-type]
     loaded = load_config(config, overrides=asked)
     if loaded.family != family:
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")

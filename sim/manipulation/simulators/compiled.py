@@ -17,6 +17,7 @@ from fieldtune.sim.manipulation.arms import Arm
 from fieldtune.sim.manipulation.scene import Addresses, Scene
 from fieldtune.sim.manipulation.simulators.osc import Controller
 from fieldtune.sim.manipulation.simulators.tabletop import Tabletop
+from fieldtune.sim.physics.islands import leave_out_islands
 
 
 class Gripper(NamedTuple):
@@ -53,6 +54,7 @@ def compiled(arm: Arm, scene: Scene) -> Compiled:
     robot = environment.robots[0]
     part = robot.part_controllers["right"]
     model = copy.copy(environment.sim.model._model)
+    leave_out_islands(model)
     fingers = np.array(robot._ref_joint_gripper_actuator_indexes["right"], dtype=np.int64)
     controller = Controller(
         site=environment.end_effector_site,

@@ -75,6 +75,13 @@ def test_offline_draws_are_meta_batches_of_different_tasks(offline):
     assert (task_of(context.observation[:, :, 0]) == tasks[:, :1]).all()
 
 
+def test_phase_one_may_have_a_batch_of_its_own(offline, labelled):
+    settings, phase = AlgorithmSettings(name="any", meta_batch=2, batch=8), Offline(batch=3)
+    rng = np.random.default_rng(0)
+    assert draw_offline(offline, rng, settings, phase)[1].reward.shape == (2, 3)
+    assert draw_union(offline, labelled, rng, settings, SelfSupervised())[1].reward.shape == (2, 8)
+
+
 def test_a_meta_batch_is_no_larger_than_the_tasks_there_are(offline):
     _, batch = draw_offline(
         offline, np.random.default_rng(0), AlgorithmSettings(name="any", meta_batch=50), Offline()
