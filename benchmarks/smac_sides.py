@@ -30,6 +30,7 @@ from fieldtune.train.data.replay import Batch, Replay, Trajectory
 from fieldtune.train.data.sampling import draw_offline
 from fieldtune.train.process_settings import environment
 from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.readings import numbers
 from fieldtune.train.study.presets import overrides
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +124,7 @@ def turn_of(side: str, device: str) -> Callable[[float], float]:
         products = products_of(lambda: ours.update(*data.draw()))
         return lambda seconds: run_products(products, seconds)
     if side == "ours":
-        return lambda seconds: _updates(lambda: ours.update(*data.draw()), seconds)
+        return lambda seconds: _updates(lambda: numbers(ours.update(*data.draw())), seconds)
     plain = make_plain(ours.agent, device)
     return lambda seconds: _updates(lambda: plain.update(*data.draw()), seconds)
 

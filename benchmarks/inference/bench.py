@@ -148,11 +148,11 @@ class Held:
     def embeddings(self) -> Floats:
         return self._z.double().numpy()
 
-    def begin(self, rng: Generator) -> None:
+    def begin(self, rng: Generator | None) -> None:
         """Nothing is drawn."""
 
     @torch.no_grad()
-    def act(self, s: Array, rng: Generator) -> Array:
+    def act(self, s: Array, rng: Generator | None) -> Array:
         agent = self._agent
         return act_by(agent.policy, agent.normalisation, s, self._z, self._acting, rng)
 
