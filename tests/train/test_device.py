@@ -25,6 +25,7 @@ ON_THE_CPU = {  # what is made there on purpose, or moves with its module
     "runs/bundles.py",  # beside the copy that a bundle is made from
 }
 ITS_OWN = "device.py"
+GPU = torch.device("cuda", 0)  # named only: there is none
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,25 @@ def test_a_draw_between_leaves_the_random_state_alone():
     with device.random_state_kept():
         torch.rand(7)
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_checkpoint_of_a_cpu_gives_a_gpu_the_same_state_every_time(monkeypatch):
+    """And its own where it kept one; the CPU's in any case."""
+    given = []
+    monkeypatch.setattr(torch.cuda, "manual_seed", given.append)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, _: given.append(state))
+    states = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        states.append(device.random_states(CPU))
+        torch.rand(3)
+        device.restore_random_states(states[-1], GPU)
+        assert torch.equal(torch.get_rng_state(), states[-1]["torch"])
+    assert given[0] == given[1] != given[2]
+    device.restore_random_states(states[0] | {"cuda": states[2]["torch"]}, GPU)
+    assert given[3] is states[2]["torch"]
+    device.restore_random_states(states[0] | {"cuda": states[2]["torch"]}, CPU)
+    assert len(given) == 4, "a GPU that is not used is left alone"
 
 
 def crossings(path):

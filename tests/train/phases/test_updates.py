@@ -207,4 +207,4 @@ def test_a_checkpoint_moves_between_devices(make, make_batch, tmp_path):
         place(other, where)
         load_checkpoint(path, other, copy.deepcopy(rng))
         assert torch.equal(weights(other), weights(first))
-        other.update(*(make_batch(s).each(lambda column: column.to(where)) for s in (2, 3)))
+        other.update(*(make_batch(s).each(lambda column, to=where: column.to(to)) for s in (2, 3)))
