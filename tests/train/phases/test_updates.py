@@ -4,19 +4,25 @@ back, nothing mixed between devices. What only a GPU can run is skipped with tha
 from __future__ import annotations
 
 import copy
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.optim import Adam
 
 from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.algorithms import latent
+from fieldtune.train.algorithms import latent, task_conditioned_sac
 from fieldtune.train.algorithms.meta_bc import MetaBcSettings, MetaBehaviourCloning
 from fieldtune.train.algorithms.optimisation import place
 from fieldtune.train.algorithms.pearl import Pearl, PearlSettings
 from fieldtune.train.algorithms.smac import Smac, SmacSettings
+from fieldtune.train.algorithms.task_conditioned_sac import (
+    TaskConditionedSac,
+    TaskConditionedTransitions,
+)
 from fieldtune.train.captured import Captured
 from fieldtune.train.config import Context, Networks, Offline, SelfSupervised
 from fieldtune.train.data import device_sampling
@@ -95,9 +101,11 @@ def meta_learner(make, monkeypatch):
     """The same, on a device whose numbers cannot be read, and which mixes with no other."""
 
     def adam(rate, *trained):
-        return Adam(chain.from_iterable(one.parameters() for one in trained), rate, foreach=False)
+        found = ([p] if isinstance(p, nn.Parameter) else p.parameters() for p in trained)
+        return Adam(chain.from_iterable(found), rate, foreach=False)
 
-    monkeypatch.setattr(latent, "adam", adam)
+    for module in (latent, task_conditioned_sac):
+        monkeypatch.setattr(module, "adam", adam)
 
     def of(*arguments, **changes):
         with META:
@@ -134,6 +142,23 @@ def test_nor_does_an_update_of_phase_2(meta_learner, advantage, true_rewards):
     )
     metrics = learner.self_supervised_update(*draws, phase, true_rewards=true_rewards)
     assert {value.device for value in metrics.values()} == {META}
+
+
+def told(device, rows=8):
+    """A learner that is told the task, and transitions for it, on one device."""
+    torch.manual_seed(0)
+    learner = TaskConditionedSac(3, 2, 1, (8,), 1e-3, 0.9)
+    columns = [torch.randn(rows, n) for n in (3, 2)], [torch.randn(rows), torch.randn(rows, 3)]
+    (s, a), (r, reached) = columns
+    batch = TaskConditionedTransitions(s, a, r, reached, torch.zeros(rows), torch.randn(rows, 1))
+    return learner, TaskConditionedTransitions(*(column.to(device) for column in batch))
+
+
+@pytest.mark.usefixtures("meta_learner")
+def test_nor_does_an_update_of_the_agent_that_is_told_the_task():
+    with META:
+        learner, batch = told(META)
+    assert {value.device for value in learner.update(batch).values()} == {META}
 
 
 @pytest.fixture
@@ -187,6 +212,22 @@ def test_captured_and_eager_updates_give_the_same_weights(name, make):
             draws = device_sampling.draw_offline(resident, learner.settings, phase)
             return learner.update(*draws)
 
+        torch.cuda.manual_seed(1)
+        update = Captured(device, step) if capture else step
+        for _ in range(20):
+            update()
+        found.append(weights(learner))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
+
+
+@needs_cuda
+def test_captured_and_eager_updates_of_the_agent_that_is_told_the_task_agree():
+    device = torch.device("cuda", torch.cuda.current_device())
+    found = []
+    for capture in (False, True):
+        learner, batch = told(device)
+        place(learner, device)
+        step = partial(learner.update, batch)
         torch.cuda.manual_seed(1)
         update = Captured(device, step) if capture else step
         for _ in range(20):
