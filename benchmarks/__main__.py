@@ -27,6 +27,7 @@ NAMES = (
     "manipulation",
     "smac",
     "lean",
+    "gpu",
     "cycle",
     "particles",
     "following",

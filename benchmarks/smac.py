@@ -17,6 +17,7 @@ from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.products import products_of, total_gflop
 from benchmarks.smac_sides import Data, Side, make_ours, make_plain
 from benchmarks.turns import Effort, cores, in_turns
+from fieldtune.train.runs.readings import numbers
 
 OURS, PLAIN = "Fieldtune", "plain eager PyTorch"
 PRODUCTS = "the same matrix products alone"
@@ -40,7 +41,7 @@ def same_updates(updates: int = 5) -> str:
     for _ in range(updates):
         context, batch = (part.each(lambda column: column.double()) for part in data.draw())
         state = torch.get_rng_state()
-        metrics = ours.update(context, batch)
+        metrics = numbers(ours.update(context, batch))
         torch.set_rng_state(state)
         losses = plain.update(context, batch)
     pairs = {

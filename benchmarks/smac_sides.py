@@ -10,6 +10,7 @@ product of this machine runs.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -24,12 +25,16 @@ from benchmarks.plain_smac import PlainSmac
 from benchmarks.products import peak_gflops, products_of, run_products
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.algorithms.optimisation import place
 from fieldtune.train.algorithms.smac import Smac, SmacSettings
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.replay import Batch, Replay, Trajectory
 from fieldtune.train.data.sampling import draw_offline
+from fieldtune.train.device import device_of
+from fieldtune.train.phases.updates import offline_updates
 from fieldtune.train.process_settings import environment
 from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.readings import Readings
 from fieldtune.train.study.presets import overrides
 
 ROOT = Path(__file__).parents[1]
@@ -100,8 +105,10 @@ def make_ours(config: RunConfig, device: str = "cpu") -> Smac:
     torch.manual_seed(0)
     algorithm = config.algorithm
     assert isinstance(algorithm, SmacSettings)
-    agent = Agent(Shape(OBSERVATION, ACTION), algorithm, normalisation()).to(device)
-    return Smac(agent, algorithm, algorithm.learning_rate)
+    agent = Agent(Shape(OBSERVATION, ACTION), algorithm, normalisation())
+    smac = Smac(agent, algorithm, algorithm.learning_rate)
+    place(smac, torch.device(device))
+    return smac
 
 
 def make_plain(first: Agent, device: str = "cpu") -> PlainSmac:
@@ -126,9 +133,16 @@ def turn_of(side: str, device: str) -> Callable[[float], float]:
         products = products_of(lambda: ours.update(*data.draw()))
         return lambda seconds: run_products(products, seconds)
     if side == "ours":
-        return lambda seconds: _updates(lambda: ours.update(*data.draw()), seconds)
+        return lambda seconds: _updates(_as_trained(ours, data), seconds)
     plain = make_plain(ours.agent, device)
     return lambda seconds: _updates(lambda: plain.update(*data.draw()), seconds)
+
+
+def _as_trained(ours: Smac, data: Data) -> Callable[[], None]:
+    """One update as phase 1 makes and reads it."""
+    update = offline_updates(ours, data.replay, data.rng, data.config)
+    readings, count = Readings(device_of(ours), lambda *_: None), itertools.count(1)
+    return lambda: readings.add(next(count), update())
 
 
 class Side:

@@ -85,7 +85,8 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "importing"},
         {"data"},
-        {"alone", "bridge", "charts", "config", "console", "process_settings"},
+        {"captured"},
+        {"alone", "bridge", "charts", "config", "console", "device", "process_settings"},
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

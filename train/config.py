@@ -5,9 +5,10 @@ Defaults are the compute-lean ones (docs/settings.md says why); `configs/` overr
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from fieldtune.config_paths import PathText
 from fieldtune.robot.config import RobotConfig
@@ -194,8 +195,20 @@ class Randomisation(Section):
 Inference = Literal["likelihood", "encoder"]
 
 
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
+        raise ValueError(f"{value!r} is no device: expected auto, cpu, cuda or cuda:N")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_device)]
+
+
 class RunConfig(Section):
     """Everything one run is made from.
+
+    `device` is where networks learn and act: `auto` is a GPU if there is one (docs/gpu.md). A run
+    that was begun on one device may go on, on another.
 
     `inference` is what phase 2's exploration and the robot infer z by: the `likelihood` of the
     decoder over particles (docs/inference.md), or the `encoder`, as in the paper. Algorithms
@@ -207,6 +220,7 @@ class RunConfig(Section):
 
     family: str
     seed: int = Field(default=0, ge=0)
+    device: Device = "auto"
     data: Data = Data()
     algorithm: SerializeAsAny[AlgorithmSettings]
     inference: Inference = "likelihood"

@@ -128,17 +128,18 @@ class Following:
     def embeddings(self) -> NDArray[np.float64]:
         return self._held.double().numpy()
 
-    def begin(self, rng: Generator) -> None:
+    def begin(self, rng: Generator | None) -> None:
         """z before any reward was drawn already."""
 
     @torch.no_grad()
-    def act(self, s: Array, rng: Generator) -> Array:
+    def act(self, s: Array, rng: Generator | None) -> Array:
         agent = self._agent
         return act_by(agent.policy, agent.normalisation, s, self._held, MEAN_ACTION, rng)
 
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
-        step = rewarded_step(self._agent.normalisation, s, a, r, reached)
+        constants, device = self._agent.normalisation, self._held.device
+        step = rewarded_step(constants, s, a, r, reached, device)
         self._belief = self._belief.after_step(step)
         self._held = self._belief.guess()
 

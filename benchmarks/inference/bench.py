@@ -158,12 +158,12 @@ class Held:
     def embeddings(self) -> Floats:
         return self._z[-1].double().numpy()
 
-    def begin(self, rng: Generator) -> None:  # noqa: ARG002
+    def begin(self, rng: Generator | None) -> None:  # noqa: ARG002
         """Nothing is drawn."""
         self._step = 0
 
     @torch.no_grad()
-    def act(self, s: Array, rng: Generator) -> Array:
+    def act(self, s: Array, rng: Generator | None) -> Array:
         agent, z = self._agent, self._z[int(self._step / self._part)]
         self._step += 1
         return act_by(agent.policy, agent.normalisation, s, z, self._acting, rng)

@@ -21,6 +21,7 @@ from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import sample, with_factors
 from fieldtune.train.agent.squashed_gaussian import squashed_sample
 from fieldtune.train.data.replay import Batch
+from fieldtune.train.device import from_numpy, to_numpy
 
 ZHold = Literal["episode", "step"] | int
 
@@ -65,11 +66,15 @@ class Actor(Protocol):
         not in numbers."""
         ...
 
-    def begin(self, rng: Generator) -> None:
-        """An episode begins: draw what is held for the whole of it."""
+    def begin(self, rng: Generator | None) -> None:
+        """An episode begins: draw what is held for the whole of it.
+
+        Args:
+            rng: of the draw; the global random state of the device it acts on where None.
+        """
         ...
 
-    def act(self, s: Array, rng: Generator) -> Array:
+    def act(self, s: Array, rng: Generator | None) -> Array:
         """Physical actions `(copy, action)` for physical observations `(copy, observation)`."""
         ...
 
@@ -126,14 +131,14 @@ class LatentActor:
 
     @property
     def embeddings(self) -> NDArray[np.float64]:
-        return self.mean.double().numpy()
+        return to_numpy(self.mean.double())
 
     @torch.no_grad()
-    def begin(self, rng: Generator) -> None:
+    def begin(self, rng: Generator | None) -> None:
         self._held, self._step = sample(self.mean, self.variance, rng), 0
 
     @torch.no_grad()
-    def act(self, s: Array, rng: Generator) -> Array:
+    def act(self, s: Array, rng: Generator | None) -> Array:
         if self._acting.draws_at(self._step):
             self._held = sample(self.mean, self.variance, rng)
         self._step += 1
@@ -142,26 +147,34 @@ class LatentActor:
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
         """See `HeedingActor.heed`; acts with the posterior's mean from now on."""
-        step = rewarded_step(self._normalisation, s, a, r, reached)
+        step = rewarded_step(self._normalisation, s, a, r, reached, self.mean.device)
         self.mean, self.variance = with_factors(self.mean, self.variance, *self._factors(step))
         self._held = self.mean
 
 
 def rewarded_step(
-    normalisation: Normalisation, s: Array, a: Array, r: Array, reached: Array
+    normalisation: Normalisation,
+    s: Array,
+    a: Array,
+    r: Array,
+    reached: Array,
+    device: torch.device,
 ) -> Batch:
-    """One transition of each copy, `(copy, 1, ...)`, in training units: `HeedingActor.heed`."""
+    """One transition of each copy, `(copy, 1, ...)`, in training units: `HeedingActor.heed`.
 
-    def row(values: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(values).unsqueeze(1)
-
-    return Batch(
-        observation=row(normalisation.observation(s)),
-        action=row(normalisation.action(a)),
-        reward=row(normalisation.reward(r)),
-        next_observation=row(normalisation.observation(reached)),
-        done=torch.zeros(len(r), 1),
+    Its columns go to `device` together, in one transfer.
+    """
+    columns = (
+        normalisation.observation(s),
+        normalisation.action(a),
+        normalisation.reward(r)[:, None],
+        normalisation.observation(reached),
+        np.zeros((len(r), 1), np.float32),
     )
+    together = from_numpy(np.concatenate(columns, axis=1), device).unsqueeze(1)
+    parts = together.split([column.shape[1] for column in columns], dim=-1)
+    observation, action, reward, following, done = parts
+    return Batch(observation, action, reward.squeeze(-1), following, done.squeeze(-1))
 
 
 def act_by(
@@ -170,9 +183,10 @@ def act_by(
     s: Array,
     z: Tensor,
     acting: Acting,
-    rng: Generator,
+    rng: Generator | None,
 ) -> Array:
-    """Physical actions `(copy, action)` of π(a|s,z).
+    """Physical actions `(copy, action)` of π(a|s,z): observations go to the device of z in one
+    transfer, and actions come back in one.
 
     Args:
         policy: in training units.
@@ -180,11 +194,12 @@ def act_by(
         s: physical observations, `(copy, observation)`.
         z: `(copy, latent)`.
         acting: whether actions are drawn, and how widely.
-        rng: of the draws.
+        rng: of the draws; the global random state of the device of z where None.
     """
-    mean, log_std = policy(torch.from_numpy(normalisation.observation(s)), z)
+    mean, log_std = policy(from_numpy(normalisation.observation(s), z.device), z)
     if acting.noise > 0:
         squashed = squashed_sample(mean, log_std, acting.noise, rng)
     else:
         squashed = torch.tanh(mean)
-    return normalisation.action_centre + normalisation.action_half_range * squashed.double().numpy()
+    acted = to_numpy(squashed.double())
+    return normalisation.action_centre + normalisation.action_half_range * acted

@@ -51,7 +51,7 @@ class Agent(nn.Module):
 
     def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
         """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`."""
-        return product_of_factors(*self.factors(context))
+        return product_of_factors(*self.factors(context), context.counted)
 
     def factors(self, context: Batch) -> tuple[Tensor, Tensor]:
         """The Gaussian factor of each transition: mean and variance, `(task, transition, latent)`.

@@ -22,6 +22,7 @@ from fieldtune.train.agent.actor import MEAN_ACTION, Acting, act_by, rewarded_st
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
+from fieldtune.train.device import to_numpy
 
 _ROWS = 16_384  # of the decoder at once: what it computes on stays in the cache
 
@@ -58,7 +59,7 @@ def log_likelihood(agent: Agent, particles: Particles, context: Batch) -> Tensor
     """
     tasks, transitions = context.reward.shape
     z = particles.z.expand(tasks, *particles.z.shape)
-    total = torch.zeros(z.shape[:2])
+    total = torch.zeros(z.shape[:2], device=z.device)
     step = max(1, _ROWS // max(1, total.numel()))
     pieces = zip(*(column.split(step, dim=1) for column in context[:5]), strict=True)
     for piece in pieces if transitions else ():
@@ -111,6 +112,11 @@ class ByLikelihood:
     def normalisation(self) -> Normalisation:
         return self.agent.normalisation
 
+    @property
+    def networks(self) -> Agent:
+        """What says where it computes (`fieldtune.train.device.device_of`)."""
+        return self.agent
+
     @torch.no_grad()
     def adapt(self, context: Sequence[Batch], acting: Acting = MEAN_ACTION) -> ParticleActor:
         """Acts with a particle drawn by weight for each episode, or with the likeliest one.
@@ -121,7 +127,8 @@ class ByLikelihood:
             acting: how z and actions are drawn.
         """
         copies = sum(len(batch.reward) for batch in context)
-        nothing = torch.zeros(copies, len(self.particles.z)), torch.zeros(copies)
+        z = self.particles.z
+        nothing = z.new_zeros(copies, len(z)), z.new_zeros(copies)
         return ParticleActor(self.agent, self.particles, *nothing, acting).after(context)
 
 
@@ -152,7 +159,8 @@ class ParticleActor:
     def after(self, context: Sequence[Batch]) -> ParticleActor:
         """The same having seen more, `(copy, transition, ...)` one after another."""
         more = [log_likelihood(self._agent, self._particles, batch) for batch in context]
-        steps = [torch.full((len(reward),), reward.shape[1]) for _, _, reward, *_ in context]
+        z = self._particles.z
+        steps = [z.new_full((len(reward),), reward.shape[1]) for _, _, reward, *_ in context]
         return ParticleActor(
             self._agent,
             self._particles,
@@ -174,33 +182,33 @@ class ParticleActor:
     @property
     def embeddings(self) -> NDArray[np.float64]:
         """The weighted means of z, `(copy, latent)`."""
-        return (self._weights @ self._particles.z).double().numpy()
+        return to_numpy((self._weights @ self._particles.z).double())
 
     @property
     def effective_particles(self) -> NDArray[np.float64]:
         """1 / Σ wᵢ², `(copy,)`: how many particles still count."""
-        return (1.0 / self._weights.square().sum(dim=1)).double().numpy()
+        return to_numpy((1.0 / self._weights.square().sum(dim=1)).double())
 
     @property
     def explained(self) -> NDArray[np.float64]:
         """Mean log-likelihood of what each copy has seen, a transition, under its likeliest
         particle, `(copy,)`; of nothing seen, 0."""
         likeliest = self._log_likelihoods.max(dim=1).values
-        return (likeliest / self._seen.clamp(min=1)).double().numpy()
+        return to_numpy((likeliest / self._seen.clamp(min=1)).double())
 
     @property
     def unlike(self) -> NDArray[np.bool_]:
         """Whether what a copy has seen is unlike the tasks trained on, `(copy,)`."""
-        return (self._seen.numpy() > 0) & (self.explained < self._particles.unlike_below)
+        return (to_numpy(self._seen) > 0) & (self.explained < self._particles.unlike_below)
 
     @torch.no_grad()
-    def begin(self, rng: Generator) -> None:
+    def begin(self, rng: Generator | None) -> None:
         self._step = 0
         if not self.acting.likeliest or self._nothing_known():
             self._draw(rng)
 
     @torch.no_grad()
-    def act(self, s: Array, rng: Generator) -> Array:
+    def act(self, s: Array, rng: Generator | None) -> Array:
         if self.acting.draws_at(self._step) and not self.acting.likeliest:
             self._draw(rng)
         self._step += 1
@@ -211,11 +219,12 @@ class ParticleActor:
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
         """See `fieldtune.train.agent.actor.HeedingActor.heed`; acts with the likeliest particle."""
-        step = rewarded_step(self._agent.normalisation, s, a, r, reached)
+        constants, device = self._agent.normalisation, self._particles.z.device
+        step = rewarded_step(constants, s, a, r, reached, device)
         self._seen = self._seen + 1
         self._weigh(self._log_likelihoods + log_likelihood(self._agent, self._particles, step))
 
-    def _draw(self, rng: Generator) -> None:
+    def _draw(self, rng: Generator | None) -> None:
         drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)
         self._held = self._particles.z[drawn]
 

@@ -10,7 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 
-def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+def product_of_factors(
+    mean: Tensor, variance: Tensor, counted: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Posterior from Gaussian factors and the prior N(0, I) (Pong et al. 2022, sec. 4).
 
     Natural parameters add, so the order of transitions does not matter and an empty context gives
@@ -18,11 +20,15 @@ def product_of_factors(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         mean, variance: `(..., transition, latent)`.
+        counted: 1 for a factor that belongs to the product, else 0, `(..., transition)`; all do
+            where not given.
 
     Returns:
         Posterior mean and variance, `(..., latent)`.
     """
     precision = variance.reciprocal()
+    if counted is not None:
+        precision = precision * counted.unsqueeze(-1)
     total = 1.0 + precision.sum(dim=-2)
     return (precision * mean).sum(dim=-2) / total, total.reciprocal()
 
@@ -46,6 +52,18 @@ def sample(mean: Tensor, variance: Tensor, rng: Generator | None = None) -> Tens
 
     Args:
         mean, variance: `(..., latent)`.
-        rng: torch's global random state where not given.
+        rng: of the draw (`normal_like`).
     """
-    return mean + variance.sqrt() * torch.empty_like(mean).normal_(generator=rng)
+    return mean + variance.sqrt() * normal_like(mean, rng)
+
+
+def normal_like(tensor: Tensor, rng: Generator | None = None) -> Tensor:
+    """Standard normal numbers, of the shape and the device of `tensor`.
+
+    Args:
+        tensor: what they are to go with.
+        rng: may be another device's, where they are drawn then; the global random state of the
+            tensor's device where not given.
+    """
+    where = tensor.device if rng is None else rng.device
+    return torch.empty_like(tensor, device=where).normal_(generator=rng).to(tensor.device)

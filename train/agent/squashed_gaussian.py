@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from fieldtune.train.agent.posterior import normal_like
+
 ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
 
 
@@ -32,10 +34,9 @@ def squashed_sample(
     Args:
         mean, log_std: before squashing, `(..., action)`.
         noise: times the deviation.
-        rng: torch's global random state where not given.
+        rng: of the draw (`normal_like`).
     """
-    drawn = torch.empty_like(mean).normal_(generator=rng)
-    return torch.tanh(mean + noise * log_std.exp() * drawn)
+    return torch.tanh(mean + noise * log_std.exp() * normal_like(mean, rng))
 
 
 def sample_with_log_prob(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,8 @@ def run_episodes(
     tasks: Array,
     heed: Heed | None = None,
 ) -> list[LabelledEpisode]:
-    """One episode in each copy; what the actor draws is from torch's global random state.
+    """One episode in each copy; what the actor draws is from torch's global random state, of the
+    device that it acts on.
 
     Args:
         actor: acts in all copies.
@@ -57,9 +58,8 @@ def run_episodes(
         heed: told each rewarded step as it happens: `ParticleActor.heed`, for an actor that adapts
             within the episode.
     """
-    rng = torch.default_generator
-    actor.begin(rng)
-    return rollout(simulator, family, lambda s: actor.act(s, rng), seeds, tasks, heed=heed)
+    actor.begin(None)
+    return rollout(simulator, family, lambda s: actor.act(s, None), seeds, tasks, heed=heed)
 
 
 def explore(

@@ -1,4 +1,4 @@
-"""Between physical units and training's. Knows no networks."""
+"""Between physical units and training's. Of networks it knows where they compute, and no more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.normalisation import Normalisation, Normalised
 from fieldtune.train.data.replay import Batch, Trajectory
+from fieldtune.train.device import device_of, from_numpy
 
 
 def to_training_units(agent: Normalised, episode: LabelledEpisode) -> Trajectory:
@@ -28,16 +29,18 @@ def to_training_units(agent: Normalised, episode: LabelledEpisode) -> Trajectory
 
 
 def context_of(agent: Normalised, episodes: Sequence[LabelledEpisode]) -> Batch:
-    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`.
+    """All transitions of `episodes` (physical units) as one context, `(1, transition, ...)`, where
+    `agent` computes.
 
     Of no episodes, a context of no transition.
     """
+    device = device_of(agent)
     if not episodes:
-        return _nothing_seen(agent.normalisation)
+        return _nothing_seen(agent.normalisation, device)
     scaled = [to_training_units(agent, episode) for episode in episodes]
 
     def join(parts: list[NDArray[np.float32]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32)).unsqueeze(0)
+        return from_numpy(np.concatenate(parts).astype(np.float32), device).unsqueeze(0)
 
     reward = join([episode.rewards for episode in scaled])
     return Batch(
@@ -49,8 +52,8 @@ def context_of(agent: Normalised, episodes: Sequence[LabelledEpisode]) -> Batch:
     )
 
 
-def _nothing_seen(constants: Normalisation) -> Batch:
-    observation = torch.zeros(1, 0, len(constants.observation_mean))
-    action = torch.zeros(1, 0, len(constants.action_centre))
-    none = torch.zeros(1, 0)
+def _nothing_seen(constants: Normalisation, device: torch.device) -> Batch:
+    observation = torch.zeros(1, 0, len(constants.observation_mean), device=device)
+    action = torch.zeros(1, 0, len(constants.action_centre), device=device)
+    none = torch.zeros(1, 0, device=device)
     return Batch(observation, action, none, observation, none)

@@ -20,7 +20,9 @@ from fieldtune.train.agent.graphs import PolicyGraphs
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
 
-Metrics = dict[str, float]
+Metrics = dict[str, Tensor | float]
+"""Of one update by name: numbers, or tensors of no dimension, without gradients, where they were
+computed. Reading one waits for the GPU: `fieldtune.train.runs.readings` does it now and then."""
 
 
 class Checkpointable(Protocol):
@@ -58,6 +60,16 @@ class Algorithm(Checkpointable, Protocol):
             acting: how actions are drawn; an algorithm leaves aside what it does not have.
         """
         ...
+
+
+def capturable(algorithm: Algorithm) -> bool:
+    """Whether it says, by an attribute `capturable`, that a CUDA graph can hold its updates.
+
+    They then read nothing back from the device, change weights and buffers in place, and leave out
+    of a context what its `counted` leaves out. An algorithm that says nothing is never captured,
+    and its contexts are whole.
+    """
+    return bool(getattr(algorithm, "capturable", False))
 
 
 @runtime_checkable

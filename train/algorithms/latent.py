@@ -24,6 +24,8 @@ Settings = TypeVar("Settings", bound=LatentSettings)
 class LatentAlgorithm(ABC, Generic[Settings]):
     """Networks, settings, and an optimiser for each group of networks that learns."""
 
+    capturable = True  # see `fieldtune.train.algorithms.algorithm.capturable`
+
     def __init__(self, agent: Agent, settings: Settings, learning_rate: float) -> None:
         self.agent, self.settings = agent, settings
         self.optimisers = {

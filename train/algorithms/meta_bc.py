@@ -46,4 +46,4 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
         log_prob = squashed_log_prob(policy_mean, log_std, batch.action).mean()
         kl = kl_to_prior(mean, variance).mean()
         gradient_step(-log_prob + self.settings.kl_weight * kl, *self.optimisers.values())
-        return {"actor/loss": -log_prob.item()} | posterior_metrics(mean, variance, kl)
+        return {"actor/loss": -log_prob.detach()} | posterior_metrics(mean, variance, kl)

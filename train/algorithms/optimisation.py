@@ -13,7 +13,7 @@ from torch.optim import Adam
 
 from fieldtune.errors import UserError
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.algorithm import Checkpointable, Metrics
 from fieldtune.train.config import CriticSettings
 from fieldtune.train.data.replay import Batch
 
@@ -28,6 +28,18 @@ def adam(learning_rate: float, *trained: nn.Module | nn.Parameter) -> Adam:
         [one] if isinstance(one, nn.Parameter) else one.parameters() for one in trained
     )
     return Adam(parameters, lr=learning_rate, fused=True)
+
+
+def place(learner: Checkpointable, device: torch.device) -> None:
+    """Move networks to `device`, in place, before their optimisers have taken a step.
+
+    On a GPU the optimisers become such as a graph can hold (`fieldtune.train.captured`).
+    """
+    learner.networks.to(device)
+    if device.type == "cuda":
+        for optimiser in learner.optimisers.values():
+            for group in optimiser.param_groups:
+                group["capturable"] = True
 
 
 def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
@@ -80,7 +92,7 @@ def posterior_metrics(mean: Tensor, variance: Tensor, kl: Tensor) -> Metrics:
         kl: to the prior, mean over tasks, a scalar.
     """
     return {
-        "encoder/kl": kl.item(),
-        "encoder/posterior_std": variance.sqrt().mean().item(),
-        "encoder/mean_spread": mean.std(dim=0, correction=min(1, len(mean) - 1)).mean().item(),
+        "encoder/kl": kl.detach(),
+        "encoder/posterior_std": variance.sqrt().mean(),
+        "encoder/mean_spread": mean.std(dim=0, correction=min(1, len(mean) - 1)).mean(),
     }

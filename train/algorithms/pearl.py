@@ -85,7 +85,7 @@ class Pearl(LatentAlgorithm[PearlSettings]):
         gradient_step(
             loss + settings.kl_weight * kl, self.optimisers["critic"], self.optimisers["encoder"]
         )
-        return {"critic/loss": loss.item(), "critic/q": q1.detach().mean().item()}
+        return {"critic/loss": loss.detach(), "critic/q": q1.detach().mean()}
 
     def _actor_step(self, observation: Tensor, z: Tensor) -> Metrics:
         """α·log π(ã|s,z) − min Q(s,ã,z), ã ~ π; `z` comes detached."""
@@ -93,4 +93,4 @@ class Pearl(LatentAlgorithm[PearlSettings]):
         value = self.agent.min_q(observation, action, z)
         loss = (self.entropy_coefficient * log_prob - value).mean()
         gradient_step(loss, self.optimisers["policy"])
-        return {"actor/loss": loss.item(), "actor/entropy": -log_prob.detach().mean().item()}
+        return {"actor/loss": loss.detach(), "actor/entropy": -log_prob.detach().mean()}

@@ -124,11 +124,11 @@ class Smac(LatentAlgorithm[SmacSettings]):
                 error = losses.reconstruction_loss(predicted, batch.reward)
             kl = kl_to_prior(mean, variance).mean()
             loss = error + self.settings.kl_weight * kl
-            metrics = {"decoder/error": error.item()}
+            metrics: Metrics = {"decoder/error": error.detach()}
             if agent.dynamics is not None:
                 unexplained = self._unexplained_dynamics(agent.dynamics, batch, z)
                 loss = loss + self.settings.dynamics_weight * unexplained
-                metrics["dynamics/unexplained"] = unexplained.item()
+                metrics["dynamics/unexplained"] = unexplained.detach()
         if train:
             known = (self.optimisers[name] for name in train if name in self.optimisers)
             gradient_step(loss, *known)
@@ -176,11 +176,11 @@ class Smac(LatentAlgorithm[SmacSettings]):
 
         agent.follow_critics(settings.target_rate)
         return {
-            "critic/loss": critic_loss.item(),
-            "critic/q": q1.detach().mean().item(),
-            "actor/loss": actor_loss.item(),
-            "actor/weight_max": weights.max().item(),
-            "actor/advantage_std": losses.spread(advantage).item(),
+            "critic/loss": critic_loss.detach(),
+            "critic/q": q1.detach().mean(),
+            "actor/loss": actor_loss.detach(),
+            "actor/weight_max": weights.max(),
+            "actor/advantage_std": losses.spread(advantage),
         }
 
     def _weights(self, advantage: Tensor) -> Tensor:

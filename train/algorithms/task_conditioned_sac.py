@@ -101,7 +101,7 @@ class TaskConditionedSac(nn.Module):
             torch._foreach_lerp_(
                 list(self.targets.parameters()), list(self.critics.parameters()), TARGET_RATE
             )
-        return {"critic/loss": critic_loss.item(), "actor/loss": actor_loss.item()}
+        return {"critic/loss": critic_loss.detach(), "actor/loss": actor_loss.detach()}
 
     @staticmethod
     def _least(critics: nn.ModuleList, s: Tensor, a: Tensor, task: Tensor) -> Tensor:

@@ -97,6 +97,7 @@ def train(
         from fieldtune.train.phases.offline import train_offline
         from fieldtune.train.runs.opening import open_run
 
+        _say_device()
         opened = open_run(_load(config, overrides), run)
         total = opened.config.offline.updates
         with progress("training", "updates") as advance:
@@ -118,6 +119,7 @@ def export(
         from fieldtune.train.runs.trained import newest
 
         require_writable(out)
+        _say_device()
         opened = open_existing(run)
         trained, phase, updates = newest(opened)
         exporter = Exporter(opened, require_exportable(opened, trained))
@@ -205,6 +207,7 @@ def oracle(run: Folder) -> None:
         from fieldtune.train.phases.in_simulation import train_in_process
         from fieldtune.train.runs.opening import open_existing
 
+        _say_device()
         opened = open_existing(run)
         total = opened.config.self_supervised.updates
         with progress("oracle", "updates") as advance:
@@ -225,6 +228,7 @@ def evaluate(run: Folder) -> None:
         from fieldtune.train.reports.report import require_report_writable, write_report
         from fieldtune.train.runs.opening import open_existing
 
+        _say_device()
         opened = open_existing(run)
         require_report_writable(opened.folder)
         with progress("evaluating", "phases") as advance:
@@ -254,10 +258,17 @@ def demo(
         from fieldtune.train.console import print_returns
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the robot is ended first
+        _say_device()
         evaluation = run_demo(config, folder, seed, overrides or [])
         print_returns(evaluation.returns, evaluation.success)
     typer.echo(f"report: {folder / 'report.html'}")
     typer.echo(f"metrics: {folder / 'metrics.json'}")
+
+
+def _say_device() -> None:
+    """Show which device was taken and why (`fieldtune.train.device`)."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("fieldtune.train.device").setLevel(logging.INFO)
 
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:

@@ -28,7 +28,9 @@ from fieldtune.train.collecting.episode_buffer import EpisodeBuffer, Transitions
 from fieldtune.train.collecting.resumable import ResumableCollection, Round
 from fieldtune.train.config import AgentReplay, Slice
 from fieldtune.train.data.task_numbers import unwound
+from fieldtune.train.device import from_numpy, random_state_kept, to_numpy
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.readings import numbers
 from fieldtune.train.runs.seeds import seed_everything
 
 UPDATE_ROWS = 256
@@ -134,7 +136,7 @@ def collect_replay(
         apart: list[LabelledEpisode] = []
         for turn in np.flatnonzero(held_out_rounds == index):
             draws = np.random.default_rng([seed, HELD_OUT, int(turn)])
-            with torch.random.fork_rng():
+            with random_state_kept():
                 torch.manual_seed(int(draws.integers(2**31)))
                 apart += agent.episodes(split.test, np.arange(len(split.test)), draws)
         done = Round(agent.episodes(split.train, order[index], rng), apart)
@@ -142,7 +144,7 @@ def collect_replay(
         agent.remember(done.acted, rng)
         note = f"return {returns[-1]:.0f}"
         for update in range(settings.updates_per_round):
-            watch.look(update + 1, agent.learn(rng), f"round {index + 1}, ")
+            watch.look(update + 1, numbers(agent.learn(rng)), f"round {index + 1}, ")
             learned = BATCH * (update + 1) // settings.updates_per_round
             on_progress(index * BATCH + learned, total, note)
         if kept is not None:
@@ -232,7 +234,7 @@ class _Agent:
         units = self._units
 
         def act(observations: Array) -> Array:
-            squashed = self._sac.act(self._scaled(observations), conditions).double().numpy()
+            squashed = to_numpy(self._sac.act(self._scaled(observations), conditions).double())
             return units.action_centre + units.action_half_range * squashed
 
         simulator = self._family.simulator(len(indices))
@@ -262,7 +264,7 @@ class _Agent:
                 action=_tensor((rows.actions - units.action_centre) / units.action_half_range),
                 reward=_tensor(drawn.rewards / units.reward_std),
                 next_observation=self._scaled(rows.next_observations),
-                done=torch.from_numpy(rows.done),
+                done=from_numpy(rows.done),
                 task=self._task_input(drawn.tasks),
             )
         )
@@ -286,7 +288,7 @@ class _Agent:
 
 
 def _tensor(array: Array) -> Tensor:
-    return torch.from_numpy(array.astype(np.float32))
+    return from_numpy(array.astype(np.float32))
 
 
 def _in_turns(rng: np.random.Generator, tasks: int, total: int) -> NDArray[np.int64]:

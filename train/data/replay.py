@@ -5,6 +5,7 @@ Holds numbers in training units only; does not know where they come from or who 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from fieldtune.train.device import CPU, from_numpy
 
 Floats = NDArray[np.float32]
 
@@ -67,7 +70,8 @@ class Batch(NamedTuple):
     """Transitions `(task, transition, feature)`; `reward` and `done` are `(task, transition)`.
 
     `reward` is standardised. `done` is 1 only at terminal states, never at a time limit. `ahead` is
-    None where nothing looks further than one step.
+    None where nothing looks further than one step. `counted` `(task, transition)` is 1 where a
+    transition belongs to a context and 0 where it fills it up to a fixed length; None: all belong.
     """
 
     observation: Tensor
@@ -76,19 +80,22 @@ class Batch(NamedTuple):
     next_observation: Tensor
     done: Tensor
     ahead: Ahead | None = None
+    counted: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with every column changed in one way."""
         ahead = None if self.ahead is None else Ahead(*map(change, self.ahead))
-        return Batch._make((*map(change, self[:5]), ahead))
+        counted = None if self.counted is None else change(self.counted)
+        return Batch._make((*map(change, self[:5]), ahead, counted))
 
 
 def concatenate(parts: list[Batch]) -> Batch:
-    """Join batches along the transition axis; all of them look ahead, or none."""
+    """Join batches of which all transitions count along the transition axis; all of them look
+    ahead, or none."""
     columns = zip(*(part[:5] for part in parts), strict=True)
     known = [part.ahead for part in parts if part.ahead is not None]
     ahead = Ahead(*map(_along_rows, zip(*known, strict=True))) if known else None
-    return Batch._make((*map(_along_rows, columns), ahead))
+    return Batch._make((*map(_along_rows, columns), ahead, None))
 
 
 def _along_rows(columns: tuple[Tensor, ...]) -> Tensor:
@@ -106,7 +113,8 @@ class Lookahead:
 class Replay:
     """Fixed-capacity store; `add` appends whole trajectories and never forgets.
 
-    With `lookahead`, what `transitions` gives looks that far ahead.
+    With `lookahead`, what `transitions` gives looks that far ahead. It holds numpy arrays, and what
+    it gives is on `device`.
     """
 
     def __init__(
@@ -116,8 +124,9 @@ class Replay:
         observation: int,
         action: int,
         lookahead: Lookahead | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.capacity = capacity
+        self.capacity, self.device = capacity, device
         self.lookahead = lookahead
         self.size = 0
         self._observation = np.zeros((capacity, observation), np.float32)
@@ -128,6 +137,11 @@ class Replay:
         self._last = np.zeros(capacity, np.int64)  # row of the last step of each one's episode
         self._rows: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in range(tasks)]
         self._trajectories: list[list[tuple[int, int]]] = [[] for _ in range(tasks)]
+
+    @property
+    def tasks(self) -> int:
+        """How many there is room for, with data or without."""
+        return len(self._rows)
 
     @property
     def tasks_with_data(self) -> list[int]:
@@ -156,6 +170,12 @@ class Replay:
         self._rows[task] = np.concatenate([self._rows[task], rows])
         self._trajectories[task].append((self.size, length))
         self.size += length
+
+    def on(self, device: torch.device) -> Replay:
+        """The same data, given on another device; of a replay that is not added to any more."""
+        other = copy.copy(self)
+        other.device = device
+        return other
 
     def transitions(self, rng: np.random.Generator, tasks: list[int], n: int) -> Batch:
         """`n` independent transitions of each task, drawn with replacement.
@@ -242,9 +262,10 @@ class Replay:
             self._done[reached],
             (far.discount ** (reached - rows + 1)).astype(np.float32),
         )
-        return Ahead(*map(torch.from_numpy, columns))
+        return Ahead(*(from_numpy(column, self.device) for column in columns))
 
     def _gather(self, rows: list[NDArray[np.int64]]) -> Batch:
         index = np.stack(rows)
         columns = self._observation, self._action, self._reward, self._next, self._done
-        return Batch._make((*(torch.from_numpy(column[index]) for column in columns), None))
+        drawn = (from_numpy(column[index], self.device) for column in columns)
+        return Batch._make((*drawn, None, None))

@@ -21,6 +21,7 @@ from fieldtune.train.agent.likelihood import ByLikelihood, log_likelihood
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.agent.units import context_of
+from fieldtune.train.device import random_state_kept, to_numpy
 from fieldtune.train.evaluation.results import Inference
 from fieldtune.train.evaluation.task_map import TaskMap
 
@@ -77,7 +78,7 @@ class Reader:
 
     def __init__(self, agent: Agent, likelihood: ByLikelihood, place: TaskMap, seed: int) -> None:
         self.agent, self.likelihood, self._place, self._seed = agent, likelihood, place, seed
-        self._points = place(likelihood.particles.z.double().numpy())
+        self._points = place(to_numpy(likelihood.particles.z.double()))
 
     @torch.no_grad()
     def read(self, inference: Inference, context: Sequence[LabelledEpisode]) -> Belief:
@@ -87,13 +88,13 @@ class Reader:
             mean, variance = self.agent.infer(rows)
             rng = torch.Generator().manual_seed(self._seed)
             z = sample(mean.expand(DRAWS, -1), variance.expand(DRAWS, -1), rng)
-            return Belief(self._place(z.double().numpy()), np.full(DRAWS, 1.0 / DRAWS))
+            return Belief(self._place(to_numpy(z.double())), np.full(DRAWS, 1.0 / DRAWS))
         particles = self.likelihood.particles
         found = log_likelihood(self.agent, particles, rows)[0].double()
         seen = rows.reward.shape[1]
         return Belief(
             self._points,
-            torch.softmax(found, dim=0).numpy(),
+            to_numpy(torch.softmax(found, dim=0)),
             unlike=bool(seen and found.max() / seen < particles.unlike_below),
         )
 
@@ -116,7 +117,7 @@ def after_episodes(
         exploring: how actions are drawn.
         seed: of start states, z and actions.
     """
-    with torch.random.fork_rng():
+    with random_state_kept():
         torch.manual_seed(seed)
         trials = explore(
             reader.agent,
@@ -161,7 +162,7 @@ def within_first_episode(
     by: dict[Inference, list[list[Belief]]] = {}
     for name in inferences:
         adaptive: Adaptive = reader.agent if name == "encoder" else reader.likelihood
-        with torch.random.fork_rng():
+        with random_state_kept():
             torch.manual_seed(seed)
             actor = adapt_to(adaptive, [[] for _ in tasks])
             assert isinstance(actor, HeedingActor)

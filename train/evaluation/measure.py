@@ -22,6 +22,7 @@ from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Algorithm, SelfSupervised
 from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.data.replay import Batch, Replay
+from fieldtune.train.device import memory_explained, to_numpy
 from fieldtune.train.evaluation.calibration import calibration
 from fieldtune.train.evaluation.protocol import Acted, Evaluator
 from fieldtune.train.evaluation.results import (
@@ -53,7 +54,13 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         CheckpointError: a phase is not this run's, or a phase 2 began from another phase 1 than
             there is now.
         RunError: the algorithm has no reward decoder, which is a part of what is measured.
+        DeviceError: the GPU's memory is full.
     """
+    with memory_explained(run.config.device):
+        return _evaluate(run, advance)
+
+
+def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
     trained = _trained(run)
     if not trained:
         raise EvaluationError(f"{run.folder}: nothing trained yet; run `fieldtune train` first")
@@ -168,7 +175,7 @@ def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
     if agent.shape.sparse_reward:
         probability = torch.sigmoid(predicted)
         happened = agent.success(batch.reward) > 0.5
-        judged = calibration(probability.flatten().double().numpy(), happened.flatten().numpy())
+        judged = calibration(to_numpy(probability.flatten().double()), to_numpy(happened.flatten()))
         predicted = agent.standardised(probability - 1.0)
     squared = float((predicted - batch.reward).square().mean())
     return DecoderError(

@@ -25,6 +25,7 @@ from fieldtune.train.agent.trials import adapt_to, run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.config import Evaluation, RunConfig
 from fieldtune.train.data.replay import Replay
+from fieldtune.train.device import random_state_kept
 
 Floats = NDArray[np.float64]
 
@@ -205,7 +206,7 @@ class Evaluator:
 @contextmanager
 def _own_randomness(seed: int, *part: int) -> Iterator[np.random.Generator]:
     """Draws that depend on these numbers alone and leave the random state around them as it was."""
-    with torch.random.fork_rng():
+    with random_state_kept():
         drawn = int(np.random.SeedSequence([seed, *part]).generate_state(1)[0]) if part else seed
         torch.manual_seed(drawn)
         yield np.random.default_rng(drawn)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fieldtune.sim.family import Array, Field
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.data.replay import Replay
+from fieldtune.train.device import to_numpy
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,7 @@ class TaskMap:
             means = [
                 agent.infer(offline.context(rng, known, CONTEXT, None))[0] for _ in range(CONTEXTS)
             ]
-        z = torch.stack(means).mean(dim=0).double().numpy()
+        z = to_numpy(torch.stack(means).mean(dim=0).double())
         turning = tuple(turns(field) for field in fields for _ in range(field.width))
         return cls(z, tasks[known], turning, nearest=min(len(known), len(turning) + 1))
 

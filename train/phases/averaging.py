@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fieldtune.train.device import from_numpy, to_numpy
 from fieldtune.train.runs.checkpoint import AVERAGED, under
 
 
@@ -23,10 +24,10 @@ def follow(average: nn.Module, learned: nn.Module, rate: float) -> None:
 
 def kept(average: nn.Module) -> dict[str, NDArray[Any]]:
     """Arrays for a checkpoint (`fieldtune.train.runs.trained.averaged` loads them)."""
-    return {f"{AVERAGED}{name}": t.numpy() for name, t in average.state_dict().items()}
+    return {f"{AVERAGED}{name}": to_numpy(t) for name, t in average.state_dict().items()}
 
 
 def restore(average: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Go on from what `kept` gave, in place."""
     found = under(AVERAGED, arrays)
-    average.load_state_dict({name: torch.from_numpy(array) for name, array in found.items()})
+    average.load_state_dict({name: from_numpy(array) for name, array in found.items()})

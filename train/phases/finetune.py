@@ -24,12 +24,14 @@ from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
 from fieldtune.train.bridge.sessions import PRESENT_S, RobotView
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.plausible import Plausible
+from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases.retried_write import RetriedWrite
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.capabilities import require_exportable
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.readings import Readings
 from fieldtune.train.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,7 @@ class Finetune:
         Raises:
             TrainingDiverged: with the update and the loss; checkpoint and bundle stay the last ones
                 that were finite, and robots go on with that bundle.
+            DeviceError: the GPU's memory is full.
         """
         settings = self.run.config.self_supervised
         watch = Watch(
@@ -86,7 +89,11 @@ class Finetune:
         bundle = RetriedWrite("a bundle", self._publish)
         checkpoint = RetriedWrite("a checkpoint", self._save)
         bundle.write()
-        with Curves(self.run.curves / "self-supervised", self.phase.updates) as curves:
+        with (
+            memory_explained(self.run.config.device),
+            Curves(self.run.curves / "self-supervised", self.phase.updates) as curves,
+        ):
+            readings = Readings(device_of(self.phase.learner), watch.look, curves.add)
             while self.phase.updates < settings.updates:
                 self._ingest()
                 on_progress(self._progress())
@@ -97,13 +104,15 @@ class Finetune:
                     time.sleep(POLL_S)
                 while self.phase.updates < due:
                     metrics = self.phase.update()
-                    watch.look(self.phase.updates, metrics)
                     metrics["robots/quarantined"] = len(self.quarantined)
-                    curves.add(self.phase.updates, metrics)
+                    readings.add(self.phase.updates, metrics)
                     if self.phase.updates % settings.publish_every == 0:
+                        readings.read()
                         bundle.write()
                     if self.phase.updates % settings.checkpoint_every == 0:
+                        readings.read()
                         checkpoint.write()
+            readings.read()
         if settings.updates % settings.publish_every:
             self._publish()
         self._save()

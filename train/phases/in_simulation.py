@@ -17,10 +17,12 @@ from fieldtune.train.agent.trials import explore
 from fieldtune.train.alone import training
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.randomise import randomised
+from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
 from fieldtune.train.runs.inference import inferring
+from fieldtune.train.runs.readings import Readings
 from fieldtune.train.runs.run import Run, RunError
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,9 @@ def train_in_process(
     Raises:
         TrainingDiverged: with the update and the loss; the last checkpoint stays.
         InUse: another process trains the same.
+        DeviceError: the GPU's memory is full.
     """
-    with training(checkpoint):
+    with training(checkpoint), memory_explained(run.config.device):
         return _train(run, checkpoint, true_rewards, on_update, on_caught_up, trials_at_once)
 
 
@@ -73,17 +76,19 @@ def _train(
     simulator = randomised(run.family, run.config.randomisation).simulator(trials_at_once)
     try:
         with Curves(run.curves / checkpoint.stem, phase.updates) as curves:
+            readings = Readings(device_of(phase.learner), watch.look, curves.add)
             while phase.updates < settings.updates:
                 if phase.updates >= phase.allowed_updates and not phase.full:
                     on_caught_up(phase)
                     _collect(run, phase, simulator)
                     continue
                 metrics = phase.update()
-                watch.look(phase.updates, metrics)
-                curves.add(phase.updates, metrics)
+                readings.add(phase.updates, metrics)
                 on_update(phase.updates)
                 if phase.updates % settings.checkpoint_every == 0:
+                    readings.read()
                     phase.save(checkpoint)
+            readings.read()
     finally:
         simulator.close()
     phase.save(checkpoint)

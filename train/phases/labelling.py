@@ -16,6 +16,7 @@ from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.units import to_training_units
 from fieldtune.train.data.replay import Replay, Trajectory
+from fieldtune.train.device import from_numpy, to_numpy
 
 
 @torch.no_grad()
@@ -45,12 +46,13 @@ def decoded(agent: Agent, trajectory: Trajectory, z: Tensor) -> NDArray[np.float
     Args:
         agent: whose decoder labels; the threshold is drawn from torch's global random state.
         trajectory: in training units; its own rewards are left aside.
-        z: `(latent,)`.
+        z: `(latent,)`, where the agent computes.
     """
     predicted = _predicted(agent, trajectory, z)
     if agent.shape.sparse_reward:
         return agent.normalisation.reward(_drawn(predicted))
-    return predicted.numpy()
+    labels: NDArray[np.float32] = to_numpy(predicted)
+    return labels
 
 
 def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArray[np.float64]:
@@ -65,19 +67,19 @@ def decoded_rewards(agent: Agent, episode: LabelledEpisode, z: Tensor) -> NDArra
     if agent.shape.sparse_reward:
         return _drawn(predicted)
     constants = agent.normalisation
-    return predicted.double().numpy() * constants.reward_std + constants.reward_mean
+    return to_numpy(predicted.double()) * constants.reward_std + constants.reward_mean
 
 
 @torch.no_grad()
 def _predicted(agent: Agent, trajectory: Trajectory, z: Tensor) -> Tensor:
     """The decoder's output, `(T,)`: standardised rewards, or logits of success."""
     return agent.decoder(
-        torch.from_numpy(trajectory.observations[:-1]),
-        torch.from_numpy(trajectory.actions),
+        from_numpy(trajectory.observations[:-1], z.device),
+        from_numpy(trajectory.actions, z.device),
         z.expand(len(trajectory.actions), -1),
     ).squeeze(-1)
 
 
 def _drawn(logits: Tensor) -> NDArray[np.float64]:
-    succeeded = torch.sigmoid(logits) > torch.rand(())
-    return succeeded.double().numpy() - 1.0
+    succeeded = torch.sigmoid(logits) > torch.rand((), device=logits.device)
+    return to_numpy(succeeded.double()) - 1.0

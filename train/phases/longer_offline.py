@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fieldtune.train.alone import training
-from fieldtune.train.data.sampling import draw_offline
+from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases import averaging
+from fieldtune.train.phases.updates import offline_updates
 from fieldtune.train.runs.checkpoint import (
     Progress,
     load_checkpoint,
@@ -28,6 +30,7 @@ from fieldtune.train.runs.origin import (
     require_own,
     require_parent,
 )
+from fieldtune.train.runs.readings import Readings
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.untrained import untrained_from_seed
@@ -49,9 +52,10 @@ def train_longer_offline(
         RunError: phase 1 is not finished.
         TrainingDiverged: with the update and the loss; the last checkpoint stays.
         InUse: another process trains the same.
+        DeviceError: the GPU's memory is full.
         CheckpointError: there is a checkpoint that cannot be gone on from, or not this run's.
     """
-    with training(checkpoint):
+    with training(checkpoint), memory_explained(run.config.device):
         _train(run, checkpoint, on_update)
 
 
@@ -69,18 +73,18 @@ def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None
         averaging.restore(average, progress.arrays)
         done = int(progress.facts["updates"])
         on_update(done)
+    follow = partial(averaging.follow, average, learner.networks, settings.average_rate)
     replay = offline_replay(run, learner)
+    update = offline_updates(learner, replay, rng, run.config, follow)
     with Curves(run.curves / checkpoint.stem, done) as curves:
+        readings = Readings(device_of(learner), watch.look, curves.add)
         while done < settings.updates:
-            metrics = learner.update(
-                *draw_offline(replay, rng, run.config.algorithm, run.config.offline)
-            )
-            averaging.follow(average, learner.networks, settings.average_rate)
+            metrics = update()
             done += 1
-            watch.look(done, metrics)
-            curves.add(done, metrics)
+            readings.add(done, metrics)
             on_update(done)
             if done % settings.checkpoint_every == 0 or done == settings.updates:
+                readings.read()
                 facts = {**origin(run, LONGER_OFFLINE), "parent": parent, "updates": done}
                 arrays = averaging.kept(average)
                 save_checkpoint(checkpoint, learner, rng, Progress({**facts, "steps": 0}, arrays))

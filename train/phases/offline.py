@@ -10,11 +10,13 @@ from pathlib import Path
 
 from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import training
-from fieldtune.train.data.sampling import draw_offline
+from fieldtune.train.device import device_of, memory_explained
+from fieldtune.train.phases.updates import offline_updates
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
 from fieldtune.train.runs.origin import origin, require_own
+from fieldtune.train.runs.readings import Readings
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.seeds import seed_everything
@@ -50,10 +52,11 @@ def train_offline(
     Raises:
         TrainingDiverged: with the update and the loss; the last checkpoint stays.
         InUse: another process trains the same.
+        DeviceError: the GPU's memory is full.
         CheckpointError: there is a checkpoint that cannot be gone on from, or not this run's.
     """
     name = name or run.config.algorithm.name
-    with training(checkpoint_of(run, name)) as checkpoint:
+    with training(checkpoint_of(run, name)) as checkpoint, memory_explained(run.config.device):
         return _train(run, name, checkpoint, until, on_update)
 
 
@@ -72,16 +75,16 @@ def _train(
     last = phase.updates if until is None else min(until, phase.updates)
     if done >= last:
         return learner
-    replay = offline_replay(run, learner)
+    update = offline_updates(learner, offline_replay(run, learner), rng, run.config)
     with Curves(run.curves / checkpoint.stem, done) as curves:
+        readings = Readings(device_of(learner), watch.look, curves.add)
         while done < last:
-            draw = draw_offline(replay, rng, settings, phase)
-            metrics = learner.update(*draw)
+            metrics = update()
             done += 1
-            watch.look(done, metrics)
-            curves.add(done, metrics)
+            readings.add(done, metrics)
             on_update(done)
             if done % phase.checkpoint_every == 0 or done == last:
+                readings.read()
                 facts = {"updates": done, **origin(run, checkpoint.stem)}
                 save_checkpoint(checkpoint, learner, rng, Progress(facts))
     return learner

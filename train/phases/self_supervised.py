@@ -20,9 +20,9 @@ from fieldtune.train.agent.units import to_training_units
 from fieldtune.train.algorithms.algorithm import Metrics, SelfSupervised
 from fieldtune.train.data.plausible import beyond
 from fieldtune.train.data.replay import Replay, Trajectory
-from fieldtune.train.data.sampling import draw_union
 from fieldtune.train.phases import averaging
 from fieldtune.train.phases.labelling import decoded, decoded_rewards, task_embeddings
+from fieldtune.train.phases.updates import UnionUpdates
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.checkpoint import (
     CheckpointError,
@@ -72,6 +72,7 @@ class SelfSupervisedPhase:
         )
         self._offline_context = None if self._explored_contexts else run.config.offline.context
         self.updates = 0
+        self._update: UnionUpdates | None = None  # made of the data that the first one finds
         self.facts: dict[str, object] = {}
 
     @property
@@ -133,21 +134,19 @@ class SelfSupervisedPhase:
 
     def update(self) -> Metrics:
         """One gradient step on offline and labelled data together."""
-        draw = draw_union(
-            self.offline,
-            self.labelled,
-            self.rng,
-            self.run.config.algorithm,
-            self.settings,
-            self._offline_context,
-        )
-        metrics = self.learner.self_supervised_update(
-            *draw, self.settings, true_rewards=self.true_rewards
-        )
-        rate = self.settings.average_rate
-        averaging.follow(self.average.networks, self.learner.networks, rate)
+        if self._update is None:
+            self._update = UnionUpdates(
+                self.learner,
+                self.offline,
+                self.labelled,
+                self.rng,
+                self.run.config,
+                true_rewards=self.true_rewards,
+                after=self._follow,
+                offline_context=self._offline_context,
+            )
         self.updates += 1
-        return metrics
+        return self._update()
 
     def save(self, path: Path) -> None:
         """Checkpoint weights, average, labelled data, random states and `facts`, atomically.
@@ -185,6 +184,11 @@ class SelfSupervisedPhase:
         averaging.restore(self.average.networks, progress.arrays)
         self.labelled = self._empty_replay()
         self.labelled.restore(under("labelled.", progress.arrays))
+        self._update = None
+
+    def _follow(self) -> None:
+        rate = self.settings.average_rate
+        averaging.follow(self.average.networks, self.learner.networks, rate)
 
     @property
     def _phase(self) -> str:

@@ -18,6 +18,7 @@ from fieldtune.sim.family import Array, SingleRobot, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting, Adaptive
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
+from fieldtune.train.device import random_state_kept
 
 Image = NDArray[np.uint8]
 
@@ -81,7 +82,7 @@ def film(
         set_up = FilmedRobot(robot, size, {round(share * family.horizon) for share in WHEN})
         chosen = _clearest(set_up, tasks)
         task = tasks[chosen : chosen + 1]
-        with torch.random.fork_rng():
+        with random_state_kept():
             torch.manual_seed(seed)
             rng = np.random.default_rng(seed)
             trial = explore(

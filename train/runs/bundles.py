@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.algorithm import Exportable
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.data.replay import Replay
+from fieldtune.train.device import CPU, device_of, random_state_kept, to_numpy
 from fieldtune.train.runs.checkpoint import not_finite
 from fieldtune.train.runs.inference import by_likelihood
 from fieldtune.train.runs.replays import offline_replay
@@ -35,13 +37,17 @@ class Exporter:
 
     Args:
         run: whose setting `inference` says what a robot is to infer by.
-        trained: what is exported.
+        trained: what is exported; from a copy on the CPU where it computes elsewhere.
         offline: the training tasks' offline data in its units, where they are at hand already.
     """
 
     def __init__(self, run: Run, trained: Exportable, offline: Replay | None = None) -> None:
-        self.run, self._trained = run, trained
-        self._offline = offline
+        self.run, self._learned = run, trained
+        self._trained = trained
+        if device_of(trained) != CPU:
+            self._trained = copy.deepcopy(trained)
+            self._trained.networks.to(CPU)
+        self._offline = None if offline is None else offline.on(CPU)
         self._graphs = trained.graphs()
         self._samples = _samples(run, self._graphs)
         self._seen = observation_seen(run)
@@ -70,7 +76,7 @@ class Exporter:
         embeddings = self._finite_task_embeddings()
         likelihood = self._likelihood()
         family, config, graphs = self.run.family, self.run.config, self._graphs
-        text = config.model_dump_json(exclude={"robot": True, "data": {"path"}})
+        text = config.model_dump_json(exclude={"robot": True, "device": True, "data": {"path"}})
         description = Description(
             family=family.name,
             robot=family.robot,
@@ -110,7 +116,9 @@ class Exporter:
         return almost_constant(fields, seen, self._trained.normalisation)
 
     def _finite_task_embeddings(self) -> NDArray[np.float64]:
-        weights = self._trained.networks.state_dict()
+        weights = self._learned.networks.state_dict()
+        if self._trained is not self._learned:
+            self._trained.networks.load_state_dict(weights)
         wrong = not_finite(weights)
         if wrong:
             raise TrainingDiverged(
@@ -138,13 +146,13 @@ class Exporter:
 
     def _task_embeddings(self) -> NDArray[np.float64]:
         """z of each training task's whole offline data, `(task, latent)`: same weights, same z."""
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), random_state_kept():
             torch.manual_seed(self.run.config.seed)
             embeddings = [
                 self._trained.embedding(context_of(self._trained, episodes))
                 for episodes in self.run.dataset.train
             ]
-            return torch.cat(embeddings).double().numpy()
+            return to_numpy(torch.cat(embeddings).double())
 
 
 def _section(particles: Particles) -> Likelihood:

@@ -26,6 +26,13 @@ from fieldtune.files import write_atomically
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.algorithm import Checkpointable
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.device import (
+    device_of,
+    from_numpy,
+    random_states,
+    restore_random_states,
+    to_numpy,
+)
 
 FORMAT = "fieldtune-checkpoint-2"
 WITHOUT_CONSTANTS = "fieldtune-checkpoint-1"  # its networks know inputs without floor or range
@@ -56,12 +63,14 @@ def save_checkpoint(
     Args:
         path: of the file.
         learner: its networks' weights and constants, and its optimisers' states.
-        rng: of the draws; torch's global random state is saved too.
+        rng: of the draws; torch's global random states, the CPU's and where it is used the GPU's,
+            are saved too.
         progress: what else is needed to go on.
 
     Raises:
         TrainingDiverged: something is not finite; the old file stays.
     """
+    device = device_of(learner)
     tensors: dict[str, Tensor] = {
         f"{AGENT}{name}": tensor for name, tensor in learner.networks.state_dict().items()
     }
@@ -70,7 +79,7 @@ def save_checkpoint(
             for key, value in state.items():
                 tensors[f"optimiser.{name}.{index}.{key}"] = value
     for name, array in progress.arrays.items():
-        tensors[f"{ARRAY}{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+        tensors[f"{ARRAY}{name}"] = from_numpy(np.ascontiguousarray(array))
     wrong = not_finite(tensors)
     if wrong:
         raise TrainingDiverged(
@@ -78,19 +87,22 @@ def save_checkpoint(
             "them: nothing was written, the last checkpoint stays; lower the learning rate"
         )
     for name, constant in _constants(learner.networks).items():
-        tensors[f"{CONSTANTS}{name}"] = torch.from_numpy(np.array(constant))
-    tensors["random.torch"] = torch.get_rng_state()
+        tensors[f"{CONSTANTS}{name}"] = from_numpy(np.array(constant))
+    tensors |= {f"random.{name}": state for name, state in random_states(device).items()}
     header = {
         "format": FORMAT,
         "facts": json.dumps(progress.facts, sort_keys=True),
         "random.numpy": json.dumps(rng.bit_generator.state),
     }
-    owned = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    owned = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(owned, metadata=header))
 
 
 def load_checkpoint(path: Path, learner: Checkpointable, rng: np.random.Generator) -> Progress:
-    """Restore learner and both random states in place; return what was saved beside them.
+    """Restore learner and random states in place; return what was saved beside them.
+
+    What was written on one device is read on any: weights and optimisers' states go where `learner`
+    computes.
 
     Args:
         path: what `save_checkpoint` wrote.
@@ -111,7 +123,7 @@ def load_checkpoint(path: Path, learner: Checkpointable, rng: np.random.Generato
     learner.networks.load_state_dict(weights)
     for name, optimiser in learner.optimisers.items():
         optimiser.load_state_dict(states[name])
-    torch.set_rng_state(tensors["random.torch"])
+    restore_random_states(under("random.", tensors), device_of(learner))
     rng.bit_generator.state = json.loads(header["random.numpy"])
     return _progress(header, tensors)
 
@@ -191,7 +203,7 @@ def weights_digest(path: Path) -> str:
     for name in sorted(tensors):
         if name.startswith((AGENT, CONSTANTS)):
             hashed.update(f"{name} {list(tensors[name].shape)}".encode())
-            hashed.update(tensors[name].numpy().tobytes())
+            hashed.update(to_numpy(tensors[name]).tobytes())
     return hashed.hexdigest()
 
 
@@ -229,7 +241,7 @@ def under(prefix: str, items: Mapping[str, Item]) -> dict[str, Item]:
 
 
 def _arrays(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: tensor.numpy() for name, tensor in under(prefix, tensors).items()}
+    return {name: to_numpy(tensor) for name, tensor in under(prefix, tensors).items()}
 
 
 def _optimiser_state(

@@ -1,14 +1,14 @@
 """Training that has diverged: noticed at its first update, and said with the cure.
 
-Looks at the metrics of an update, which are on the CPU already. Knows no method and no network.
+Looks at the metrics of an update as numbers. Knows no method and no network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.runs.checkpoint import read_facts
 
@@ -32,7 +32,7 @@ class Watch:
     anew: str = "in a run of its own (--run)"
     counted: str = "updates"
 
-    def look(self, update: int, metrics: Metrics, where: str = "") -> None:
+    def look(self, update: int, metrics: Mapping[str, float], where: str = "") -> None:
         """Raise `TrainingDiverged` for a metric that is not finite, or absurd.
 
         Args:

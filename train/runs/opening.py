@@ -15,6 +15,7 @@ from fieldtune.sim.registry import family as make_family
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
+from fieldtune.train.device import resolve
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, RunError
 
@@ -24,16 +25,18 @@ DATA = "data.sha256"
 def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
     """Check that family and dataset fit, then create the folder with the resolved configuration.
 
-    A folder that is there already must be of the same configuration and data. The data may lie
-    elsewhere by now, and where the folder is moved with the data in it, they go with it.
+    A folder that is there already must be of the same configuration and data, but for `device`. The
+    data may lie elsewhere by now, and where the folder is moved with the data in it, they go with
+    it.
 
     Args:
         option: the caller's, which names `folder`, for messages.
 
     Raises:
-        DatasetError, ConfigError: nothing was created.
+        DatasetError, ConfigError, DeviceError: nothing was created.
         RunError: the folder holds a run of another configuration, or of other data.
     """
+    resolve(config.device)
     family = make_family(config.family, **config.family_options)
     if family.dynamics_vary and config.self_supervised.labels > 1:
         raise RunError(
@@ -64,7 +67,9 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
                 f"give the new run a folder of its own with {option}"
             )
         _require_same_data(folder, dataset, config.data.path, option)
-        if os.path.realpath(before.data.path) != os.path.realpath(config.data.path):
+        moved = os.path.realpath(before.data.path) != os.path.realpath(config.data.path)
+        if moved or before.device != config.device:
+            there = there.model_copy(update={"device": config.device})
             settings.dump(there, known, movable="data.path")
     else:
         require_writable(known)
@@ -108,15 +113,15 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -
 def first_difference(before: dict, after: dict, above: str = "") -> str | None:
     """The first key whose value changed, with both values; None where none did.
 
-    The robot's section may change freely. Keys that only one of the two has came or went with a
-    version, and do not count.
+    The robot's section and the device may change freely. Keys that only one of the two has came or
+    went with a version, and do not count.
 
     Args:
         before, after: settings as nested mappings.
         above: the keys that led to them, each with a dot behind it; empty for a whole file.
     """
     for key in before:
-        if key not in after or (not above and key == "robot"):
+        if key not in after or (not above and key in ("robot", "device")):
             continue
         where = f"{above}{key}"
         old, new = before[key], after[key]

@@ -15,6 +15,7 @@ from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.likelihood import Particles, of_transitions
 from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.data.replay import Batch, Replay
+from fieldtune.train.device import from_numpy
 
 COUNT = 1_000
 CONTEXT = 128  # transitions that a particle is the posterior mean of
@@ -74,8 +75,8 @@ def _half_between(z: Tensor, rng: np.random.Generator) -> Tensor:
     """The first half of `z` `(particle, latent)` as it is; in the place of the second, as many
     points on the way from one of those to any other: between the tasks that were trained on."""
     kept, ends = z.split((len(z) + 1) // 2)
-    others = z[torch.from_numpy(rng.permutation(len(z))[: len(ends)])]
-    way = torch.from_numpy(rng.random((len(ends), 1))).to(z.dtype)
+    others = z[from_numpy(rng.permutation(len(z))[: len(ends)], z.device)]
+    way = from_numpy(rng.random((len(ends), 1)), z.device).to(z.dtype)
     return torch.cat([kept, ends + way * (others - ends)])
 
 

@@ -10,6 +10,7 @@ from fieldtune.train.agent.normalisation import Normalised
 from fieldtune.train.agent.units import to_training_units
 from fieldtune.train.config import AlgorithmSettings
 from fieldtune.train.data.replay import Lookahead, Replay
+from fieldtune.train.device import device_of
 from fieldtune.train.runs.run import Run
 
 
@@ -29,7 +30,7 @@ def empty_replay(
     """A replay without transitions, which will look ahead as the critic does.
 
     Args:
-        trained: what decides the widths of observation and action.
+        trained: what decides the widths of observation and action, and where draws are given.
         settings: its `n_step` and discount say how far to look ahead.
         tasks: how many.
         steps: how many transitions there is room for, over all tasks.
@@ -37,7 +38,7 @@ def empty_replay(
     constants = trained.normalisation
     sizes = len(constants.observation_mean), len(constants.action_centre)
     far = Lookahead(settings.n_step, settings.discount) if settings.n_step > 1 else None
-    return Replay(tasks, steps, *sizes, far)
+    return Replay(tasks, steps, *sizes, far, device_of(trained))
 
 
 def filled_replay(

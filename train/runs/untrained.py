@@ -11,13 +11,18 @@ from fieldtune.sim.family import bounds
 from fieldtune.train.agent.agent import Shape
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.algorithms.optimisation import place
 from fieldtune.train.algorithms.registry import fresh
+from fieldtune.train.device import resolve
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.seeds import seed_everything
 
 
 def untrained(run: Run, learning_rate: float | None = None, name: str | None = None) -> Algorithm:
     """One that has learned nothing; its weights depend on torch's global random state.
+
+    They are drawn on the CPU, so that they are the same ones on every device, and then put where
+    the run computes.
 
     Args:
         run: whose data, family and settings it is for.
@@ -38,7 +43,9 @@ def untrained(run: Run, learning_rate: float | None = None, name: str | None = N
     )
     settings = run.config.algorithm
     rate = settings.learning_rate if learning_rate is None else learning_rate
-    return fresh(name or settings.name, shape, normalisation, settings, rate)
+    learner = fresh(name or settings.name, shape, normalisation, settings, rate)
+    place(learner, resolve(run.config.device))
+    return learner
 
 
 def untrained_from_seed(

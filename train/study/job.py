@@ -6,6 +6,7 @@ started it is gone (its standard input closes), so that a killed study leaves no
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -244,6 +245,8 @@ def run_after_earlier(job: Job) -> None:
 def main() -> None:
     folder, name, *seed = sys.argv[1:]
     end_with_parent()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("fieldtune.train.device").setLevel(logging.INFO)  # which, for the log
     try:
         with report_user_errors(RESUMABLE):
             run_after_earlier(Job(Path(folder), name, int(seed[0]) if seed else None))

@@ -16,6 +16,7 @@ from fieldtune.train.algorithms.pearl import Pearl
 from fieldtune.train.data.replay import Ahead, Batch
 from fieldtune.train.phases.offline import checkpoint_of, train_offline
 from fieldtune.train.runs.checkpoint import load_networks, read_facts
+from fieldtune.train.runs.readings import numbers
 from fieldtune.train.runs.untrained import untrained
 
 BASELINES = {"meta-bc": MetaBehaviourCloning, "pearl": Pearl}
@@ -118,7 +119,7 @@ def test_pearls_critic_looks_as_far_ahead_as_the_batch(make_baseline, make_batch
         )
         torch.manual_seed(1)
         metrics = learner.update(make_batch(10), batch._replace(ahead=ahead))
-        found.append(metrics["critic/loss"])
+        found.append(metrics["critic/loss"].item())
     assert found[1] > 100 * found[0]
 
 
@@ -223,7 +224,7 @@ def one_update(make_baseline, make_batch):
         metrics = learner.update(*batches)
         torch.manual_seed(1)
         noise = torch.randn(3, 2), torch.randn(15, 2), torch.randn(15, 2)
-        return before, learner.agent, metrics, batches, noise
+        return before, learner.agent, numbers(metrics), batches, noise
 
     return run
 

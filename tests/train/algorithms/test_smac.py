@@ -13,6 +13,7 @@ from fieldtune.train.agent.squashed_gaussian import squashed_sample
 from fieldtune.train.algorithms.smac import Advantage
 from fieldtune.train.config import Networks, SelfSupervised
 from fieldtune.train.data.replay import Ahead, Batch
+from fieldtune.train.runs.readings import numbers
 
 CRITICS = {"q1", "q2"}
 TARGETS = {"q1_target", "q2_target"}
@@ -40,7 +41,7 @@ def update(make_learner, make_batch, state, same):
                 )
         after = state(learner)["networks"]
         changed = {name for name in after if not same(before[name], after[name])}
-        return learner, metrics, after, changed
+        return learner, numbers(metrics), after, changed
 
     return run
 
@@ -120,7 +121,7 @@ def test_to_look_one_step_ahead_is_not_to_look_ahead(make_learner, make_batch):
     for change in (lambda batch: batch, lambda batch: one_step_ahead(batch, 0.75)):
         learner = make_learner(discount=0.75)
         torch.manual_seed(1)
-        found.append(learner.update(make_batch(10), change(make_batch(20))))
+        found.append(numbers(learner.update(make_batch(10), change(make_batch(20)))))
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
@@ -137,7 +138,7 @@ def test_critics_learn_what_several_steps_paid_and_the_value_reached(make_learne
         far = torch.full_like(paid, discount)
         ahead = Ahead(paid, batch.next_observation + 1.0, ended, far)
         torch.manual_seed(1)
-        found = learner.update(context, batch._replace(ahead=ahead))["critic/loss"]
+        found = numbers(learner.update(context, batch._replace(ahead=ahead)))["critic/loss"]
         torch.manual_seed(1)
         z = sample(*agent.infer(context)).unsqueeze(1).expand(-1, paid.shape[1], -1)
         s_next = ahead.observation.flatten(0, 1)
@@ -222,8 +223,8 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
     before = copy.deepcopy(learner.agent)
     context, batch = make_batch(10, rows=7), make_batch(20)
     torch.manual_seed(1)
-    metrics = learner.self_supervised_update(
-        context, batch, ours(q_weight=q_weight, scale_by_q=True)
+    metrics = numbers(
+        learner.self_supervised_update(context, batch, ours(q_weight=q_weight, scale_by_q=True))
     )
     after = learner.agent
     tasks, rows = batch.reward.shape

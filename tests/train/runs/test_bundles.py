@@ -16,6 +16,7 @@ from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.runs import bundles
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.checkpoint import load_checkpoint, load_networks
 from fieldtune.train.runs.run import Run
@@ -250,3 +251,20 @@ def test_constants_are_the_checkpoints_and_not_those_of_the_data_that_are_there(
     resumed, rng = untrained_from_seed(elsewhere, 1e-3, 0)
     load_checkpoint(run.offline_checkpoint, resumed, rng)
     assert resumed.agent.normalisation.same(agent.normalisation)
+
+
+def test_what_computes_elsewhere_is_exported_from_a_copy_on_the_cpu(shared, tmp_path, monkeypatch):
+    """The same bundle as from the CPU itself; the copy follows the weights as they learn."""
+    run, _, path, *_ = shared
+    monkeypatch.setattr(bundles, "device_of", lambda _: torch.device("cuda"))
+    trained = after_offline(run)
+    exporter = Exporter(run, trained)
+    assert exporter._trained is not trained
+    first = exporter.write(tmp_path / "first.bundle", phase="offline", updates=6)
+    assert first.id == read_bundle(path).id
+    with torch.no_grad():
+        trained.agent.policy.body[-1].bias.add_(0.5)
+    changed = exporter.write(tmp_path / "changed.bundle", phase="offline", updates=6)
+    monkeypatch.undo()
+    expected = Exporter(run, trained).write(tmp_path / "own.bundle", phase="offline", updates=6)
+    assert changed.id == expected.id != first.id

@@ -1,0 +1,175 @@
+"""SMAC's offline updates a second on a GPU: eager, as one graph, and the matrix products alone.
+
+`python -m benchmarks.gpu [--quick] [--json FILE]`; `python -m benchmarks gpu --out FOLDER` writes
+JSON and a page. Drawing the batch on the device is a part of each update, reading its losses back
+is not: that happens once in fifty. Without a GPU it says so, and that is no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.alone import main
+from benchmarks.figures import Goal, Role, Series, Table
+from benchmarks.products import Product, products_of, total_gflop
+from benchmarks.smac_sides import Data, make_ours, reference
+from benchmarks.turns import Effort, in_turns, rate
+from fieldtune.train.algorithms.smac import Smac
+from fieldtune.train.captured import Captured
+from fieldtune.train.config import RunConfig
+from fieldtune.train.data.device_sampling import draw_offline
+from fieldtune.train.data.resident_replay import ResidentReplay
+
+GRAPH, EAGER, PRODUCTS = "one graph", "eager", "matrix products alone, one graph"
+NO_GPU = {"one GPU": "no GPU here: torch finds no CUDA device"}
+AT_ONCE = 20  # updates between looks at the clock
+SAME = 20  # updates after which captured and eager weights are compared
+
+
+@dataclass(frozen=True)
+class Size:
+    """One row of the table: a meta-batch, and the widths of all networks but the decoder.
+
+    Attributes:
+        faster: how many times eager's rate is the goal.
+        products: which share of the products' rate is the goal, if any.
+    """
+
+    tasks: int
+    rows: int
+    width: int
+    faster: float
+    products: float | None = None
+
+    def config(self) -> RunConfig:
+        wide = [self.width] * 3
+        names = ("encoder", "policy", "critic")
+        return reference(
+            *(f"algorithm.networks.{name}={wide}" for name in names),
+            f"algorithm.meta_batch={self.tasks}",
+            f"algorithm.batch={self.rows}",
+            "offline.context.size=[32, 128]",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tasks} × {self.rows} rows, {self.width} wide"
+
+
+SIZES = (Size(4, 256, 300, 6.0), Size(8, 64, 128, 8.0), Size(16, 256, 512, 4.0, 0.5))
+
+
+def updates(config: RunConfig, data: Data, device: torch.device) -> tuple[Smac, Callable]:
+    """A learner, and what makes one update of it, draws included."""
+    smac, resident = make_ours(config, str(device)), ResidentReplay(data.replay, device)
+
+    def step() -> Mapping[str, Tensor | float]:
+        return smac.update(*draw_offline(resident, config.algorithm, config.offline))
+
+    return smac, step
+
+
+def same_weights(config: RunConfig, data: Data, device: torch.device) -> str:
+    """Captured and eager from the same weights and random state. Raises `AssertionError`."""
+    found = []
+    for capture in (False, True):
+        smac, step = updates(config, data, device)
+        torch.manual_seed(1)
+        update = Captured(device, step) if capture else step
+        for _ in range(SAME):
+            update()
+        found.append(torch.cat([p.detach().flatten() for p in smac.agent.parameters()]))
+    furthest = float((found[0] - found[1]).abs().max())
+    if not furthest < 1e-3:
+        raise AssertionError(f"a weight is {furthest:g} away after {SAME} updates")
+    return f"no weight is more than {furthest:.1g} from eager's after {SAME} updates"
+
+
+def run_of(update: Callable[[], object], device: torch.device) -> Callable[[], int]:
+    """`AT_ONCE` updates and the wait for the last of them."""
+
+    def run() -> int:
+        for _ in range(AT_ONCE):
+            update()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return AT_ONCE
+
+    return run
+
+
+def products_step(products: list[Product], device: torch.device) -> Callable[[], dict[str, Tensor]]:
+    """All of one update's products; what it gives has no meaning."""
+    placed = [(p.left.to(device), p.right.to(device), p.out.to(device), p.times) for p in products]
+
+    def step() -> dict[str, Tensor]:
+        for left, right, out, times in placed:
+            for _ in range(times):
+                torch.mm(left, right, out=out)
+        return {"done": placed[0][2][0, 0]}
+
+    return step
+
+
+def measure_size(size: Size, tf32: bool, device: torch.device, effort: Effort) -> Table:
+    """One table: a size, and whether products are rounded to tf32."""
+    config = size.config()
+    data = Data(tasks=effort.choose(100, 20), episodes=effort.choose(6, 1), config=config)
+    on_cpu = make_ours(config)
+    products = products_of(lambda: on_cpu.update(*data.draw()))
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        steps: dict[str, Callable[[], object]] = {
+            GRAPH: Captured(device, updates(config, data, device)[1]),
+            EAGER: updates(config, data, device)[1],
+            PRODUCTS: Captured(device, products_step(products, device)),
+        }
+        runs = {
+            name: partial(rate, run_of(step, device), effort.choose(1.0, 0.01))
+            for name, step in steps.items()
+        }
+        found = in_turns(runs, effort.rounds)
+        check = same_weights(config, data, device)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    roles: dict[str, Role] = {GRAPH: "ours", EAGER: "theirs", PRODUCTS: "floor"}
+    goals = [Goal(f"≥ {size.faster:g}× eager", GRAPH, EAGER, at_least=size.faster)]
+    if size.products is not None:
+        says = f"≥ {size.products:.0%} of the matrix products alone"
+        goals.append(Goal(says, GRAPH, PRODUCTS, at_least=size.products))
+    return Table(
+        title=f"SMAC updates, GPU, {size}, tf32 {'on' if tf32 else 'off'}",
+        unit="updates/s",
+        conditions=(
+            f"{card(device)}; contexts of 32 to 128, drawn on the device; "
+            f"{total_gflop(products):.2f} GFLOP an update"
+        ),
+        series=[Series(name, roles[name], values) for name, values in found.items()],
+        goals=goals,
+        checks=[check],
+    )
+
+
+def card(device: torch.device) -> str:
+    """Which GPU, and by which torch."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return f"{name}, torch {torch.__version__}"
+
+
+def measure(effort: Effort) -> Iterator[Table]:
+    """Every size with tf32 off and on; a table that says why not where there is no GPU."""
+    if not torch.cuda.is_available():
+        yield Table("SMAC updates, GPU", "updates/s", "eager and one graph", [], skipped=NO_GPU)
+        return
+    device = torch.device("cuda", torch.cuda.current_device())
+    for size in SIZES:
+        for tf32 in (False, True):
+            yield measure_size(size, tf32, device, effort)
+
+
+if __name__ == "__main__":
+    main(measure, __doc__.splitlines()[0])

@@ -1,0 +1,41 @@
+"""The GPU's rows: a sentence where there is none, and all of the rest but the graph on a CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.figures import Report
+from benchmarks.page import page, plain
+from benchmarks.turns import Effort
+
+SMALL = gpu.Size(2, 8, 16, 6.0, 0.5)
+
+
+def test_no_gpu_is_a_sentence_and_no_failure(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (table,) = gpu.measure(Effort(quick=True))
+    assert "no GPU here" in plain(table)
+    assert "no GPU here" in page(Report({}, {}, True, {"gpu": [table]}))
+
+
+def test_a_size_is_measured_against_eager_and_its_products():
+    table = gpu.measure_size(SMALL, False, torch.device("cpu"), Effort(quick=True))
+    assert [one.label for one in table.series] == [gpu.GRAPH, gpu.EAGER, gpu.PRODUCTS]
+    assert all(value > 0 for one in table.series for value in one.values)
+    assert [goal.at_least for goal in table.goals] == [6.0, 0.5]
+    assert "no weight is more than 0 from eager's" in table.checks[0]
+
+
+def test_weights_that_differ_are_noticed(monkeypatch):
+    class Wrong(gpu.Captured):
+        def __call__(self, variant=None):
+            super().__call__(variant)
+            return super().__call__(variant)
+
+    monkeypatch.setattr(gpu, "Captured", Wrong)
+    config = SMALL.config()
+    data = gpu.Data(tasks=4, episodes=1, config=config)
+    with pytest.raises(AssertionError, match=r"a weight is .* away after 20 updates"):
+        gpu.same_weights(config, data, torch.device("cpu"))
