@@ -127,7 +127,7 @@ def test_one_seed_says_nothing_of_others(make_results, keep, make_config, tmp_pa
 
 def test_the_papers_row_is_lean_where_its_budget_is(make_results, keep, make_config, tmp_path):
     keep(tmp_path, make_results(methods=("offline", "frozen")))
-    whole = make_config("self_supervised.updates=800000")
+    whole = make_config("self_supervised.updates=816000")
     write_page(tmp_path, Study(config=whole, seeds=2), "…")
     page = (tmp_path / "README.md").read_text()
     assert "| the paper's: encoder frozen, explored by it | encoder |" in page
