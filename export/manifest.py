@@ -103,7 +103,7 @@ class Likelihood(_Strict):
     reward_variance: FiniteFloat = Field(gt=0)
     change_variance: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] | None = None
     temper: float = Field(default=1.0, gt=0, le=1)
-    unlike_below: FiniteFloat = Field(le=0)
+    unlike_below: FiniteFloat
 
 
 class Description(_Strict):

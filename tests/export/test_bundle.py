@@ -356,7 +356,6 @@ def test_a_resealed_manifest_with_other_bytes_is_an_error_or_a_sound_one(
         ({"temper": 0.0}, "field 'likelihood.temper'"),
         ({"temper": 1.01}, "field 'likelihood.temper'"),
         ({"unlike_below": "-Infinity"}, "field 'likelihood.unlike_below'"),
-        ({"unlike_below": 0.1}, "field 'likelihood.unlike_below'"),  # no log-likelihood is
         ({"change_variance": [1.0] * 5}, "context_has_next_observation is false"),
         ({"likeliest": 1}, "unknown field 'likelihood.likeliest'"),
     ],

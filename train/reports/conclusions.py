@@ -121,6 +121,9 @@ def _likelihood(evaluation: Evaluation) -> list[str]:
         f"Inferring by the decoder's likelihood, the same policy {name} phase 2 returns "
         f"{number(found.mean_return)} from {episodes}"
     )
+    before = evaluation.phases["before"].likelihood
+    if name == "after" and before is not None:
+        said += f" (before it {number(before.mean_return)})"
     if found.first_episode is None:
         return [f"{said}."]
     first = number(float(np.mean(found.first_episode.returns)))

@@ -132,13 +132,15 @@ def row(steps=3):
 
 
 def writer():
-    """The process that writes for this one."""
-    for found in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            parent = int((found.parent / "stat").read_text().rpartition(")")[2].split()[1])
-            ours = b"fieldtune.train.data.episode_process" in found.read_bytes()
-            if parent == os.getpid() and ours:
-                return int(found.parent.name)
+    """The process that writes for this one. A process that just began has no command line yet."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for found in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                parent = int((found.parent / "stat").read_text().rpartition(")")[2].split()[1])
+                ours = b"fieldtune.train.data.episode_process" in found.read_bytes()
+                if parent == os.getpid() and ours:
+                    return int(found.parent.name)
     raise AssertionError("nothing writes")
 
 

@@ -150,7 +150,11 @@ def test_what_the_likelihood_makes_of_it_is_told(make_evaluation):
     likelihood = evaluation.phases["after"].likelihood
     told = words(evaluation)
     first = number(float(np.mean(likelihood.first_episode.returns)))
-    assert f"returns {number(likelihood.mean_return)} from 2 episodes, and {first} in the" in told
+    before = number(evaluation.phases["before"].likelihood.mean_return)
+    assert (
+        f"returns {number(likelihood.mean_return)} from 2 episodes (before it {before}), "
+        f"and {first} in the"
+    ) in told
 
 
 def test_getting_worse_is_called_worse(make_evaluation):
