@@ -23,7 +23,7 @@ def draw_offline(
     """As `fieldtune.train.data.sampling.draw_offline`."""
     tasks = meta_batch(replay, settings.meta_batch)
     context = draw_context(replay, tasks, phase.context)
-    return context, transitions(replay, tasks, settings.batch)
+    return context, transitions(replay, tasks, phase.batch or settings.batch)
 
 
 def draw_union(

@@ -173,6 +173,8 @@ def test_an_offline_draw_has_the_shapes_of_its_settings(resident):
     assert batch.counted is None
     own = torch.stack([numbers(context)[:, 0] // 1000, numbers(batch)[:, 0] // 1000])
     assert torch.equal(own[0], own[1]), "both are of the same tasks"
+    _, wider = draw_offline(resident, settings, phase.model_copy(update={"batch": 9}))
+    assert wider.observation.shape == (2, 9, 2)
 
 
 def test_a_union_has_its_share_of_offline_rows_and_its_context_from_either(resident):
@@ -187,3 +189,7 @@ def test_a_union_has_its_share_of_offline_rows_and_its_context_from_either(resid
         assert (numbers(batch)[:, 2:] >= 2500).all()
         assert batch.observation.shape == (1, 8, 2)
         assert ((numbers(context) < 2500) == offline).all()
+    longer = Context(source="transitions", size=(7, 7))
+    context, _ = draw_union(resident, labelled, settings, phase, longer, context_offline=True)
+    assert context.observation.shape == (1, 7, 2)
+    assert (numbers(context) < 2500).all()

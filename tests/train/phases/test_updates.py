@@ -197,6 +197,14 @@ def test_phase_2_follows_data_that_grows_and_goes_on_from_its_checkpoint(make_tr
     assert again.updates == phase.updates == 3
 
 
+def twenty(device, step, *, capture):
+    """Twenty updates from one random state."""
+    torch.cuda.manual_seed(1)
+    update = Captured(device, step) if capture else step
+    for _ in range(20):
+        update()
+
+
 @needs_cuda
 @pytest.mark.parametrize("name", KINDS)
 def test_captured_and_eager_updates_give_the_same_weights(name, make):
@@ -212,10 +220,7 @@ def test_captured_and_eager_updates_give_the_same_weights(name, make):
             draws = device_sampling.draw_offline(resident, learner.settings, phase)
             return learner.update(*draws)
 
-        torch.cuda.manual_seed(1)
-        update = Captured(device, step) if capture else step
-        for _ in range(20):
-            update()
+        twenty(device, step, capture=capture)
         found.append(weights(learner))
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
 
@@ -228,10 +233,7 @@ def test_captured_and_eager_updates_of_the_agent_that_is_told_the_task_agree():
         learner, batch = told(device)
         place(learner, device)
         step = partial(learner.update, batch)
-        torch.cuda.manual_seed(1)
-        update = Captured(device, step) if capture else step
-        for _ in range(20):
-            update()
+        twenty(device, step, capture=capture)
         found.append(weights(learner))
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
 
