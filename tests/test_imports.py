@@ -85,7 +85,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "importing"},
         {"data"},
-        {"captured"},
+        {"captured", "cluster"},
         {"alone", "bridge", "charts", "config", "console", "device", "process_settings"},
     ),
 }

@@ -35,6 +35,19 @@ def study(
         str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  [all]")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option("--cpus-per-job", min=1, help="Ray: cores that a job takes.  [1]"),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-job",
+            min=0,
+            max=1,
+            help="Ray: the share of a GPU that a job takes, e.g. 0.25.  [1 where device has one]",
+        ),
+    ] = None,
 ) -> None:
     """Every method on one family, over seeds: one table, one figure. Run again to resume.
 
@@ -47,6 +60,8 @@ def study(
       fieldtune study cheetah-vel --methods offline,trained,oracle
 
       fieldtune study ant-dir --runner ray        # joins the cluster of RAY_ADDRESS
+
+      fieldtune study ant-dir --runner ray --gpus-per-job 0.25      # four jobs share a GPU
 
       fieldtune study ant-dir --out studies/long self_supervised.steps=200000
     """
@@ -63,4 +78,6 @@ def study(
             runner_name=runner,
             slots=jobs,
             methods=methods,
+            cpus=cpus,
+            gpus=gpus,
         )

@@ -21,8 +21,9 @@ from fieldtune.train.study.page import require_page_writable, write_page
 from fieldtune.train.study.plan import Job, Study, chosen_methods
 from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
+from fieldtune.train.study.ray_runner import ray_runner
 from fieldtune.train.study.results import require_sound_results
-from fieldtune.train.study.runners import RunnerName, make_runner
+from fieldtune.train.study.runners import LocalRunner, Runner, RunnerName
 from fieldtune.train.study.scheduler import OnLook, open_study, run_study
 from fieldtune.train.study.summary import Row
 from fieldtune.train.study.tables import NAMES, closed
@@ -39,6 +40,8 @@ def run_command_line(
     runner_name: str,
     slots: int | None,
     methods: str | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
 ) -> None:
     """Run or resume the study in `folder` and print its table.
 
@@ -50,16 +53,21 @@ def run_command_line(
         folder: of the study; the data lie in it too.
         config: the family's YAML file.
         runner_name: `local` or `ray`.
-        slots: jobs at once; None: as many as there are cores.
+        slots: jobs at once; None: as many as there is room for.
         methods: names separated by commas; None: all.
+        cpus: cores a job, on Ray; None: its threads.
+        gpus: GPUs a job, on Ray, from 0 to 1; None: as the key `device` says.
 
     Raises:
         ConfigError: an option or the file is wrong; nothing was begun.
-        RunnerError: jobs cannot be run as asked; none was begun.
+        ClusterError: Ray cannot run the jobs as asked; none was begun.
         StudyError: the folder holds another study, or runs elsewhere already, or a job failed.
     """
     _known("--preset", preset, get_args(Preset))
     _known("--runner", runner_name, get_args(RunnerName))
+    if runner_name != "ray" and (cpus is not None or gpus is not None):
+        option = "--gpus-per-job" if cpus is None else "--cpus-per-job"
+        raise ConfigError(f"{option} is Ray's to heed: add --runner ray, or leave it out")
     place = f"data.path={json.dumps(str(folder / 'data'))}"
     asked = [place, *preset_overrides(preset, family), *overrides]  # type: ignore[arg-type]
     loaded = load_config(config, overrides=asked)
@@ -70,7 +78,10 @@ def run_command_line(
     require_page_writable(folder)
     open_study(folder, study)
     require_sound_results(folder, study)
-    runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
+    runner: Runner = LocalRunner(slots)
+    if runner_name == "ray":
+        runner = ray_runner(folder, loaded.device, slots, cpus, gpus)
+        Console().print(str(runner), highlight=False)
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)
