@@ -1,7 +1,7 @@
 """Scripted data in pieces: a few episodes of one task each, made in any order, anywhere.
 
-A piece is a file in the unfinished dataset's folder. What it holds depends on what was asked for and
-on nothing else, so that any number of processes or machines make the same dataset, bit for bit.
+A piece is a file in the unfinished dataset's folder. What it holds depends on what was asked for
+and on nothing else, so that any number of processes or machines make the same dataset, bit for bit.
 Knows scripts and files; not who makes which piece, and no torch, which a worker does without.
 """
 

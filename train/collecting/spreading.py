@@ -1,4 +1,4 @@
-"""Who makes the pieces of a scripted dataset: this process, or workers on the cores of this machine.
+"""Who makes the pieces of a scripted dataset: this process, or workers on this machine's cores.
 
 A worker is started once, is handed piece after piece, and ends with who started it. It must not
 know what becomes of the pieces.
@@ -54,7 +54,8 @@ def on_cores(workers: int) -> Spread:
     ) -> None:
         count = min(workers, len(pieces))
         if count <= 1:
-            return in_this_process(asked, folder, pieces, on_made)
+            in_this_process(asked, folder, pieces, on_made)
+            return
         told: queue.SimpleQueue[Piece | Exception] = queue.SimpleQueue()
         left = iter(pieces)  # shared: a list's iterator gives each out once
         with ExitStack() as open_workers:

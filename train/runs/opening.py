@@ -25,9 +25,9 @@ DATA = "data.sha256"
 def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
     """Check that family and dataset fit, then create the folder with the resolved configuration.
 
-    A folder that is there already must be of the same configuration and data, but for `device`
-    and `workers`. The data may lie elsewhere by now, and where the folder is moved with the data in it, they go with
-    it.
+    A folder that is there already must be of the same configuration and data, but for `device` and
+    `workers`. The data may lie elsewhere by now, and where the folder is moved with the data in it,
+    they go with it.
 
     Args:
         option: the caller's, which names `folder`, for messages.
@@ -114,8 +114,8 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -
 def first_difference(before: dict, after: dict, above: str = "") -> str | None:
     """The first key whose value changed, with both values; None where none did.
 
-    The robot's section, the device and the workers may change freely. Keys that only one of the two has came or
-    went with a version, and do not count.
+    The robot's section, the device and the workers may change freely. Keys that only one of the two
+    has came or went with a version, and do not count.
 
     Args:
         before, after: settings as nested mappings.
