@@ -86,7 +86,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"agent", "importing"},
         {"data"},
         {"captured", "cluster"},
-        {"alone", "bridge", "charts", "config", "console", "device", "process_settings"},
+        {"alone", "bridge", "charts", "config", "console", "cores", "device", "process_settings"},
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

@@ -12,11 +12,12 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fieldtune.errors import UserError
+from fieldtune.file_errors import sentence
 from fieldtune.train.cluster.alike import installed, require_alike
 from fieldtune.train.cluster.request import Machine, Request, listed, room
 
@@ -94,8 +95,8 @@ class Cluster:
         if not found:
             raise ClusterError(
                 f"no machine of the Ray cluster has room for {request} ({listed(machines)}): add "
-                "one (`ray start --address=…`), or let a study's jobs ask for less: --cpus-per-job, "
-                "--gpus-per-job, device=cpu"
+                "one (`ray start --address=…`), or let a study's jobs ask for less "
+                "(--cpus-per-job, --gpus-per-job, device=cpu)"
             )
         return found
 
@@ -137,7 +138,7 @@ class Cluster:
         function: Callable[..., int],
         request: Request,
         leaves: Path,
-        *arguments: str | int | None | Mapping[str, str],
+        *arguments: str | int | Mapping[str, str] | None,
         environment: Mapping[str, str] | None = None,
         retries: int = 0,
     ) -> Task:
@@ -173,11 +174,9 @@ class Cluster:
         except errors.OutOfMemoryError:
             raise ClusterError("Ray ended this since its machine's memory was full") from None
         except errors.RayTaskError as error:
-            raise ClusterError(_first_line(error.cause)) from None
+            raise ClusterError(_told(error.cause)) from None
         except errors.RayError as error:  # of a worker that was killed, among others
-            raise ClusterError(
-                f"the process that this ran in ended ({type(error).__name__}: {_first_line(error)})"
-            ) from None
+            raise ClusterError(f"the process that this ran in ended ({_told(error)})") from None
 
     def cancel(self, reference: Any) -> None:
         """End a call, whether it waits or runs."""
@@ -229,6 +228,15 @@ def _require_reachable(address: str) -> None:
 def _where_alike(expected: dict[str, str], function: Callable[..., int], *arguments: Any) -> int:
     require_alike(expected, {})  # this machine may have come later than the others
     return function(*arguments)
+
+
+def _told(error: BaseException) -> str:
+    """What a person can mend in its own words; else which error it is, too."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return sentence(error)
+    return f"{type(error).__name__}: {_first_line(error)}"
 
 
 def _first_line(error: BaseException) -> str:

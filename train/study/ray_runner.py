@@ -14,6 +14,7 @@ from pathlib import Path
 from fieldtune.settings import ConfigError
 from fieldtune.train.cluster.ray_cluster import Cluster, ClusterError, Task, join
 from fieldtune.train.cluster.request import Machine, Request, counted
+from fieldtune.train.cores import SHARE
 from fieldtune.train.process_settings import environment
 from fieldtune.train.study.plan import Job
 from fieldtune.train.study.runners import Handle, end_process, run_command
@@ -34,8 +35,8 @@ def request_of(
         machines: of the cluster.
 
     Raises:
-        ConfigError: `gpus` and `device` contradict each other, or `device` names one GPU of several,
-            which is Ray's to choose.
+        ConfigError: `gpus` and `device` contradict each other, or `device` names a GPU, which is
+            Ray's to choose.
     """
     if device.startswith("cuda:") and device != "cuda:0":
         raise ConfigError(
@@ -63,8 +64,9 @@ class RayRunner:
     def start(self, job: Job) -> Handle:
         request = Request(self.request.cpus) if job.seed is None else self.request
         study, log = str(job.study.absolute()), str(job.log.absolute())
+        asked = dict(os.environ) | {SHARE: str(request.cpus)}
         task = self.cluster.start(
-            _on_worker, request, job.result, study, job.name, job.seed, log, dict(os.environ)
+            _on_worker, request, job.result, study, job.name, job.seed, log, asked
         )
         return _Running(task, job)
 
