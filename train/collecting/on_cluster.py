@@ -49,8 +49,8 @@ def spread_by(runner: str, config: RunConfig) -> Iterator[Spread | None]:
         return
     if scripted(config.family) is None:
         raise ConfigError(
-            f"--runner ray: the data of {config.family!r} come from one agent, which learns from all "
-            "of them, so that they cannot be spread over machines: leave it out"
+            f"--runner ray: the data of {config.family!r} come from one agent, which learns from "
+            "all of them, so that they cannot be spread over machines: leave it out"
         )
     cluster = join()
     try:
