@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from fieldtune.errors import UserError
+from fieldtune.train.cores import SHARE, available, share
 from fieldtune.train.process_settings import environment as settled
 from fieldtune.train.study.plan import Job
 
@@ -49,10 +50,12 @@ def make_runner(name: RunnerName, slots: int | None) -> Runner:
     """Raises `RunnerError` when Ray is asked for and not installed."""
     if name == "ray":
         return RayRunner(slots)
-    return LocalRunner(slots or len(os.sched_getaffinity(0)))
+    return LocalRunner(slots or available())
 
 
-def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess.Popen[bytes]:
+def run_command(
+    study: str, name: str, seed: int | None, log: str, workers: int = 1
+) -> subprocess.Popen[bytes]:
     """Start one job's process. It ends itself when the pipe to its standard input closes.
 
     Args:
@@ -60,6 +63,7 @@ def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess
         name: of the job.
         seed: of a method; None for the data.
         log: the file that its output is added to; its folder is made where it is missing.
+        workers: what `workers: auto` is for it.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fieldtune.train.study.job", study, name]
@@ -69,17 +73,20 @@ def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            env=os.environ | {SHARE: str(workers)},
         )
 
 
 class LocalRunner:
-    """Processes of this machine, one thread each (`fieldtune.train.process_settings`)."""
+    """Processes of this machine: each learns on one thread (`fieldtune.train.process_settings`) and
+    simulates on its share of the cores; the data's, which runs alone, on all of them."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
 
     def start(self, job: Job) -> Handle:
-        return _Process(run_command(str(job.study), job.name, job.seed, str(job.log)))
+        workers = share(1 if job.seed is None else self.slots)
+        return _Process(run_command(str(job.study), job.name, job.seed, str(job.log), workers))
 
     def close(self) -> None:
         """Nothing is kept open."""
