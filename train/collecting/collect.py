@@ -204,7 +204,10 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
         check_rounds(family, episodes, settings)
         check_relabelled(family, episodes, settings.relabelled)
         with resumable_collection(unfinished_folder(Path(config.data.path)), asked) as kept:
-            data = collect_replay(family, config.seed, episodes, settings, on_progress, kept)
+            threads = workers(config.workers)
+            data = collect_replay(
+                family, config.seed, episodes, settings, on_progress, kept, threads
+            )
             how = {
                 "policy": "replay of SAC told the task"
                 + ("" if family.dynamics_vary else ", rewards relabelled across tasks"),

@@ -24,6 +24,7 @@ from fieldtune.sim.rollout import random_return
 from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
+from fieldtune.train.cores import workers
 from fieldtune.train.evaluation.measure import (
     REFERENCE_SEEDS,
     decoder_error,
@@ -199,7 +200,7 @@ def _decoder_error(run: Run, trained: Algorithm) -> DecoderError:
 
 def _random(run: Run) -> float:
     seeds = np.arange(REFERENCE_SEEDS, dtype=np.int64)
-    return random_return(run.family, run.dataset.test_tasks, seeds)
+    return random_return(run.family, run.dataset.test_tasks, seeds, workers(run.config.workers))
 
 
 class _Report:

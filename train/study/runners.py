@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
+from fieldtune.train.cores import SHARE, available, share
 from fieldtune.train.study.plan import Job
 
 RunnerName = Literal["local", "ray"]
@@ -40,7 +41,7 @@ class Runner(Protocol):
 
 
 def run_command(
-    study: str, name: str, seed: int | None, log: str, environment: Mapping[str, str] | None = None
+    study: str, name: str, seed: int | None, log: str, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start one job's process. It ends itself when the pipe to its standard input closes.
 
@@ -49,7 +50,7 @@ def run_command(
         name: of the job.
         seed: of a method; None for the data.
         log: the file that its output is added to; its folder is made where it is missing.
-        environment: the process's; None: this one's.
+        environment: the process's.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fieldtune.train.study.job", study, name]
@@ -75,13 +76,16 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
 
 
 class LocalRunner:
-    """Processes of this machine, one thread each (`fieldtune.train.process_settings`)."""
+    """Processes of this machine: each learns on one thread (`fieldtune.train.process_settings`) and
+    simulates on its share of the cores; the data's, which runs alone, on all of them."""
 
     def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots or len(os.sched_getaffinity(0))
+        self.slots = slots or available()
 
     def start(self, job: Job) -> Handle:
-        return _Process(run_command(str(job.study), job.name, job.seed, str(job.log)))
+        workers = share(1 if job.seed is None else self.slots)
+        environment = os.environ | {SHARE: str(workers)}
+        return _Process(run_command(str(job.study), job.name, job.seed, str(job.log), environment))
 
     def close(self) -> None:
         """Nothing is kept open."""

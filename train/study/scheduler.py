@@ -14,7 +14,7 @@ from pathlib import Path
 from fieldtune import settings
 from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
-from fieldtune.train.config import RunConfig
+from fieldtune.train.config import ONLY_WHERE, RunConfig
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import first_difference
 from fieldtune.train.study.plan import METHODS, Job, Method, Study, jobs, load_study, ready
@@ -34,8 +34,8 @@ class StudyError(UserError):
 def open_study(folder: Path, study: Study) -> None:
     """Create the study's folder, or check that what is there was asked for in the same way.
 
-    More seeds may be asked for than before, and another `evaluation`, which no weights depend on:
-    what was measured by the old one is told by `require_sound_results`.
+    More seeds may be asked for than before, another `device` or other `workers`, and another
+    `evaluation`, which no weights depend on: what was measured by the old one is told by `require_sound_results`.
 
     Raises:
         StudyError: the folder holds another study.
@@ -66,7 +66,8 @@ def open_study(folder: Path, study: Study) -> None:
 
 
 def _measured_as(config: RunConfig, study: Study) -> RunConfig:
-    return config.model_copy(update={"evaluation": study.config.evaluation})
+    changed = {key: getattr(study.config, key) for key in ("evaluation", *ONLY_WHERE)}
+    return config.model_copy(update=changed)
 
 
 def run_study(
