@@ -86,7 +86,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"agent", "importing"},
         {"data"},
         {"captured"},
-        {"alone", "bridge", "charts", "config", "console", "device", "process_settings"},
+        {"alone", "bridge", "charts", "config", "console", "device", "process_settings", "turns"},
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

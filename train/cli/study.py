@@ -34,7 +34,14 @@ def study(
     methods: Annotated[
         str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  [all]")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes at once.  [one a core; one where seeds share a GPU]"),
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds of a method in one process.  [1; all on a GPU]"),
+    ] = None,
 ) -> None:
     """Every method on one family, over seeds: one table, one figure. Run again to resume.
 
@@ -62,5 +69,6 @@ def study(
             config=config or Path("configs") / f"{family}.yaml",
             runner_name=runner,
             slots=jobs,
+            together=together,
             methods=methods,
         )

@@ -16,6 +16,7 @@ from rich.table import Table
 from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
+from fieldtune.train.device import likely_gpu
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.page import require_page_writable, write_page
 from fieldtune.train.study.plan import Job, Study, chosen_methods
@@ -38,6 +39,7 @@ def run_command_line(
     config: Path,
     runner_name: str,
     slots: int | None,
+    together: int | None = None,
     methods: str | None = None,
 ) -> None:
     """Run or resume the study in `folder` and print its table.
@@ -50,7 +52,8 @@ def run_command_line(
         folder: of the study; the data lie in it too.
         config: the family's YAML file.
         runner_name: `local` or `ray`.
-        slots: jobs at once; None: as many as there are cores.
+        slots: processes at once; None: as `make_runner` says.
+        together: seeds that may share a process; None: likewise.
         methods: names separated by commas; None: all.
 
     Raises:
@@ -70,7 +73,13 @@ def run_command_line(
     require_page_writable(folder)
     open_study(folder, study)
     require_sound_results(folder, study)
-    runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
+    runner = make_runner(
+        runner_name,  # type: ignore[arg-type]
+        slots,
+        together,
+        seeds=seeds,
+        on_gpu=likely_gpu(loaded.device),
+    )
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)
