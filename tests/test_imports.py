@@ -86,7 +86,17 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"agent", "importing"},
         {"data"},
         {"captured", "cluster"},
-        {"alone", "bridge", "charts", "config", "console", "cores", "device", "process_settings"},
+        {
+            "alone",
+            "bridge",
+            "charts",
+            "config",
+            "console",
+            "cores",
+            "device",
+            "process_settings",
+            "turns",
+        },
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

@@ -34,14 +34,14 @@ def test_auto_is_every_core_or_what_a_study_leaves(monkeypatch):
 def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_path):
     started = {}
 
-    def start(study, name, seed, log, workers):
-        started[name] = workers
+    def start(_study, name, _seeds, _log, environment):
+        started[name] = environment[cores.SHARE]
 
     monkeypatch.setattr(runners, "run_command", start)
     runner = LocalRunner(3)
-    runner.start(Job(tmp_path, "collect"))
-    runner.start(Job(tmp_path, "offline", 0))
-    assert started == {"collect": 8, "offline": 2}
+    runner.start([Job(tmp_path, "collect")])
+    runner.start([Job(tmp_path, "offline", 0)])
+    assert started == {"collect": "8", "offline": "2"}
 
 
 def test_a_run_goes_on_with_other_workers_and_its_file_says_so(make_config, tmp_path):

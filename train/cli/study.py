@@ -34,10 +34,17 @@ def study(
     methods: Annotated[
         str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  [all]")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes at once.  [one a core; one where seeds share a GPU]"),
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds of a method in one process.  [1; all on a GPU]"),
+    ] = None,
     cpus: Annotated[
         int | None,
-        typer.Option("--cpus-per-job", min=1, help="Ray: cores that a job takes.  [1]"),
+        typer.Option("--cpus-per-job", min=1, help="Ray: cores that a process takes.  [1]"),
     ] = None,
     gpus: Annotated[
         float | None,
@@ -45,7 +52,7 @@ def study(
             "--gpus-per-job",
             min=0,
             max=1,
-            help="Ray: the share of a GPU that a job takes, e.g. 0.25.  [1 where device has one]",
+            help="Ray: the share of a GPU that a process takes, e.g. 0.25.  [1 if there is one]",
         ),
     ] = None,
 ) -> None:
@@ -77,6 +84,7 @@ def study(
             config=config or Path("configs") / f"{family}.yaml",
             runner_name=runner,
             slots=jobs,
+            together=together,
             methods=methods,
             cpus=cpus,
             gpus=gpus,

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,30 +31,33 @@ class ClusterError(UserError):
 
 
 class Task:
-    """One call on some machine, which leaves a file. `poll` until it is done."""
+    """One call on some machine, which leaves files. `poll` until it is done."""
 
-    def __init__(self, cluster: Cluster, reference: Any, request: Request, leaves: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, reference: Any, request: Request, leaves: Sequence[Path]
+    ) -> None:
         self._cluster, self._reference = cluster, reference
         self._request, self._leaves = request, leaves
         self._ended: float | None = None
 
     def poll(self) -> int | None:
-        """What the call returned; None while it waits or runs, or its file is not seen here yet.
+        """What the call returned; None while it waits or runs, or a file is not seen here yet.
 
         Raises:
             ClusterError: it will never be done: its machine or its process died, it raised, no
-                machine has room for it any more, or its file is not seen here.
+                machine has room for it any more, or a file is not seen here.
         """
         status = self._cluster.outcome(self._reference)
         if status is None:
             self._cluster.require(self._request)
             return None
-        if status == 0 and not self._leaves.exists():
+        missing = [path for path in self._leaves if not path.exists()]
+        if status == 0 and missing:
             self._ended = self._ended or time.monotonic()
             if time.monotonic() - self._ended < SEEN_S:
                 return None
             raise ClusterError(
-                f"{self._leaves} was written on another machine and is not seen here after "
+                f"{missing[0]} was written on another machine and is not seen here after "
                 f"{SEEN_S:.0f} s: is its folder shared?"
             )
         return status
@@ -137,8 +140,8 @@ class Cluster:
         self,
         function: Callable[..., int],
         request: Request,
-        leaves: Path,
-        *arguments: str | int | Mapping[str, str] | None,
+        leaves: Sequence[Path],
+        *arguments: str | Sequence[str] | Sequence[int] | Mapping[str, str],
         environment: Mapping[str, str] | None = None,
         retries: int = 0,
     ) -> Task:
@@ -148,7 +151,7 @@ class Cluster:
             function: of a module; returns 0 where it went well. It is called only where
                 `require_alike` holds.
             request: what is kept free for it.
-            leaves: the file that is there afterwards.
+            leaves: the files that are there afterwards.
             arguments: plain ones.
             environment: variables that its process starts with.
             retries: how often it is called again where its machine or process dies.
@@ -205,7 +208,7 @@ def join() -> Cluster:
     _require_reachable(address)
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = f"the Ray cluster at {address!r} (RAY_ADDRESS)" if address else "Ray"
         raise ClusterError(f"{where} cannot be used: {_first_line(error)}") from None
     return Cluster(ray)

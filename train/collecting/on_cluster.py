@@ -97,7 +97,7 @@ def _start(cluster: Cluster, asked: Asked, folder: Path, piece: Piece) -> Task:
     return cluster.start(
         _make,
         A_CORE,
-        piece.file(folder),
+        [piece.file(folder)],
         asked.model_dump_json(),
         str(folder),
         msgspec.json.encode(piece).decode(),

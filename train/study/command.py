@@ -16,6 +16,7 @@ from rich.table import Table
 from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
+from fieldtune.train.device import likely_gpu
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.page import require_page_writable, write_page
 from fieldtune.train.study.plan import Job, Study, chosen_methods
@@ -23,7 +24,7 @@ from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
 from fieldtune.train.study.ray_runner import ray_runner
 from fieldtune.train.study.results import require_sound_results
-from fieldtune.train.study.runners import LocalRunner, Runner, RunnerName
+from fieldtune.train.study.runners import Runner, RunnerName, local_runner
 from fieldtune.train.study.scheduler import OnLook, open_study, run_study
 from fieldtune.train.study.summary import Row
 from fieldtune.train.study.tables import NAMES, closed
@@ -39,6 +40,7 @@ def run_command_line(
     config: Path,
     runner_name: str,
     slots: int | None,
+    together: int | None = None,
     methods: str | None = None,
     cpus: int | None = None,
     gpus: float | None = None,
@@ -53,10 +55,11 @@ def run_command_line(
         folder: of the study; the data lie in it too.
         config: the family's YAML file.
         runner_name: `local` or `ray`.
-        slots: jobs at once; None: as many as there is room for.
+        slots: processes at once; None: as `local_runner` says, on Ray as many as there is room for.
+        together: seeds that may share a process; None: likewise, on Ray one.
         methods: names separated by commas; None: all.
-        cpus: cores a job, on Ray; None: its threads.
-        gpus: GPUs a job, on Ray, from 0 to 1; None: as the key `device` says.
+        cpus: cores a process, on Ray; None: its threads.
+        gpus: GPUs a process, on Ray, from 0 to 1; None: as the key `device` says.
 
     Raises:
         ConfigError: an option or the file is wrong; nothing was begun.
@@ -78,10 +81,12 @@ def run_command_line(
     require_page_writable(folder)
     open_study(folder, study)
     require_sound_results(folder, study)
-    runner: Runner = LocalRunner(slots)
+    runner: Runner
     if runner_name == "ray":
-        runner = ray_runner(folder, loaded.device, slots, cpus, gpus)
+        runner = ray_runner(folder, loaded.device, slots, together or 1, cpus, gpus)
         Console().print(str(runner), highlight=False)
+    else:
+        runner = local_runner(slots, together, seeds=seeds, on_gpu=likely_gpu(loaded.device))
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)

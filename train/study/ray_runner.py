@@ -7,7 +7,7 @@ is Ray's to choose. Knows nothing of what a job does.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fieldtune.train.cluster.request import Machine, Request, counted
 from fieldtune.train.cores import SHARE
 from fieldtune.train.process_settings import environment
 from fieldtune.train.study.plan import Job
-from fieldtune.train.study.runners import Handle, end_process, run_command
+from fieldtune.train.study.runners import Handle, asked_of, end_process, run_command
 
 GPUS_SEEN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
@@ -25,13 +25,13 @@ GPUS_SEEN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICE
 def request_of(
     device: str, cpus: int | None, gpus: float | None, machines: Sequence[Machine]
 ) -> Request:
-    """What each job that trains asks for.
+    """What each process that trains asks for.
 
     Args:
         device: the key's value.
-        cpus: cores a job; None: its threads.
-        gpus: GPUs a job, from 0 to 1; None: a whole one where `device` is `cuda`, or is `auto` and
-            some machine has one.
+        cpus: cores a process; None: its threads.
+        gpus: GPUs a process, from 0 to 1; None: a whole one where `device` is `cuda`, or is `auto`
+            and some machine has one.
         machines: of the cluster.
 
     Raises:
@@ -53,22 +53,26 @@ def request_of(
     return Request(cpus or int(environment(os.environ)["OMP_NUM_THREADS"]), gpus)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RayRunner:
-    """Made by `ray_runner`. The job that makes the data learns on the CPU, and takes no GPU."""
+    """Made by `ray_runner`. The job that makes the data learns on the CPU and runs alone: it takes
+    no GPU, and all cores of a machine."""
 
     cluster: Cluster
     request: Request
     slots: int
+    together: int
 
-    def start(self, job: Job) -> Handle:
-        request = Request(self.request.cpus) if job.seed is None else self.request
-        study, log = str(job.study.absolute()), str(job.log.absolute())
-        asked = dict(os.environ) | {SHARE: str(request.cpus)}
-        task = self.cluster.start(
-            _on_worker, request, job.result, study, job.name, job.seed, log, asked
-        )
-        return _Running(task, job)
+    def start(self, jobs: Sequence[Job]) -> Handle:
+        request = self.request
+        if jobs[0].seed is None:
+            request = Request(max(int(machine.cpus) for machine in self.cluster.machines()))
+        *asked, log = asked_of(jobs)
+        kept = {key: value for key, value in os.environ.items() if key not in GPUS_SEEN}
+        environment = kept | {SHARE: str(request.cpus)}
+        results = [job.result for job in jobs]
+        task = self.cluster.start(_on_worker, request, results, *asked, log, environment)
+        return _Running(task, Path(log))
 
     def close(self) -> None:
         self.cluster.close()
@@ -79,18 +83,24 @@ class RayRunner:
         has = (
             f"{counted(len(machines), 'machine')}, {counted(cpus, 'core')}, {counted(gpus, 'GPU')}"
         )
-        return f"Ray: {has}; a job takes {self.request}; {self.slots} at once"
+        return f"Ray: {has}; a process takes {self.request}; {self.slots} at once"
 
 
 def ray_runner(
-    folder: Path, device: str, slots: int | None, cpus: int | None, gpus: float | None
+    folder: Path,
+    device: str,
+    slots: int | None,
+    together: int,
+    cpus: int | None,
+    gpus: float | None,
 ) -> RayRunner:
     """Join the cluster, and check that it can do the study in `folder`, which is there.
 
     Args:
         folder: of the study.
         device: the key's value.
-        slots: jobs at once; None: as many as there is room for.
+        slots: processes at once; None: as many as there is room for.
+        together: seeds that may share a process.
         cpus, gpus: as `request_of` takes them.
 
     Raises:
@@ -105,21 +115,21 @@ def ray_runner(
     except BaseException:
         cluster.close()
         raise
-    return RayRunner(cluster, request, slots or at_once)
+    return RayRunner(cluster, request, slots or at_once, together)
 
 
 @dataclass(frozen=True)
 class _Running:
     task: Task
-    job: Job
+    log: Path
 
     def poll(self) -> int | None:
         try:
             return self.task.poll()
         except ClusterError as error:
             self.task.stop()
-            self.job.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.job.log.open("a") as log:  # whose end is what the study shows
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a") as log:  # whose end is what the study shows
                 print(f"error: {error}\nrun the same command again to go on", file=log)
             return 1
 
@@ -127,11 +137,12 @@ class _Running:
         self.task.stop()
 
 
-def _on_worker(study: str, name: str, seed: int | None, log: str, asked: dict[str, str]) -> int:
-    """A job on a machine of the cluster, in the environment of who asked for it, but for the GPUs
-    that Ray lets it see."""
-    kept = {key: value for key, value in asked.items() if key not in GPUS_SEEN}
-    process = run_command(study, name, seed, log, environment({**os.environ, **kept}))
+def _on_worker(
+    study: str, name: str, seeds: Sequence[int], log: str, asked: Mapping[str, str]
+) -> int:
+    """A process on a machine of the cluster, in the environment of who asked for it, but for the
+    GPUs that Ray lets it see."""
+    process = run_command(study, name, seeds, log, environment({**os.environ, **asked}))
     try:
         return process.wait()
     finally:

@@ -1,6 +1,7 @@
 """What runs a study's jobs, and the one that starts processes on this machine's cores.
 
-Knows nothing of what a job does.
+Each starts the same command for a job, or for several seeds of one method. Knows nothing of what a
+job does.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -21,7 +22,7 @@ KILLED_S = 10.0
 
 
 class Handle(Protocol):
-    """One job that was started."""
+    """One process that was started."""
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
@@ -31,24 +32,47 @@ class Handle(Protocol):
 
 
 class Runner(Protocol):
-    """`slots` is how many jobs run at once."""
+    """`slots` is how many processes run at once, `together` how many seeds may share one."""
 
     slots: int
+    together: int
 
-    def start(self, job: Job) -> Handle: ...
+    def start(self, jobs: Sequence[Job]) -> Handle:
+        """Run `jobs` in one process: one, or several seeds of one method."""
+        ...
 
     def close(self) -> None: ...
 
 
+def local_runner(
+    slots: int | None, together: int | None, *, seeds: int, on_gpu: bool
+) -> LocalRunner:
+    """Of all seeds on one GPU one process, where nothing else is asked for: processes would have
+    the GPU one after another, in slices of time.
+
+    Args:
+        slots: processes at once.
+        together: how many seeds may share a process.
+        seeds: how many there are.
+        on_gpu: whether this machine's jobs find one.
+    """
+    if together is None:
+        together = seeds if on_gpu and slots is None else 1
+    if slots is None:
+        slots = 1 if on_gpu and together > 1 else available()
+    return LocalRunner(slots, together)
+
+
 def run_command(
-    study: str, name: str, seed: int | None, log: str, environment: Mapping[str, str]
+    study: str, name: str, seeds: Sequence[int], log: str, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start one job's process. It ends itself when the pipe to its standard input closes.
+    """Start a process of one job or several. It ends itself when the pipe to its standard input
+    closes.
 
     Args:
         study: the study's folder.
         name: of the job.
-        seed: of a method; None for the data.
+        seeds: of a method; none for the data.
         log: the file that its output is added to; its folder is made where it is missing.
         environment: the process's.
     """
@@ -56,7 +80,7 @@ def run_command(
     command = [sys.executable, "-m", "fieldtune.train.study.job", study, name]
     with Path(log).open("ab") as output:
         return subprocess.Popen(
-            command + ([] if seed is None else [str(seed)]),
+            command + [str(seed) for seed in seeds],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -79,16 +103,23 @@ class LocalRunner:
     """Processes of this machine: each learns on one thread (`fieldtune.train.process_settings`) and
     simulates on its share of the cores; the data's, which runs alone, on all of them."""
 
-    def __init__(self, slots: int | None = None) -> None:
-        self.slots = slots or available()
+    def __init__(self, slots: int, together: int = 1) -> None:
+        self.slots, self.together = slots, together
 
-    def start(self, job: Job) -> Handle:
-        workers = share(1 if job.seed is None else self.slots)
-        environment = os.environ | {SHARE: str(workers)}
-        return _Process(run_command(str(job.study), job.name, job.seed, str(job.log), environment))
+    def start(self, jobs: Sequence[Job]) -> Handle:
+        workers = share(1 if jobs[0].seed is None else self.slots)
+        return _Process(run_command(*asked_of(jobs), os.environ | {SHARE: str(workers)}))
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def asked_of(jobs: Sequence[Job]) -> tuple[str, str, list[int], str]:
+    """What `run_command` is told of `jobs`: study, name, seeds and log."""
+    first = jobs[0]
+    log = first.log if len(jobs) == 1 else first.shared_log
+    seeds = [job.seed for job in jobs if job.seed is not None]
+    return str(first.study.absolute()), first.name, seeds, str(log.absolute())
 
 
 class _Process:

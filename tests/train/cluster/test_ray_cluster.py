@@ -37,7 +37,7 @@ def shell(cluster, tmp_path):
     """`shell(name, request, command)`: a task that leaves what it sees in the file `name`."""
 
     def start(name, request, command, **options):
-        leaves = tmp_path / name
+        leaves = [tmp_path / name]
         whole = f"cd {tmp_path} && {command} && echo {SEEN} > .{name} && mv .{name} {name}"
         return cluster.start(subprocess.call, request, leaves, ["sh", "-c", whole], **options)
 
@@ -79,13 +79,13 @@ def test_machines_that_are_not_alike_are_refused(cluster, tmp_path, monkeypatch)
     with pytest.raises(ClusterError, match=r"mujoco is \S+ on \S+, and 1\.2\.3 where"):
         cluster.require_alike(tmp_path)
     with pytest.raises(ClusterError, match=r"mujoco is"):  # of one that came later
-        ended(cluster.start(os.getpid, Request(), tmp_path / "never"))
+        ended(cluster.start(os.getpid, Request(), []))
 
 
 def test_a_task_that_fails_raises_or_is_killed_says_how(cluster, shell, tmp_path):
     assert ended(shell("failed", Request(), "false")) == 1
     with pytest.raises(ClusterError, match=r"nowhere/b: No such file"):
-        ended(cluster.start(os.mkdir, Request(), tmp_path / "a", str(tmp_path / "nowhere" / "b")))
+        ended(cluster.start(os.mkdir, Request(), [], str(tmp_path / "nowhere" / "b")))
     with pytest.raises(ClusterError, match="process that this ran in ended"):
         ended(shell("killed", Request(), "kill -9 $PPID; sleep 5"))
 

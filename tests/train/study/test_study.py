@@ -116,11 +116,11 @@ def test_a_study_killed_here_and_then_with_its_machine_gives_the_table_of_one_ne
     two_machines.remove_node(with_gpu, allow_graceful=False)
     said, _ = process.communicate(timeout=500)
     assert process.returncode == 1, said
-    assert "2 machines, 3 cores, 1 GPU; a job takes 1 core and 0.5 GPU; 2 at once" in said
+    assert "2 machines, 3 cores, 1 GPU; a process takes 1 core and 0.5 GPU; 2 at once" in said
     assert "seed 0: oracle failed" in said
     assert "the machine that this ran on is gone" in said
     said = finished(started(tmp_path, broken, "--runner", "ray"))
-    assert "1 machine, 1 core, 0 GPUs; a job takes 1 core; 1 at once" in said
+    assert "1 machine, 1 core, 0 GPUs; a process takes 1 core; 1 at once" in said
     assert json.loads((broken / "metrics.json").read_text()) == json.loads(
         (whole / "metrics.json").read_text()
     )
