@@ -67,11 +67,13 @@ class RayRunner:
         request = self.request
         if jobs[0].seed is None:
             request = Request(max(int(machine.cpus) for machine in self.cluster.machines()))
-        *asked, log = asked_of(jobs)
+        study, name, seeds, log = asked_of(jobs)
         kept = {key: value for key, value in os.environ.items() if key not in GPUS_SEEN}
         environment = kept | {SHARE: str(request.cpus)}
         results = [job.result for job in jobs]
-        task = self.cluster.start(_on_worker, request, results, *asked, log, environment)
+        task = self.cluster.start(
+            _on_worker, request, results, study, name, seeds, log, environment
+        )
         return _Running(task, Path(log))
 
     def close(self) -> None:
