@@ -34,8 +34,8 @@ def test_auto_is_every_core_or_what_a_study_leaves(monkeypatch):
 def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_path):
     started = {}
 
-    def start(study, name, seed, log, workers):
-        started[name] = workers
+    def start(*asked):
+        started[asked[1]] = asked[-1]
 
     monkeypatch.setattr(runners, "run_command", start)
     runner = LocalRunner(3)

@@ -35,7 +35,8 @@ def open_study(folder: Path, study: Study) -> None:
     """Create the study's folder, or check that what is there was asked for in the same way.
 
     More seeds may be asked for than before, another `device` or other `workers`, and another
-    `evaluation`, which no weights depend on: what was measured by the old one is told by `require_sound_results`.
+    `evaluation`, which no weights depend on: what was measured by the old one is told by
+    `require_sound_results`.
 
     Raises:
         StudyError: the folder holds another study.
