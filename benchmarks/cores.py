@@ -56,15 +56,14 @@ def configured(name: str, *overrides: str) -> RunConfig:
     return load_config(ROOT / "configs" / f"{name}.yaml", overrides=overrides)
 
 
+def label(workers: int) -> str:
+    return f"{workers} worker{'s' * (workers > 1)}"
+
+
 def table(
     title: str, unit: str, conditions: str, found: dict[int, list[float]], *checks: str
 ) -> Table:
-    """What so many workers came to, against one."""
-    label = "{} worker(s)".format
-    higher = unit != "s"
-    if not higher:  # a ratio is how many times one worker's speed
-        found = {count: [1.0 / value for value in values] for count, values in found.items()}
-        unit = "1/s"
+    """What so many workers came to in a second, against one."""
     return Table(
         title=title,
         unit=unit,
@@ -110,11 +109,9 @@ def whole_command(name: str, effort: Effort) -> Table:
             config = configured(
                 name, place, f"workers={count}", f"data.episodes_per_task={episodes}"
             )
-            started = time.perf_counter()
-            collect(config)
-            found[count] = [time.perf_counter() - started]
+            found[count] = [1.0 / _seconds(partial(collect, config))]
     conditions = f"{name}, {episodes} episodes a task, once"
-    return table(f"fieldtune collect, {name}", "s", conditions, found)
+    return table(f"fieldtune collect, {name}", "runs/s", conditions, found)
 
 
 class Clock:
@@ -160,10 +157,8 @@ def acting(name: str, effort: Effort) -> Iterator[Table]:
     )
     test = one.split().test
     tasks = one.split().train[:TRIALS_AT_ONCE]
-    for title, copies in (
-        ("Evaluation", len(test) * settings.repeats),
-        ("Exploration", len(tasks)),
-    ):
+    kinds = {"Evaluation": len(test) * settings.repeats, "Exploration": len(tasks)}
+    for title, copies in kinds.items():
         sides: dict[int, Callable[[], bytes]] = {}
         with ExitStack() as closing:
             for count in possible():
@@ -179,11 +174,11 @@ def acting(name: str, effort: Effort) -> Iterator[Table]:
                     sides[count] = partial(_explored, by, one, simulator, tasks)
             if len({run() for run in sides.values()}) != 1:
                 raise AssertionError(f"{name}: workers change what is found")
-            runs = {str(count): partial(_seconds, run) for count, run in sides.items()}
+            runs = {str(count): partial(_a_second, run) for count, run in sides.items()}
             found = {int(n): v for n, v in in_turns(runs, effort.choose(5, 1)).items()}
         yield table(
             f"{title}, {name}",
-            "s",
+            "runs/s",
             f"{copies} copies, {PARTICLES:,} particles, one context episode",
             found,
             "what is found is equal to the last bit",
@@ -218,9 +213,8 @@ def _apart(one: TaskFamily, test: Any, settings: Any, agent: Agent, particles: P
     for name in ("reset", "step"):
         setattr(simulator, name, clock.watching(getattr(simulator, name)))
     try:
-        seconds = _seconds(
-            partial(_evaluated, evaluator, ByLikelihood(agent, particles, clock.map))
-        )
+        by = ByLikelihood(agent, particles, clock.map)
+        seconds = _seconds(partial(_evaluated, evaluator, by))
     finally:
         evaluator.close()
     rest = 1.0 - clock.spent / seconds
@@ -229,6 +223,10 @@ def _apart(one: TaskFamily, test: Any, settings: Any, agent: Agent, particles: P
         f"with one worker {rest:.1%} of the time is outside of simulators and likelihood, so that "
         f"sixteen can be {most:.1f} times as fast at most; jobs side by side share nothing"
     )
+
+
+def _a_second(run: Callable[[], object]) -> float:
+    return 1.0 / _seconds(run)
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -10,7 +10,7 @@ from fieldtune.train import cores
 from fieldtune.train.runs.opening import open_run
 from fieldtune.train.study import runners
 from fieldtune.train.study.plan import Job
-from fieldtune.train.study.runners import LocalRunner
+from fieldtune.train.study.runners import LocalRunner, make_runner
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,7 @@ def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_p
     runner.start(Job(tmp_path, "collect"))
     runner.start(Job(tmp_path, "offline", 0))
     assert started == {"collect": 8, "offline": 2}
+    assert make_runner("local", None, 2).slots == 2
 
 
 def test_a_run_goes_on_with_other_workers_and_its_file_says_so(make_config, tmp_path):

@@ -70,7 +70,7 @@ def run_command_line(
     require_page_writable(folder)
     open_study(folder, study)
     require_sound_results(folder, study)
-    runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
+    runner = make_runner(runner_name, slots, seeds * len(chosen))  # type: ignore[arg-type]
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)

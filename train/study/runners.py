@@ -46,11 +46,20 @@ class Runner(Protocol):
     def close(self) -> None: ...
 
 
-def make_runner(name: RunnerName, slots: int | None) -> Runner:
-    """Raises `RunnerError` when Ray is asked for and not installed."""
+def make_runner(name: RunnerName, slots: int | None, jobs: int) -> Runner:
+    """Where jobs are to run.
+
+    Args:
+        name: as a person gives it.
+        slots: jobs at once; None: as many as there are cores.
+        jobs: how many there can be at once, which then share all cores.
+
+    Raises:
+        RunnerError: Ray is asked for and not installed.
+    """
     if name == "ray":
         return RayRunner(slots)
-    return LocalRunner(slots or available())
+    return LocalRunner(min(slots or available(), jobs))
 
 
 def run_command(
