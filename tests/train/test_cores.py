@@ -10,7 +10,7 @@ from fieldtune.train import cores
 from fieldtune.train.runs.opening import open_run
 from fieldtune.train.study import runners
 from fieldtune.train.study.plan import Job
-from fieldtune.train.study.runners import LocalRunner
+from fieldtune.train.study.runners import LocalRunner, local_runner
 
 
 @pytest.fixture(autouse=True)
@@ -34,14 +34,16 @@ def test_auto_is_every_core_or_what_a_study_leaves(monkeypatch):
 def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_path):
     started = {}
 
-    def start(_study, name, _seeds, _log, environment):
-        started[name] = environment[cores.SHARE]
+    def start(*asked):
+        started[asked[1]] = asked[-1][cores.SHARE]
 
     monkeypatch.setattr(runners, "run_command", start)
     runner = LocalRunner(3)
     runner.start([Job(tmp_path, "collect")])
     runner.start([Job(tmp_path, "offline", 0)])
     assert started == {"collect": "8", "offline": "2"}
+    assert local_runner(None, None, seeds=1, methods=2, on_gpu=False).slots == 2
+    assert local_runner(None, 2, seeds=3, methods=1, on_gpu=False).slots == 2
 
 
 def test_a_run_goes_on_with_other_workers_and_its_file_says_so(make_config, tmp_path):

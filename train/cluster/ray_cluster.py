@@ -200,6 +200,7 @@ def join() -> Cluster:
     """
     try:
         import ray
+        from ray.exceptions import RayError
     except ImportError:
         raise ClusterError(
             "--runner ray needs Ray: pip install 'fieldtune[train,ray]', or leave --runner out"
@@ -208,7 +209,7 @@ def join() -> Cluster:
     _require_reachable(address)
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+    except (RuntimeError, ValueError, OSError, RayError) as error:
         where = f"the Ray cluster at {address!r} (RAY_ADDRESS)" if address else "Ray"
         raise ClusterError(f"{where} cannot be used: {_first_line(error)}") from None
     return Cluster(ray)

@@ -22,7 +22,7 @@ from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import LabelledEpisode, mean_return
 from fieldtune.sim.success import success_by_task, success_rate
 from fieldtune.train.alone import making
-from fieldtune.train.collecting.contact_sheet import FILE, contact_sheet
+from fieldtune.train.collecting.contact_sheet import FILE, filmed_beside
 from fieldtune.train.collecting.pieces import (
     Asked,
     Piece,
@@ -44,11 +44,13 @@ SHARED = 2  # second word of the seed of who gets whose episodes
 
 @dataclass(frozen=True)
 class Made:
-    """Episodes by split, and what the dataset should say of how they came about."""
+    """Episodes by split, what the dataset should say of how they came about, and a file with
+    pictures of some, if there is one."""
 
     train: list[LabelledEpisode]
     test: list[LabelledEpisode]
     how: dict[str, Any] = field(default_factory=dict)
+    sheet: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def collect(
         if varying is not family:
             how["randomisation"] = config.randomisation.model_dump(mode="json")
         name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
-    _add_pictures(folder, config, family)
+        if made.sheet is not None and made.sheet.exists():
+            write_atomically(folder / FILE, made.sheet.read_bytes())
     everything = made.train + made.test
     return Collected(
         id=name,
@@ -127,13 +130,15 @@ def _scripted(
     asked, folder = Asked.of(config), unfinished_folder(Path(config.data.path))
     pieces = ScriptedData(asked).pieces()
     try:
-        with unfinished(folder):
+        with unfinished(folder), filmed_beside(asked, folder / FILE) as await_film:
             require_begun_so(folder, asked)
             _make_missing(asked, folder, pieces, on_progress, spread)
             by_split: dict[str, list[LabelledEpisode]] = {"train": [], "test": []}
             for piece in pieces:
                 by_split[piece.split] += read_piece(folder, piece)
-            yield _described(family, script.POLICY, by_split["train"], by_split["test"])
+            await_film()
+            how = _described(family, script.POLICY, by_split["train"], by_split["test"])
+            yield Made(by_split["train"], by_split["test"], how, folder / FILE)
     except CannotResume as error:
         raise DatasetError(str(error)) from error
 
@@ -158,7 +163,7 @@ def _make_missing(
 
 def _described(
     family: TaskFamily, policy: str, train: list[LabelledEpisode], test: list[LabelledEpisode]
-) -> Made:
+) -> dict[str, Any]:
     split = family.split()
     how: dict[str, Any] = {"policy": policy}
     rate = success_rate(family, train + test)
@@ -168,18 +173,7 @@ def _described(
             "train": success_by_task(family, train, len(split.train)),
             "test": success_by_task(family, test, len(split.test)),
         }
-    return Made(train, test, how)
-
-
-def _add_pictures(folder: Path, config: RunConfig, family: TaskFamily) -> None:
-    """A contact sheet beside the data, where the script can be filmed and this machine renders."""
-    film = getattr(scripted(family.name), "film", None)
-    if film is not None:
-        try:
-            sheet = contact_sheet(film, family, config.seed, family.split().train)
-        except (RuntimeError, ImportError):  # no graphics: the data are whole without
-            return
-        write_atomically(folder / FILE, sheet)
+    return how
 
 
 @contextmanager

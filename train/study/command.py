@@ -86,7 +86,8 @@ def run_command_line(
         runner = ray_runner(folder, loaded.device, slots, together or 1, cpus, gpus)
         Console().print(str(runner), highlight=False)
     else:
-        runner = local_runner(slots, together, seeds=seeds, on_gpu=likely_gpu(loaded.device))
+        on_gpu = likely_gpu(loaded.device)
+        runner = local_runner(slots, together, seeds=seeds, methods=len(chosen), on_gpu=on_gpu)
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)

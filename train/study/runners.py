@@ -45,22 +45,23 @@ class Runner(Protocol):
 
 
 def local_runner(
-    slots: int | None, together: int | None, *, seeds: int, on_gpu: bool
+    slots: int | None, together: int | None, *, seeds: int, methods: int, on_gpu: bool
 ) -> LocalRunner:
     """Of all seeds on one GPU one process, where nothing else is asked for: processes would have
     the GPU one after another, in slices of time.
 
     Args:
-        slots: processes at once.
+        slots: processes at once, of which there are no more than the study can have.
         together: how many seeds may share a process.
         seeds: how many there are.
+        methods: likewise.
         on_gpu: whether this machine's jobs find one.
     """
     if together is None:
         together = seeds if on_gpu and slots is None else 1
     if slots is None:
         slots = 1 if on_gpu and together > 1 else available()
-    return LocalRunner(slots, together)
+    return LocalRunner(min(slots, methods * -(-seeds // together)), together)
 
 
 def run_command(

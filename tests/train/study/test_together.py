@@ -145,5 +145,5 @@ def test_a_process_waits_for_all_the_seeds_that_it_has_room_for(tmp_path):
     ],
 )
 def test_all_seeds_share_one_gpu_unless_asked_otherwise(asked, on_gpu, room):
-    runner = local_runner(*asked, seeds=5, on_gpu=on_gpu)
+    runner = local_runner(*asked, seeds=5, methods=9, on_gpu=on_gpu)
     assert (runner.slots, runner.together) == room
