@@ -35,6 +35,7 @@ NAMES = (
     "journal",
     "start",
     "scaling",
+    "cores",
 )
 
 

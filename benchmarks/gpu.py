@@ -1,4 +1,5 @@
-"""SMAC's offline updates a second on a GPU: eager, as one graph, and the matrix products alone.
+"""SMAC's offline updates a second on a GPU: eager, as one graph, and the matrix products alone; and
+of five seeds in one process against one.
 
 `python -m benchmarks.gpu [--quick] [--json FILE]`; `python -m benchmarks gpu --out FOLDER` writes
 JSON and a page. Drawing the batch on the device is a part of each update, reading its losses back
@@ -7,7 +8,10 @@ is not: that happens once in fifty. Without a GPU it says so, and that is no fai
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,14 +24,17 @@ from benchmarks.products import Product, products_of, total_gflop
 from benchmarks.smac_sides import Data, make_ours, reference
 from benchmarks.turns import Effort, in_turns, rate
 from fieldtune.train.algorithms.smac import Smac
-from fieldtune.train.captured import Captured
+from fieldtune.train.captured import WARM_UP, Captured
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.device_sampling import draw_offline
 from fieldtune.train.data.resident_replay import ResidentReplay
+from fieldtune.train.turns import Turns, aside, compute_on, let_others
 
 GRAPH, EAGER, PRODUCTS = "one graph", "eager", "matrix products alone, one graph"
 NO_GPU = {"one GPU": "no GPU here: torch finds no CUDA device"}
 AT_ONCE = 20  # updates between looks at the clock
+ONE, FIVE = "one seed", "five seeds in one process"
+PATIENCE_S = 300.0  # of seeds that are ready for those that are not
 SAME = 20  # updates after which captured and eager weights are compared
 
 
@@ -61,6 +68,7 @@ class Size:
 
 
 SIZES = (Size(4, 256, 300, 6.0), Size(8, 64, 128, 8.0), Size(16, 256, 512, 4.0, 0.5))
+SHARED = SIZES[:2]  # small networks, which leave room on a GPU
 
 
 def updates(config: RunConfig, data: Data, device: torch.device) -> tuple[Smac, Callable]:
@@ -154,6 +162,58 @@ def measure_size(size: Size, tf32: bool, device: torch.device, effort: Effort) -
     )
 
 
+def side_by_side(
+    config: RunConfig, data: Data, device: torch.device, seeds: int, each: int
+) -> float:
+    """Updates a second of all `seeds` of one process, as `fieldtune study` runs them, of which each
+    makes `each`. What comes before them is not measured."""
+    turns, ready = Turns(seeds), threading.Barrier(seeds)
+
+    def job(_: int) -> tuple[float, float]:
+        with turns.taking_part():
+            compute_on(device)
+            update = Captured(device, updates(config, data, device)[1])
+            for _ in range(WARM_UP + 1):
+                update()
+            _finish(device)
+            with aside():
+                ready.wait(PATIENCE_S)
+            started = time.perf_counter()
+            for _ in range(each):
+                update()
+                let_others()
+            _finish(device)
+            return started, time.perf_counter()
+
+    with ThreadPoolExecutor(seeds) as pool:
+        started, ended = zip(*pool.map(job, range(seeds)), strict=True)
+    return seeds * each / (max(ended) - min(started))
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what the calling thread has asked of a GPU."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
+def measure_seeds(size: Size, device: torch.device, effort: Effort) -> Table:
+    """Five seeds in one process against one."""
+    config = size.config()
+    data = Data(tasks=effort.choose(100, 20), episodes=effort.choose(6, 1), config=config)
+    runs = {
+        name: partial(side_by_side, config, data, device, seeds, effort.choose(1000, 2))
+        for name, seeds in ((FIVE, 5), (ONE, 1))
+    }
+    found = in_turns(runs, effort.rounds)
+    return Table(
+        title=f"Five seeds in one process, GPU, {size}",
+        unit="updates/s, of all seeds",
+        conditions=f"{card(device)}; each seed's update one graph, on a stream of its own",
+        series=[Series(FIVE, "ours", found[FIVE]), Series(ONE, "theirs", found[ONE])],
+        goals=[Goal("≤ 2× the time of one seed", FIVE, ONE, at_least=2.5)],
+    )
+
+
 def card(device: torch.device) -> str:
     """Which GPU, and by which torch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
@@ -164,11 +224,14 @@ def measure(effort: Effort) -> Iterator[Table]:
     """Every size with tf32 off and on; a table that says why not where there is no GPU."""
     if not torch.cuda.is_available():
         yield Table("SMAC updates, GPU", "updates/s", "eager and one graph", [], skipped=NO_GPU)
+        yield Table("Five seeds in one process, GPU", "updates/s", FIVE, [], skipped=NO_GPU)
         return
     device = torch.device("cuda", torch.cuda.current_device())
     for size in SIZES:
         for tf32 in (False, True):
             yield measure_size(size, tf32, device, effort)
+    for size in SHARED:
+        yield measure_seeds(size, device, effort)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ class BatchSimulator(Protocol):
     """Many independent copies of one family's simulation, stepped together.
 
     Copy `i` starts from a state that depends only on `seeds[i]`, so a result does not depend on
-    how copies were grouped into batches.
+    how copies were grouped into batches. Other simulators of the process may be stepped at the same
+    time, in other threads.
     """
 
     n_envs: int

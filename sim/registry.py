@@ -6,7 +6,7 @@ implements `fieldtune.sim.family.TaskFamily`, and whose fields are its options.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -44,10 +44,9 @@ class Scripted(Protocol):
         family: Any,
         seed: int,
         tasks: Array,
-        episodes_per_task: int,
+        jobs: Sequence[tuple[int, int]],
         threads: int = 1,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Iterator[LabelledEpisode]: ...
+    ) -> list[LabelledEpisode]: ...
 
     def scripted_return(
         self, family: Any, tasks: Array, seeds: NDArray[np.int64], threads: int = 1

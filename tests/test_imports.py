@@ -85,8 +85,18 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "importing"},
         {"data"},
-        {"captured"},
-        {"alone", "bridge", "charts", "config", "console", "device", "process_settings"},
+        {"captured", "cluster"},
+        {
+            "alone",
+            "bridge",
+            "charts",
+            "config",
+            "console",
+            "cores",
+            "device",
+            "process_settings",
+            "turns",
+        },
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

@@ -202,6 +202,9 @@ def _device(value: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(_device)]
+Workers = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+
+ONLY_WHERE = ("device", "workers")  # keys that say where a run computes, and not what
 
 
 class RunConfig(Section):
@@ -209,6 +212,9 @@ class RunConfig(Section):
 
     `device` is where networks learn and act: `auto` is a GPU if there is one (docs/gpu.md). A run
     that was begun on one device may go on, on another.
+
+    `workers` is how many processes simulate at once: `auto` is one a core, of which a study gives
+    each of its jobs a share. It changes nothing of what is made.
 
     `inference` is what phase 2's exploration and the robot infer z by: the `likelihood` of the
     decoder over particles (docs/inference.md), or the `encoder`, as in the paper. Algorithms
@@ -221,6 +227,7 @@ class RunConfig(Section):
     family: str
     seed: int = Field(default=0, ge=0)
     device: Device = "auto"
+    workers: Workers = "auto"
     data: Data = Data()
     algorithm: SerializeAsAny[AlgorithmSettings]
     inference: Inference = "likelihood"

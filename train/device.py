@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -28,11 +28,20 @@ class DeviceError(UserError):
     """The device cannot be had. The message names the key, its value and the cure."""
 
 
-@cache
-def resolve(asked: str) -> torch.device:
-    """The device that the key `device` asks for; said once a process in the log.
+class _Known(threading.local):
+    """What was resolved: torch's current GPU is a thread's own."""
 
-    On a GPU it becomes torch's current one, so that one process has to do with one.
+    def __init__(self) -> None:
+        self.devices: dict[str, torch.device] = {}
+
+
+_known = _Known()
+
+
+def resolve(asked: str) -> torch.device:
+    """The device that the key `device` asks for; said once a thread in the log.
+
+    On a GPU it becomes the thread's current one, so that a job has to do with one.
 
     Args:
         asked: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes the first GPU that works, else the
@@ -41,20 +50,15 @@ def resolve(asked: str) -> torch.device:
     Raises:
         DeviceError: a GPU was asked for by name and cannot be had.
     """
-    if asked == "cpu":
-        log.info("device: cpu, as asked")
-        return CPU
-    missing = _missing(asked)
-    if asked == "auto" and missing:
-        log.info("device: cpu (auto: %s)", missing)
-        return CPU
-    if missing:
-        raise DeviceError(f"device is {asked!r}, but {missing}; or set device=cpu")
-    device = torch.device("cuda", _index(asked))
-    torch.cuda.set_device(device)
-    why = "auto: it is there" if asked == "auto" else "as asked"
-    log.info("device: %s, %s (%s)", device, torch.cuda.get_device_name(device), why)
-    return device
+    if asked not in _known.devices:
+        _known.devices[asked] = _found(asked)
+    return _known.devices[asked]
+
+
+def likely_gpu(asked: str) -> bool:
+    """Whether `resolve` will most likely find a GPU; none is woken, as memory of it would be held
+    from then on."""
+    return asked != "cpu" and torch.cuda.is_available()
 
 
 def device_of(trained: object) -> torch.device:
@@ -132,6 +136,23 @@ def memory_explained(asked: str) -> Iterator[None]:
             f"device is {asked!r}, but its memory is full ({_first_line(error)}): end what else "
             "runs there, lower algorithm.meta_batch or algorithm.batch, or set device=cpu"
         ) from error
+
+
+def _found(asked: str) -> torch.device:
+    if asked == "cpu":
+        log.info("device: cpu, as asked")
+        return CPU
+    missing = _missing(asked)
+    if asked == "auto" and missing:
+        log.info("device: cpu (auto: %s)", missing)
+        return CPU
+    if missing:
+        raise DeviceError(f"device is {asked!r}, but {missing}; or set device=cpu")
+    device = torch.device("cuda", _index(asked))
+    torch.cuda.set_device(device)
+    why = "auto: it is there" if asked == "auto" else "as asked"
+    log.info("device: %s, %s (%s)", device, torch.cuda.get_device_name(device), why)
+    return device
 
 
 def _missing(asked: str) -> str:

@@ -5,13 +5,13 @@ What the two makers of scripted data share. Must not know what a plan holds, nor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from fieldtune.sim.family import Array, TaskFamily
-from fieldtune.sim.rollout import BATCH, LabelledEpisode, Policy, rollout
+from fieldtune.sim.rollout import LabelledEpisode, Policy, rollout
 
 
 class Seeded(Protocol):
@@ -27,41 +27,29 @@ PlanT = TypeVar("PlanT", bound=Seeded)
 def collect_planned(
     family: TaskFamily,
     tasks: Array,
-    episodes_per_task: int,
+    jobs: Sequence[tuple[int, int]],
     plan: Callable[[int, int], PlanT],
     follow: Callable[[list[PlanT]], Policy],
     threads: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[LabelledEpisode]:
-    """Yield `episodes_per_task` labelled episodes of every task, task by task.
+) -> list[LabelledEpisode]:
+    """The labelled episodes of `jobs`, in their order, all in one batch.
 
     Args:
         family: simulates and labels.
         tasks: `(task, parameter)`.
-        episodes_per_task: at least 1.
-        plan: what an episode does, by the index of its task and its own within the task.
+        jobs: of each episode, the index of its task and its own within the task.
+        plan: what an episode does, by these two.
         follow: the policy of a batch of plans, for one episode.
         threads: simulator threads.
-        progress: called with the episodes done and the episodes in all.
-
-    Raises:
-        ValueError: `episodes_per_task` is below 1.
     """
-    if episodes_per_task < 1:
-        raise ValueError(f"episodes_per_task is {episodes_per_task}: expected at least 1")
-    jobs = [(task, episode) for task in range(len(tasks)) for episode in range(episodes_per_task)]
-    for first in range(0, len(jobs), BATCH):
-        batch = jobs[first : first + BATCH]
-        plans = [plan(task, episode) for task, episode in batch]
-        indices = [task for task, _ in batch]
-        seeds = np.array([each.seed for each in plans])
-        simulator = family.simulator(len(batch), threads)
-        try:
-            yield from rollout(simulator, family, follow(plans), seeds, tasks[indices], indices)
-        finally:
-            simulator.close()
-        if progress is not None:
-            progress(first + len(batch), len(jobs))
+    plans = [plan(task, episode) for task, episode in jobs]
+    indices = [task for task, _ in jobs]
+    seeds = np.array([each.seed for each in plans])
+    simulator = family.simulator(len(jobs), threads)
+    try:
+        return rollout(simulator, family, follow(plans), seeds, tasks[indices], indices)
+    finally:
+        simulator.close()
 
 
 def correlated(rng: np.random.Generator, shape: tuple[int, int], steps_kept: float) -> Array:

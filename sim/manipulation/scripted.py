@@ -66,31 +66,28 @@ def collect_scripted(
     family: ManipulationFamily,
     seed: int,
     tasks: Array,
-    episodes_per_task: int,
+    jobs: Sequence[tuple[int, int]],
     threads: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[LabelledEpisode]:
-    """Yield `episodes_per_task` labelled episodes of every task, task by task.
+) -> list[LabelledEpisode]:
+    """Labelled episodes of a collection, side by side.
 
-    The styles take turns. Everything follows from `seed`: an episode does not depend on how many
-    others were asked for, nor on `threads`.
+    A task's episodes take the styles in turns. Everything follows from `seed`: an episode depends
+    neither on which others are asked for with it, nor on `threads`.
 
     Args:
         family: which arm and scene.
         seed: of the whole collection.
-        tasks: `(task, parameter)`.
-        episodes_per_task: at least 1.
+        tasks: the collection's, `(task, parameter)`.
+        jobs: of each episode, the index of its task and its own within the task.
         threads: simulator threads.
-        progress: called with the episodes done and the episodes in all.
     """
     return collect_planned(
         family,
         tasks,
-        episodes_per_task,
+        jobs,
         lambda task, episode: _planned(family, seed, tasks, task, episode),
         lambda plans: _follow(family, plans),
         threads,
-        progress,
     )
 
 

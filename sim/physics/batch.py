@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fieldtune.sim.family import Array
 from fieldtune.sim.physics import libmujoco
 from fieldtune.sim.physics.libmujoco import ADDRESS, gather, pointer
-from fieldtune.sim.physics.threads import Shares
+from fieldtune.sim.physics.threads import Shares, Turns, take
 
 _mj_step = libmujoco.function("mj_step", ADDRESS, ADDRESS)
 _mj_rne_post_constraint = libmujoco.function("mj_rnePostConstraint", ADDRESS, ADDRESS)
@@ -88,15 +88,8 @@ class MujocoBatch:
             )
         chosen = np.ones(len(self.data), np.bool_) if moving is None else moving
 
-        def share(start: int, stop: int) -> None:
-            rows = slice(start, stop)
-            _advance(
-                self._addresses[rows],
-                controls[rows],
-                chosen[rows],
-                self._substeps,
-                self._contact_forces,
-            )
+        def share(turns: Turns) -> None:
+            _advance(turns, self._addresses, controls, chosen, self._substeps, self._contact_forces)
 
         self._shares.run(share)
 
@@ -126,18 +119,21 @@ class MujocoBatch:
 
 
 @njit(nogil=True, cache=True)
-def _advance(addresses, controls, moving, substeps, contact_forces):  # type: ignore[no-untyped-def]
-    """Hold `controls` `(env, nu)` for one control period.
+def _advance(turns, addresses, controls, moving, substeps, contact_forces):  # type: ignore[no-untyped-def]
+    """Hold `controls` `(env, nu)` for one control period, in the rows that `turns` gives.
 
     `addresses` `(env, 3)`: of the `MjModel`, of the `MjData` and of its `ctrl`.
     """
-    for env in range(addresses.shape[0]):
-        if not moving[env]:
-            continue
-        model, data = addresses[env, 0], addresses[env, 1]
-        ctrl = carray(pointer(addresses[env, 2]), (controls.shape[1],))
-        ctrl[:] = controls[env]
-        for _ in range(substeps):
-            _mj_step(model, data)
-        if contact_forces:
-            _mj_rne_post_constraint(model, data)
+    start, stop = take(turns)
+    while start < stop:
+        for env in range(start, stop):
+            if not moving[env]:
+                continue
+            model, data = addresses[env, 0], addresses[env, 1]
+            ctrl = carray(pointer(addresses[env, 2]), (controls.shape[1],))
+            ctrl[:] = controls[env]
+            for _ in range(substeps):
+                _mj_step(model, data)
+            if contact_forces:
+                _mj_rne_post_constraint(model, data)
+        start, stop = take(turns)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 _PIECES_A_THREAD = 8
+
+Turns = NDArray[np.int64]
+"""The next row that nobody has taken, the number of rows, and the rows of a piece, `(3,)`."""
 
 
 class Shares:
     """Runs one function over contiguous pieces of `n` rows, on several threads.
 
-    A thread takes the next piece when it is done with one, so that nobody waits for a core that is
-    slower, or for rows that take longer, by more than a piece. The function must release the
-    interpreter lock for threads to help, and must touch its own rows only. With `threads=1` it runs
-    once, in the calling thread, and no thread is ever started.
+    Each thread calls it once, and takes the next piece by `take` when it is done with one, so that
+    nobody waits for a core that is slower, or for rows that take longer, by more than a piece. The
+    function must be compiled and release the interpreter lock for threads to help: then no thread
+    asks for the interpreter between its pieces. It must touch its own rows only. With `threads=1`
+    it runs in the calling thread, and no thread is ever started.
     """
 
     def __init__(self, n: int, threads: int) -> None:
@@ -24,20 +33,19 @@ class Shares:
         if threads < 1:
             raise ValueError(f"threads is {threads}: expected at least 1 (the calling thread)")
         self._helpers = min(n, threads) - 1
-        count = min(n, _PIECES_A_THREAD * threads) if self._helpers else 1
-        edges = [n * piece // count for piece in range(count + 1)]
-        self._pieces = list(pairwise(edges))
+        pieces = _PIECES_A_THREAD * (self._helpers + 1) if self._helpers else 1
+        self._rows, self._size = n, -(-n // pieces)
         self._pool = ThreadPoolExecutor(self._helpers) if self._helpers else None
 
-    def run(self, function: Callable[[int, int], None]) -> None:
-        """Call `function(start, stop)` for every piece; raise what any of them raised."""
-        pieces = iter(self._pieces)
+    def run(self, function: Callable[[Turns], None]) -> None:
+        """Call `function(turns)` on every thread; raise what any of them raised."""
+        turns = np.array([0, self._rows, self._size])
         if self._pool is None:
-            _take(function, pieces)
+            function(turns)
             return
-        helping = [self._pool.submit(_take, function, pieces) for _ in range(self._helpers)]
+        helping = [self._pool.submit(function, turns) for _ in range(self._helpers)]
         try:
-            _take(function, pieces)
+            function(turns)
         finally:
             for helper in helping:
                 helper.result()
@@ -48,7 +56,21 @@ class Shares:
             self._pool.shutdown()
 
 
-def _take(function: Callable[[int, int], None], pieces: Iterator[tuple[int, int]]) -> None:
-    """Run pieces while there are any; `pieces` is shared: a list's iterator gives each out once."""
-    for start, stop in pieces:
-        function(start, stop)
+def _fetch_and_add(typing_context, array, number):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Add to an int64 array's first element, and return what it was: one step for all threads."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        found = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.atomic_rmw("add", found.data, arguments[1], "seq_cst")
+
+    return types.int64(array, types.int64), codegen
+
+
+_taken: Callable[..., Any] = intrinsic(_fetch_and_add)
+
+
+@njit(nogil=True, cache=True)
+def take(turns):  # type: ignore[no-untyped-def]
+    """The rows from `start` up to `stop` that nobody else is given; none where `start` ≥ `stop`."""
+    start = _taken(turns, turns[2])
+    return start, min(start + turns[2], turns[1])

@@ -15,9 +15,9 @@ SMALL = gpu.Size(2, 8, 16, 6.0, 0.5)
 
 def test_no_gpu_is_a_sentence_and_no_failure(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (table,) = gpu.measure(Effort(quick=True))
-    assert "no GPU here" in plain(table)
-    assert "no GPU here" in page(Report({}, {}, True, {"gpu": [table]}))
+    tables = list(gpu.measure(Effort(quick=True)))
+    assert all("no GPU here" in plain(table) for table in tables)
+    assert page(Report({}, {}, True, {"gpu": tables})).count("no GPU here") == 2
 
 
 def test_a_size_is_measured_against_eager_and_its_products():
@@ -26,6 +26,13 @@ def test_a_size_is_measured_against_eager_and_its_products():
     assert all(value > 0 for one in table.series for value in one.values)
     assert [goal.at_least for goal in table.goals] == [6.0, 0.5]
     assert "no weight is more than 0 from eager's" in table.checks[0]
+
+
+def test_five_seeds_are_measured_against_one():
+    table = gpu.measure_seeds(SMALL, torch.device("cpu"), Effort(quick=True))
+    assert [one.label for one in table.series] == [gpu.FIVE, gpu.ONE]
+    assert all(value > 0 for one in table.series for value in one.values)
+    assert [goal.at_least for goal in table.goals] == [2.5]
 
 
 def test_weights_that_differ_are_noticed(monkeypatch):

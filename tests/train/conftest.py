@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -363,3 +364,23 @@ def state() -> Callable[[Smac], dict[str, object]]:
 def same() -> Callable[[object, object], bool]:
     """Whether two trees of tensors are equal, bit for bit."""
     return _same
+
+
+@pytest.fixture(scope="module")
+def two_machines() -> Iterator[Any]:
+    """A Ray cluster of two nodes, which `RAY_ADDRESS` names: one core, and two cores with what Ray
+    believes to be a GPU. `add_node` and `remove_node` change it."""
+    from ray.cluster_utils import Cluster
+
+    small = {"object_store_memory": 80 * 2**20, "include_log_monitor": False}
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args=small | {"num_cpus": 1, "no_monitor": True, "include_dashboard": False},
+    )
+    try:
+        cluster.add_node(num_cpus=2, num_gpus=1, **small)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", cluster.address)
+            yield cluster
+    finally:
+        cluster.shutdown()

@@ -29,11 +29,9 @@ GPU = torch.device("cuda", 0)  # named only: there is none
 
 
 @pytest.fixture(autouse=True)
-def forgotten():
+def forgotten(monkeypatch):
     """What was resolved before, here or in another test."""
-    resolve.cache_clear()
-    yield
-    resolve.cache_clear()
+    monkeypatch.setattr(device, "_known", device._Known())
 
 
 @pytest.fixture

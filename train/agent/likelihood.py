@@ -8,8 +8,9 @@ and particles; not where the particles come from, nor simulators.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from fieldtune.train.agent.actor import MEAN_ACTION, Acting, act_by, rewarded_st
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
-from fieldtune.train.device import to_numpy
+from fieldtune.train.device import CPU, to_numpy
 
 _ROWS = 16_384  # of the decoder at once: what it computes on stays in the cache
 
@@ -50,20 +51,51 @@ class Particles:
     unlike_below: float = -math.inf
 
 
+class Spread(Protocol):
+    """Applies a function to pieces and gives what it returned, in their order: `map`, or a thread
+    pool's."""
+
+    def __call__(
+        self, function: Callable[[Batch], Tensor], pieces: Iterable[Batch], /
+    ) -> Iterable[Tensor]: ...
+
+
 @torch.no_grad()
-def log_likelihood(agent: Agent, particles: Particles, context: Batch) -> Tensor:
+def log_likelihood(
+    agent: Agent, particles: Particles, context: Batch, spread: Spread = map
+) -> Tensor:
     """Tempered log p(h | z_i) up to a constant, `(task, particle)`, of contexts
     `(task, transition, ...)`.
 
-    Rewards beyond the range of the data are read as its end, as the encoder reads them.
+    Rewards beyond the range of the data are read as its end, as the encoder reads them. Pieces are
+    the same, and so are all bits, whoever computes them.
+
+    Args:
+        agent: whose decoders say it.
+        particles: candidates, and how far the decoders are off.
+        context: in training units.
+        spread: over which threads.
     """
     tasks, transitions = context.reward.shape
-    z = particles.z.expand(tasks, *particles.z.shape)
-    total = torch.zeros(z.shape[:2], device=z.device)
-    step = max(1, _ROWS // max(1, total.numel()))
-    pieces = zip(*(column.split(step, dim=1) for column in context[:5]), strict=True)
-    for piece in pieces if transitions else ():
-        total += of_transitions(agent, particles, Batch(*piece), z).sum(dim=1)
+    total = particles.z.new_zeros(tasks, len(particles.z))
+    if not tasks or not transitions:
+        return total
+    some = max(1, _ROWS // len(particles.z)) if total.device == CPU else tasks
+    step = max(1, _ROWS // (min(some, tasks) * len(particles.z)))
+
+    def of_piece(piece: Batch) -> Tensor:
+        z = particles.z.expand(len(piece.reward), *particles.z.shape)
+        with torch.no_grad():  # each thread has its own
+            return of_transitions(agent, particles, piece, z).sum(dim=1)
+
+    places = [
+        (slice(first, first + some), slice(begin, begin + step))
+        for first in range(0, tasks, some)
+        for begin in range(0, transitions, step)
+    ]
+    pieces = [Batch._make((*(c[place] for c in context[:5]), None, None)) for place in places]
+    for (rows, _), found in zip(places, spread(of_piece, pieces), strict=True):
+        total[rows] += found
     return total
 
 
@@ -105,8 +137,8 @@ class ByLikelihood:
     Implements `fieldtune.train.agent.actor.Adaptive`.
     """
 
-    def __init__(self, agent: Agent, particles: Particles) -> None:
-        self.agent, self.particles = agent, particles
+    def __init__(self, agent: Agent, particles: Particles, spread: Spread = map) -> None:
+        self.agent, self.particles, self._spread = agent, particles, spread
 
     @property
     def normalisation(self) -> Normalisation:
@@ -129,7 +161,8 @@ class ByLikelihood:
         copies = sum(len(batch.reward) for batch in context)
         z = self.particles.z
         nothing = z.new_zeros(copies, len(z)), z.new_zeros(copies)
-        return ParticleActor(self.agent, self.particles, *nothing, acting).after(context)
+        actor = ParticleActor(self.agent, self.particles, *nothing, acting, self._spread)
+        return actor.after(context)
 
 
 class ParticleActor:
@@ -141,6 +174,7 @@ class ParticleActor:
         log_likelihoods: of what each copy has seen, `(copy, particle)`, up to a constant.
         seen: of how many transitions they are, `(copy,)`.
         acting: how z and actions are drawn.
+        spread: as given to `log_likelihood`.
     """
 
     def __init__(
@@ -150,15 +184,17 @@ class ParticleActor:
         log_likelihoods: Tensor,
         seen: Tensor,
         acting: Acting,
+        spread: Spread = map,
     ) -> None:
         self._agent, self._particles, self.acting = agent, particles, acting
+        self._spread = spread
         self._seen, self._step = seen, 0
         self._weigh(log_likelihoods)
 
     @torch.no_grad()
     def after(self, context: Sequence[Batch]) -> ParticleActor:
         """The same having seen more, `(copy, transition, ...)` one after another."""
-        more = [log_likelihood(self._agent, self._particles, batch) for batch in context]
+        more = [self._of(batch) for batch in context]
         z = self._particles.z
         steps = [z.new_full((len(reward),), reward.shape[1]) for _, _, reward, *_ in context]
         return ParticleActor(
@@ -167,12 +203,13 @@ class ParticleActor:
             self._log_likelihoods + torch.cat(more),
             self._seen + torch.cat(steps),
             self.acting,
+            self._spread,
         )
 
     def acting_as(self, acting: Acting) -> ParticleActor:
         """The same, drawing z and actions in another way."""
         known = self._log_likelihoods, self._seen
-        return ParticleActor(self._agent, self._particles, *known, acting)
+        return ParticleActor(self._agent, self._particles, *known, acting, self._spread)
 
     @property
     def z(self) -> Tensor:
@@ -222,7 +259,10 @@ class ParticleActor:
         constants, device = self._agent.normalisation, self._particles.z.device
         step = rewarded_step(constants, s, a, r, reached, device)
         self._seen = self._seen + 1
-        self._weigh(self._log_likelihoods + log_likelihood(self._agent, self._particles, step))
+        self._weigh(self._log_likelihoods + self._of(step))
+
+    def _of(self, context: Batch) -> Tensor:
+        return log_likelihood(self._agent, self._particles, context, self._spread)
 
     def _draw(self, rng: Generator | None) -> None:
         drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)

@@ -17,6 +17,7 @@ from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
 from fieldtune.sim.rollout import Heed, LabelledEpisode, rollout
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive
 from fieldtune.train.agent.units import context_of
+from fieldtune.train.turns import aside, computing
 
 Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
 
@@ -47,7 +48,7 @@ def run_episodes(
     heed: Heed | None = None,
 ) -> list[LabelledEpisode]:
     """One episode in each copy; what the actor draws is from torch's global random state, of the
-    device that it acts on.
+    device that it acts on. While copies are stepped, other jobs of this process compute.
 
     Args:
         actor: acts in all copies.
@@ -59,7 +60,10 @@ def run_episodes(
             within the episode.
     """
     actor.begin(None)
-    return rollout(simulator, family, lambda s: actor.act(s, None), seeds, tasks, heed=heed)
+    act = computing()(lambda s: actor.act(s, None))
+    heeding = None if heed is None else computing()(heed)
+    with aside():
+        return rollout(simulator, family, act, seeds, tasks, heed=heeding)
 
 
 def explore(

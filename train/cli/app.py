@@ -64,15 +64,22 @@ Overrides = Annotated[
 
 
 @app.command()
-def collect(config: Config, overrides: Overrides = None) -> None:
+def collect(
+    config: Config,
+    overrides: Overrides = None,
+    runner: Annotated[
+        str, typer.Option(help="local: processes of this machine. ray: a Ray cluster.")
+    ] = "local",
+) -> None:
     """Make a family's labelled multi-task dataset (Minari, in `data.path`)."""
     with report_user_errors(RESUMABLE):
         from fieldtune.train.collecting.collect import collect as make
+        from fieldtune.train.collecting.on_cluster import spread_by
         from fieldtune.train.console import progress
 
         settings = _load(config, overrides)
-        with progress("collecting", "episodes") as advance:
-            result = make(settings, advance)
+        with spread_by(runner, settings) as spread, progress("collecting", "episodes") as advance:
+            result = make(settings, advance, spread)
     typer.echo(
         f"{result.id}: {result.episodes} episodes, {result.transitions} transitions, "
         f"mean return {result.mean_return:.2f}"

@@ -34,7 +34,27 @@ def study(
     methods: Annotated[
         str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  [all]")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once.  [one a core]")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes at once.  [one a core; one where seeds share a GPU]"),
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds of a method in one process.  [1; all on a GPU]"),
+    ] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option("--cpus-per-job", min=1, help="Ray: cores that a process takes.  [1]"),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-job",
+            min=0,
+            max=1,
+            help="Ray: the share of a GPU that a process takes, e.g. 0.25.  [1 if there is one]",
+        ),
+    ] = None,
 ) -> None:
     """Every method on one family, over seeds: one table, one figure. Run again to resume.
 
@@ -47,6 +67,8 @@ def study(
       fieldtune study cheetah-vel --methods offline,trained,oracle
 
       fieldtune study ant-dir --runner ray        # joins the cluster of RAY_ADDRESS
+
+      fieldtune study ant-dir --runner ray --gpus-per-job 0.25      # four jobs share a GPU
 
       fieldtune study ant-dir --out studies/long self_supervised.steps=200000
     """
@@ -62,5 +84,8 @@ def study(
             config=config or Path("configs") / f"{family}.yaml",
             runner_name=runner,
             slots=jobs,
+            together=together,
             methods=methods,
+            cpus=cpus,
+            gpus=gpus,
         )

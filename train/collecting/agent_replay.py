@@ -83,6 +83,7 @@ def collect_replay(
     settings: AgentReplay,
     on_progress: OnProgress = lambda *_: None,
     kept: ResumableCollection | None = None,
+    threads: int = 1,
 ) -> AgentData:
     """Train an agent that is told the task; keep episodes of every task from the whole of its run.
 
@@ -97,6 +98,7 @@ def collect_replay(
         on_progress: told the episodes acted and learned from, those in all, and how it goes.
         kept: every round is saved there when it is done, and those that are there already are not
             done again; the data are the same, bit for bit.
+        threads: simulator threads; they change no bit.
 
     Raises:
         TooFewRounds: before anything is simulated.
@@ -107,7 +109,7 @@ def collect_replay(
     split = family.split()
     total = settings.rounds * BATCH
     rng = seed_everything(seed)
-    agent = _Agent(family, split.train, total, settings)
+    agent = _Agent(family, split.train, total, settings, threads)
     order = _in_turns(rng, len(split.train), total).reshape(settings.rounds, BATCH)
     held_out_rounds = moments(episodes_per_task, settings.rounds, settings.slice)
     held_out: list[LabelledEpisode] = []
@@ -183,9 +185,14 @@ class _Agent:
     """The learner, its replay, and the change from physical units to its own."""
 
     def __init__(
-        self, family: TaskFamily, tasks: Array, episodes: int, settings: AgentReplay
+        self,
+        family: TaskFamily,
+        tasks: Array,
+        episodes: int,
+        settings: AgentReplay,
+        threads: int,
     ) -> None:
-        self._family, self._tasks = family, tasks
+        self._family, self._tasks, self._threads = family, tasks, threads
         self._action_bounds = bounds(family.action_fields)
         observed = width(family.observation_fields)
         numbers = unwound(family, tasks)
@@ -237,7 +244,7 @@ class _Agent:
             squashed = to_numpy(self._sac.act(self._scaled(observations), conditions).double())
             return units.action_centre + units.action_half_range * squashed
 
-        simulator = self._family.simulator(len(indices))
+        simulator = self._family.simulator(len(indices), self._threads)
         try:
             seeds = rng.integers(2**31, size=len(indices))
             return rollout(simulator, self._family, act, seeds, chosen, indices.tolist())

@@ -1,13 +1,13 @@
 """`fieldtune collect`: a family's labelled multi-task data, made and written.
 
-Each family's data has one maker here; a maker yields labelled episodes of both splits' tasks. One
-that takes long goes on after a kill where it was; scripted data, made in minutes, begin again.
+Each family's data has one maker here; a maker yields labelled episodes of both splits' tasks, and
+goes on after a kill where it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,28 +22,35 @@ from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import LabelledEpisode, mean_return
 from fieldtune.sim.success import success_by_task, success_rate
 from fieldtune.train.alone import making
-from fieldtune.train.collecting.contact_sheet import FILE, contact_sheet
+from fieldtune.train.collecting.contact_sheet import FILE, filmed_beside
+from fieldtune.train.collecting.pieces import (
+    Asked,
+    Piece,
+    ScriptedData,
+    read_piece,
+    require_begun_so,
+)
+from fieldtune.train.collecting.spreading import Spread, on_cores
+from fieldtune.train.collecting.unfinished import CannotResume, unfinished, unfinished_folder
 from fieldtune.train.config import AgentReplay, RunConfig
+from fieldtune.train.cores import workers
 from fieldtune.train.data.dataset import DatasetError, write_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 
 OnProgress = Callable[[int, int, str], None]
 
 SHARED = 2  # second word of the seed of who gets whose episodes
-TEST_SEED_OFFSET = 1_000_003  # held-out tasks' data must not repeat the training tasks' draws
 
 
 @dataclass(frozen=True)
 class Made:
-    """Episodes by split, and what the dataset should say of how they came about."""
+    """Episodes by split, what the dataset should say of how they came about, and a file with
+    pictures of some, if there is one."""
 
     train: list[LabelledEpisode]
     test: list[LabelledEpisode]
     how: dict[str, Any] = field(default_factory=dict)
-
-
-Maker = Callable[[RunConfig, TaskFamily, OnProgress], AbstractContextManager[Made]]
-"""Makes the data; what it kept to go on after a kill is removed when its block ends well."""
+    sheet: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,19 +63,24 @@ class Collected:
     mean_return: float
 
 
-def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Collected:
+def collect(
+    config: RunConfig, on_progress: OnProgress = lambda *_: None, spread: Spread | None = None
+) -> Collected:
     """Make the data of `config.family` and write it to `config.data.path`.
 
-    Killed at any moment, it goes on from its last whole round when called again with the same
-    configuration, and the dataset is the same, bit for bit.
+    Killed at any moment, it goes on from its last whole round or piece when called again with the
+    same configuration, and the dataset is the same, bit for bit, whoever makes its pieces.
 
     Args:
         on_progress: told the episodes done, the episodes in all, and a note on how it goes.
+        spread: makes the pieces of scripted data; `workers` processes of this machine where not
+            given.
 
     Raises:
         DatasetError: there is a dataset already, or this family's cannot be made as configured.
         InUse: another process makes it.
         TrainingDiverged: the agent behind the data.
+        WorkerFailed: a process that made pieces ended; what is made stays.
     """
     family = make_family(config.family, **config.family_options)
     folder = Path(config.data.path)
@@ -85,12 +97,17 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
     except CannotRandomise as error:
         raise DatasetError(str(error)) from error
     require_writable(folder)
-    with making(folder), _maker(family.name)(config, varying, on_progress) as made:
+    if scripted(family.name) is None:
+        maker = _agent_replay(config, varying, on_progress)
+    else:
+        maker = _scripted(config, varying, on_progress, spread or on_cores(workers(config.workers)))
+    with making(folder), maker as made:
         how = made.how | {"seed": config.seed, "episodes_per_task": config.data.episodes_per_task}
         if varying is not family:
             how["randomisation"] = config.randomisation.model_dump(mode="json")
         name = write_dataset(folder, family, train=made.train, test=made.test, how=how)
-    _add_pictures(folder, config, family)
+        if made.sheet is not None and made.sheet.exists():
+            write_atomically(folder / FILE, made.sheet.read_bytes())
     everything = made.train + made.test
     return Collected(
         id=name,
@@ -100,45 +117,55 @@ def collect(config: RunConfig, on_progress: OnProgress = lambda *_: None) -> Col
     )
 
 
-def unfinished_folder(folder: Path) -> Path:
-    """Where a dataset that will be in `folder` is kept until it is whole."""
-    return folder.with_name(f".{folder.name}.collecting")
-
-
-def _maker(name: str) -> Maker:
-    return _agent_replay if scripted(name) is None else _scripted
-
-
 @contextmanager
-def _scripted(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
+def _scripted(
+    config: RunConfig, family: TaskFamily, on_progress: OnProgress, spread: Spread
+) -> Iterator[Made]:
     script = scripted(family.name)
     assert script is not None
     if config.data.agent is not None:
         raise DatasetError(
             f"data.agent is set, but the data of {family.name!r} is scripted: remove it"
         )
-    split, episodes = family.split(), config.data.episodes_per_task
-    total = episodes * (len(split.train) + len(split.test))
-    before = episodes * len(split.train)
-    train = list(
-        script.collect_scripted(
-            family,
-            config.seed,
-            split.train,
-            episodes,
-            progress=lambda done, _: on_progress(done, total, ""),
-        )
-    )
-    test = list(
-        script.collect_scripted(
-            family,
-            config.seed + TEST_SEED_OFFSET,
-            split.test,
-            episodes,
-            progress=lambda done, _: on_progress(before + done, total, ""),
-        )
-    )
-    how: dict[str, Any] = {"policy": script.POLICY}
+    asked, folder = Asked.of(config), unfinished_folder(Path(config.data.path))
+    pieces = ScriptedData(asked).pieces()
+    try:
+        with unfinished(folder), filmed_beside(asked, folder / FILE) as await_film:
+            require_begun_so(folder, asked)
+            _make_missing(asked, folder, pieces, on_progress, spread)
+            by_split: dict[str, list[LabelledEpisode]] = {"train": [], "test": []}
+            for piece in pieces:
+                by_split[piece.split] += read_piece(folder, piece)
+            await_film()
+            how = _described(family, script.POLICY, by_split["train"], by_split["test"])
+            yield Made(by_split["train"], by_split["test"], how, folder / FILE)
+    except CannotResume as error:
+        raise DatasetError(str(error)) from error
+
+
+def _make_missing(
+    asked: Asked, folder: Path, pieces: list[Piece], on_progress: OnProgress, spread: Spread
+) -> None:
+    """Make those of `pieces` that are not there."""
+    missing = [piece for piece in pieces if not piece.file(folder).exists()]
+    total = sum(piece.episodes for piece in pieces)
+    done = total - sum(piece.episodes for piece in missing)
+    if done:
+        on_progress(done, total, "")
+
+    def count(made: Piece) -> None:
+        nonlocal done
+        done += made.episodes
+        on_progress(done, total, "")
+
+    spread(asked, folder, missing, count)
+
+
+def _described(
+    family: TaskFamily, policy: str, train: list[LabelledEpisode], test: list[LabelledEpisode]
+) -> dict[str, Any]:
+    split = family.split()
+    how: dict[str, Any] = {"policy": policy}
     rate = success_rate(family, train + test)
     if rate is not None:
         how["success"] = round(rate, 3)
@@ -146,25 +173,14 @@ def _scripted(config: RunConfig, family: TaskFamily, on_progress: OnProgress) ->
             "train": success_by_task(family, train, len(split.train)),
             "test": success_by_task(family, test, len(split.test)),
         }
-    yield Made(train, test, how)
-
-
-def _add_pictures(folder: Path, config: RunConfig, family: TaskFamily) -> None:
-    """A contact sheet beside the data, where the script can be filmed and this machine renders."""
-    film = getattr(scripted(family.name), "film", None)
-    if film is not None:
-        try:
-            sheet = contact_sheet(film, family, config.seed, family.split().train)
-        except (RuntimeError, ImportError):  # no graphics: the data are whole without
-            return
-        write_atomically(folder / FILE, sheet)
+    return how
 
 
 @contextmanager
 def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress) -> Iterator[Made]:
     from fieldtune.train.collecting.agent_replay import TooFewRounds, check_rounds, collect_replay
     from fieldtune.train.collecting.relabel import CannotRelabel, check_relabelled, share_episodes
-    from fieldtune.train.collecting.resumable import CannotResume, resumable_collection
+    from fieldtune.train.collecting.resumable import resumable_collection
 
     settings, episodes = config.data.agent or AgentReplay(), config.data.episodes_per_task
     asked = {
@@ -182,7 +198,10 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
         check_rounds(family, episodes, settings)
         check_relabelled(family, episodes, settings.relabelled)
         with resumable_collection(unfinished_folder(Path(config.data.path)), asked) as kept:
-            data = collect_replay(family, config.seed, episodes, settings, on_progress, kept)
+            threads = workers(config.workers)
+            data = collect_replay(
+                family, config.seed, episodes, settings, on_progress, kept, threads
+            )
             how = {
                 "policy": "replay of SAC told the task"
                 + ("" if family.dynamics_vary else ", rewards relabelled across tasks"),

@@ -7,9 +7,8 @@ result. Nothing is pickled. Knows episodes and a learner's state; not how either
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,17 +21,14 @@ from safetensors.numpy import load_file, save
 from torch import get_num_threads
 
 from fieldtune.files import write_atomically
-from fieldtune.lock import Held, exclusive
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.algorithms.algorithm import Checkpointable
+from fieldtune.train.collecting.episode_columns import columns, episodes
+from fieldtune.train.collecting.unfinished import CannotResume, require_same, unfinished
 from fieldtune.train.process_settings import THREADS
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
 
 LIBRARIES = ("mujoco", "numpy", "torch")  # whose versions decide the bits
-
-
-class CannotResume(Exception):
-    """The folder cannot be gone on from. The message names it, what is wrong and the cure."""
 
 
 @dataclass(frozen=True)
@@ -59,25 +55,19 @@ class ResumableCollection:
         if not self.learner_file.exists():
             return 0
         facts = read_facts(self.learner_file)
-        for key, value in self._asked.items():
-            before = facts["asked"].get(key)
-            if before != value:
-                raise CannotResume(
-                    f"{self._folder}: an unfinished dataset, begun with {key} = {before!r}, now "
-                    f"{value!r}: go on with {before!r}, or remove the folder to begin again"
-                )
+        require_same(self._folder, facts["asked"], self._asked)
         return int(facts["rounds"])
 
     def read(self, index: int) -> Round:
         """What round `index` wrote."""
         path = self._path(index)
         try:
-            columns = load_file(path)
+            found = load_file(path)
         except (OSError, SafetensorError) as error:
             raise CannotResume(
                 f"{path}: not a readable round ({error}); remove {self._folder} to begin again"
             ) from error
-        return Round(_episodes("acted.", columns), _episodes("held_out.", columns))
+        return Round(episodes("acted.", found), episodes("held_out.", found))
 
     def load(self, learner: Checkpointable, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Restore learner and random states in place; return the arrays saved beside them."""
@@ -103,8 +93,8 @@ class ResumableCollection:
         Raises:
             TrainingDiverged: something of the learner is not finite; its file stays as it was.
         """
-        columns = _columns("acted.", done.acted) | _columns("held_out.", done.held_out)
-        write_atomically(self._path(index), save(columns))
+        rows = columns("acted.", done.acted) | columns("held_out.", done.held_out)
+        write_atomically(self._path(index), save(rows))
         facts = {"asked": self._asked, "rounds": index + 1}
         save_checkpoint(self.learner_file, learner, rng, Progress(facts, arrays))
 
@@ -124,68 +114,8 @@ def resumable_collection(folder: Path, asked: dict[str, Any]) -> Iterator[Resuma
         CannotResume: another process, which is named, is at it, or it was begun with
             something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(exclusive(folder / "lock"))
-        except Held as error:
-            raise CannotResume(
-                f"{folder}: process {error.holder} is collecting this dataset"
-            ) from None
-        for left in folder.glob(".*.tmp"):  # by a kill in the middle of a write
-            left.unlink()
+    with unfinished(folder):
         decides_bits = {name: version(name) for name in LIBRARIES} | {THREADS: get_num_threads()}
         known = ResumableCollection(folder, asked | decides_bits)
         known.rounds()
         yield known
-        shutil.rmtree(folder)
-
-
-def _columns(prefix: str, episodes: Sequence[LabelledEpisode]) -> dict[str, NDArray[Any]]:
-    if not episodes:
-        return {}
-    known = {
-        "task_index": np.array([episode.task_index for episode in episodes]),
-        "steps": np.array([episode.steps for episode in episodes]),
-        "terminated": np.array([episode.terminated for episode in episodes]),
-        "observations": np.concatenate([episode.observations for episode in episodes]),
-        "actions": np.concatenate([episode.actions for episode in episodes]),
-        "rewards": np.concatenate([episode.rewards for episode in episodes]),
-    }
-    measured = [episode.signals for episode in episodes if episode.signals is not None]
-    if measured:
-        known["signals"] = np.concatenate(measured)
-    return {f"{prefix}{name}": column for name, column in known.items()}
-
-
-def _episodes(prefix: str, columns: dict[str, NDArray[Any]]) -> list[LabelledEpisode]:
-    if f"{prefix}steps" not in columns:
-        return []
-    steps = columns[f"{prefix}steps"]
-    ends = np.cumsum(steps)[:-1]
-
-    def cut(name: str, where: NDArray[Any]) -> list[NDArray[Any]]:
-        return np.split(columns[f"{prefix}{name}"], where)
-
-    signals: list[Any] = [None] * len(steps)
-    if f"{prefix}signals" in columns:
-        signals = cut("signals", ends)
-    return [
-        LabelledEpisode(
-            task_index=int(index),
-            observations=observations,
-            actions=actions,
-            rewards=rewards,
-            terminated=bool(terminated),
-            signals=measured,
-        )
-        for index, observations, actions, rewards, terminated, measured in zip(
-            columns[f"{prefix}task_index"],
-            cut("observations", np.cumsum(steps + 1)[:-1]),
-            cut("actions", ends),
-            cut("rewards", ends),
-            columns[f"{prefix}terminated"],
-            signals,
-            strict=True,
-        )
-    ]

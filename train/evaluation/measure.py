@@ -21,6 +21,7 @@ from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Algorithm, SelfSupervised
 from fieldtune.train.algorithms.optimisation import per_row
+from fieldtune.train.cores import workers
 from fieldtune.train.data.replay import Batch, Replay
 from fieldtune.train.device import memory_explained, to_numpy
 from fieldtune.train.evaluation.calibration import calibration
@@ -83,7 +84,9 @@ def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
         period_s=run.family.period_s,
         phases=phases,
         decoder=decoder_error(decoding, held_out_replay(run, first), run.config.seed),
-        random=random_return(run.family, run.dataset.test_tasks, seeds),
+        random=random_return(
+            run.family, run.dataset.test_tasks, seeds, workers(run.config.workers)
+        ),
         scripted=_scripted(run, seeds),
     )
 
@@ -222,4 +225,6 @@ def _scripted(run: Run, seeds: np.ndarray) -> float | None:
     script = scripted(run.family.name)
     if script is None:
         return None
-    return script.scripted_return(run.family, run.dataset.test_tasks, seeds)
+    return script.scripted_return(
+        run.family, run.dataset.test_tasks, seeds, workers(run.config.workers)
+    )

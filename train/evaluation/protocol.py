@@ -24,6 +24,7 @@ from fieldtune.train.agent.likelihood import ParticleActor
 from fieldtune.train.agent.trials import adapt_to, run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.config import Evaluation, RunConfig
+from fieldtune.train.cores import workers
 from fieldtune.train.data.replay import Replay
 from fieldtune.train.device import random_state_kept
 
@@ -88,11 +89,12 @@ class Evaluator:
         tasks: Array,
         settings: Evaluation,
         exploring: Acting,
+        threads: int = 1,
     ) -> None:
         self.family, self.settings, self.exploring = family, settings, exploring
         self.n_tasks = len(tasks)
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
-        self.simulator = family.simulator(len(self.tasks))
+        self.simulator = family.simulator(len(self.tasks), threads)
 
     @classmethod
     def of(cls, config: RunConfig, family: TaskFamily, tasks: Array) -> Evaluator:
@@ -104,7 +106,7 @@ class Evaluator:
             tasks: `(task, parameter)`, those to measure on.
         """
         exploring = Acting.like_the_robot(config.robot.exploration)
-        return cls(family, tasks, config.evaluation, exploring)
+        return cls(family, tasks, config.evaluation, exploring, workers(config.workers))
 
     @property
     def quoted(self) -> int:

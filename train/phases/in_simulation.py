@@ -15,6 +15,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.alone import training
+from fieldtune.train.cores import workers
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.randomise import randomised
 from fieldtune.train.device import device_of, memory_explained
@@ -73,7 +74,8 @@ def _train(
         on_update(phase.updates)
     settings = run.config.self_supervised
     watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
-    simulator = randomised(run.family, run.config.randomisation).simulator(trials_at_once)
+    exploring = randomised(run.family, run.config.randomisation)
+    simulator = exploring.simulator(trials_at_once, workers(run.config.workers))
     try:
         with Curves(run.curves / checkpoint.stem, phase.updates) as curves:
             readings = Readings(device_of(phase.learner), watch.look, curves.add)

@@ -22,6 +22,7 @@ from fieldtune.train.agent.normalisation import AlmostConstant, almost_constant
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.algorithm import Exportable
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.config import ONLY_WHERE
 from fieldtune.train.data.replay import Replay
 from fieldtune.train.device import CPU, device_of, random_state_kept, to_numpy
 from fieldtune.train.runs.checkpoint import not_finite
@@ -76,7 +77,8 @@ class Exporter:
         embeddings = self._finite_task_embeddings()
         likelihood = self._likelihood()
         family, config, graphs = self.run.family, self.run.config, self._graphs
-        text = config.model_dump_json(exclude={"robot": True, "device": True, "data": {"path"}})
+        where = dict.fromkeys(("robot", *ONLY_WHERE), True)
+        text = config.model_dump_json(exclude={**where, "data": {"path"}})
         description = Description(
             family=family.name,
             robot=family.robot,

@@ -5,11 +5,15 @@ Knows runs and what trains in them; not how either inference works.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.algorithms.algorithm import SelfSupervised
+from fieldtune.train.cores import workers
 from fieldtune.train.data.replay import Replay
+from fieldtune.train.device import CPU, device_of
 from fieldtune.train.runs.particles import offline_particles
 from fieldtune.train.runs.run import Run
 
@@ -36,4 +40,9 @@ def by_likelihood(run: Run, agent: Agent, offline: Replay) -> ByLikelihood:
         offline: the training tasks' offline data, in its units: where particles come from.
     """
     horizon, seed = run.family.horizon, run.config.seed
-    return ByLikelihood(agent, offline_particles(agent, offline, horizon, seed))
+    particles = offline_particles(agent, offline, horizon, seed)
+    count = workers(run.config.workers)
+    if count == 1 or device_of(agent) != CPU:
+        return ByLikelihood(agent, particles)
+    threads = ThreadPoolExecutor(count)  # they end when what refers to them is gone
+    return ByLikelihood(agent, particles, threads.map)

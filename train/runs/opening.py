@@ -12,7 +12,7 @@ from fieldtune import settings
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.sim.registry import family as make_family
-from fieldtune.train.config import RunConfig
+from fieldtune.train.config import ONLY_WHERE, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 from fieldtune.train.device import resolve
@@ -25,9 +25,9 @@ DATA = "data.sha256"
 def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
     """Check that family and dataset fit, then create the folder with the resolved configuration.
 
-    A folder that is there already must be of the same configuration and data, but for `device`. The
-    data may lie elsewhere by now, and where the folder is moved with the data in it, they go with
-    it.
+    A folder that is there already must be of the same configuration and data, but for `device` and
+    `workers`. The data may lie elsewhere by now, and where the folder is moved with the data in it,
+    they go with it.
 
     Args:
         option: the caller's, which names `folder`, for messages.
@@ -68,8 +68,9 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
             )
         _require_same_data(folder, dataset, config.data.path, option)
         moved = os.path.realpath(before.data.path) != os.path.realpath(config.data.path)
-        if moved or before.device != config.device:
-            there = there.model_copy(update={"device": config.device})
+        where = {key: getattr(config, key) for key in ONLY_WHERE}
+        if moved or any(getattr(before, key) != value for key, value in where.items()):
+            there = there.model_copy(update=where)
             settings.dump(there, known, movable="data.path")
     else:
         require_writable(known)
@@ -113,15 +114,15 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -
 def first_difference(before: dict, after: dict, above: str = "") -> str | None:
     """The first key whose value changed, with both values; None where none did.
 
-    The robot's section and the device may change freely. Keys that only one of the two has came or
-    went with a version, and do not count.
+    The robot's section, the device and the workers may change freely. Keys that only one of the two
+    has came or went with a version, and do not count.
 
     Args:
         before, after: settings as nested mappings.
         above: the keys that led to them, each with a dot behind it; empty for a whole file.
     """
     for key in before:
-        if key not in after or (not above and key in ("robot", "device")):
+        if key not in after or (not above and key in ("robot", *ONLY_WHERE)):
             continue
         where = f"{above}{key}"
         old, new = before[key], after[key]

@@ -16,13 +16,15 @@ from rich.table import Table
 from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
+from fieldtune.train.device import likely_gpu
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.page import require_page_writable, write_page
 from fieldtune.train.study.plan import Job, Study, chosen_methods
 from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
+from fieldtune.train.study.ray_runner import ray_runner
 from fieldtune.train.study.results import require_sound_results
-from fieldtune.train.study.runners import RunnerName, make_runner
+from fieldtune.train.study.runners import Runner, RunnerName, local_runner
 from fieldtune.train.study.scheduler import OnLook, open_study, run_study
 from fieldtune.train.study.summary import Row
 from fieldtune.train.study.tables import NAMES, closed
@@ -38,7 +40,10 @@ def run_command_line(
     config: Path,
     runner_name: str,
     slots: int | None,
+    together: int | None = None,
     methods: str | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
 ) -> None:
     """Run or resume the study in `folder` and print its table.
 
@@ -50,16 +55,22 @@ def run_command_line(
         folder: of the study; the data lie in it too.
         config: the family's YAML file.
         runner_name: `local` or `ray`.
-        slots: jobs at once; None: as many as there are cores.
+        slots: processes at once; None: as `local_runner` says, on Ray as many as there is room for.
+        together: seeds that may share a process; None: likewise, on Ray one.
         methods: names separated by commas; None: all.
+        cpus: cores a process, on Ray; None: its threads.
+        gpus: GPUs a process, on Ray, from 0 to 1; None: as the key `device` says.
 
     Raises:
         ConfigError: an option or the file is wrong; nothing was begun.
-        RunnerError: jobs cannot be run as asked; none was begun.
+        ClusterError: Ray cannot run the jobs as asked; none was begun.
         StudyError: the folder holds another study, or runs elsewhere already, or a job failed.
     """
     _known("--preset", preset, get_args(Preset))
     _known("--runner", runner_name, get_args(RunnerName))
+    if runner_name != "ray" and (cpus is not None or gpus is not None):
+        option = "--gpus-per-job" if cpus is None else "--cpus-per-job"
+        raise ConfigError(f"{option} is Ray's to heed: add --runner ray, or leave it out")
     place = f"data.path={json.dumps(str(folder / 'data'))}"
     asked = [place, *preset_overrides(preset, family), *overrides]  # type: ignore[arg-type]
     loaded = load_config(config, overrides=asked)
@@ -70,7 +81,13 @@ def run_command_line(
     require_page_writable(folder)
     open_study(folder, study)
     require_sound_results(folder, study)
-    runner = make_runner(runner_name, slots)  # type: ignore[arg-type]
+    runner: Runner
+    if runner_name == "ray":
+        runner = ray_runner(folder, loaded.device, slots, together or 1, cpus, gpus)
+        Console().print(str(runner), highlight=False)
+    else:
+        on_gpu = likely_gpu(loaded.device)
+        runner = local_runner(slots, together, seeds=seeds, methods=len(chosen), on_gpu=on_gpu)
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)

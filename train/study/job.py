@@ -1,4 +1,5 @@
-"""One job of a study, its own process: `python -m fieldtune.train.study.job STUDY NAME [SEED]`.
+"""One job of a study, its own process: `python -m fieldtune.train.study.job STUDY NAME [SEED …]`;
+with several seeds, those jobs in one process (`fieldtune.train.study.together`).
 
 Goes on from its own checkpoint, writes its result when it is done, and ends when the process that
 started it is gone (its standard input closes), so that a killed study leaves nothing running.
@@ -19,11 +20,14 @@ import numpy as np
 import typer
 
 from fieldtune.errors import RESUMABLE, report_user_errors
+from fieldtune.exit_status import MISTAKE
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
 from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
+from fieldtune.train.cores import workers
+from fieldtune.train.device import resolve
 from fieldtune.train.evaluation.measure import (
     REFERENCE_SEEDS,
     decoder_error,
@@ -54,6 +58,8 @@ from fieldtune.train.study.plan import (
     load_study,
 )
 from fieldtune.train.study.results import JobResult, Point, Reached
+from fieldtune.train.study.together import run_together
+from fieldtune.train.turns import aside, compute_on, jobs_here, let_others
 
 POINTS = 5  # evaluations on the way through phase 2, evenly spread over its steps
 TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks
@@ -71,6 +77,7 @@ def run_job(job: Job) -> None:
         _make_data(job, study)
         return
     config = study.config.model_copy(update={"seed": job.seed})
+    compute_on(resolve(config.device))
     run = open_run(config, job.folder)
     report = _Report(job.progress)
     work = {"longer-offline": _longer_offline} | dict.fromkeys(PHASE_2, _phase_2)
@@ -100,7 +107,7 @@ def _offline(job: Job, run: Run, report: _Report) -> JobResult:
         seed=run.config.seed,
         final=_measured(run, learner, updates, 0),
         points=[],
-        cpu_s=time.process_time(),
+        cpu_s=_cpu_s(),
         decoder=_decoder_error(run, learner) if ours else None,
         random=_random(run) if ours else None,
         period_s=run.family.period_s if ours else None,
@@ -139,7 +146,7 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     last = Point(
         final.steps, final.updates, {name: Reached.of(one) for name, one in final.inferences}
     )
-    return JobResult(job.name, run.config.seed, final, [*points, last], time.process_time())
+    return JobResult(job.name, run.config.seed, final, [*points, last], _cpu_s())
 
 
 def _longer_offline(job: Job, run: Run, report: _Report) -> JobResult:
@@ -148,7 +155,7 @@ def _longer_offline(job: Job, run: Run, report: _Report) -> JobResult:
     updates = run.config.self_supervised.updates
     train_longer_offline(run, checkpoint, lambda done: report(done, updates))
     final = _measured(run, averaged(run, checkpoint, LONGER_OFFLINE), updates, 0)
-    return JobResult(job.name, run.config.seed, final, [], time.process_time())
+    return JobResult(job.name, run.config.seed, final, [], _cpu_s())
 
 
 def _as_asked(run: Run, method: str) -> Run:
@@ -199,17 +206,27 @@ def _decoder_error(run: Run, trained: Algorithm) -> DecoderError:
 
 def _random(run: Run) -> float:
     seeds = np.arange(REFERENCE_SEEDS, dtype=np.int64)
-    return random_return(run.family, run.dataset.test_tasks, seeds)
+    with aside():
+        return random_return(run.family, run.dataset.test_tasks, seeds, workers(run.config.workers))
+
+
+def _cpu_s() -> float:
+    """Processor time of this process; an even share of it where it has several jobs."""
+    return time.process_time() / jobs_here()
 
 
 class _Report:
-    """Leaves `done total` in a file now and then; losing it loses nothing."""
+    """Leaves `done total` in a file now and then; losing it loses nothing.
+
+    It is called after each update, when other jobs of the process have their turn.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._last = path, -float("inf")
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, done: int, total: int) -> None:
+        let_others()
         if done < total and time.monotonic() - self._last < REPORT_EVERY_S:
             return
         self._last = time.monotonic()
@@ -239,18 +256,27 @@ def run_after_earlier(job: Job) -> None:
         except InUse:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(LOOK_S)
+        with aside():
+            time.sleep(LOOK_S)
 
 
 def main() -> None:
-    folder, name, *seed = sys.argv[1:]
+    folder, name, *seeds = sys.argv[1:]
     end_with_parent()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("fieldtune.train.device").setLevel(logging.INFO)  # which, for the log
+    if len(seeds) < 2:
+        _run(Job(Path(folder), name, int(seeds[0]) if seeds else None))
+    elif run_together([Job(Path(folder), name, int(seed)) for seed in seeds], _run):
+        raise SystemExit(MISTAKE)
+
+
+def _run(job: Job) -> None:
+    """Run `job`; what a person can mend is told in its log, which the study shows the end of."""
     try:
         with report_user_errors(RESUMABLE):
-            run_after_earlier(Job(Path(folder), name, int(seed[0]) if seed else None))
-    except typer.Exit as end:  # its message is the end of the log, which the study shows
+            run_after_earlier(job)
+    except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
 
 

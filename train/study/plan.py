@@ -3,12 +3,13 @@
 STUDY/study.yaml          what was asked for; the same command goes on, another is refused
 STUDY/data/               the dataset that every seed and method learns from
 STUDY/seed-N/             one run a seed: checkpoints/, results/JOB.json, logs/JOB.log
+STUDY/logs/JOB.log        what a process of several seeds says that is no single one's
 STUDY/README.md, *.png    table and figures
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -86,7 +87,7 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
 
 @dataclass(frozen=True)
 class Job:
-    """One process's work: the data (`seed` None), or one method with one seed."""
+    """The data (`seed` None), or one method with one seed."""
 
     study: Path
     name: str
@@ -104,6 +105,11 @@ class Job:
     @property
     def log(self) -> Path:
         return self.folder / "logs" / f"{self.name}.log"
+
+    @property
+    def shared_log(self) -> Path:
+        """Of the process that several seeds of the method have."""
+        return self.study / "logs" / f"{self.name}.log"
 
     @property
     def progress(self) -> Path:
@@ -139,4 +145,29 @@ def ready(all_jobs: list[Job], begun: set[Job]) -> list[Job]:
         job
         for job in all_jobs
         if job not in begun and not job.done and all(need.done for need in job.needs)
+    ]
+
+
+def processes(found: Sequence[Job], running: Collection[Job], together: int) -> list[list[Job]]:
+    """The jobs of each process to begin: seeds of one method.
+
+    A process that has room for more seeds waits for those whose `needs` still run.
+
+    Args:
+        found: jobs that are `ready`.
+        running: jobs that run now.
+        together: how many seeds may share a process.
+    """
+    names = dict.fromkeys(job.name for job in found)
+    methods = [[job for job in found if job.name == name] for name in names]
+    shares = [
+        jobs[start : start + together]
+        for jobs in methods
+        for start in range(0, len(jobs), together)
+    ]
+    awaited = {job.name for job in running}
+    return [
+        jobs
+        for jobs in shares
+        if len(jobs) == together or awaited.isdisjoint(need.name for need in jobs[0].needs)
     ]

@@ -40,8 +40,9 @@ class Point(msgspec.Struct, frozen=True):
 class JobResult(msgspec.Struct, frozen=True):
     """What one method with one seed came to, on the held-out tasks.
 
-    `cpu_s` is this process's time alone, of the attempt that finished it. `decoder`, `random` and
-    `period_s`, of a control step, are the offline phase's to say.
+    `cpu_s` is this process's time alone, of the attempt that finished it, or an even share of it
+    where several seeds had one process. `decoder`, `random` and `period_s`, of a control step, are
+    the offline phase's to say.
     """
 
     name: str

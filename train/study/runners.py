@@ -1,19 +1,19 @@
-"""Where a study's jobs run: processes on this machine's cores, or a Ray cluster.
+"""What runs a study's jobs, and the one that starts processes on this machine's cores.
 
-Both start the same command for a job. Knows nothing of what a job does.
+Each starts the same command for a job, or for several seeds of one method. Knows nothing of what a
+job does.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from fieldtune.errors import UserError
-from fieldtune.train.process_settings import environment as settled
+from fieldtune.train.cores import SHARE, available, share
 from fieldtune.train.study.plan import Job
 
 RunnerName = Literal["local", "ray"]
@@ -21,12 +21,8 @@ RunnerName = Literal["local", "ray"]
 KILLED_S = 10.0
 
 
-class RunnerError(UserError):
-    """Jobs cannot be run as asked. The message says what is missing and the cure."""
-
-
 class Handle(Protocol):
-    """One job that was started."""
+    """One process that was started."""
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
@@ -36,53 +32,95 @@ class Handle(Protocol):
 
 
 class Runner(Protocol):
-    """`slots` is how many jobs run at once."""
+    """`slots` is how many processes run at once, `together` how many seeds may share one."""
 
     slots: int
+    together: int
 
-    def start(self, job: Job) -> Handle: ...
+    def start(self, jobs: Sequence[Job]) -> Handle:
+        """Run `jobs` in one process: one, or several seeds of one method."""
+        ...
 
     def close(self) -> None: ...
 
 
-def make_runner(name: RunnerName, slots: int | None) -> Runner:
-    """Raises `RunnerError` when Ray is asked for and not installed."""
-    if name == "ray":
-        return RayRunner(slots)
-    return LocalRunner(slots or len(os.sched_getaffinity(0)))
+def local_runner(
+    slots: int | None, together: int | None, *, seeds: int, methods: int, on_gpu: bool
+) -> LocalRunner:
+    """Of all seeds on one GPU one process, where nothing else is asked for: processes would have
+    the GPU one after another, in slices of time.
+
+    Args:
+        slots: processes at once, of which there are no more than the study can have.
+        together: how many seeds may share a process.
+        seeds: how many there are.
+        methods: likewise.
+        on_gpu: whether this machine's jobs find one.
+    """
+    if together is None:
+        together = seeds if on_gpu and slots is None else 1
+    if slots is None:
+        slots = 1 if on_gpu and together > 1 else available()
+    return LocalRunner(min(slots, methods * -(-seeds // together)), together)
 
 
-def run_command(study: str, name: str, seed: int | None, log: str) -> subprocess.Popen[bytes]:
-    """Start one job's process. It ends itself when the pipe to its standard input closes.
+def run_command(
+    study: str, name: str, seeds: Sequence[int], log: str, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a process of one job or several. It ends itself when the pipe to its standard input
+    closes.
 
     Args:
         study: the study's folder.
         name: of the job.
-        seed: of a method; None for the data.
+        seeds: of a method; none for the data.
         log: the file that its output is added to; its folder is made where it is missing.
+        environment: the process's.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fieldtune.train.study.job", study, name]
     with Path(log).open("ab") as output:
         return subprocess.Popen(
-            command + ([] if seed is None else [str(seed)]),
+            command + [str(seed) for seed in seeds],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            env=environment,
         )
 
 
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a job's process, and kill it where that takes long; nothing where it has ended."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(KILLED_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class LocalRunner:
-    """Processes of this machine, one thread each (`fieldtune.train.process_settings`)."""
+    """Processes of this machine: each learns on one thread (`fieldtune.train.process_settings`) and
+    simulates on its share of the cores; the data's, which runs alone, on all of them."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, together: int = 1) -> None:
+        self.slots, self.together = slots, together
 
-    def start(self, job: Job) -> Handle:
-        return _Process(run_command(str(job.study), job.name, job.seed, str(job.log)))
+    def start(self, jobs: Sequence[Job]) -> Handle:
+        workers = share(1 if jobs[0].seed is None else self.slots)
+        return _Process(run_command(*asked_of(jobs), os.environ | {SHARE: str(workers)}))
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def asked_of(jobs: Sequence[Job]) -> tuple[str, str, list[int], str]:
+    """What `run_command` is told of `jobs`: study, name, seeds and log."""
+    first = jobs[0]
+    log = first.log if len(jobs) == 1 else first.shared_log
+    seeds = [job.seed for job in jobs if job.seed is not None]
+    return str(first.study.absolute()), first.name, seeds, str(log.absolute())
 
 
 class _Process:
@@ -93,63 +131,4 @@ class _Process:
         return self._process.poll()
 
     def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(KILLED_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-
-
-class RayRunner:
-    """A Ray cluster whose machines share the study's folder, with fieldtune installed on each.
-
-    Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine. A job takes one core.
-    """
-
-    def __init__(self, slots: int | None) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise RunnerError(
-                "--runner ray needs Ray: pip install 'fieldtune[train,ray]', or leave --runner out"
-            ) from None
-        self._ray = ray
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        self.slots = slots or int(ray.cluster_resources().get("CPU", 1))
-        self._task = ray.remote(num_cpus=1, max_retries=0)(_on_worker)
-
-    def start(self, job: Job) -> Handle:
-        study, log = str(job.study.absolute()), str(job.log.absolute())
-        return _Task(self._ray, self._task.remote(study, job.name, job.seed, log, dict(os.environ)))
-
-    def close(self) -> None:
-        self._ray.shutdown()
-
-
-def _on_worker(study: str, name: str, seed: int | None, log: str, environment: dict) -> int:
-    """A job on a worker of the cluster, with the threads and the allocator of who asked for it."""
-    os.environ.update(settled(environment))
-    process = run_command(study, name, seed, log)
-    try:
-        return process.wait()
-    finally:
-        _Process(process).stop()
-
-
-class _Task:
-    def __init__(self, ray: Any, reference: Any) -> None:
-        self._ray, self._reference = ray, reference
-
-    def poll(self) -> int | None:
-        done, _ = self._ray.wait([self._reference], timeout=0)
-        if not done:
-            return None
-        try:
-            return int(self._ray.get(self._reference))
-        except self._ray.exceptions.RayError:
-            return 1
-
-    def stop(self) -> None:
-        self._ray.cancel(self._reference, force=True)
+        end_process(self._process)

@@ -1,4 +1,4 @@
-"""Running a study: its jobs in their order, as many at once as the runner has room for.
+"""Running a study: its jobs in their order, as many processes at once as the runner has room for.
 
 Knows jobs by their files alone: one is done when its result is there. So a study that was killed
 goes on where it was, and one that is done is only read.
@@ -7,17 +7,26 @@ goes on where it was, and one that is done is only read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fieldtune import settings
 from fieldtune.errors import UserError
 from fieldtune.lock import Held, exclusive
-from fieldtune.train.config import RunConfig
+from fieldtune.train.config import ONLY_WHERE, RunConfig
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import first_difference
-from fieldtune.train.study.plan import METHODS, Job, Method, Study, jobs, load_study, ready
+from fieldtune.train.study.plan import (
+    METHODS,
+    Job,
+    Method,
+    Study,
+    jobs,
+    load_study,
+    processes,
+    ready,
+)
 from fieldtune.train.study.runners import Handle, Runner
 
 LOOK_EVERY_S = 0.5
@@ -34,8 +43,9 @@ class StudyError(UserError):
 def open_study(folder: Path, study: Study) -> None:
     """Create the study's folder, or check that what is there was asked for in the same way.
 
-    More seeds may be asked for than before, and another `evaluation`, which no weights depend on:
-    what was measured by the old one is told by `require_sound_results`.
+    More seeds may be asked for than before, another `device` or other `workers`, and another
+    `evaluation`, which no weights depend on: what was measured by the old one is told by
+    `require_sound_results`.
 
     Raises:
         StudyError: the folder holds another study.
@@ -66,7 +76,8 @@ def open_study(folder: Path, study: Study) -> None:
 
 
 def _measured_as(config: RunConfig, study: Study) -> RunConfig:
-    return config.model_copy(update={"evaluation": study.config.evaluation})
+    changed = {key: getattr(study.config, key) for key in ("evaluation", *ONLY_WHERE)}
+    return config.model_copy(update=changed)
 
 
 def run_study(
@@ -81,7 +92,7 @@ def run_study(
     Args:
         folder: of a study (`open_study`).
         seeds: how many, from 0 on.
-        runner: starts jobs, so many at once as it has slots; it stays open.
+        runner: starts processes, so many at once as it has slots; it stays open.
         on_look: called about twice a second with all jobs and those that run.
         methods: those that are asked for; what is done of others stays.
 
@@ -89,25 +100,24 @@ def run_study(
         StudyError: a job failed (the others were let finish), or the study runs elsewhere already.
     """
     everything = jobs(folder, seeds, methods)
-    running: dict[Job, Handle] = {}
+    running: dict[Handle, list[Job]] = {}
     begun: set[Job] = set()
     failed: list[Job] = []
     with _alone(folder):
         try:
             while True:
-                for job in [j for j, handle in running.items() if handle.poll() is not None]:
-                    running.pop(job)
-                    if not job.done:
-                        failed.append(job)
-                for job in ready(everything, begun)[: runner.slots - len(running)]:
-                    running[job] = runner.start(job)
-                    begun.add(job)
-                on_look(everything, list(running))
+                for handle in [one for one in running if one.poll() is not None]:
+                    failed += [job for job in running.pop(handle) if not job.done]
+                found = processes(ready(everything, begun), _undone(running), runner.together)
+                for several in found[: runner.slots - len(running)]:
+                    running[runner.start(several)] = several
+                    begun.update(several)
+                on_look(everything, _undone(running))
                 if not running:
                     break
                 time.sleep(LOOK_EVERY_S)
         finally:
-            for handle in running.values():
+            for handle in running:
                 handle.stop()
     if failed:
         raise StudyError("\n".join(_last_words(job) for job in failed))
@@ -124,7 +134,13 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def _undone(running: Mapping[Handle, list[Job]]) -> list[Job]:
+    return [job for several in running.values() for job in several if not job.done]
+
+
 def _last_words(job: Job) -> str:
-    said = job.log.read_text(errors="replace").splitlines() if job.log.exists() else []
+    """The end of its log; of its process's, where that ended before the job said anything."""
+    log = job.log if job.log.exists() else job.shared_log
+    said = log.read_text(errors="replace").splitlines() if log.exists() else []
     last = "\n  ".join(said[-LOG_LINES:])
-    return f"{job.title} failed; the end of {job.log}:\n  {last}"
+    return f"{job.title} failed; the end of {log}:\n  {last}"

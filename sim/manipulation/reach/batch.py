@@ -17,7 +17,7 @@ from fieldtune.sim.manipulation.scene import Scene
 from fieldtune.sim.manipulation.simulators.compiled import compiled
 from fieldtune.sim.manipulation.simulators.osc import advance, data_addresses
 from fieldtune.sim.manipulation.start import start_joints
-from fieldtune.sim.physics.threads import Shares
+from fieldtune.sim.physics.threads import Shares, Turns
 
 
 class ReachBatch:
@@ -30,6 +30,7 @@ class ReachBatch:
         self._compiled = compiled(arm, Scene())
         self._model, self._start_qpos = self._compiled.model, self._compiled.qpos
         self._data = [mujoco.MjData(self._model) for _ in range(n_envs)]
+        self._models = np.full(n_envs, self._model._address, dtype=np.int64)
         self._addresses = np.array([data_addresses(d) for d in self._data], dtype=np.int64)
         self._postures = np.zeros((n_envs, arm.joints))
         self._grips = np.tile(self._compiled.gripper.middle, (n_envs, 1))  # as it is
@@ -73,16 +74,17 @@ class ReachBatch:
         self.n_envs = 0
 
     def _run(self, displacements: Array, substeps: int) -> Array:
-        def share(start: int, stop: int) -> None:
+        def share(turns: Turns) -> None:
             advance(
-                self._model._address,
-                self._addresses[start:stop],
+                turns,
+                self._models,
+                self._addresses,
                 self._compiled.controller,
-                displacements[start:stop],
-                self._grips[start:stop],
-                self._postures[start:stop],
+                displacements,
+                self._grips,
+                self._postures,
                 substeps,
-                self._observed[start:stop],
+                self._observed,
             )
 
         self._shares.run(share)

@@ -7,7 +7,7 @@ It knows the family and rollouts; nothing of datasets on disk or of learning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,22 +70,21 @@ def collect_scripted(
     family: ReachFamily,
     seed: int,
     tasks: Array,
-    episodes_per_task: int,
+    jobs: Sequence[tuple[int, int]],
     threads: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[LabelledEpisode]:
-    """Yield `episodes_per_task` labelled episodes of every task, task by task.
+) -> list[LabelledEpisode]:
+    """Labelled episodes of a collection, side by side.
 
-    The styles take turns, so that each task has equally many of each. Everything follows from
-    `seed`: an episode does not depend on how many others were asked for, nor on `threads`.
+    A task's episodes take the styles in turns, so that it has equally many of each. Everything
+    follows from `seed`: an episode depends neither on which others are asked for with it, nor on
+    `threads`.
 
     Args:
         family: which arm.
         seed: of the whole collection.
-        tasks: `(task, 3)` targets.
-        episodes_per_task: at least 1.
+        tasks: the collection's, `(task, 3)` targets.
+        jobs: of each episode, the index of its task and its own within the task.
         threads: simulator threads.
-        progress: called with the episodes done and the episodes in all.
     """
 
     def planned(task: int, episode: int) -> Plan:
@@ -96,11 +95,10 @@ def collect_scripted(
     return collect_planned(
         family,
         tasks,
-        episodes_per_task,
+        jobs,
         planned,
         lambda plans: _follow(family, plans, low, high),
         threads,
-        progress,
     )
 
 

@@ -16,7 +16,7 @@ from fieldtune.sim.manipulation.arms import Arm
 from fieldtune.sim.manipulation.scene import Scene, Starts, observe
 from fieldtune.sim.manipulation.simulators.compiled import compiled
 from fieldtune.sim.manipulation.simulators.osc import advance, data_addresses
-from fieldtune.sim.physics.threads import Shares
+from fieldtune.sim.physics.threads import Shares, Turns
 
 
 class TabletopBatch:
@@ -38,6 +38,7 @@ class TabletopBatch:
         self._of = compiled(arm, scene)
         self._models = self._make_models(n_envs)
         self._data = [mujoco.MjData(model) for model in self._models]
+        self._model_addresses = np.array([m._address for m in self._models], dtype=np.int64)
         self._addresses = np.array([data_addresses(d) for d in self._data], dtype=np.int64)
         self._qpos = [data.qpos for data in self._data]
         self._rows = list(self._of.addresses.mocaps)
@@ -102,8 +103,18 @@ class TabletopBatch:
         of = self._of
         grips = of.gripper.middle + of.gripper.half * self._gripper
 
-        def share(start: int, stop: int) -> None:
-            self._advance(start, stop, displacements, grips, substeps)
+        def share(turns: Turns) -> None:
+            advance(
+                turns,
+                self._model_addresses,
+                self._addresses,
+                of.controller,
+                displacements,
+                grips,
+                self._postures,
+                substeps,
+                self._moved,
+            )
 
         self._shares.run(share)
         return observe(
@@ -119,18 +130,3 @@ class TabletopBatch:
     def _make_models(self, n_envs: int) -> list[mujoco.MjModel]:
         """The model of each arm: one for all."""
         return [self._of.model] * n_envs
-
-    def _advance(
-        self, start: int, stop: int, displacements: Array, grips: Array, substeps: int
-    ) -> None:
-        """Run the arms from `start` up to `stop`, which have one model."""
-        advance(
-            self._models[start]._address,
-            self._addresses[start:stop],
-            self._of.controller,
-            displacements[start:stop],
-            grips[start:stop],
-            self._postures[start:stop],
-            substeps,
-            self._moved[start:stop],
-        )

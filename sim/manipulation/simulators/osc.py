@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.physics import libmujoco
 from fieldtune.sim.physics.libmujoco import ADDRESS, INT, pointer
+from fieldtune.sim.physics.threads import take
 
 _mj_step1 = libmujoco.function("mj_step1", ADDRESS, ADDRESS)
 _mj_step2 = libmujoco.function("mj_step2", ADDRESS, ADDRESS)
@@ -187,11 +188,12 @@ def _observe(model, data, qpos, qvel, positions, jacobian, c, out):  # type: ign
 
 
 @njit(nogil=True, cache=True)
-def advance(model, addresses, c, displacements, grips, postures, substeps, out):  # type: ignore[no-untyped-def]
+def advance(turns, models, addresses, c, displacements, grips, postures, substeps, out):  # type: ignore[no-untyped-def]
     """Run the controller and the physics of several arms for one control period.
 
     Args:
-        model: address of the `MjModel`.
+        turns: who runs which arms (`fieldtune.sim.physics.threads`).
+        models: addresses of their `MjModel`s, `(env,)`.
         addresses: `(env, 8)` int64, from `data_addresses`.
         c: the `Controller`.
         displacements: `(env, 3)` end-effector displacement (m), base frame; clipped to bounds.
@@ -209,52 +211,55 @@ def advance(model, addresses, c, displacements, grips, postures, substeps, out):
     wrench, twist = np.empty(6), np.empty(6)
     goal_position = np.empty(3)
     goal_rotation = np.empty((3, 3))
-    for env in range(addresses.shape[0]):
-        data = addresses[env, 0]
-        qpos = carray(pointer(addresses[env, 1]), (c.nq,))
-        qvel = carray(pointer(addresses[env, 2]), (c.nv,))
-        bias = carray(pointer(addresses[env, 3]), (c.nv,))
-        ctrl = carray(pointer(addresses[env, 4]), (c.nu,))
-        positions = carray(pointer(addresses[env, 5]), (c.nsite, 3))
-        rotations = carray(pointer(addresses[env, 6]), (c.nsite, 3, 3))
-        for substep in range(substeps):
-            _mj_step1(model, data)
-            rotation = rotations[c.site]
-            if substep == 0:
-                goal_rotation[:] = rotation
+    start, stop = take(turns)
+    while start < stop:
+        for env in range(start, stop):
+            model, data = models[env], addresses[env, 0]
+            qpos = carray(pointer(addresses[env, 1]), (c.nq,))
+            qvel = carray(pointer(addresses[env, 2]), (c.nv,))
+            bias = carray(pointer(addresses[env, 3]), (c.nv,))
+            ctrl = carray(pointer(addresses[env, 4]), (c.nu,))
+            positions = carray(pointer(addresses[env, 5]), (c.nsite, 3))
+            rotations = carray(pointer(addresses[env, 6]), (c.nsite, 3, 3))
+            for substep in range(substeps):
+                _mj_step1(model, data)
+                rotation = rotations[c.site]
+                if substep == 0:
+                    goal_rotation[:] = rotation
+                    for a in range(3):
+                        goal_position[a] = positions[c.site, a]
+                        for b in range(3):
+                            delta = displacements[env, b]
+                            delta = min(max(delta, c.delta_low[b]), c.delta_high[b])
+                            goal_position[a] += c.base_rotation[a, b] * delta
+
+                half = jacobian_all.ctypes.data + 3 * c.nv * 8
+                _mj_jac_site(model, data, jacobian_all.ctypes.data, half, c.site)
+                _mj_full_m(model, mass_all.ctypes.data, addresses[env, 7])
+                for i in range(6):
+                    twist[i] = 0.0
+                    for k in range(c.nv):
+                        twist[i] += jacobian_all[i, k] * qvel[k]
+                    for k in range(n):
+                        jacobian[i, k] = jacobian_all[i, c.qvel[k]]
+                for i in range(n):
+                    rest[i] = postures[env, i] - qpos[c.qpos[i]]
+                    speeds[i] = qvel[c.qvel[i]]
+                    for k in range(n):
+                        mass[i, k] = mass_all[c.qvel[i], c.qvel[k]]
+
                 for a in range(3):
-                    goal_position[a] = positions[c.site, a]
-                    for b in range(3):
-                        delta = displacements[env, b]
-                        delta = min(max(delta, c.delta_low[b]), c.delta_high[b])
-                        goal_position[a] += c.base_rotation[a, b] * delta
-
-            half = jacobian_all.ctypes.data + 3 * c.nv * 8
-            _mj_jac_site(model, data, jacobian_all.ctypes.data, half, c.site)
-            _mj_full_m(model, mass_all.ctypes.data, addresses[env, 7])
-            for i in range(6):
-                twist[i] = 0.0
-                for k in range(c.nv):
-                    twist[i] += jacobian_all[i, k] * qvel[k]
-                for k in range(n):
-                    jacobian[i, k] = jacobian_all[i, c.qvel[k]]
-            for i in range(n):
-                rest[i] = postures[env, i] - qpos[c.qpos[i]]
-                speeds[i] = qvel[c.qvel[i]]
-                for k in range(n):
-                    mass[i, k] = mass_all[c.qvel[i], c.qvel[k]]
-
-            for a in range(3):
-                wrench[a] = goal_position[a] - positions[c.site, a]
-                wrench[3 + a] = 0.0
-            _add_orientation_error(goal_rotation, rotation, wrench[3:])
-            for i in range(6):
-                wrench[i] = c.kp[i] * wrench[i] - c.kd[i] * twist[i]
-            _torques(jacobian, mass, wrench, rest, speeds, torques)
-            for i in range(n):
-                torque = torques[i] + bias[c.qvel[i]]
-                ctrl[c.actuators[i]] = min(max(torque, c.torque_low[i]), c.torque_high[i])
-            for i in range(c.gripper_actuators.shape[0]):
-                ctrl[c.gripper_actuators[i]] = grips[env, i]
-            _mj_step2(model, data)
-        _observe(model, data, qpos, qvel, positions, jacobian_all, c, out[env])
+                    wrench[a] = goal_position[a] - positions[c.site, a]
+                    wrench[3 + a] = 0.0
+                _add_orientation_error(goal_rotation, rotation, wrench[3:])
+                for i in range(6):
+                    wrench[i] = c.kp[i] * wrench[i] - c.kd[i] * twist[i]
+                _torques(jacobian, mass, wrench, rest, speeds, torques)
+                for i in range(n):
+                    torque = torques[i] + bias[c.qvel[i]]
+                    ctrl[c.actuators[i]] = min(max(torque, c.torque_low[i]), c.torque_high[i])
+                for i in range(c.gripper_actuators.shape[0]):
+                    ctrl[c.gripper_actuators[i]] = grips[env, i]
+                _mj_step2(model, data)
+            _observe(model, data, qpos, qvel, positions, jacobian_all, c, out[env])
+        start, stop = take(turns)

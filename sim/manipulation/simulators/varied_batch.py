@@ -60,10 +60,6 @@ class VariedBatch(TabletopBatch):
     def _make_models(self, n_envs: int) -> list[mujoco.MjModel]:
         return [copy.copy(self._of.model) for _ in range(n_envs)]
 
-    def _advance(self, start: int, stop: int, displacements: Array, grips: Array, n: int) -> None:
-        for env in range(start, stop):
-            super()._advance(env, env + 1, displacements, grips, n)
-
     def _vary(self, model: mujoco.MjModel, data: mujoco.MjData, drawn: Drawn) -> None:
         nominal, motors = self._of.model, self._of.controller.actuators
         moved = self._movable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,13 @@ def test_pieces_change_nothing(agent, particles, context, monkeypatch):
     whole = log_likelihood(agent, particles, context)
     monkeypatch.setattr(likelihood, "_ROWS", TASKS * COUNT * 2)
     torch.testing.assert_close(log_likelihood(agent, particles, context), whole)
+    monkeypatch.setattr(likelihood, "_ROWS", COUNT * 2)
+    alone = log_likelihood(agent, particles, context)
+    torch.testing.assert_close(alone, whole)
+    with ThreadPoolExecutor(3) as threads:
+        spread = log_likelihood(agent, particles, context, threads.map)
+    assert torch.equal(spread, alone)
+    assert not spread.requires_grad
 
 
 def test_nothing_seen_leaves_every_particle_as_likely(agent, particles, context):

@@ -13,7 +13,8 @@ import pytest
 
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.collecting.agent_replay import collect_replay
-from fieldtune.train.collecting.resumable import CannotResume, resumable_collection
+from fieldtune.train.collecting.resumable import resumable_collection
+from fieldtune.train.collecting.unfinished import CannotResume
 from fieldtune.train.config import AgentReplay
 
 ROOT = Path(__file__).parents[3]

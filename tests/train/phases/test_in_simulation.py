@@ -44,11 +44,11 @@ MANY = "self_supervised.steps=1200", "self_supervised.first_steps=600"
 
 @pytest.mark.parametrize("true_rewards", [True, False], ids=["oracle", "self-labelled"])
 def test_killed_at_any_update_and_resumed_equals_never_stopped(make_trained, true_rewards):
-    """Its data, gathered in two rounds with an update between, included."""
-    whole = make_trained(*MANY, folder="whole")
+    """Its data, gathered in two rounds with an update between, included; on whatever cores."""
+    whole = make_trained(*MANY, "workers=1", folder="whole")
     train_in_process(whole, whole.oracle_checkpoint, true_rewards=true_rewards)
     for killed in (1, 4, 7):
-        run = make_trained(*MANY, folder=f"killed after {killed}")
+        run = make_trained(*MANY, "workers=3", folder=f"killed after {killed}")
         with pytest.raises(Killed):
             train_in_process(
                 run,

@@ -32,8 +32,9 @@ MISSING = NoPicture("no graphics context; install EGL (Debian: libegl1)")
 def data():
     family = make_family("reach")
     split = family.split()
-    train = [[episode] for episode in collect_scripted(family, 0, split.train[:2], 1)]
-    test = [[episode] for episode in collect_scripted(family, 1, split.test, 1)]
+    all_of_test = [(task, 0) for task in range(len(split.test))]
+    train = [[episode] for episode in collect_scripted(family, 0, split.train, [(0, 0), (1, 0)])]
+    test = [[episode] for episode in collect_scripted(family, 1, split.test, all_of_test)]
     return Dataset("fieldtune/reach-v0", split.train[:2], split.test, train, test)
 
 

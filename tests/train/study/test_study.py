@@ -96,7 +96,9 @@ def alive(marker):
 
 
 @pytest.mark.slow
-def test_a_killed_study_resumed_on_ray_gives_the_table_of_one_never_stopped(tmp_path):
+def test_a_study_killed_here_and_then_with_its_machine_gives_the_table_of_one_never_stopped(
+    tmp_path, two_machines
+):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert "gap closed" in finished(started(tmp_path, whole))
     process = started(tmp_path, broken)
@@ -108,7 +110,17 @@ def test_a_killed_study_resumed_on_ray_gives_the_table_of_one_never_stopped(tmp_
         assert time.monotonic() < deadline, "a killed study left its jobs running"
         time.sleep(0.05)
     assert not (broken / "README.md").exists()
-    finished(started(tmp_path, broken, "--runner", "ray", "--jobs", "2"))
+    process = started(tmp_path, broken, "--runner", "ray", "--gpus-per-job", "0.5")
+    wait_for(broken / "seed-0" / "checkpoints" / "oracle.safetensors")
+    (with_gpu,) = two_machines.worker_nodes
+    two_machines.remove_node(with_gpu, allow_graceful=False)
+    said, _ = process.communicate(timeout=500)
+    assert process.returncode == 1, said
+    assert "2 machines, 3 cores, 1 GPU; a process takes 1 core and 0.5 GPU; 2 at once" in said
+    assert "seed 0: oracle failed" in said
+    assert "the machine that this ran on is gone" in said
+    said = finished(started(tmp_path, broken, "--runner", "ray"))
+    assert "1 machine, 1 core, 0 GPUs; a process takes 1 core; 1 at once" in said
     assert json.loads((broken / "metrics.json").read_text()) == json.loads(
         (whole / "metrics.json").read_text()
     )

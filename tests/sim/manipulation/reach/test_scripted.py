@@ -30,14 +30,9 @@ def test_a_plan_stays_above_the_table_and_follows_from_its_generator(style: str)
 
 @pytest.mark.slow
 def test_collected_episodes_are_labelled_for_their_own_task() -> None:
-    seen: list[tuple[int, int]] = []
-    episodes = list(
-        collect_scripted(
-            FAMILY, 0, TASKS, 4, progress=lambda done, total: seen.append((done, total))
-        )
-    )
-    assert [episode.task_index for episode in episodes] == [i for i in range(5) for _ in range(4)]
-    assert seen[-1] == (20, 20)
+    jobs = [(task, episode) for task in range(5) for episode in range(4)]
+    episodes = collect_scripted(FAMILY, 0, TASKS, jobs)
+    assert [episode.task_index for episode in episodes] == [task for task, _ in jobs]
     low, high = bounds(FAMILY.action_fields)
     for episode in episodes:
         assert episode.steps == FAMILY.horizon
@@ -51,18 +46,19 @@ def test_collected_episodes_are_labelled_for_their_own_task() -> None:
 
 @pytest.mark.slow
 def test_an_episode_depends_neither_on_how_many_there_are_nor_on_threads() -> None:
-    many = list(collect_scripted(FAMILY, 7, TASKS, 3, threads=2))
-    few = list(collect_scripted(FAMILY, 7, TASKS[:2], 2))
-    for episode, same in ((few[0], many[0]), (few[1], many[1]), (few[2], many[3])):
-        np.testing.assert_array_equal(episode.observations, same.observations)
-    other = next(collect_scripted(FAMILY, 8, TASKS, 1))
-    assert not np.array_equal(other.actions, many[0].actions)
+    jobs = [(task, episode) for task in range(5) for episode in range(3)]
+    many = dict(zip(jobs, collect_scripted(FAMILY, 7, TASKS, jobs, threads=2), strict=True))
+    few = [(1, 2), (0, 0), (0, 1)]
+    for job, episode in zip(few, collect_scripted(FAMILY, 7, TASKS, few), strict=True):
+        np.testing.assert_array_equal(episode.observations, many[job].observations)
+    (other,) = collect_scripted(FAMILY, 8, TASKS, [(0, 0)])
+    assert not np.array_equal(other.actions, many[0, 0].actions)
 
 
 @pytest.mark.slow
 def test_a_tasks_data_covers_more_than_its_own_target() -> None:
     """Else the state alone explains the reward, and no encoder learns anything."""
-    episodes = list(collect_scripted(FAMILY, 0, TASKS[:1], 24, threads=2))
+    episodes = collect_scripted(FAMILY, 0, TASKS, [(0, n) for n in range(24)], threads=2)
     ends = np.array([FAMILY.end_effector(episode.observations[-1]) for episode in episodes])
     near = np.linalg.norm(ends - TASKS[0], axis=1) < 0.05
     assert 0.1 < near.mean() < 0.5
@@ -75,8 +71,3 @@ def test_going_straight_is_far_better_than_chance() -> None:
     straight = scripted_return(FAMILY, TASKS, seeds)
     assert straight > -2.5
     assert random_return(FAMILY, TASKS, seeds) < 3 * straight
-
-
-def test_asking_for_no_episodes_is_refused() -> None:
-    with pytest.raises(ValueError, match="episodes_per_task is 0"):
-        next(collect_scripted(FAMILY, 0, TASKS, 0))

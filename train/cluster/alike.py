@@ -1,0 +1,79 @@
+"""Whether a machine would make the same bits of the same work: what is installed on it.
+
+Knows packages by their metadata and imports none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import node
+
+import fieldtune
+from fieldtune.errors import UserError
+
+LIBRARIES = ("mujoco", "numba", "numpy", "robosuite", "torch")  # whose versions decide the bits
+FILES = "fieldtune's files"
+HALVES = ("", "export", "robot", "sim", "train")
+
+
+class NotAlike(UserError):
+    """A machine cannot take part. The message names it, what differs and the cure."""
+
+
+@cache
+def installed() -> dict[str, str]:
+    """What decides the bits on this machine: versions by package, and a digest of our files.
+
+    A build for another device (`2.11.0+cu128`) is the same version.
+    """
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library).partition("+")[0]
+        except PackageNotFoundError:
+            found[library] = "missing"
+    return found | {FILES: _digest(Path(fieldtune.__file__).parent)}
+
+
+def require_alike(expected: Mapping[str, str], shared: Mapping[str, str]) -> None:
+    """Check this machine, for another that asks.
+
+    Args:
+        expected: what is `installed` on the one that asks.
+        shared: texts by the paths of files that should be seen here too.
+
+    Raises:
+        NotAlike: something differs, or a file is not seen.
+    """
+    for name, wanted in expected.items():
+        here = installed().get(name, "missing")
+        if here != wanted:
+            raise NotAlike(
+                f"{name} is {here} on {node()}, and {wanted} where the command runs: results would "
+                "differ; install the same version of everything on both, from constraints.txt"
+            )
+    for path, text in shared.items():
+        try:
+            seen = Path(path).read_text() == text
+        except OSError:
+            seen = False
+        if not seen:
+            raise NotAlike(
+                f"{Path(path).parent} is not the same folder on {node()} as where the command "
+                "runs: share it, at the same path, and let this user read and write there"
+            )
+
+
+def _digest(package: Path) -> str:
+    """Of every Python file, by its place within the package; the halves may be links."""
+    known = hashlib.sha256()
+    for half in HALVES:
+        folder = (package / half).resolve()
+        for file in sorted(folder.rglob("*.py") if half else folder.glob("*.py")):
+            known.update(f"{half}/{file.relative_to(folder)}\0".encode())
+            known.update(hashlib.sha256(file.read_bytes()).digest())
+    return known.hexdigest()[:12]
