@@ -35,7 +35,7 @@ def open_study(folder: Path, study: Study) -> None:
     """Create the study's folder, or check that what is there was asked for in the same way.
 
     More seeds may be asked for than before, and another `evaluation`, which no weights depend on:
-    what was measured by the old one is told by `require_sound_results`.
+    what was measured by the old one is told by `require_sound_results`, but for its noise.
 
     Raises:
         StudyError: the folder holds another study.
@@ -66,7 +66,10 @@ def open_study(folder: Path, study: Study) -> None:
 
 
 def _measured_as(config: RunConfig, study: Study) -> RunConfig:
-    return config.model_copy(update={"evaluation": study.config.evaluation})
+    noise = {"action_noise": config.evaluation.action_noise}  # no result says with which it was
+    return config.model_copy(
+        update={"evaluation": study.config.evaluation.model_copy(update=noise)}
+    )
 
 
 def run_study(
