@@ -87,7 +87,8 @@ def test_in_a_pool_every_task_is_trained_on_and_contexts_mix(make_trained, episo
     mixing = "self_supervised.context={source: transitions, size: [40, 40]}"
     phase = SelfSupervisedPhase(make_trained(AUTHORS[0], mixing, "inference=encoder"))
     assert (phase.steps, phase.labelled.size) == (0, phase.offline.size)
-    phase.add_unlabelled(episodes[:1], [2])
+    elsewhere = replace(episodes[0], observations=episodes[0].observations + 1e-3)
+    phase.add_unlabelled([elsewhere], [2])
     assert phase.steps == 20
     explored = {row.tobytes() for row in phase.labelled.arrays()["observation"][-20:]}
     shares = {"context": [], "batch": []}  # of exploration, by update and task
