@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.decoding import looks
 from benchmarks.inference import __main__ as command
 from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
 from benchmarks.inference.bench import NUMBERS, Bench, kept_back, own_randomness
@@ -94,6 +95,13 @@ def test_the_last_tasks_are_kept_back_and_held_out_ones_left_alone(dataset):
     for count in (0, 6):
         with pytest.raises(ValueError, match="--kept-back"):
             kept_back(dataset, count)
+
+
+def test_what_z_holds_is_told_on_the_way_and_at_the_end(bench):
+    found = list(looks(bench.run))
+    assert [each.updates for each in found] == [10, 20]
+    assert found[0] != found[1]
+    assert all(each.kl > 0 and each.trained < 1 and each.kept_back < 1 for each in found)
 
 
 def test_the_protocol_is_the_librarys_to_the_bit(bench, belief):
