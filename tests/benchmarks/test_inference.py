@@ -101,7 +101,7 @@ def test_what_z_holds_is_told_on_the_way_and_at_the_end(bench):
     found = list(looks(bench.run))
     assert [each.updates for each in found] == [10, 20]
     assert found[0] != found[1]
-    assert all(each.kl > 0 and each.trained < 1 and each.kept_back < 1 for each in found)
+    assert all(each.kl > 0 and each.by_draw < each.by_mean < 1 for each in found)
 
 
 def test_the_protocol_is_the_librarys_to_the_bit(bench, belief):
