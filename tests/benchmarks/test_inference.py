@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.decoding import held, looks
 from benchmarks.inference import __main__ as command
 from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
 from benchmarks.inference.bench import NUMBERS, Bench, kept_back, own_randomness
@@ -25,6 +27,7 @@ from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run
 
 SETTINGS = {
@@ -94,6 +97,18 @@ def test_the_last_tasks_are_kept_back_and_held_out_ones_left_alone(dataset):
     for count in (0, 6):
         with pytest.raises(ValueError, match="--kept-back"):
             kept_back(dataset, count)
+
+
+def test_what_z_holds_is_told_on_the_way_and_at_the_end(bench):
+    found = list(looks(bench.run))
+    assert [each.updates for each in found] == [10, 20]
+    assert found[0].by_mean != found[0].by_draw != found[1].by_draw
+    assert list(looks(bench.run)) == found
+    blind = copy.deepcopy(bench.agent)  # says of every reward that it is the mean
+    for parameter in blind.decoder.body[-1].parameters():
+        parameter.detach().zero_()
+    told = held(blind, held_out_replay(bench.run, blind), 0)
+    assert told.by_mean == told.by_draw <= 0.01
 
 
 def test_the_protocol_is_the_librarys_to_the_bit(bench, belief):

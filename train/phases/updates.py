@@ -118,7 +118,7 @@ class UnionUpdates:
         if labelled.refresh():
             self._captured.forget()
         self._context_offline = self._offline_context is not None or bool(
-            self._rng.random() < self._phase.offline_share
+            self._rng.random() < self._phase.drawn_offline
         )
         return self._captured((self._context_offline, offline.shape, labelled.shape))
 

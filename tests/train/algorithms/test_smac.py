@@ -195,7 +195,13 @@ def test_a_heavy_kl_weight_keeps_the_posterior_near_the_prior(update):
 
 @pytest.mark.parametrize(
     "advantage",
-    [{"temperature": 2.0}, {"clip": 1.1}, {"weights": "softmax"}, {"over": "mean"}],
+    [
+        {"temperature": 2.0},
+        {"clip": 1.1},
+        {"weights": "softmax"},
+        {"over": "mean"},
+        {"critics": "before"},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_how_advantages_weigh_acts_on_the_policy_alone(update, same, advantage):
@@ -214,7 +220,12 @@ def test_scaling_by_q_divides_the_q_term(update, same):
 
 @pytest.mark.parametrize(
     "advantage",
-    [Advantage(), Advantage(weights="softmax", temperature=2.0), Advantage(over="mean")],
+    [
+        Advantage(),
+        Advantage(weights="softmax", temperature=2.0),
+        Advantage(over="mean"),
+        Advantage(critics="before"),
+    ],
 )
 @pytest.mark.parametrize("q_weight", [0.0, 0.7])
 def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
@@ -226,7 +237,7 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
     metrics = numbers(
         learner.self_supervised_update(context, batch, ours(q_weight=q_weight, scale_by_q=True))
     )
-    after = learner.agent
+    judge = before if advantage.critics == "before" else learner.agent
     tasks, rows = batch.reward.shape
     torch.manual_seed(1)
     noise = torch.randn(tasks, 2), torch.randn(tasks * rows, 2), torch.randn(tasks * rows, 2)
@@ -260,11 +271,11 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
 
                 mean_now, log_std = before.policy(s, z)
                 a_now = torch.tanh(mean_now + log_std.exp() * second)
-                value = min(after.q1(s, a_now, z).item(), after.q2(s, a_now, z).item())
+                value = min(judge.q1(s, a_now, z).item(), judge.q2(s, a_now, z).item())
                 values.append(value)
                 if advantage.over == "mean":
                     a_mean = torch.tanh(mean_now)
-                    value = min(after.q1(s, a_mean, z).item(), after.q2(s, a_mean, z).item())
+                    value = min(judge.q1(s, a_mean, z).item(), judge.q2(s, a_mean, z).item())
                 advantages.append(min(q1, q2) - value)
                 plain = torch.distributions.TransformedDistribution(
                     torch.distributions.Normal(mean_now, log_std.exp()),
