@@ -36,7 +36,7 @@ from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import learned_from
 
-LOOKS, STARTS = 3, 4
+LOOKS = 3
 DEPTH = 3
 INDEX = "index"  # unit of a parameter that says which: told as one number for each it may be
 
@@ -148,11 +148,21 @@ def successes(dataset: Dataset, setting: Setting) -> tuple[list[LabelledEpisode]
 
 
 def learned(
-    clone: Clone, family: TaskFamily, kept: Array, updates: int
+    clone: Clone, family: TaskFamily, kept: Array, updates: int, starts: int
 ) -> Iterator[tuple[int, Array, float]]:
-    """Train, and now and then yield the updates so far, the success of each task `(task,)` from
-    `STARTS` starts, and the mean return."""
-    tasks = np.repeat(kept, STARTS, axis=0)
+    """Train, and now and then yield how far it is.
+
+    Args:
+        clone: learns.
+        family: simulates.
+        kept: tasks to be judged on, `(task, parameter)`.
+        updates: in all.
+        starts: episodes of each task.
+
+    Yields:
+        The updates so far, the success of each task `(task,)`, and the mean return.
+    """
+    tasks = np.repeat(kept, starts, axis=0)
     simulator = family.simulator(len(tasks))
     try:
         for turn in range(LOOKS):
@@ -160,7 +170,7 @@ def learned(
             acted = rollout(
                 simulator, family, lambda seen: clone.act(seen, tasks), np.arange(len(tasks)), tasks
             )
-            done = np.array([succeeded(one) for one in acted]).reshape(-1, STARTS).mean(axis=1)
+            done = np.array([succeeded(one) for one in acted]).reshape(-1, starts).mean(axis=1)
             mean = float(np.mean([one.rewards.sum() for one in acted]))
             yield updates * (turn + 1) // LOOKS, done, mean
     finally:
@@ -185,6 +195,7 @@ def main() -> None:
     parser.add_argument("--widths", type=_numbers, help="of three layers each; default: the file's")
     parser.add_argument("--rows", type=_numbers, default=[512])
     parser.add_argument("--episodes", type=_numbers, default=[None], help="of each training task")
+    parser.add_argument("--starts", type=int, default=4, help="episodes of each task kept back")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--time", type=float, metavar="SECONDS")
     given = parser.parse_intermixed_args()
@@ -208,7 +219,8 @@ def main() -> None:
         torch.manual_seed(0)
         clone, used = Clone(config, shown, tasks, setting), time.process_time()
         print(f"{setting}: {len(shown)} that ended in success, {clone.rows:,} transitions")
-        for updates, done, mean in learned(clone, family, dataset.test_tasks, given.updates):
+        kept = dataset.test_tasks
+        for updates, done, mean in learned(clone, family, kept, given.updates, given.starts):
             by_task = " ".join(f"{share:.2f}" for share in done)
             print(f"  {updates} updates: return {mean:.1f}, {done.mean():.0%}, by task {by_task}")
         spent = time.process_time() - used
