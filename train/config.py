@@ -240,12 +240,18 @@ class Data(Section):
     """The labelled dataset: where it is, and how much `fieldtune collect` makes.
 
     A relative `path` starts in the folder of the file that names it. `agent` is for families
-    without a script.
+    without a script. `relabelled` is of what is learned from the data, whoever made them.
     """
 
     path: Annotated[str, PathText()] = "data"
     episodes_per_task: int = Field(default=24, ge=1)
     agent: AgentReplay | None = None
+    relabelled: int = Field(
+        default=0,
+        ge=0,
+        description="other tasks' episodes that each task is given when the data are read, with "
+        "its own rewards, half of them successes where rewards are sparse; not on disk",
+    )
 
 
 class Randomisation(Section):

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks import latent_probe, trial
 from benchmarks.decoding import held, looks
 from benchmarks.inference import __main__ as command
 from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
@@ -25,6 +26,7 @@ from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import rollout
 from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.replays import held_out_replay
@@ -137,6 +139,32 @@ def test_an_episode_in_parts_follows_one_z_after_another(bench, belief):
     assert not torch.equal(parts[:, 5], whole[:, 5])
     assert Changing(belief).choose().shape == (PARTS, *first_z.shape)
     assert not torch.equal(other, whole)
+
+
+def test_a_linear_probe_says_what_z_holds_of_tasks_kept_back(bench):
+    of = bench.run, bench.agent, bench.kept_back, bench.run.dataset.test_tasks
+    z, whose = latent_probe.embeddings(*of)
+    assert z.shape == (2 * latent_probe.CONTEXTS, bench.agent.latent_size)
+    np.testing.assert_array_equal(whose[:2], bench.run.dataset.test_tasks)
+    velocity, kl = latent_probe.report(bench.run, bench.agent)
+    assert velocity.startswith("velocity: ")
+    assert " m/s off (guessed: " in velocity
+    assert " nats × 0.1 = " in kl
+
+
+def test_a_probe_says_whether_the_agent_has_seen_the_tasks_kept_back(bench, dataset, monkeypatch):
+    def opened(run):
+        monkeypatch.setattr(latent_probe, "open_existing", lambda _: run)
+        return latent_probe.opened(run.folder)
+
+    run, _, seen = opened(bench.run)
+    assert len(run.dataset.test) == 1  # of four
+    assert seen == "20 updates; 3 tasks to fit on, 1 kept back from probe"
+    apart = replace(bench.run, folder=bench.run.folder / "apart", dataset=trial.kept_back(dataset))
+    (apart.folder / "checkpoints").mkdir(parents=True)
+    train_offline(apart)
+    _, _, seen = opened(replace(apart, dataset=dataset))
+    assert seen == "20 updates; 5 tasks to fit on, 1 kept back from agent and probe"
 
 
 def test_phase_2_is_trained_by_each_variant_and_goes_on_from_its_files(bench, monkeypatch):

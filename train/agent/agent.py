@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,16 @@ from fieldtune.train.data.replay import Batch
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes that networks are built from."""
+    """Sizes that networks are built from, and what a family says of its rewards.
+
+    `reward_bounds` are the least and the most that a transition pays, in the family's units.
+    """
 
     observation: int
     action: int
     next_in_context: bool = False
     sparse_reward: bool = False
+    reward_bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 class Agent(nn.Module):

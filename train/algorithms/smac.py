@@ -54,6 +54,11 @@ class SmacSettings(CriticSettings):
 
     name: Literal["smac"] = "smac"
     advantage: Advantage = Advantage()
+    clamp_q: bool = Field(
+        default=False,
+        description="keep the value in the critic's target within what the family's rewards allow, "
+        "[r_min, r_max] / (1 − discount); the paper has no such bound",
+    )
     dynamics_weight: float = Field(
         default=1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
     )
@@ -156,7 +161,7 @@ class Smac(LatentAlgorithm[SmacSettings]):
         with torch.no_grad():
             a_next = squashed_sample(*agent.policy(s_next, z))
             value = agent.min_q_target(s_next, a_next, z)
-            target = losses.critic_target(reward, done, value, discount)
+            target = losses.critic_target(reward, done, value, discount, self._possible_values())
         q1, q2 = agent.q1(s, a, z), agent.q2(s, a, z)
         critic_loss = losses.critic_loss(q1, q2, target)
         stepped = settings.advantage.critics == "stepped"
@@ -190,6 +195,15 @@ class Smac(LatentAlgorithm[SmacSettings]):
             "actor/weight_max": weights.max(),
             "actor/advantage_std": losses.spread(advantage),
         }
+
+    def _possible_values(self) -> tuple[float, float] | None:
+        """Of any state, in the critic's units; None where `clamp_q` is false."""
+        agent, settings = self.agent, self.settings
+        if not settings.clamp_q:
+            return None
+        scale = settings.reward_scale / agent.normalisation.reward_std
+        low, high = agent.shape.reward_bounds
+        return losses.possible_values((scale * low, scale * high), settings.discount)
 
     def _weights(self, advantage: Tensor) -> Tensor:
         settings = self.settings.advantage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -155,6 +156,35 @@ def test_critics_learn_what_several_steps_paid_and_the_value_reached(make_learne
         return found
 
     assert critic_loss(done=1.0) != pytest.approx(critic_loss(done=0.0), rel=1e-3)
+
+
+def test_the_value_in_the_target_is_clamped_in_the_critics_own_unit(make_learner, make_batch):
+    """Rewards of −6 to −3, with a deviation of 1.5 and a scale of 2: −8 to −4 a step, and at a
+    discount of 0.75 no state is worth less than −32 or more than 0."""
+    context, batch = make_batch(10), make_batch(20, done=0.0)
+
+    def critic_loss(value, clamp_q):
+        learner = make_learner(discount=0.75, reward_scale=2.0, clamp_q=clamp_q)
+        agent = learner.agent
+        agent.shape = replace(agent.shape, reward_bounds=(-6.0, -3.0))
+        before = copy.deepcopy(agent)
+        agent.min_q_target = lambda observation, *_: torch.full((len(observation),), value)
+        torch.manual_seed(1)
+        found = numbers(learner.update(context, batch))["critic/loss"]
+        torch.manual_seed(1)
+        z = sample(*before.infer(context)).unsqueeze(1).expand(-1, batch.reward.shape[1], -1)
+        within = min(max(value, -32.0), 0.0) if clamp_q else value
+        target = 2.0 * (batch.reward * 1.5 - 3.0) / 1.5 + 0.75 * within
+        by_hand = sum(
+            (q(batch.observation, batch.action, z).view_as(target) - target).square().mean()
+            for q in (before.q1, before.q2)
+        )
+        assert found == pytest.approx(by_hand.item(), rel=1e-5)
+        return found
+
+    for value in (-50.0, 20.0):
+        assert critic_loss(value, clamp_q=True) < critic_loss(value, clamp_q=False)
+    assert critic_loss(-10.0, clamp_q=True) == critic_loss(-10.0, clamp_q=False)
 
 
 def test_targets_follow_at_their_rate(update, make_learner):
