@@ -75,6 +75,11 @@ class AlgorithmSettings(Section):
         description="steps of true reward before the critic's own estimate; paper: 1",
     )
     learning_rate: float = Field(default=1e-3, gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of the layers between the first and the last, in updates alone; wide networks "
+        "learn faster in bfloat16 where the processor has it",
+    )
 
 
 class Distribution(Section):

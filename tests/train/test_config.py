@@ -152,6 +152,7 @@ OFFLINE = {
     "algorithm.prior_factor": "false",
     "algorithm.meta_batch": "2",
     "algorithm.repeat_tasks": "true",
+    "algorithm.precision": "bfloat16",
     "algorithm.batch": "9",
     "algorithm.discount": "0.5",
     "algorithm.n_step": "3",

@@ -15,11 +15,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fieldtune.train.config import Distribution
+from fieldtune.train.device import mixes_precision
 
 DEFAULT = Distribution()
 
 
-def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
+class Mlp(nn.Sequential):
+    """Layers one after another. Under autocast the first and the last compute in float32 all the
+    same: what they read and what they say needs more than bfloat16's three digits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind = x.device.type
+        if len(self) == 1 or not mixes_precision(kind):
+            return super().forward(x)  # type: ignore[no-any-return]
+        first, *between, last = self
+        with torch.autocast(kind, enabled=False):
+            x = first(x.float())
+        for layer in between:
+            x = layer(x)
+        with torch.autocast(kind, enabled=False):
+            return last(x.float())  # type: ignore[no-any-return]
+
+
+def mlp(sizes: Sequence[int], layer_norm: bool = False) -> Mlp:
     """ReLU network through `sizes`, linear at the end; layer norm before each ReLU if asked."""
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
@@ -28,7 +46,7 @@ def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
             if layer_norm:
                 layers.append(nn.LayerNorm(outputs))
             layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
+    return Mlp(*layers)
 
 
 class Policy(nn.Module):

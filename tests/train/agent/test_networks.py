@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
-from fieldtune.train.agent.networks import Critic, Decoder, Encoder, Policy
+from fieldtune.train.agent.networks import Critic, Decoder, Encoder, Policy, mlp
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.squashed_gaussian import ACTION_EDGE, squashed_log_prob, squashed_sample
 from fieldtune.train.config import Distribution
+from fieldtune.train.device import CPU, in_precision
 
 
 def test_log_probability_is_that_of_torchs_squashed_gaussian():
@@ -129,3 +130,26 @@ def test_graphs_take_and_give_physical_units(constants):
     torch.testing.assert_close(
         DecoderGraph(decoder, constants)(s_physical, a_physical, z), decoder(s, a, z) * 0.5 - 2.0
     )
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_in_mixed_precision_what_is_read_and_said_stays_float32(layer_norm):
+    torch.manual_seed(0)
+    network = mlp([3, 64, 64, 64, 2], layer_norm)
+    kinds = {}
+    for index, layer in enumerate(network):
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda _, __, out, i=index: kinds.update({i: out.dtype}))
+    x = torch.randn(100, 3)
+    precise = network(x)
+    with in_precision("bfloat16", CPU):
+        mixed = network(x)
+    first, *between, last = kinds.values()
+    assert {first, last, mixed.dtype} == {torch.float32}
+    assert set(between) == {torch.bfloat16}
+    assert not torch.equal(mixed, precise)
+    torch.testing.assert_close(mixed, precise, atol=0.03, rtol=0.03)
+    mixed.sum().backward()
+    assert {weights.grad.dtype for weights in network.parameters()} == {torch.float32}
+    with in_precision("float32", CPU):
+        assert torch.equal(network(x), precise)
