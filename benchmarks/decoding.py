@@ -65,9 +65,10 @@ def looks(run: Run) -> Iterator[Held]:
     learner = require_self_supervised(run, untrained(run))
     others, last = held_out_replay(run, learner), run.config.offline.updates
     update = offline_updates(learner, offline_replay(run, learner), rng, run.config)
+    marks = {last * look // LOOKS for look in range(1, LOOKS + 1)}
     for done in range(1, last + 1):
         update()
-        if done % (last // LOOKS) == 0:
+        if done in marks:
             yield held(learner.agent, others, done)
 
 

@@ -33,6 +33,7 @@ from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
 from fieldtune.train.config import LatentSettings, RunConfig
 from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.device import CPU, in_precision
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import learned_from
 
@@ -49,7 +50,7 @@ class Setting:
         widths: of the policy's layers.
         rows: of an update.
         episodes: of each training task, the first ones; None: all.
-        bf16: whether the policy computes in bfloat16, but for its loss.
+        bf16: whether the policy learns as with `algorithm.precision: bfloat16`.
     """
 
     widths: tuple[int, ...]
@@ -96,9 +97,9 @@ class Clone:
     def learn(self, updates: int) -> None:
         for _ in range(updates):
             rows = torch.randint(self.rows, (self._setting.rows,))
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._setting.bf16):
+            with in_precision("bfloat16" if self._setting.bf16 else "float32", CPU):
                 mean, log_std = self.policy(self.observations[rows], self.tasks[rows])
-            loss = -squashed_log_prob(mean.float(), log_std.float(), self.actions[rows]).mean()
+            loss = -squashed_log_prob(mean, log_std, self.actions[rows]).mean()
             gradient_step(loss, self._optimiser)
 
     @torch.no_grad()
@@ -166,7 +167,7 @@ def learned(
     simulator = family.simulator(len(tasks))
     try:
         for turn in range(LOOKS):
-            clone.learn(updates // LOOKS)
+            clone.learn(updates * (turn + 1) // LOOKS - updates * turn // LOOKS)
             acted = rollout(
                 simulator, family, lambda seen: clone.act(seen, tasks), np.arange(len(tasks)), tasks
             )
@@ -210,6 +211,8 @@ def main() -> None:
     for widths, rows, episodes in product(layers, given.rows, given.episodes):
         setting = Setting(widths, rows, episodes, given.bf16)
         shown, tasks = successes(dataset, setting)
+        if not shown:
+            parser.error(f"{setting}: no episode of {config.data.path} ended in success")
         if given.time is not None:
             for bf16 in (False, True):
                 timed = replace(setting, bf16=bf16)

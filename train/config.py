@@ -138,7 +138,8 @@ class SelfSupervised(Section):
 
     `offline_share` is that of each batch, and of contexts over updates; `pooled`: what offline data
     are of a task's one buffer, which exploration joins, as in the reference. Tasks without
-    exploration are trained on too then, and contexts mix both.
+    exploration are trained on too then, and contexts mix both unless they are of offline data
+    alone.
     """
 
     encoder: Literal["trained", "frozen"] = "trained"

@@ -164,9 +164,9 @@ class Follower:
         return None
 
     def _publish(self) -> None:
-        if self.trouble:  # it was given up meanwhile
-            return
         evidence = self._evidence
+        if self.trouble or evidence.weighed < self.now.transitions:
+            return  # given up meanwhile, or early rewards came or changed: not told by halves
         known = evidence.posterior
         z = self._first_z if known is self._base else known.likeliest
         self.now = Followed(z, known, evidence.weighed, evidence.rewards)

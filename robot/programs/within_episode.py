@@ -102,10 +102,10 @@ class WithinEpisode:
         if posterior is not None:
             self._known = posterior
         log.info("%s, %s", follower.name, follower.now)
-        behind = max(self._lags[-1], default=0)
+        behind = float(np.median(self._lags[-1])) if self._lags[-1] else 0.0
         if behind > AT_ONCE:
             log.warning(
-                "%s: z was up to %d steps behind: this computer infers more slowly than "
+                "%s: z was %g steps behind in the median: this computer infers more slowly than "
                 "transitions come; adapt without --continuous, or on a faster one",
                 follower.name,
                 behind,

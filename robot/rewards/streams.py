@@ -98,6 +98,10 @@ class GivenReward:
     episode: int | None = None
 
 
+_Ordered = tuple[int, float]
+"""When a reward was said, by its number, and the reward."""
+
+
 class Listener:
     """Keeps what is said, by any thread, and sorts it to transitions as these become complete.
 
@@ -119,7 +123,7 @@ class Listener:
     def say(self, said: GivenReward) -> None:
         """From any thread; never waits."""
         if math.isfinite(said.reward):
-            self._dropped += len(self._said) == MOST_WORDS
+            self._pushed_out += len(self._said) == MOST_WORDS
             self._said.append(said)
 
     def begin(self, number: int) -> None:
@@ -165,43 +169,58 @@ class Listener:
     def _begin_anew(self, number: int) -> None:
         self._said.clear()
         self._words = 0  # so far: the later of two is the one with the larger number
-        self._waiting: list[tuple[int, GivenReward]] = []  # for their transition's end
-        self._found: dict[int, tuple[int, float]] = {}
-        self._dropped = 0
+        self._found: dict[int, _Ordered] = {}
+        self._ahead: dict[int, list[_Ordered]] = {}  # of steps that are not there yet
+        self._under_way: list[tuple[int, GivenReward]] = []  # about a transition without its end
+        self._sorted_to = 0
+        self._dropped = self._pushed_out = 0
         self._latest_ns = 0
         self._complete_ns: list[int] = []
         self._number, self._began_ns = number, time.monotonic_ns()
 
     def _sort(self, complete_ns: list[int]) -> None:
         """Give each word that is about a transition which is complete to that, once and for all:
-        what was sorted is never looked at again."""
-        words, self._waiting = self._waiting, []
+        what was sorted, and what waits for its step, is not looked at again."""
+        for step in range(self._sorted_to, len(complete_ns)):
+            for ordered in self._ahead.pop(step, ()):
+                self._find(step, ordered)
+        words: list[tuple[int, GivenReward]] = []
+        if len(complete_ns) > self._sorted_to:
+            words, self._under_way = self._under_way, []
+        self._sorted_to = len(complete_ns)
         while self._said:
             self._words += 1
             words.append((self._words, self._said.popleft()))
             self._latest_ns = max(self._latest_ns, words[-1][1].at_ns)
-        for order, word in words:
-            step = self._step_of(word, complete_ns)
-            if step is None or step < 0:
+        for order, said in words:
+            about = self._step_of(said, complete_ns)
+            if about is None or about < 0:
                 self._dropped += 1
-            elif step < len(complete_ns):
-                self._found[step] = order, word.reward
+            elif about < len(complete_ns):
+                self._find(about, (order, said.reward))
+            elif said.step is None:
+                self._under_way.append((order, said))
+            elif len(self._ahead) < MOST_WORDS:
+                self._ahead.setdefault(about, []).append((order, said.reward))
             else:
-                self._waiting.append((order, word))
-        self._dropped += max(0, len(self._waiting) - MOST_WORDS)
-        del self._waiting[:-MOST_WORDS]
+                self._dropped += 1
 
-    def _after_the_last(self) -> tuple[dict[int, tuple[int, float]], int]:
+    def _find(self, step: int, word: _Ordered) -> None:
+        self._found[step] = max(word, self._found.get(step, word))
+
+    def _after_the_last(self) -> tuple[dict[int, _Ordered], int]:
         """What was found, now that no transition follows: what was said after the last is about
         it. Also how many words are about none."""
         last = len(self._complete_ns) - 1
-        late = [(order, word.reward) for order, word in self._waiting if word.step is None]
         found = dict(self._found)
-        if late:
-            found[last] = max(late[-1], found.get(last, late[-1]))
-        return found, self._dropped + len(self._waiting) - len(late)
+        if self._under_way:
+            order, said = self._under_way[-1]
+            late = order, said.reward
+            found[last] = max(late, found.get(last, late))
+        ahead = sum(len(words) for words in self._ahead.values())
+        return found, self._dropped + self._pushed_out + ahead
 
-    def _told(self, found: dict[int, tuple[int, float]], complete: int) -> dict[int, float]:
+    def _told(self, found: dict[int, _Ordered], complete: int) -> dict[int, float]:
         """By step, in order; each also for the steps after it where the settings say so."""
         rewards = {step: found[step][1] for step in sorted(found)}
         if not (self._settings.sticky and rewards):

@@ -27,14 +27,14 @@ class Mlp(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         kind = x.device.type
         if len(self) == 1 or not mixes_precision(kind):
-            return super().forward(x)  # type: ignore[no-any-return]
+            return super().forward(x)
         first, *between, last = self
         with torch.autocast(kind, enabled=False):
             x = first(x.float())
         for layer in between:
             x = layer(x)
         with torch.autocast(kind, enabled=False):
-            return last(x.float())  # type: ignore[no-any-return]
+            return last(x.float())
 
 
 def mlp(sizes: Sequence[int], layer_norm: bool = False) -> Mlp:

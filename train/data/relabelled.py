@@ -7,6 +7,7 @@ families by their reward; nothing of learning.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -48,8 +49,8 @@ def with_relabelled(dataset: Dataset, family: TaskFamily, count: int) -> Dataset
     try:
         return replace(
             dataset,
-            train=_more(dataset.train, dataset.train_tasks, family, count, rng),
-            test=_more(dataset.test, dataset.test_tasks, family, count, rng),
+            train=_more("training", dataset.train, dataset.train_tasks, family, count, rng),
+            test=_more("held-out", dataset.test, dataset.test_tasks, family, count, rng),
         )
     except MissingSignals as error:
         raise DatasetError(f"{KEY} is {count}: {error}; or set 0") from error
@@ -103,7 +104,15 @@ class _Ends(NamedTuple):
         return np.asarray(family.reward(*ends, task, self.signals) == 0.0)
 
 
+def _acted(episode: LabelledEpisode) -> str:
+    """Which episode it is, whoever's rewards it carries."""
+    known = hashlib.blake2b(np.ascontiguousarray(episode.observations).data, digest_size=16)
+    known.update(np.ascontiguousarray(episode.actions).data)
+    return known.hexdigest()
+
+
 def _more(
+    name: str,
     split: list[list[LabelledEpisode]],
     tasks: Array,
     family: TaskFamily,
@@ -111,15 +120,20 @@ def _more(
     rng: np.random.Generator,
 ) -> list[list[LabelledEpisode]]:
     everything = [episode for own in split for episode in own]
+    if not everything:
+        return []
     of_task = np.repeat(np.arange(len(split)), [len(own) for own in split])
+    acted, copies = np.unique([_acted(episode) for episode in everything], return_inverse=True)
     ends = _Ends.of(everything, family) if family.sparse_reward else None
     more: list[list[LabelledEpisode]] = []
     for index, own in enumerate(split):
-        others = np.flatnonzero(of_task != index)
+        fresh = ~np.isin(np.arange(len(acted)), copies[of_task == index])
+        _, first = np.unique(copies, return_index=True)  # data may hold relabelled ones already
+        others = np.sort(first[fresh])
         if len(others) < count:
             raise DatasetError(
-                f"{KEY} is {count}, but all tasks but task {index} have {len(others)} episodes "
-                f"together: set {len(others)} or less, or collect more"
+                f"{KEY} is {count}, but all {name} tasks but task {index} have {len(others)} "
+                f"episodes together that it has not: set {len(others)} or less, or collect more"
             )
         good = others[:0]
         if ends is not None:

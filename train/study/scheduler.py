@@ -141,8 +141,9 @@ def _undone(running: Mapping[Handle, list[Job]]) -> list[Job]:
 
 
 def _last_words(job: Job) -> str:
-    """The end of its log; of its process's, where that ended before the job said anything."""
-    log = job.log if job.log.exists() else job.shared_log
-    said = log.read_text(errors="replace").splitlines() if log.exists() else []
+    """The end of its log, or of its process's where that is newer: what ended that."""
+    written = [log for log in (job.log, job.shared_log) if log.exists()]
+    log = max(written, key=lambda one: one.stat().st_mtime_ns, default=job.log)
+    said = log.read_text(errors="replace").splitlines() if written else []
     last = "\n  ".join(said[-LOG_LINES:])
     return f"{job.title} failed; the end of {log}:\n  {last}"

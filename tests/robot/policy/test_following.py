@@ -223,3 +223,18 @@ def test_one_that_cannot_keep_up_tells_as_it_goes_and_not_ever_later(rewards):
     until(lambda: follower.now.transitions == 100)
     assert follower.now.z.tolist() == pytest.approx([3.0 * 100 / 101] * 2)
     follower.close()
+
+
+def test_a_reward_that_changes_takes_nothing_back_of_what_was_known(policy, rewards):
+    rewards |= dict.fromkeys(range(50), 3.0)
+    follower = Follower(policy, GaussianPosterior.prior(2), np.zeros(2), lambda: dict(rewards))
+    for _ in range(50):
+        follower.put(*ONE)
+    follower.start()
+    until(lambda: follower.now.transitions == 50)
+    told, publish = [], follower._publish
+    follower._publish = lambda: publish() or told.append(follower.now.posterior.precision[0])
+    rewards |= dict.fromkeys(range(50), 3.001)
+    until(lambda: follower.now.z[0] == pytest.approx(3.001 * 50 / 51))
+    assert min(told) == 51.0
+    follower.close()

@@ -200,16 +200,18 @@ def test_what_is_known_when_all_is_said_is_what_is_collected(happens, sticky):
     assert made.so_far() == made.collect(never) == expected
 
 
-def test_a_word_is_sorted_once_however_often_one_looks(listener, monkeypatch):
+@pytest.mark.parametrize("ahead", [0, 100, None])
+def test_a_word_is_sorted_once_however_often_one_looks(listener, monkeypatch, ahead):
     """60,000 of them took the interpreter 60 ms at each look, 50 times a second."""
     made, sorted_words = listener(), []
-    for step in range(10):
+    for _ in range(10):
         made.complete()
-        made.say(GivenReward(now(), 1.0, step=step))
+    for step in range(10):  # of steps that are there, of ones to come, and of the one under way
+        made.say(GivenReward(now(), 1.0, step=None if ahead is None else ahead + step))
     look_up = made._step_of
     monkeypatch.setattr(made, "_step_of", lambda *a: sorted_words.append(a) or look_up(*a))
     for _ in range(3):
-        assert len(made.so_far()) == 10
+        assert len(made.so_far()) == (10 if ahead == 0 else 0)
     assert len(sorted_words) == 10
 
 

@@ -70,6 +70,14 @@ def test_half_of_them_succeed_where_there_are_such(dataset):
     assert [len(episodes) for episodes in plain.train] == [11] * 4
 
 
+def test_data_that_hold_relabelled_episodes_already_give_none_twice(dataset):
+    taken = [replace(dataset.train[1][n], task_index=0) for n in range(4)]  # by `collect`
+    train = [dataset.train[0] + taken, *dataset.train[1:]]
+    dataset = replace(dataset, train=train, test=[], test_tasks=TASKS[:0])
+    for index, episodes in enumerate(with_relabelled(dataset, PUSH, 20).train):
+        assert len(set(numbers(episodes))) == len(episodes), index
+
+
 def test_who_gets_which_follows_from_the_data_alone(dataset):
     one, again = (with_relabelled(dataset, PUSH, 6) for _ in range(2))
     assert one.digest == again.digest != dataset.digest
@@ -79,7 +87,9 @@ def test_who_gets_which_follows_from_the_data_alone(dataset):
 def test_what_cannot_be_shared_is_refused(dataset):
     with pytest.raises(DatasetError, match=r"relabelled is 1.*'hopper-params' differ.*set 0"):
         with_relabelled(dataset, make_family("hopper-params"), 1)
-    with pytest.raises(DatasetError, match=r"is 31.*all tasks but task 0 have 30 .*set 30 or less"):
+    with pytest.raises(
+        DatasetError, match=r"is 31.*all training tasks but task 0 have 30 .*set 30 or"
+    ):
         with_relabelled(replace(dataset, test=[], test_tasks=TASKS[:0]), PUSH, 31)
     with pytest.raises(DatasetError, match=r"ant-dir: the reward needs signals.*or set 0"):
         with_relabelled(dataset, make_family("ant-dir"), 1)
