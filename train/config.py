@@ -129,6 +129,13 @@ class Offline(Section):
 
     batch: Size | None = None
     context: Context = Context(source="transitions")
+    average_rate: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="of the running average of the weights, which is what phase 1 leaves; 1: the "
+        "last weights",
+    )
     updates: int = Field(default=12_000, ge=1)
     checkpoint_every: int = Field(default=2_000, ge=1)
 

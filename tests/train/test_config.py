@@ -161,6 +161,7 @@ OFFLINE = {
     "algorithm.reward_scale": "5.0",
     "algorithm.kl_weight": "1.0",
     "offline.batch": "9",
+    "offline.average_rate": "0.5",
     "offline.context.source": "trajectories",
     "offline.context.trajectories": "1",
     "offline.context.size": "[9, 12]",

@@ -18,7 +18,6 @@ from fieldtune.train.phases.updates import offline_updates
 from fieldtune.train.runs.checkpoint import (
     Progress,
     load_checkpoint,
-    load_networks,
     load_optimisers,
     save_checkpoint,
 )
@@ -34,6 +33,7 @@ from fieldtune.train.runs.origin import (
 from fieldtune.train.runs.readings import Readings
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.trained import load_phase_1
 from fieldtune.train.runs.untrained import untrained_from_seed
 
 
@@ -65,7 +65,7 @@ def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None
     watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
     parent = finished_phase_1(run)
     learner, rng = untrained_from_seed(run, settings.learning_rate, run.config.seed + 1)
-    load_networks(run.offline_checkpoint, learner.networks)
+    load_phase_1(run, learner.networks)
     if settings.keep_optimisers:
         load_optimisers(run.offline_checkpoint, learner)
     average = copy.deepcopy(learner.networks).requires_grad_(False)

@@ -5,13 +5,16 @@ The configured algorithm's, or a baseline's beside it; each has a checkpoint of 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import training
 from fieldtune.train.device import device_of, memory_explained
-from fieldtune.train.phases.updates import offline_updates
+from fieldtune.train.phases import averaging
+from fieldtune.train.phases.updates import nothing, offline_updates
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
@@ -42,6 +45,7 @@ def train_offline(
     """Train to `offline.updates`, or to `until` if that is less; continue from a checkpoint.
 
     A run stopped at any checkpoint and resumed equals one never stopped, bit for bit on a CPU.
+    Returned are the weights that it leaves: the last, or their average (`offline.average_rate`).
 
     Args:
         name: an algorithm; the configured one where not given. Those with the same networks start
@@ -67,24 +71,33 @@ def _train(
     watch = Watch(checkpoint, "algorithm.learning_rate", settings.learning_rate)
     rng = seed_everything(run.config.seed)
     learner = untrained(run, name=name)
+    average, follow = None, nothing
+    if phase.average_rate < 1.0:
+        average = copy.deepcopy(learner.networks).requires_grad_(False)
+        follow = partial(averaging.follow, average, learner.networks, phase.average_rate)
     done = 0
     if checkpoint.exists():
         require_own(run, checkpoint, checkpoint.stem)
-        done = int(load_checkpoint(checkpoint, learner, rng).facts["updates"])
+        progress = load_checkpoint(checkpoint, learner, rng)
+        if average is not None:
+            averaging.restore(average, progress.arrays)
+        done = int(progress.facts["updates"])
         on_update(done)
     last = phase.updates if until is None else min(until, phase.updates)
-    if done >= last:
-        return learner
-    update = offline_updates(learner, offline_replay(run, learner), rng, run.config)
-    with Curves(run.curves / checkpoint.stem, done) as curves:
-        readings = Readings(device_of(learner), watch.look, curves.add)
-        while done < last:
-            metrics = update()
-            done += 1
-            readings.add(done, metrics)
-            on_update(done)
-            if done % phase.checkpoint_every == 0 or done == last:
-                readings.read()
-                facts = {"updates": done, **origin(run, checkpoint.stem)}
-                save_checkpoint(checkpoint, learner, rng, Progress(facts))
+    if done < last:
+        update = offline_updates(learner, offline_replay(run, learner), rng, run.config, follow)
+        with Curves(run.curves / checkpoint.stem, done) as curves:
+            readings = Readings(device_of(learner), watch.look, curves.add)
+            while done < last:
+                metrics = update()
+                done += 1
+                readings.add(done, metrics)
+                on_update(done)
+                if done % phase.checkpoint_every == 0 or done == last:
+                    readings.read()
+                    facts = {"updates": done, **origin(run, checkpoint.stem)}
+                    arrays = {} if average is None else averaging.kept(average)
+                    save_checkpoint(checkpoint, learner, rng, Progress(facts, arrays))
+    if average is not None:
+        learner.networks.load_state_dict(average.state_dict())
     return learner

@@ -28,7 +28,6 @@ from fieldtune.train.runs.checkpoint import (
     CheckpointError,
     Progress,
     load_checkpoint,
-    load_networks,
     load_optimisers,
     save_checkpoint,
     under,
@@ -43,6 +42,7 @@ from fieldtune.train.runs.origin import (
 )
 from fieldtune.train.runs.replays import empty_replay, offline_replay
 from fieldtune.train.runs.run import Run, RunError
+from fieldtune.train.runs.trained import load_phase_1
 from fieldtune.train.runs.untrained import untrained_from_seed
 
 
@@ -64,7 +64,7 @@ class SelfSupervisedPhase:
             run, self.settings.learning_rate, run.config.seed + 1
         )
         self.learner = require_self_supervised(run, learner)
-        load_networks(run.offline_checkpoint, self.learner.networks)
+        load_phase_1(run, self.learner.networks)
         if self.settings.keep_optimisers:
             load_optimisers(run.offline_checkpoint, self.learner)
         self.average: SelfSupervised = copy.deepcopy(self.learner)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 from fieldtune.train.algorithms.algorithm import Algorithm
-from fieldtune.train.runs.checkpoint import AVERAGE, load_networks, read_facts
+from fieldtune.train.runs.checkpoint import AGENT, AVERAGE, load_networks, read_facts
 from fieldtune.train.runs.origin import SELF_SUPERVISED, require_own
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.untrained import untrained
@@ -16,8 +18,17 @@ def after_offline(run: Run) -> Algorithm:
     """At the end of phase 1. Raises `CheckpointError`."""
     require_own(run, run.offline_checkpoint, run.offline_checkpoint.stem)
     trained = untrained(run)
-    load_networks(run.offline_checkpoint, trained.networks)
+    load_phase_1(run, trained.networks)
     return trained
+
+
+def load_phase_1(run: Run, networks: nn.Module) -> None:
+    """Restore what phase 1 leaves: its last weights, or their average (`offline.average_rate`).
+
+    Raises `CheckpointError`.
+    """
+    last = run.config.offline.average_rate == 1.0
+    load_networks(run.offline_checkpoint, networks, prefix=AGENT if last else AVERAGE)
 
 
 def averaged(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Algorithm:

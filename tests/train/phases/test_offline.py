@@ -6,8 +6,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.checkpoint import load_checkpoint, read_facts
-from fieldtune.train.runs.untrained import untrained_from_seed
+from fieldtune.train.runs.seeds import seed_everything
+from fieldtune.train.runs.trained import after_offline
+from fieldtune.train.runs.untrained import untrained, untrained_from_seed
 
 
 class Killed(Exception):
@@ -73,6 +76,31 @@ def test_killed_between_checkpoints_and_resumed_equals_never_stopped(
         assert read_facts(run.offline_checkpoint)["updates"] == left
     train_offline(run)
     assert same(end_of(run), never_stopped)
+
+
+def test_phase_1_may_leave_the_average_of_its_weights_stopped_or_not(make_run, end_of, same):
+    def weights(networks):
+        return torch.cat([p.detach().flatten() for p in networks.parameters()])
+
+    run = make_run("offline.average_rate=0.25", folder="averaged")
+    expected = weights(untrained(seeded(run)).networks)
+    for done in range(1, run.config.offline.updates + 1):
+        train_offline(run, until=done)
+        learner, rng = untrained_from_seed(run, 1e-3, 0)
+        load_checkpoint(run.offline_checkpoint, learner, rng)
+        expected = expected + 0.25 * (weights(learner.networks) - expected)
+    torch.testing.assert_close(weights(train_offline(run).networks), expected)
+    torch.testing.assert_close(weights(after_offline(run).networks), expected)
+    torch.testing.assert_close(weights(SelfSupervisedPhase(run).average.networks), expected)
+    whole = make_run("offline.average_rate=0.25", folder="whole")
+    train_offline(whole)
+    assert same(end_of(whole), end_of(run))
+    assert torch.equal(weights(after_offline(whole).networks), weights(after_offline(run).networks))
+
+
+def seeded(run):
+    seed_everything(run.config.seed)
+    return run
 
 
 def test_a_checkpoint_comes_every_so_many_updates_and_at_the_end(make_run):
