@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.alone import main
 from benchmarks.figures import Goal, Series, Table
 from benchmarks.turns import Effort, cores, in_turns
-from fieldtune.sim.family import TaskFamily, bounds, width
+from fieldtune.sim.family import BatchSimulator, TaskFamily, bounds, width
 from fieldtune.sim.registry import family
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent, Shape
@@ -94,9 +94,40 @@ def making(name: str, effort: Effort) -> Table:
         return steps / (done[-1][0] - done[workers - 1][0])
 
     runs = {str(count): partial(rate, count) for count in possible()}
-    found = {int(n): v for n, v in in_turns(runs, effort.choose(5, 1)).items()}
+    found = {int(n): v for n, v in in_turns(runs, effort.choose(3, 1)).items()}
     conditions = f"{name}, pieces of 8 episodes of {horizon} steps, workers already running"
     return table(f"Scripted data, {name}", "steps/s", conditions, found)
+
+
+def stepping(name: str, effort: Effort) -> Table:
+    """Processor time of a batch of simulators: what threads cost, on any machine and load."""
+    config, one = configured(name), family(name)
+    low, _ = bounds(one.action_fields)
+    tasks = np.repeat(one.split().test, config.evaluation.repeats, axis=0)
+    seeds, actions = np.arange(len(tasks)), np.zeros((len(tasks), len(low)))
+    steps = effort.choose(40, 2)
+
+    def rate(simulator: BatchSimulator) -> float:
+        simulator.reset(seeds, tasks)
+        started = time.process_time()
+        for _ in range(steps):
+            simulator.step(actions)
+        return steps * len(tasks) / (time.process_time() - started)
+
+    with ExitStack() as closing:
+        runs = {}
+        for count in WORKERS:
+            simulator = one.simulator(len(tasks), count)
+            closing.callback(simulator.close)
+            runs[label(count)] = partial(rate, simulator)
+        found = in_turns(runs, effort.rounds)
+    return Table(
+        title=f"Steps by processor time, {name}",
+        unit="steps/s of one core",
+        conditions=f"{len(tasks)} copies, {steps} steps; threads, however many cores there are",
+        series=[Series(text, "ours", values) for text, values in found.items()],
+        goals=[Goal("16 threads cost a tenth", label(16), label(1), at_least=0.9)],
+    )
 
 
 def whole_command(name: str, effort: Effort) -> Table:
@@ -175,7 +206,7 @@ def acting(name: str, effort: Effort) -> Iterator[Table]:
             if len({run() for run in sides.values()}) != 1:
                 raise AssertionError(f"{name}: workers change what is found")
             runs = {str(count): partial(_a_second, run) for count, run in sides.items()}
-            found = {int(n): v for n, v in in_turns(runs, effort.choose(5, 1)).items()}
+            found = {int(n): v for n, v in in_turns(runs, effort.choose(3, 1)).items()}
         yield table(
             f"{title}, {name}",
             "runs/s",
@@ -241,6 +272,8 @@ def measure(effort: Effort) -> Iterator[Table]:
     for name in effort.choose(("pick-place", "reach"), ("reach",)):
         yield making(name, effort)
     yield whole_command("reach", effort)
+    for name in LEARNING:
+        yield stepping(name, effort)
     for name in effort.choose(LEARNING, ("reach",)):
         yield from acting(name, effort)
 

@@ -76,7 +76,7 @@ def filmed_beside(asked: Asked, file: Path) -> Iterator[Callable[[], object]]:
         [sys.executable, "-m", __name__, asked.model_dump_json(), str(file.absolute())],
         stdin=subprocess.DEVNULL,
         preexec_fn=ends_with_parent(SIGKILL),
-        start_new_session=True,  # Ctrl-C is this process's to act on
+        process_group=0,  # Ctrl-C is this process's to act on; the scheduler's group stays
     )
     try:
         yield process.wait

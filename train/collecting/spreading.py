@@ -79,7 +79,7 @@ def _worker(asked: Asked, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         [sys.executable, "-m", __name__, asked.model_dump_json(), str(folder.absolute())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is this process's to act on
+        process_group=0,  # Ctrl-C is this process's to act on; the scheduler's group stays
     )
     try:
         yield process

@@ -17,7 +17,7 @@ from fieldtune.train.collecting.pieces import Asked, ScriptedData
 from fieldtune.train.collecting.spreading import WorkerFailed, in_this_process
 from fieldtune.train.config import Randomisation
 
-WAIT_S = 120
+WAIT_S = 300
 HALF = Request(1, 0.5)
 SEEN = '"$RAY_RAYLET_PID $CUDA_VISIBLE_DEVICES"'
 
