@@ -119,8 +119,9 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
 
 def pack_bundle(manifest: Manifest, graphs: Mapping[str, bytes]) -> bytes:
     """The bundle file's bytes. The same manifest and graphs give the same bytes."""
-    # What version 1 does not know is left out of it: readers from before refuse even an empty key.
-    unknown = {"likelihood"} if manifest.likelihood is None else None
+    # What is as it was before there was a key is left out: readers from then refuse even its name.
+    as_before = {"likelihood": manifest.likelihood is None, "prior_factor": manifest.prior_factor}
+    unknown = {key for key, same in as_before.items() if same}
     fields = json.loads(manifest.model_dump_json(exclude=unknown))  # with infinities as strings
     text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
     members = {MANIFEST_NAME: text.encode() + b"\n"}

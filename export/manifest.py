@@ -113,7 +113,9 @@ class Description(_Strict):
     labels its own context with one of them, since the decoder is only right there, and never
     with z from the prior. `observation_seen` is the observation fields again, with the lowest and
     highest value in the training data in the place of bounds: a robot holds what no driver bounds
-    against it. None where the exporter does not say. `likelihood` is None where a robot infers z by
+    against it. None where the exporter does not say. `prior_factor` is false where the encoder's
+    posterior is the product of the context's factors alone, and the prior only what no context
+    gives; robots from before refuse such a bundle. `likelihood` is None where a robot infers z by
     the encoder; then the schema is version 1, which robots from before particles read too.
     """
 
@@ -127,6 +129,7 @@ class Description(_Strict):
     latent_size: int = Field(gt=0)
     context_has_next_observation: bool = False
     sparse_reward: bool = False
+    prior_factor: bool = True
     task_embeddings: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
     observation_seen: tuple[FieldSpec, ...] | None = None
     likelihood: Likelihood | None = None

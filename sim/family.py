@@ -20,6 +20,7 @@ SPLIT_SEED = 20220717
 # Of held-out tasks. A new one is drawn where settings were chosen on the ones before
 # (docs/settings.md says when, and how often each was looked at).
 HELD_OUT_SEED = 20261126
+SEED = "seed"  # unit of a task's parameter that draws where episodes start; no reward depends on it
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Field:
 def width(fields: tuple[Field, ...]) -> int:
     """Total number of components over `fields`."""
     return sum(field.width for field in fields)
+
+
+def rewarded(task_fields: tuple[Field, ...]) -> Truths:
+    """Which parameters of a task its reward depends on, `(parameter,)`: all that are no seed."""
+    return np.array([field.unit != SEED for field in task_fields for _ in range(field.width)])
 
 
 def bounds(fields: tuple[Field, ...]) -> tuple[Array, Array]:
@@ -220,6 +226,11 @@ class TaskFamily(Protocol):
         ...
 
     @property
+    def reward_bounds(self) -> tuple[float, float]:
+        """The least and the most that a transition can pay; infinite where nothing bounds it."""
+        ...
+
+    @property
     def horizon(self) -> int:
         """Steps in an episode."""
         ...
@@ -271,7 +282,8 @@ class TaskFamily(Protocol):
 
 
 class FamilyDefaults:
-    """What most families say: no signals, the same dynamics for all tasks, no sparse reward."""
+    """What most families say: no signals, the same dynamics for all tasks, no sparse reward, and no
+    bounds of rewards that are not."""
 
     @property
     def signal_fields(self) -> tuple[Field, ...]:
@@ -284,3 +296,7 @@ class FamilyDefaults:
     @property
     def sparse_reward(self) -> bool:
         return False
+
+    @property
+    def reward_bounds(self) -> tuple[float, float]:
+        return (-1.0, 0.0) if self.sparse_reward else (-float("inf"), float("inf"))

@@ -38,6 +38,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "config_paths",
             "exit_status",
             "file_errors",
+            "own_files",
             "plain_yaml",
             "regular_file",
         },

@@ -63,6 +63,10 @@ class AlgorithmSettings(Section):
 
     name: str
     meta_batch: Size = 8
+    repeat_tasks: bool = Field(
+        default=False,
+        description="draw a meta-batch's tasks with replacement, as the reference does",
+    )
     batch: Size = 64
     discount: float = Field(default=0.99, ge=0, lt=1)
     n_step: int = Field(
@@ -71,13 +75,45 @@ class AlgorithmSettings(Section):
         description="steps of true reward before the critic's own estimate; paper: 1",
     )
     learning_rate: float = Field(default=1e-3, gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of the layers between the first and the last, in updates alone; wide networks "
+        "learn faster in bfloat16 where the processor has it",
+    )
+
+
+class Distribution(Section):
+    """Where the Gaussians of policy and encoder end; the reference: [−20, 2], 1e-6 and 1e-7.
+
+    `log_std` is the range of the policy's, before squashing. An action of the data at a bound
+    counts as `action_edge` inside, in [−1, 1]. `least_variance` is added to a context factor's.
+    """
+
+    log_std: tuple[float, float] = (-5.0, 1.0)
+    action_edge: float = Field(default=1e-3, ge=1e-7, le=0.1)  # float32 ends at 6e-8
+    least_variance: float = Field(default=1e-6, ge=1e-12)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Distribution:
+        low, high = self.log_std
+        if not -50 <= low < high <= 10:
+            raise ValueError(
+                f"log_std {list(self.log_std)} must be [smallest, largest] within -50 and 10"
+            )
+        return self
 
 
 class LatentSettings(AlgorithmSettings):
-    """Of algorithms that infer z with an encoder, on the networks of `train/agent`."""
+    """Of algorithms that infer z with an encoder, on the networks of `train/agent`.
+
+    With `prior_factor` the posterior is the product of the context's factors and of the prior
+    N(0, I) (docs/authors-choices.md); without, of the context's alone, as in the reference.
+    """
 
     latent_size: Size = 5
     networks: Networks = Networks()
+    distribution: Distribution = Distribution()
+    prior_factor: bool = True
     kl_weight: float = Field(default=0.1, ge=0)
 
 
@@ -98,7 +134,13 @@ class Offline(Section):
 
 
 class SelfSupervised(Section):
-    """Phase 2. `encoder: frozen` is the paper's variant; `trained` is ours (docs/settings.md)."""
+    """Phase 2. `encoder: frozen` is the paper's variant; `trained` is ours (docs/settings.md).
+
+    `offline_share` is that of each batch, and of contexts over updates; `pooled`: what offline data
+    are of a task's one buffer, which exploration joins, as in the reference. Tasks without
+    exploration are trained on too then, and contexts mix both unless they are of offline data
+    alone.
+    """
 
     encoder: Literal["trained", "frozen"] = "trained"
     context: Context = Context(source="trajectories")
@@ -108,7 +150,10 @@ class SelfSupervised(Section):
     )
     steps: int = Field(default=20_000, ge=1, description="reward-free steps to train on in all")
     learning_rate: float = Field(default=3e-4, gt=0)
-    offline_share: float = Field(default=0.25, ge=0, le=1)
+    keep_optimisers: bool = Field(
+        default=False, description="begin with the states of Adam that phase 1 ended with"
+    )
+    offline_share: Annotated[float, Field(ge=0, le=1)] | Literal["pooled"] = 0.25
     q_weight: float = Field(default=1.0, ge=0)
     scale_by_q: bool = True
     contexts: Literal["offline", "both"] | None = Field(
@@ -121,6 +166,16 @@ class SelfSupervised(Section):
     labels: int = Field(
         default=1, ge=1, description="training tasks each trajectory is labelled for"
     )
+    label_z: Literal["trial", "trajectory"] = Field(
+        default="trial",
+        description="how long a simulated robot keeps the z that labels; episodes of real robots "
+        "are labelled one by one",
+    )
+    posterior_from: Literal["trial", "buffer"] = Field(
+        default="trial",
+        description="what a simulated robot's posterior episodes infer z from: what the trial has "
+        "seen, or `label_context` transitions of the task's pooled buffer, as in the reference",
+    )
     average_rate: float = Field(default=0.002, gt=0, le=1)
     publish_every: int = Field(default=1_000, ge=1)
     checkpoint_every: int = Field(default=1_000, ge=1)
@@ -132,7 +187,22 @@ class SelfSupervised(Section):
                 f"first_steps {self.first_steps} must not exceed steps {self.steps}: "
                 "the first update would never come"
             )
+        if self.posterior_from == "buffer" and not self.pooled:
+            raise ValueError(
+                "posterior_from 'buffer' needs offline_share 'pooled': a task has no one buffer "
+                "without"
+            )
         return self
+
+    @property
+    def pooled(self) -> bool:
+        """Whether offline data and exploration are drawn from one buffer a task."""
+        return self.offline_share == "pooled"
+
+    @property
+    def drawn_offline(self) -> float:
+        """The share of rows and contexts that is drawn from offline data alone."""
+        return 0.0 if self.offline_share == "pooled" else self.offline_share
 
 
 class Evaluation(Section):
@@ -142,6 +212,13 @@ class Evaluation(Section):
     """
 
     context_episodes: int = Field(default=8, ge=1, description="K")
+    action_noise: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="of exploration episodes: 0 is the mean action, as in the reference; null: as "
+        "the robot explores",
+    )
     repeats: int = Field(default=4, ge=1)
 
 
@@ -169,12 +246,18 @@ class Data(Section):
     """The labelled dataset: where it is, and how much `fieldtune collect` makes.
 
     A relative `path` starts in the folder of the file that names it. `agent` is for families
-    without a script.
+    without a script. `relabelled` is of what is learned from the data, whoever made them.
     """
 
     path: Annotated[str, PathText()] = "data"
     episodes_per_task: int = Field(default=24, ge=1)
     agent: AgentReplay | None = None
+    relabelled: int = Field(
+        default=0,
+        ge=0,
+        description="other tasks' episodes that each task is given when the data are read, with "
+        "its own rewards, half of them successes where rewards are sparse; not on disk",
+    )
 
 
 class Randomisation(Section):

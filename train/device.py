@@ -73,6 +73,20 @@ def device_of(trained: object) -> torch.device:
     return CPU
 
 
+def in_precision(precision: str, device: torch.device) -> torch.autocast:
+    """Compute in `float32`, or in `bfloat16` where that is precise enough (mixed precision).
+
+    Weights are cast anew each time: they change within an update.
+    """
+    mixed = precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed, cache_enabled=False)
+
+
+def mixes_precision(device_type: str) -> bool:
+    """Whether what runs now may compute in less than float32 on devices of that type."""
+    return device_type in ("cpu", "cuda") and torch.is_autocast_enabled(device_type)
+
+
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """The numbers of a tensor of any device, `tensor`'s shape; on the CPU they share memory."""
     array: NDArray[Any] = tensor.detach().cpu().numpy()

@@ -22,7 +22,7 @@ Transition = tuple[Array, Array, Array]
 
 class Evidence:
     """q(z | base, one episode's rewarded transitions). `posterior` is `base` itself while none is
-    rewarded.
+    rewarded; up to the first `weighed` transitions, it follows every reward that counts.
 
     Args:
         policy: whose graphs say what a transition is evidence of.
@@ -34,6 +34,7 @@ class Evidence:
         self._transitions: list[Transition] = []
         self._factors: dict[int, tuple[Array, ...]] = {}
         self.rewards: dict[int, float] = {}
+        self.weighed = 0
         self.posterior: Posterior = base
 
     @property
@@ -45,13 +46,17 @@ class Evidence:
         self._transitions.append(transition)
 
     def heed(
-        self, rewards: Mapping[int, float], progress: Callable[[], object] = lambda: None
+        self,
+        rewards: Mapping[int, float],
+        progress: Callable[[], object] = lambda: None,
+        most: int | None = None,
     ) -> None:
         """Let these rewards count and no others; steps that are not there yet are left out.
 
         Args:
             rewards: by step.
             progress: called after each inference.
+            most: infer no more steps than this, the earliest first, and leave the others out too.
 
         Raises:
             PolicyError: a graph cannot be run.
@@ -61,14 +66,16 @@ class Evidence:
         spoilt = [step for step, reward in self.rewards.items() if known.get(step) != reward]
         for step in spoilt:
             del self._factors[step]
-        fresh = [step for step in known if step not in self._factors]
+        missing = [step for step in known if step not in self._factors]
+        fresh = missing[:most]
+        self.weighed = self.transitions if len(fresh) == len(missing) else missing[len(fresh)]
         for step in fresh:
             observation, action, following = self._transitions[step]
             self._factors[step] = self._policy.factor(
                 self._base, observation, action, known[step], following
             )
             progress()
-        self.rewards = known
+        self.rewards = {step: known[step] for step in known if step in self._factors}
         if spoilt:
             self.settle()
         else:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 LOOK_S = 0.02  # rewards also come between two transitions
+AT_ONCE = 8  # inferences between two words: where each takes long, z still comes as they do
 TELL_S = 1.0
 PATIENCE_S = 10.0  # without progress, where no robot in motion waits for it
 
@@ -34,7 +35,7 @@ PATIENCE_S = 10.0  # without progress, where no robot in motion waits for it
 class Followed:
     """What the follower knew at one moment: published as a whole, and read without a lock.
 
-    `transitions` of the episode were heard by then, `rewards` are those that counted.
+    The first `transitions` of the episode were weighed by then, `rewards` are those that counted.
     """
 
     z: Array
@@ -140,9 +141,11 @@ class Follower:
         try:
             prioritise(self._priority, contextlib.ExitStack())  # the thread's end takes it back
             while final is None and not (self.trouble or self._closing.is_set()):
-                final = self._take()
-                self._evidence.heed(self._so_far() if final is None else final, self._moved)
-                if final is not None:
+                final = self._take(wait=self._evidence.weighed == self._evidence.transitions)
+                if final is None:
+                    self._evidence.heed(self._so_far(), self._moved, AT_ONCE)
+                else:
+                    self._evidence.heed(final, self._moved)
                     self._evidence.settle()
                 self._publish()
             self._settled = final is not None and not self.trouble
@@ -150,10 +153,10 @@ class Follower:
         except BaseException as error:  # a plug-in's exit too: the robot goes on with its z
             self._give_up(f"{error.__class__.__name__}: {error}")
 
-    def _take(self) -> Mapping[int, float] | None:
-        """Hear what waits; return the final rewards once they are there."""
+    def _take(self, *, wait: bool) -> Mapping[int, float] | None:
+        """Hear what is there; return the final rewards once they are."""
         with contextlib.suppress(queue.Empty):
-            item = self._queue.get(timeout=LOOK_S)
+            item = self._queue.get(wait, LOOK_S)
             while isinstance(item, tuple):
                 self._evidence.add(item)
                 item = self._queue.get_nowait()
@@ -161,12 +164,12 @@ class Follower:
         return None
 
     def _publish(self) -> None:
-        if self.trouble:  # it was given up meanwhile
-            return
         evidence = self._evidence
+        if self.trouble or evidence.weighed < self.now.transitions:
+            return  # given up meanwhile, or early rewards came or changed: not told by halves
         known = evidence.posterior
         z = self._first_z if known is self._base else known.likeliest
-        self.now = Followed(z, known, evidence.transitions, evidence.rewards)
+        self.now = Followed(z, known, evidence.weighed, evidence.rewards)
         self._moved()
         self._news.set()
         if time.monotonic() - self._told_s >= TELL_S:
@@ -185,7 +188,7 @@ class Follower:
 
 class FollowedZ:
     """z for each step: the follower's, taken anew every so many. `lags` are how many transitions it
-    had not heard of yet, each time.
+    had not weighed yet, each time.
 
     Args:
         follower: of the episode.

@@ -138,7 +138,8 @@ class Policy:
     def prior(self) -> Posterior:
         """What this bundle knows of a task before any transition."""
         if self.particles is None:
-            return GaussianPosterior.prior(self.manifest.latent_size)
+            known = self.manifest
+            return GaussianPosterior.prior(known.latent_size, prior_factor=known.prior_factor)
         return ParticlePosterior.prior(self.particles)
 
     def update(

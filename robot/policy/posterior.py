@@ -55,18 +55,20 @@ class GaussianPosterior:
     """q(z | context) = N(z; 0, I) · Π N(z; mean_i, variance_i), diagonal.
 
     `precision` is 1 + Σ 1/variance_i and `precision_mean` is Σ mean_i/variance_i, each `(latent,)`
-    (Rakelly et al. 2019, eq. 3, with the prior as one more factor).
+    (Rakelly et al. 2019, eq. 3, with the prior as one more factor). Of a bundle without the prior's
+    factor they are the sums alone; the prior then `gives_way` to the first factor.
     """
 
     posterior_sampling: ClassVar[bool] = False
 
     precision: Array
     precision_mean: Array
+    gives_way: bool = False
 
     @classmethod
-    def prior(cls, latent_size: int) -> GaussianPosterior:
-        """N(0, I): the posterior of an empty context."""
-        return cls(np.ones(latent_size), np.zeros(latent_size))
+    def prior(cls, latent_size: int, *, prior_factor: bool = True) -> GaussianPosterior:
+        """N(0, I): the posterior of an empty context, whether it is a factor of others or not."""
+        return cls(np.ones(latent_size), np.zeros(latent_size), gives_way=not prior_factor)
 
     def update(self, mean: Array, variance: Array) -> GaussianPosterior:
         """The posterior with one more factor, `mean` and `variance` `(latent,)`: O(1).
@@ -79,6 +81,8 @@ class GaussianPosterior:
                 "and variances above 0"
             )
         inverse = 1.0 / np.asarray(variance, dtype=np.float64)
+        if self.gives_way:
+            return GaussianPosterior(inverse, mean * inverse)
         return GaussianPosterior(self.precision + inverse, self.precision_mean + mean * inverse)
 
     @property

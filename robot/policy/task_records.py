@@ -23,6 +23,7 @@ from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior, Posterior
 
 ENCODER = "encoder.onnx"
+_LEAST_PRECISION = 1e-30  # of a float32 variance, where the prior is no factor
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Vector = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4096)]
@@ -43,12 +44,16 @@ class _Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     saved: str
 
 
-class GaussianTask(_Learned, frozen=True, kw_only=True, tag_field="version", tag=1):
-    """A posterior in natural parameters (`fieldtune.robot.policy.posterior`)."""
+class GaussianTask(
+    _Learned, frozen=True, kw_only=True, tag_field="version", tag=1, omit_defaults=True
+):
+    """A posterior in natural parameters (`fieldtune.robot.policy.posterior`). `prior_factor` is the
+    bundle's."""
 
     encoder_sha256: _Hash
     precision: _Vector
     precision_mean: _Vector
+    prior_factor: bool = True
 
     @property
     def made_with(self) -> tuple[str, str]:
@@ -61,7 +66,8 @@ class GaussianTask(_Learned, frozen=True, kw_only=True, tag_field="version", tag
 
     @property
     def posterior(self) -> GaussianPosterior:
-        return GaussianPosterior(np.array(self.precision), np.array(self.precision_mean))
+        known = np.array(self.precision), np.array(self.precision_mean)
+        return GaussianPosterior(*known, gives_way=not (self.prior_factor or self.transitions))
 
     def problem(self) -> str:
         """Why no adaptation can have written this; empty where one can."""
@@ -69,8 +75,9 @@ class GaussianTask(_Learned, frozen=True, kw_only=True, tag_field="version", tag
         sound = len(self.precision) == len(self.precision_mean)
         if not (sound and np.isfinite(posterior.precision_mean).all()):
             return "precision and precision_mean are no pair"
-        if not (np.isfinite(posterior.precision).all() and (posterior.precision >= 1).all()):
-            return "precision has values that no posterior has (1 and what each reward adds)"
+        least = 1.0 if self.prior_factor else _LEAST_PRECISION
+        if not (np.isfinite(posterior.precision).all() and (posterior.precision >= least).all()):
+            return f"precision has values that no posterior has ({least:g} and above)"
         return ""
 
 
@@ -154,6 +161,7 @@ def remember(
         encoder_sha256=manifest.files[ENCODER].sha256,
         precision=posterior.precision.tolist(),
         precision_mean=posterior.precision_mean.tolist(),
+        prior_factor=manifest.prior_factor,
     )
 
 
@@ -169,7 +177,8 @@ def fits(task: SavedTask, manifest: Manifest) -> bool:
     """Whether what `task` keeps means to a bundle what it meant to the one that made it."""
     if isinstance(task, GaussianTask):
         same = task.encoder_sha256 == manifest.files[ENCODER].sha256
-        return same and len(task.precision) == manifest.latent_size
+        alike = task.prior_factor == manifest.prior_factor
+        return same and alike and len(task.precision) == manifest.latent_size
     known = manifest.likelihood
     return (
         known is not None

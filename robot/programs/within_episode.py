@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldtune.robot.policy.evidence import first_z
 from fieldtune.robot.policy.exploration import Draws
-from fieldtune.robot.policy.following import FollowedZ, Follower
+from fieldtune.robot.policy.following import AT_ONCE, FollowedZ, Follower
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.programs.session import Attempt, RobotSession
@@ -102,6 +102,14 @@ class WithinEpisode:
         if posterior is not None:
             self._known = posterior
         log.info("%s, %s", follower.name, follower.now)
+        behind = float(np.median(self._lags[-1])) if self._lags[-1] else 0.0
+        if behind > AT_ONCE:
+            log.warning(
+                "%s: z was %g steps behind in the median: this computer infers more slowly than "
+                "transitions come; adapt without --continuous, or on a faster one",
+                follower.name,
+                behind,
+            )
         return posterior
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import logging
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
+MOST_WORDS = 100_000  # that may wait to be sorted
 _LOOK_S = 0.02
 
 
@@ -96,11 +98,16 @@ class GivenReward:
     episode: int | None = None
 
 
+_Ordered = tuple[int, float]
+"""When a reward was said, by its number, and the reward."""
+
+
 class Listener:
-    """Keeps what is said, by any thread, and sorts it to transitions when the episode has ended.
+    """Keeps what is said, by any thread, and sorts it to transitions as these become complete.
 
     Where two rewards are for one transition, the one said last counts. What was said before the
-    episode, or names another episode or a step that is not there, is dropped, and that is logged.
+    episode, or names another episode or a step that is not there, is dropped, and that is logged;
+    so is what was said more than 100,000 words ago and nobody has asked for since.
 
     Args:
         one_word_ends: after the episode, wait for one more reward instead of for all.
@@ -109,20 +116,19 @@ class Listener:
     def __init__(self, settings: RewardsConfig, *, one_word_ends: bool) -> None:
         self._settings = settings
         self._one_word_ends = one_word_ends
-        self._said: deque[GivenReward] = deque(maxlen=100_000)
-        self._number = 0
-        self._began_ns = 0
-        self._complete_ns: list[int] = []
+        self._said: deque[GivenReward] = deque(maxlen=MOST_WORDS)  # not looked at yet
+        self._sorting = threading.Lock()
+        self._begin_anew(0)
 
     def say(self, said: GivenReward) -> None:
-        """From any thread."""
+        """From any thread; never waits."""
         if math.isfinite(said.reward):
+            self._pushed_out += len(self._said) == MOST_WORDS
             self._said.append(said)
 
     def begin(self, number: int) -> None:
-        self._said.clear()
-        self._complete_ns = []
-        self._number, self._began_ns = number, time.monotonic_ns()
+        with self._sorting:
+            self._begin_anew(number)
 
     def complete(self) -> int:
         """One more transition is complete; return the number of the step that it began with."""
@@ -131,7 +137,10 @@ class Listener:
 
     def so_far(self) -> dict[int, float]:
         """As `LiveRewards.so_far`. A word about the transition under way waits for its end."""
-        return self._sorted(tuple(self._said), self._complete_ns[:], over=False)[0]
+        with self._sorting:
+            complete_ns = self._complete_ns[:]
+            self._sort(complete_ns)
+            return self._told(self._found, len(complete_ns))
 
     def collect(self, stop: Callable[[], bool]) -> dict[int, float]:
         """As `RewardStream.collect`."""
@@ -141,11 +150,13 @@ class Listener:
         last_ns = self._complete_ns[-1]
         deadline = time.monotonic() + self._settings.patience_s
         while True:
-            said = tuple(self._said)
-            rewards, dropped = self._sorted(said, self._complete_ns, over=True)
+            with self._sorting:
+                self._sort(self._complete_ns)
+                found, dropped = self._after_the_last()
+                rewards = self._told(found, transitions)
             if (
                 len(rewards) == transitions
-                or (self._one_word_ends and any(word.at_ns > last_ns for word in said))
+                or (self._one_word_ends and self._latest_ns > last_ns)
                 or time.monotonic() >= deadline
                 or stop()
             ):
@@ -155,24 +166,69 @@ class Listener:
             log.warning("episode %d: %d rewards belong to no transition", self._number, dropped)
         return rewards
 
-    def _sorted(
-        self, said: tuple[GivenReward, ...], complete_ns: list[int], *, over: bool
-    ) -> tuple[dict[int, float], int]:
-        """Rewards by step, and how many belong to none; `over` says that no transition follows."""
-        found: dict[int, float] = {}
-        dropped = 0
-        for word in said:
-            step = self._step_of(word, complete_ns)
-            if over and word.step is None and step is not None:
-                step = min(step, len(complete_ns) - 1)
-            if step is None or not 0 <= step < len(complete_ns):
-                dropped += 1
+    def _begin_anew(self, number: int) -> None:
+        self._said.clear()
+        self._words = 0  # so far: the later of two is the one with the larger number
+        self._found: dict[int, _Ordered] = {}
+        self._ahead: dict[int, list[_Ordered]] = {}  # of steps that are not there yet
+        self._under_way: list[tuple[int, GivenReward]] = []  # about a transition without its end
+        self._sorted_to = 0
+        self._dropped = self._pushed_out = 0
+        self._latest_ns = 0
+        self._complete_ns: list[int] = []
+        self._number, self._began_ns = number, time.monotonic_ns()
+
+    def _sort(self, complete_ns: list[int]) -> None:
+        """Give each word that is about a transition which is complete to that, once and for all:
+        what was sorted, and what waits for its step, is not looked at again."""
+        for step in range(self._sorted_to, len(complete_ns)):
+            for ordered in self._ahead.pop(step, ()):
+                self._find(step, ordered)
+        words: list[tuple[int, GivenReward]] = []
+        if len(complete_ns) > self._sorted_to:
+            words, self._under_way = self._under_way, []
+        self._sorted_to = len(complete_ns)
+        while self._said:
+            self._words += 1
+            words.append((self._words, self._said.popleft()))
+            self._latest_ns = max(self._latest_ns, words[-1][1].at_ns)
+        for order, said in words:
+            about = self._step_of(said, complete_ns)
+            if about is None or about < 0:
+                self._dropped += 1
+            elif about < len(complete_ns):
+                self._find(about, (order, said.reward))
+            elif said.step is None:
+                self._under_way.append((order, said))
+            elif len(self._ahead) < MOST_WORDS:
+                self._ahead.setdefault(about, []).append((order, said.reward))
             else:
-                found[step] = word.reward
-        if self._settings.sticky and found:
-            for step in range(min(found), len(complete_ns)):
-                found.setdefault(step, found.get(step - 1, 0.0))
-        return dict(sorted(found.items())), dropped
+                self._dropped += 1
+
+    def _find(self, step: int, word: _Ordered) -> None:
+        self._found[step] = max(word, self._found.get(step, word))
+
+    def _after_the_last(self) -> tuple[dict[int, _Ordered], int]:
+        """What was found, now that no transition follows: what was said after the last is about
+        it. Also how many words are about none."""
+        last = len(self._complete_ns) - 1
+        found = dict(self._found)
+        if self._under_way:
+            order, said = self._under_way[-1]
+            late = order, said.reward
+            found[last] = max(late, found.get(last, late))
+        ahead = sum(len(words) for words in self._ahead.values())
+        return found, self._dropped + self._pushed_out + ahead
+
+    def _told(self, found: dict[int, _Ordered], complete: int) -> dict[int, float]:
+        """By step, in order; each also for the steps after it where the settings say so."""
+        rewards = {step: found[step][1] for step in sorted(found)}
+        if not (self._settings.sticky and rewards):
+            return rewards
+        held, goes_on = 0.0, {}
+        for step in range(next(iter(rewards)), complete):
+            goes_on[step] = held = rewards.get(step, held)
+        return goes_on
 
     def _step_of(self, word: GivenReward, complete_ns: list[int]) -> int | None:
         """The step that a word is about, there or not; None for another episode's."""

@@ -63,6 +63,10 @@ class CheetahVelFamily(LocomotionFamily):
         """The reference's own 100 training and 30 held-out velocities."""
         return published_split(self.name)
 
+    @property
+    def reward_bounds(self) -> tuple[float, float]:
+        return (-float("inf"), 0.0)
+
     def reward(
         self,
         observation: Array,

@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from benchmarks.imitation import Clone
-from fieldtune.sim.family import bounds, width
+from benchmarks.imitation import Clone, Setting, as_told, pace, successes
+from fieldtune.sim.family import Field, bounds, width
 from fieldtune.sim.registry import family
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.runs.config_file import load_config
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_clone_acts_as_it_was_shown_for_each_task():
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_clone_acts_as_it_was_shown_for_each_task(bf16):
     config = load_config(ROOT / "configs" / "reach.yaml")
     reach, rng = family("reach"), np.random.default_rng(0)
     _, high = bounds(reach.action_fields)  # as far on either side
@@ -39,10 +42,32 @@ def test_a_clone_acts_as_it_was_shown_for_each_task():
         for index, task in enumerate(tasks)
     ]
     torch.manual_seed(0)
-    clone = Clone(config, episodes, tasks)
+    clone = Clone(config, episodes, tasks, Setting((64, 64), rows=256, bf16=bf16))
     assert clone.rows == 80
     clone.learn(150)
     for episode, task in zip(episodes, tasks, strict=True):
         seen = episode.observations[:-1]
         acted = clone.act(seen, np.tile(task, (len(seen), 1)))
         assert (np.abs(acted - shown(task)).mean(axis=0) < 0.2 * high).all()
+    assert pace(clone, 0.01) > 0
+
+
+def test_a_job_is_told_by_a_number_each_and_the_seed_of_layouts_not_at_all():
+    told = as_told(family("multi").task_fields, np.array([[0.0, 7.0], [2.0, 9.0]]))
+    assert told.tolist() == [[1, 0, 0], [0, 0, 1]]
+    place = (Field("block", "index", (0.0,), (1.0,)), Field("goal", "m", (-1.0,), (1.0,)))
+    assert as_told(place, np.array([1.0, 0.25])).tolist() == [0, 1, 0.25]
+
+
+def test_only_successes_among_the_first_episodes_of_each_task_are_cloned():
+    def ending(reward, index):
+        rewards = np.array([-1.0, reward])
+        return LabelledEpisode(index, np.zeros((3, 1)), np.zeros((2, 1)), rewards, False)
+
+    tasks = np.array([[0.5], [0.7]])
+    split = [[ending(reward, index) for reward in (0, -1, 0)] for index in range(2)]
+    dataset = Dataset("x", tasks, tasks, split, split)
+    every, of = successes(dataset, Setting((8,)))
+    assert [len(every), of[:, 0].tolist()] == [4, [0.5, 0.5, 0.7, 0.7]]
+    few, _ = successes(dataset, Setting((8,), episodes=2))
+    assert few == [split[0][0], split[1][0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 import yaml
 
+from benchmarks import latent_probe, trial
+from benchmarks.decoding import held, looks
 from benchmarks.inference import __main__ as command
 from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
 from benchmarks.inference.bench import NUMBERS, Bench, kept_back, own_randomness
@@ -23,8 +26,10 @@ from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import rollout
 from fieldtune.train.agent.likelihood import ByLikelihood
 from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run
 
 SETTINGS = {
@@ -96,6 +101,18 @@ def test_the_last_tasks_are_kept_back_and_held_out_ones_left_alone(dataset):
             kept_back(dataset, count)
 
 
+def test_what_z_holds_is_told_on_the_way_and_at_the_end(bench):
+    found = list(looks(bench.run))
+    assert [each.updates for each in found] == [10, 20]
+    assert found[0].by_mean != found[0].by_draw != found[1].by_draw
+    assert list(looks(bench.run)) == found
+    blind = copy.deepcopy(bench.agent)  # says of every reward that it is the mean
+    for parameter in blind.decoder.body[-1].parameters():
+        parameter.detach().zero_()
+    told = held(blind, held_out_replay(bench.run, blind), 0)
+    assert told.by_mean == told.by_draw <= 0.01
+
+
 def test_the_protocol_is_the_librarys_to_the_bit(bench, belief):
     by = ByLikelihood(bench.agent, bench.particles)
     theirs = bench.evaluator.online(by, bench.seed).curve
@@ -122,6 +139,32 @@ def test_an_episode_in_parts_follows_one_z_after_another(bench, belief):
     assert not torch.equal(parts[:, 5], whole[:, 5])
     assert Changing(belief).choose().shape == (PARTS, *first_z.shape)
     assert not torch.equal(other, whole)
+
+
+def test_a_linear_probe_says_what_z_holds_of_tasks_kept_back(bench):
+    of = bench.run, bench.agent, bench.kept_back, bench.run.dataset.test_tasks
+    z, whose = latent_probe.embeddings(*of)
+    assert z.shape == (2 * latent_probe.CONTEXTS, bench.agent.latent_size)
+    np.testing.assert_array_equal(whose[:2], bench.run.dataset.test_tasks)
+    velocity, kl = latent_probe.report(bench.run, bench.agent)
+    assert velocity.startswith("velocity: ")
+    assert " m/s off (guessed: " in velocity
+    assert " nats × 0.1 = " in kl
+
+
+def test_a_probe_says_whether_the_agent_has_seen_the_tasks_kept_back(bench, dataset, monkeypatch):
+    def opened(run):
+        monkeypatch.setattr(latent_probe, "open_existing", lambda _: run)
+        return latent_probe.opened(run.folder)
+
+    run, _, seen = opened(bench.run)
+    assert len(run.dataset.test) == 1  # of four
+    assert seen == "20 updates; 3 tasks to fit on, 1 kept back from probe"
+    apart = replace(bench.run, folder=bench.run.folder / "apart", dataset=trial.kept_back(dataset))
+    (apart.folder / "checkpoints").mkdir(parents=True)
+    train_offline(apart)
+    _, _, seen = opened(replace(apart, dataset=dataset))
+    assert seen == "20 updates; 5 tasks to fit on, 1 kept back from agent and probe"
 
 
 def test_phase_2_is_trained_by_each_variant_and_goes_on_from_its_files(bench, monkeypatch):

@@ -284,8 +284,17 @@ def test_a_bundle_without_particles_is_one_that_robots_from_before_can_read(bund
     """They refuse a key and a version that they do not know."""
     fields = json.loads(manifest_text(bundle_path))
     assert fields["schema_version"] == 1
-    assert "likelihood" not in fields
+    assert not {"likelihood", "prior_factor"} & set(fields)
     assert list(fields["files"]) == list(GRAPHS)
+
+
+def test_a_bundle_says_of_the_prior_only_that_it_is_no_factor(bundle_path):
+    bundle = read_bundle(bundle_path)
+    assert bundle.manifest.prior_factor
+    alone = bundle.manifest.model_copy(update={"prior_factor": False})
+    again = parse_bundle(pack_bundle(alone, bundle.graphs), source="here")
+    assert not again.manifest.prior_factor
+    assert again.id != bundle.id
 
 
 def test_a_bundle_from_before_particles_is_read_and_written_the_same(describe):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 from fieldtune.sim.family import bounds, width
@@ -83,3 +84,14 @@ def run_python(code: str) -> None:
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_reward_lies_within_what_a_family_declares(name: str) -> None:
+    found, rng = family(name), np.random.default_rng(0)
+    fields = found.observation_fields, found.action_fields, found.observation_fields
+    before, action, after = (3.0 * rng.standard_normal((50, width(each))) for each in fields)
+    signals = rng.standard_normal((50, width(found.signal_fields)))
+    paid = found.reward(before, action, after, found.sample_tasks(0, 50), signals)
+    low, high = found.reward_bounds
+    assert low <= paid.min() <= paid.max() <= high

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from fieldtune.train.study.runners import LocalRunner, local_runner
 def of_eight_cores(monkeypatch):
     monkeypatch.delenv(cores.SHARE, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(cores, "QUOTA", Path("/nowhere"))
 
 
 def test_auto_is_every_core_or_what_a_study_leaves(monkeypatch):
@@ -31,6 +33,16 @@ def test_auto_is_every_core_or_what_a_study_leaves(monkeypatch):
         cores.workers("auto")
 
 
+@pytest.mark.parametrize(
+    ("limit", "cores_worth"),
+    [("250000 100000", 3), ("50000 100000", 1), ("max 100000", 8), ("1600000 100000", 8)],
+)
+def test_a_containers_limit_counts(monkeypatch, tmp_path, limit, cores_worth):
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(cores, "QUOTA", tmp_path / "cpu.max")
+    assert cores.workers("auto") == cores_worth
+
+
 def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_path):
     started = {}
 
@@ -41,7 +53,8 @@ def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_p
     runner = LocalRunner(3)
     runner.start([Job(tmp_path, "collect")])
     runner.start([Job(tmp_path, "offline", 0)])
-    assert started == {"collect": "8", "offline": "2"}
+    runner.start([Job(tmp_path, "trained", seed) for seed in range(2)])
+    assert started == {"collect": "8", "offline": "2", "trained": "1"}
     assert local_runner(None, None, seeds=1, methods=2, on_gpu=False).slots == 2
     assert local_runner(None, 2, seeds=3, methods=1, on_gpu=False).slots == 2
 

@@ -113,6 +113,8 @@ class LatentActor:
     Args:
         mean, variance: `(copy, latent)`.
         factors: what one more transition adds to the posterior.
+        weight: of what is known already, in that: 0 of a prior that is no factor, else 1,
+            `(copy, 1)`.
     """
 
     def __init__(
@@ -123,9 +125,10 @@ class LatentActor:
         variance: Tensor,
         acting: Acting,
         factors: Factors,
+        weight: float | Tensor = 1.0,
     ) -> None:
         self._policy, self._normalisation, self._acting = policy, normalisation, acting
-        self._factors = factors
+        self._factors, self._weight = factors, weight
         self.mean, self.variance = mean, variance
         self._held, self._step = mean, 0
 
@@ -148,7 +151,9 @@ class LatentActor:
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
         """See `HeedingActor.heed`; acts with the posterior's mean from now on."""
         step = rewarded_step(self._normalisation, s, a, r, reached, self.mean.device)
-        self.mean, self.variance = with_factors(self.mean, self.variance, *self._factors(step))
+        known = self.mean, self.variance
+        self.mean, self.variance = with_factors(*known, *self._factors(step), self._weight)
+        self._weight = 1.0
         self._held = self.mean
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,16 @@ from fieldtune.train.data.replay import Batch
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes that networks are built from."""
+    """Sizes that networks are built from, and what a family says of its rewards.
+
+    `reward_bounds` are the least and the most that a transition pays, in the family's units.
+    """
 
     observation: int
     action: int
     next_in_context: bool = False
     sparse_reward: bool = False
+    reward_bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 class Agent(nn.Module):
@@ -36,14 +41,16 @@ class Agent(nn.Module):
         super().__init__()
         self.shape, self.normalisation = shape, normalisation
         sizes, widths = (shape.observation, shape.action), settings.networks
+        ends = settings.distribution
+        self.prior_factor = settings.prior_factor
         latent = settings.latent_size
         self.latent_size = latent
-        self.policy = Policy(*sizes, latent, widths.policy)
+        self.policy = Policy(*sizes, latent, widths.policy, ends)
         self.q1 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
         self.q2 = Critic(*sizes, latent, widths.critic, widths.critic_layer_norm)
         self.q1_target = copy.deepcopy(self.q1).requires_grad_(False)
         self.q2_target = copy.deepcopy(self.q2).requires_grad_(False)
-        self.encoder = Encoder(*sizes, latent, widths.encoder, shape.next_in_context)
+        self.encoder = Encoder(*sizes, latent, widths.encoder, shape.next_in_context, ends)
         self.decoder = Decoder(*sizes, latent, widths.decoder)
         self.dynamics = (
             DynamicsDecoder(*sizes, latent, widths.dynamics) if shape.next_in_context else None
@@ -51,7 +58,8 @@ class Agent(nn.Module):
 
     def infer(self, context: Batch) -> tuple[Tensor, Tensor]:
         """q(z|h): mean and variance `(task, latent)` of a context `(task, transition, ...)`."""
-        return product_of_factors(*self.factors(context), context.counted)
+        factors = self.factors(context)
+        return product_of_factors(*factors, context.counted, prior_factor=self.prior_factor)
 
     def factors(self, context: Batch) -> tuple[Tensor, Tensor]:
         """The Gaussian factor of each transition: mean and variance, `(task, transition, latent)`.
@@ -73,16 +81,33 @@ class Agent(nn.Module):
             acting: how z and actions are drawn.
         """
         means, variances = zip(*(self.infer(batch) for batch in context), strict=True)
-        return self.actor(torch.cat(means), torch.cat(variances), acting)
+        weight: float | Tensor = 1.0
+        if not self.prior_factor:
+            known = [
+                batch.reward.new_full((len(batch.reward), 1), batch.reward.shape[1] > 0)
+                for batch in context
+            ]
+            weight = torch.cat(known)
+        return self.actor(torch.cat(means), torch.cat(variances), acting, weight)
 
-    def actor(self, mean: Tensor, variance: Tensor, acting: Acting = MEAN_ACTION) -> LatentActor:
+    def actor(
+        self,
+        mean: Tensor,
+        variance: Tensor,
+        acting: Acting = MEAN_ACTION,
+        weight: float | Tensor = 1.0,
+    ) -> LatentActor:
         """Acts with z ~ N(mean, variance).
 
         Args:
             mean, variance: `(copy, latent)`.
             acting: how z and actions are drawn.
+            weight: 0 where that is the prior and no factor of a posterior to come, else 1,
+                `(copy, 1)`.
         """
-        return LatentActor(self.policy, self.normalisation, mean, variance, acting, self.factors)
+        return LatentActor(
+            self.policy, self.normalisation, mean, variance, acting, self.factors, weight
+        )
 
     def min_q(self, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
         return torch.min(self.q1(observation, action, z), self.q2(observation, action, z))

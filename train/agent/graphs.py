@@ -156,6 +156,7 @@ class PolicyGraphs:
         latent_size: width of z.
         next_in_context: whether the encoder reads where a transition led.
         sparse_reward: whether the decoder's rewards are between −1 and 0.
+        prior_factor: whether the prior is a factor of the posterior, or only what no context gives.
     """
 
     policy: PolicyGraph
@@ -165,6 +166,7 @@ class PolicyGraphs:
     latent_size: int
     next_in_context: bool
     sparse_reward: bool
+    prior_factor: bool
 
     @classmethod
     def of(cls, agent: Agent) -> PolicyGraphs:
@@ -180,6 +182,7 @@ class PolicyGraphs:
             latent_size=agent.latent_size,
             next_in_context=shape.next_in_context,
             sparse_reward=shape.sparse_reward,
+            prior_factor=agent.prior_factor,
         )
 
 

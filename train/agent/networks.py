@@ -14,11 +14,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LOG_STD_RANGE = (-5.0, 1.0)
-MIN_VARIANCE = 1e-6
+from fieldtune.train.config import Distribution
+from fieldtune.train.device import mixes_precision
+
+DEFAULT = Distribution()
 
 
-def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
+class Mlp(nn.Sequential):
+    """Layers one after another. Under autocast the first and the last compute in float32 all the
+    same: what they read and what they say needs more than bfloat16's three digits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind = x.device.type
+        if len(self) == 1 or not mixes_precision(kind):
+            return super().forward(x)
+        first, *between, last = self
+        with torch.autocast(kind, enabled=False):
+            x = first(x.float())
+        for layer in between:
+            x = layer(x)
+        with torch.autocast(kind, enabled=False):
+            return last(x.float())
+
+
+def mlp(sizes: Sequence[int], layer_norm: bool = False) -> Mlp:
     """ReLU network through `sizes`, linear at the end; layer norm before each ReLU if asked."""
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
@@ -27,20 +46,28 @@ def mlp(sizes: Sequence[int], layer_norm: bool = False) -> nn.Sequential:
             if layer_norm:
                 layers.append(nn.LayerNorm(outputs))
             layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
+    return Mlp(*layers)
 
 
 class Policy(nn.Module):
     """π(a|s,z): a Gaussian squashed by tanh into [−1, 1]."""
 
-    def __init__(self, observation: int, action: int, latent: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        observation: int,
+        action: int,
+        latent: int,
+        hidden: Sequence[int],
+        distribution: Distribution = DEFAULT,
+    ) -> None:
         super().__init__()
+        self.log_std_range = distribution.log_std
         self.body = mlp([observation + latent, *hidden, 2 * action])
 
     def forward(self, observation: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-std before squashing, each `(..., action)`."""
         mean, log_std = self.body(torch.cat([observation, z], dim=-1)).chunk(2, dim=-1)
-        return mean, log_std.clamp(*LOG_STD_RANGE)
+        return mean, log_std.clamp(*self.log_std_range)
 
 
 class Critic(nn.Module):
@@ -60,10 +87,16 @@ class Encoder(nn.Module):
     """One transition (s, a, r[, s']) → one Gaussian factor of q(z|h)."""
 
     def __init__(
-        self, observation: int, action: int, latent: int, hidden: Sequence[int], next_too: bool
+        self,
+        observation: int,
+        action: int,
+        latent: int,
+        hidden: Sequence[int],
+        next_too: bool,
+        distribution: Distribution = DEFAULT,
     ) -> None:
         super().__init__()
-        self.next_too = next_too
+        self.next_too, self.least_variance = next_too, distribution.least_variance
         inputs = observation * (2 if next_too else 1) + action + 1
         self.body = mlp([inputs, *hidden, 2 * latent])
 
@@ -82,7 +115,7 @@ class Encoder(nn.Module):
         if self.next_too:
             parts.append(next_observation)
         mean, raw = self.body(torch.cat(parts, dim=-1)).chunk(2, dim=-1)
-        return mean, F.softplus(raw) + MIN_VARIANCE
+        return mean, F.softplus(raw) + self.least_variance
 
 
 class Decoder(nn.Module):

@@ -1,4 +1,4 @@
-"""The task posterior q(z|h): a product of per-transition Gaussian factors and the prior.
+"""The task posterior q(z|h): a product of per-transition Gaussian factors, with the prior or not.
 
 Pure functions of tensors. The robot keeps the same quantity one transition at a time
 (`fieldtune.robot.policy.posterior`); a test holds the two together.
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 
 def product_of_factors(
-    mean: Tensor, variance: Tensor, counted: Tensor | None = None
+    mean: Tensor, variance: Tensor, counted: Tensor | None = None, *, prior_factor: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Posterior from Gaussian factors and the prior N(0, I) (Pong et al. 2022, sec. 4).
 
@@ -22,6 +22,8 @@ def product_of_factors(
         mean, variance: `(..., transition, latent)`.
         counted: 1 for a factor that belongs to the product, else 0, `(..., transition)`; all do
             where not given.
+        prior_factor: whether the prior is one more factor, as in the paper's text. Without it, as
+            in the authors' code, it is only what an empty context gives.
 
     Returns:
         Posterior mean and variance, `(..., latent)`.
@@ -29,20 +31,30 @@ def product_of_factors(
     precision = variance.reciprocal()
     if counted is not None:
         precision = precision * counted.unsqueeze(-1)
-    total = 1.0 + precision.sum(dim=-2)
+    prior: float | Tensor = 1.0
+    if not prior_factor and counted is not None:
+        prior = (counted.sum(dim=-1, keepdim=True) == 0).to(precision.dtype)
+    elif not prior_factor and precision.shape[-2]:
+        prior = 0.0
+    total = prior + precision.sum(dim=-2)
     return (precision * mean).sum(dim=-2) / total, total.reciprocal()
 
 
 def with_factors(
-    mean: Tensor, variance: Tensor, factor_mean: Tensor, factor_variance: Tensor
+    mean: Tensor,
+    variance: Tensor,
+    factor_mean: Tensor,
+    factor_variance: Tensor,
+    weight: float | Tensor = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """A posterior with more factors: mean and variance, `(..., latent)`.
 
     Args:
         mean, variance: of the posterior so far, `(..., latent)`.
         factor_mean, factor_variance: `(..., transition, latent)`.
+        weight: 0 where the posterior so far is a prior that is no factor, else 1, `(..., 1)`.
     """
-    precision, added = variance.reciprocal(), factor_variance.reciprocal()
+    precision, added = weight * variance.reciprocal(), factor_variance.reciprocal()
     total = precision + added.sum(dim=-2)
     return (precision * mean + (added * factor_mean).sum(dim=-2)) / total, total.reciprocal()
 

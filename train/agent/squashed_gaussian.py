@@ -9,18 +9,22 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from fieldtune.train.agent.posterior import normal_like
+from fieldtune.train.config import Distribution
 
-ACTION_EDGE = 1e-3  # data at the bounds has no pre-squash value; stop this far inside
+ACTION_EDGE = Distribution().action_edge
 
 
-def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+def squashed_log_prob(
+    mean: Tensor, log_std: Tensor, action: Tensor, edge: float = ACTION_EDGE
+) -> Tensor:
     """log π of `action` under the tanh-Gaussian, summed over its components, `(...,)`.
 
     Args:
         mean, log_std: before squashing, `(..., action)`.
-        action: `(..., action)` in [−1, 1]; at a bound it counts as `ACTION_EDGE` inside.
+        action: `(..., action)` in [−1, 1].
+        edge: how far inside an action at a bound counts, where it has a value before squashing.
     """
-    action = action.clamp(-1 + ACTION_EDGE, 1 - ACTION_EDGE)
+    action = action.clamp(-1 + edge, 1 - edge)
     noise = (torch.atanh(action) - mean) * torch.exp(-log_std)
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
     return (gaussian - torch.log1p(-action.square())).sum(dim=-1)

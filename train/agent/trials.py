@@ -17,6 +17,7 @@ from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
 from fieldtune.sim.rollout import Heed, LabelledEpisode, rollout
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive
 from fieldtune.train.agent.units import context_of
+from fieldtune.train.data.replay import Batch
 from fieldtune.train.turns import aside, computing
 
 Relabel = Callable[[LabelledEpisode, int], NDArray[np.float64]]
@@ -77,23 +78,30 @@ def explore(
     posterior_episodes: int,
     acting: Acting,
     relabel: Relabel | None = None,
+    known: Callable[[], Sequence[Batch]] | None = None,
 ) -> list[list[LabelledEpisode]]:
     """One trial in each copy: episodes before anything is known of the task, then episodes
-    adapted to what the trial has seen so far.
+    adapted to what the trial has seen so far, or to what else is known of it.
 
     Args:
         tasks: `(copy, parameter)`, the tasks whose true rewards label the episodes.
         rng: of the start states.
         relabel: `(episode, copy)` → rewards `(T,)` to use instead of the true ones.
+        known: contexts of all copies (`Adaptive.adapt`), asked for anew before each adapted
+            episode, which follows them in the place of what the trial has seen.
 
     Returns:
         Per copy, its episodes in order, labelled with the rewards that made its context.
     """
     trials: list[list[LabelledEpisode]] = [[] for _ in range(simulator.n_envs)]
     for index in range(prior_episodes + posterior_episodes):
-        contexts = trials if index >= prior_episodes else [[] for _ in trials]
+        adapted = index >= prior_episodes
+        contexts = trials if adapted else [[] for _ in trials]
         seeds = rng.integers(2**31, size=simulator.n_envs)
-        actor = adapt_to(adaptive, contexts, acting)
+        if adapted and known is not None:
+            actor = adaptive.adapt(known(), acting)
+        else:
+            actor = adapt_to(adaptive, contexts, acting)
         for copy, episode in enumerate(run_episodes(actor, family, simulator, seeds, tasks)):
             if relabel is not None:
                 episode = replace(episode, rewards=relabel(episode, copy))

@@ -14,7 +14,11 @@ UNCHANGED = 1e-12  # variance below which a component is a constant
 
 
 def critic_target(
-    reward: Tensor, done: Tensor, next_value: Tensor, discount: float | Tensor
+    reward: Tensor,
+    done: Tensor,
+    next_value: Tensor,
+    discount: float | Tensor,
+    possible: tuple[float, float] | None = None,
 ) -> Tensor:
     """r + γ·(1−d)·min Q_target(s', a', z), eq. 5.
 
@@ -25,8 +29,25 @@ def critic_target(
         done: `(row,)`, 1 where s' is terminal, else 0.
         next_value: `(row,)`, min Q_target(s', a', z), less the entropy's term where there is one.
         discount: γ, or γ^k of each row, `(row,)`.
+        possible: the least and the most that any state is worth, where the value of s' is to be
+            clamped to it; the target then is possible too. Rewards are left as they are.
     """
+    if possible is not None:
+        next_value = next_value.clamp(*possible)
     return reward + discount * (1.0 - done) * next_value
+
+
+def possible_values(rewards: tuple[float, float], discount: float) -> tuple[float, float]:
+    """The least and the most that a state is worth: [r_min, r_max] / (1 − γ).
+
+    With 0 among them, since nothing follows a terminal state.
+
+    Args:
+        rewards: r_min and r_max, scaled as the critic's; they may be infinite.
+        discount: γ.
+    """
+    low, high = rewards
+    return min(low, 0.0) / (1.0 - discount), max(high, 0.0) / (1.0 - discount)
 
 
 def critic_loss(q1: Tensor, q2: Tensor, target: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
         mean, variance = agent.infer(context)
         z = per_row(sample(mean, variance), rows)
         policy_mean, log_std = agent.policy(batch.observation, z)
-        log_prob = squashed_log_prob(policy_mean, log_std, batch.action).mean()
+        edge = self.settings.distribution.action_edge
+        log_prob = squashed_log_prob(policy_mean, log_std, batch.action, edge).mean()
         kl = kl_to_prior(mean, variance).mean()
         gradient_step(-log_prob + self.settings.kl_weight * kl, *self.optimisers.values())
         return {"actor/loss": -log_prob.detach()} | posterior_metrics(mean, variance, kl)

@@ -38,10 +38,13 @@ class Advantage(Section):
     `softmax`: softmax(A / temperature) over the flattened batch times its size (reference: 100).
     `over` is what an action's value is compared with: that of an action `sampled` from the policy,
     as in the reference, or of the policy's `mean` action, which does not add a draw's noise to A.
+    `critics` says which judge: `stepped` ones the policy's action and those of before their step
+    the data's, or those of `before` both actions, and −Q of phase 2 too, as in the reference.
     """
 
     weights: Literal["standardised", "softmax"] = "standardised"
     over: Literal["sampled", "mean"] = "sampled"
+    critics: Literal["stepped", "before"] = "stepped"
     temperature: float = Field(default=0.5, gt=0)
     clip: float = Field(default=20.0, gt=0)
 
@@ -51,6 +54,11 @@ class SmacSettings(CriticSettings):
 
     name: Literal["smac"] = "smac"
     advantage: Advantage = Advantage()
+    clamp_q: bool = Field(
+        default=False,
+        description="keep the value in the critic's target within what the family's rewards allow, "
+        "[r_min, r_max] / (1 − discount); the paper has no such bound",
+    )
     dynamics_weight: float = Field(
         default=1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
     )
@@ -153,10 +161,12 @@ class Smac(LatentAlgorithm[SmacSettings]):
         with torch.no_grad():
             a_next = squashed_sample(*agent.policy(s_next, z))
             value = agent.min_q_target(s_next, a_next, z)
-            target = losses.critic_target(reward, done, value, discount)
+            target = losses.critic_target(reward, done, value, discount, self._possible_values())
         q1, q2 = agent.q1(s, a, z), agent.q2(s, a, z)
         critic_loss = losses.critic_loss(q1, q2, target)
-        gradient_step(critic_loss, self.optimisers["critic"])
+        stepped = settings.advantage.critics == "stepped"
+        if stepped:
+            gradient_step(critic_loss, self.optimisers["critic"])
 
         mean, log_std = agent.policy(s, z)
         a_policy = squashed_sample(mean, log_std)
@@ -169,10 +179,13 @@ class Smac(LatentAlgorithm[SmacSettings]):
                 value = q_policy
             advantage = torch.min(q1, q2) - value
             weights = self._weights(advantage)
-        actor_loss = losses.awac_loss(squashed_log_prob(mean, log_std, a), weights)
+        log_prob = squashed_log_prob(mean, log_std, a, settings.distribution.action_edge)
+        actor_loss = losses.awac_loss(log_prob, weights)
         if q_weight > 0:
             actor_loss = actor_loss + q_weight * losses.q_loss(q_policy, scale_by_q)
         gradient_step(actor_loss, self.optimisers["policy"])
+        if not stepped:
+            gradient_step(critic_loss, self.optimisers["critic"])
 
         agent.follow_critics(settings.target_rate)
         return {
@@ -182,6 +195,15 @@ class Smac(LatentAlgorithm[SmacSettings]):
             "actor/weight_max": weights.max(),
             "actor/advantage_std": losses.spread(advantage),
         }
+
+    def _possible_values(self) -> tuple[float, float] | None:
+        """Of any state, in the critic's units; None where `clamp_q` is false."""
+        agent, settings = self.agent, self.settings
+        if not settings.clamp_q:
+            return None
+        scale = settings.reward_scale / agent.normalisation.reward_std
+        low, high = agent.shape.reward_bounds
+        return losses.possible_values((scale * low, scale * high), settings.discount)
 
     def _weights(self, advantage: Tensor) -> Tensor:
         settings = self.settings.advantage

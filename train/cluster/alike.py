@@ -5,19 +5,17 @@ Knows packages by their metadata and imports none of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import node
 
-import fieldtune
 from fieldtune.errors import UserError
+from fieldtune.own_files import digest
 
 LIBRARIES = ("mujoco", "numba", "numpy", "robosuite", "torch")  # whose versions decide the bits
 FILES = "fieldtune's files"
-HALVES = ("", "export", "robot", "sim", "train")
 
 
 class NotAlike(UserError):
@@ -36,7 +34,7 @@ def installed() -> dict[str, str]:
             found[library] = version(library).partition("+")[0]
         except PackageNotFoundError:
             found[library] = "missing"
-    return found | {FILES: _digest(Path(fieldtune.__file__).parent)}
+    return found | {FILES: digest()}
 
 
 def require_alike(expected: Mapping[str, str], shared: Mapping[str, str]) -> None:
@@ -66,14 +64,3 @@ def require_alike(expected: Mapping[str, str], shared: Mapping[str, str]) -> Non
                 f"{Path(path).parent} is not the same folder on {node()} as where the command "
                 "runs: share it, at the same path, and let this user read and write there"
             )
-
-
-def _digest(package: Path) -> str:
-    """Of every Python file, by its place within the package; the halves may be links."""
-    known = hashlib.sha256()
-    for half in HALVES:
-        folder = (package / half).resolve()
-        for file in sorted(folder.rglob("*.py") if half else folder.glob("*.py")):
-            known.update(f"{half}/{file.relative_to(folder)}\0".encode())
-            known.update(hashlib.sha256(file.read_bytes()).digest())
-    return known.hexdigest()[:12]

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
+from fieldtune.own_files import digest
 from fieldtune.sim.family import Array
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.registry import scripted
@@ -132,10 +133,11 @@ def require_begun_so(folder: Path, asked: Asked) -> None:
     """Check that the pieces in `folder` are of what is asked for now; say so in it if it is new.
 
     Raises:
-        CannotResume: they are not, or another library's version would change their bits.
+        CannotResume: they are not, or other code would change their bits.
     """
     known = folder / "asked.json"
     now = asked.keys | {name: version(name) for name in LIBRARIES}
+    now |= {"episodes of a piece": EPISODES, "fieldtune's simulation": digest(("", "sim"))}
     if known.exists():
         require_same(folder, msgspec.json.decode(known.read_bytes()), now)
     else:
@@ -155,8 +157,11 @@ def read_piece(folder: Path, piece: Piece) -> list[LabelledEpisode]:
     """
     path = piece.file(folder)
     try:
-        return episodes("", load_file(path))
-    except (OSError, SafetensorError, KeyError) as error:
+        found = episodes("", load_file(path))
+        if [one.task_index for one in found] != [piece.task] * piece.episodes:
+            raise ValueError(f"not {piece.episodes} episodes of task {piece.task}")
+        return found
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CannotResume(
             f"{path}: not readable ({error}); remove it and run the same command again"
         ) from error

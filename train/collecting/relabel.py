@@ -7,12 +7,12 @@ what exploration finds there wrongly (docs/lean.md has the numbers). Pure functi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.relabelled import relabelled_for
 
 KEY = "data.agent.relabelled"
 
@@ -72,22 +72,9 @@ def share_episodes(
         for _ in range(relabelled):
             other = by_task[_another(rng, index, len(tasks))]
             taken = other[int(rng.integers(len(other)))]
-            shared.append(_relabelled_for(taken, family, tasks[index], index))
+            shared.append(relabelled_for(taken, family, tasks[index], index))
     return shared
 
 
 def _another(rng: np.random.Generator, index: int, tasks: int) -> int:
     return (index + 1 + int(rng.integers(tasks - 1))) % tasks
-
-
-def _relabelled_for(
-    episode: LabelledEpisode, family: TaskFamily, task: Array, index: int
-) -> LabelledEpisode:
-    rewards = family.reward(
-        episode.observations[:-1],
-        episode.actions,
-        episode.next_observations,
-        task,
-        episode.signals,
-    )
-    return replace(episode, task_index=index, rewards=rewards)

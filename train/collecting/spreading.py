@@ -6,14 +6,18 @@ know what becomes of the pieces.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -71,60 +75,79 @@ def on_cores(workers: int) -> Spread:
     return spread
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A process that makes pieces, and where it answers."""
+
+    process: subprocess.Popen[bytes]
+    answers: BinaryIO
+
+    def make(self, piece: Piece) -> Piece:
+        """Have it made. Raises `WorkerFailed` where it was not."""
+        where = f"task {piece.task} of split {piece.split!r}"
+        assert self.process.stdin is not None
+        answer = b""
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(msgspec.json.encode(piece) + b"\n")
+            self.process.stdin.flush()
+            answer = self.answers.readline()
+        if not answer:
+            how = self.process.wait()
+            ended = f"signal {-how}" if how < 0 else f"status {how}"
+            raise WorkerFailed(
+                f"{where}: the process that makes it ended with {ended}: run the same command "
+                "again to go on, with workers=1 if it ends so again"
+            )
+        error = msgspec.json.decode(answer, type=Told).error
+        if error is not None:
+            raise WorkerFailed(f"{where}: {error}")
+        return piece
+
+
 @contextmanager
-def _worker(asked: Asked, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(asked: Asked, folder: Path) -> Iterator[Worker]:
     """A process that makes pieces; it is killed when the block ends, and ends when its standard
     input closes, as it does when this process is gone."""
+    command = [sys.executable, "-m", __name__]
+    ours, theirs = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, asked.model_dump_json(), str(folder.absolute())],
+        [*command, asked.model_dump_json(), str(folder.absolute()), str(theirs)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=2,  # what anybody prints there is no answer
+        pass_fds=(theirs,),
         process_group=0,  # Ctrl-C is this process's to act on; the scheduler's group stays
     )
+    os.close(theirs)
+    assert process.stdin is not None
     try:
-        yield process
+        with os.fdopen(ours, "rb") as answers:
+            yield Worker(process, answers)
     finally:
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
+        with contextlib.suppress(OSError):  # what it was handed last, and nobody read
+            process.stdin.close()
 
 
 def _serve(
-    worker: subprocess.Popen[bytes],
-    left: Iterator[Piece],
-    told: queue.SimpleQueue[Piece | Exception],
+    worker: Worker, left: Iterator[Piece], told: queue.SimpleQueue[Piece | Exception]
 ) -> None:
     """Hand `worker` one piece after the other while there are any."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    for piece in left:
-        where = f"task {piece.task} of split {piece.split!r}"
-        try:
-            worker.stdin.write(msgspec.json.encode(piece) + b"\n")
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
-        except (OSError, ValueError):
-            answer = b""
-        if not answer:
-            how = worker.wait()
-            ended = f"signal {-how}" if how < 0 else f"status {how}"
-            told.put(
-                WorkerFailed(
-                    f"{where}: the process that makes it ended with {ended}: run the same command "
-                    "again to go on, with workers=1 if it ends so again"
-                )
-            )
-            return
-        error = msgspec.json.decode(answer, type=Told).error
-        told.put(piece if error is None else WorkerFailed(f"{where}: {error}"))
+    try:
+        for piece in left:
+            told.put(worker.make(piece))
+    except Exception as error:  # whoever waits for the piece has to hear of it
+        told.put(error)
 
 
-def main(asked: Asked, folder: Path) -> None:
-    """Make the pieces that come on standard input; standard output says of each how it went."""
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what libraries print is no answer
+def main(asked: Asked, folder: Path, answers: int) -> None:
+    """Make the pieces that come on standard input.
+
+    Args:
+        asked: of which data.
+        folder: where to.
+        answers: a file descriptor, on which each is answered by how it went.
+    """
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     data: ScriptedData | None = None
@@ -138,14 +161,20 @@ def main(asked: Asked, folder: Path) -> None:
             said = Told(str(error))
         except OSError as error:
             said = Told(sentence(error))
-        answers.write(msgspec.json.encode(said) + b"\n")
+        except Exception as error:  # of a family's or a script's own
+            traceback.print_exc()
+            said = Told(f"{type(error).__name__}: {error}")
+        os.write(answers, msgspec.json.encode(said) + b"\n")
 
 
 def _listen(orders: queue.SimpleQueue[bytes]) -> None:
-    for line in sys.stdin.buffer:
-        orders.put(line)
+    began = b""
+    while more := os.read(0, 65536):
+        *lines, began = (began + more).split(b"\n")
+        for line in lines:
+            orders.put(line)
     os._exit(0)  # in the middle of a piece too: nobody waits for it any more
 
 
 if __name__ == "__main__":
-    main(Asked.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+    main(Asked.model_validate_json(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

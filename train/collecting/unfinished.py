@@ -41,7 +41,7 @@ def unfinished(folder: Path) -> Iterator[None]:
         for left in folder.glob(".*.tmp"):  # by a kill in the middle of a write
             left.unlink()
         yield
-        shutil.rmtree(folder)
+    shutil.rmtree(folder)  # with the lock let go: a network's file system keeps what is open
 
 
 def require_same(folder: Path, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

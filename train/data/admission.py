@@ -115,7 +115,11 @@ def _tasks(family: TaskFamily, tasks: TaskSplit) -> str:
     expected = width(family.task_fields)
     for name, parameters in (("training", tasks.train), ("held-out", tasks.test)):
         if parameters.ndim != 2 or parameters.shape[1] != expected:
-            return f"{name} tasks are {list(parameters.shape)}, expected [tasks, {expected}]"
+            named = ", ".join(f"{field.name} ({field.width})" for field in family.task_fields)
+            return (
+                f"{name} tasks are {list(parameters.shape)}, expected [tasks, {expected}]: "
+                f"{named}; of another version of the family? then collect again"
+            )
         if not np.isfinite(parameters).all():
             return f"{name} tasks have parameters that are not finite"
     same = in_both(family, tasks)

@@ -21,7 +21,7 @@ def draw_offline(
     replay: ResidentReplay, settings: AlgorithmSettings, phase: Offline
 ) -> tuple[Batch, Batch]:
     """As `fieldtune.train.data.sampling.draw_offline`."""
-    tasks = meta_batch(replay, settings.meta_batch)
+    tasks = meta_batch(replay, settings.meta_batch, repeat=settings.repeat_tasks)
     context = draw_context(replay, tasks, phase.context)
     return context, transitions(replay, tasks, phase.batch or settings.batch)
 
@@ -41,10 +41,10 @@ def draw_union(
         offline, labelled, settings, phase, offline_context: as there.
         context_offline: whether the context is of offline data.
     """
-    tasks = meta_batch(labelled, settings.meta_batch)
+    tasks = meta_batch(labelled, settings.meta_batch, repeat=settings.repeat_tasks)
     source = offline if context_offline else labelled
     context = draw_context(source, tasks, offline_context or phase.context)
-    rows = round(settings.batch * phase.offline_share)
+    rows = round(settings.batch * phase.drawn_offline)
     parts = [
         transitions(offline, tasks, rows),
         transitions(labelled, tasks, settings.batch - rows),
@@ -52,11 +52,15 @@ def draw_union(
     return context, concatenate(parts)
 
 
-def meta_batch(replay: ResidentReplay, size: int) -> Tensor:
-    """Different tasks with data, `(task,)`, as many as `size` or as there are."""
+def meta_batch(replay: ResidentReplay, size: int, *, repeat: bool = False) -> Tensor:
+    """Different tasks with data, `(task,)`, as many as `size` or as there are; with `repeat`, as
+    many as `size`, drawn with replacement."""
     known = replay.counts > 0
     keys = torch.rand(len(known), device=replay.device).masked_fill(~known, -1.0)
-    return keys.topk(min(size, replay.shape.known)).indices
+    if not repeat:
+        return keys.topk(min(size, replay.shape.known)).indices
+    among = keys.topk(replay.shape.known).indices
+    return among[torch.randint(replay.shape.known, (size,), device=replay.device)]
 
 
 def transitions(replay: ResidentReplay, tasks: Tensor, n: int) -> Batch:

@@ -40,7 +40,7 @@ def draw_offline(
         settings: how many tasks, and how many transitions of each in the batch.
         phase: how contexts are drawn, and how many transitions of each task if not as many.
     """
-    tasks = _meta_batch(replay.tasks_with_data, rng, settings.meta_batch)
+    tasks = _meta_batch(replay, rng, settings)
     context = draw_context(replay, rng, tasks, phase.context)
     return context, replay.transitions(rng, tasks, phase.batch or settings.batch)
 
@@ -57,7 +57,8 @@ def draw_union(
 
     Args:
         offline: the training tasks' labelled data.
-        labelled: labelled exploration; tasks are drawn from those that it has data of.
+        labelled: labelled exploration, and where `phase` is pooled the offline data too; tasks are
+            drawn from those that it has data of.
         rng: of the tasks and of the draws.
         settings: how many tasks, and how many transitions of each in the batch.
         phase: the share of offline data, and how contexts are drawn.
@@ -66,13 +67,13 @@ def draw_union(
     Returns:
         Context and batch of the same tasks.
     """
-    tasks = _meta_batch(labelled.tasks_with_data, rng, settings.meta_batch)
+    tasks = _meta_batch(labelled, rng, settings)
     if offline_context is None:
-        source = offline if rng.random() < phase.offline_share else labelled
+        source = offline if rng.random() < phase.drawn_offline else labelled
         context = draw_context(source, rng, tasks, phase.context)
     else:
         context = draw_context(offline, rng, tasks, offline_context)
-    rows = round(settings.batch * phase.offline_share)
+    rows = round(settings.batch * phase.drawn_offline)
     batch = concatenate(
         [
             offline.transitions(rng, tasks, rows),
@@ -82,5 +83,8 @@ def draw_union(
     return context, batch
 
 
-def _meta_batch(known: list[int], rng: np.random.Generator, size: int) -> list[int]:
-    return [int(i) for i in rng.choice(known, size=min(size, len(known)), replace=False)]
+def _meta_batch(replay: Replay, rng: np.random.Generator, settings: AlgorithmSettings) -> list[int]:
+    known, size = replay.tasks_with_data, settings.meta_batch
+    if not settings.repeat_tasks:
+        size = min(size, len(known))
+    return [int(i) for i in rng.choice(known, size=size, replace=settings.repeat_tasks)]

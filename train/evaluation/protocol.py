@@ -98,7 +98,7 @@ class Evaluator:
 
     @classmethod
     def of(cls, config: RunConfig, family: TaskFamily, tasks: Array) -> Evaluator:
-        """By the protocol of a run, exploring as its robot does.
+        """By the protocol of a run, exploring as its robot does, or with `evaluation.action_noise`.
 
         Args:
             config: the run's; its sections `evaluation` and `robot.exploration` are read.
@@ -106,6 +106,9 @@ class Evaluator:
             tasks: `(task, parameter)`, those to measure on.
         """
         exploring = Acting.like_the_robot(config.robot.exploration)
+        noise = config.evaluation.action_noise
+        if noise is not None:
+            exploring = replace(exploring, noise=noise)
         return cls(family, tasks, config.evaluation, exploring, workers(config.workers))
 
     @property

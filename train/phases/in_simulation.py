@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fieldtune.sim.family import Array, BatchSimulator
@@ -100,9 +101,11 @@ def _train(
 def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) -> None:
     """One trial in each copy; each trial's episodes join the task it was labelled for."""
     tasks = phase.draw_tasks(simulator.n_envs)
-    embeddings = phase.embeddings(tasks)
+    embeddings, settings = phase.embeddings(tasks), phase.settings
 
     def relabel(episode: LabelledEpisode, env: int) -> Array:
+        if settings.label_z == "trajectory":
+            return phase.label(episode, phase.embeddings([tasks[env]])[0])
         return phase.label(episode, embeddings[env])
 
     exploration = run.config.robot.exploration
@@ -116,6 +119,7 @@ def _collect(run: Run, phase: SelfSupervisedPhase, simulator: BatchSimulator) ->
         posterior_episodes=exploration.posterior_episodes,
         acting=Acting.like_the_robot(exploration),
         relabel=None if phase.true_rewards else relabel,
+        known=partial(phase.buffered, tasks) if settings.posterior_from == "buffer" else None,
     )
     wrong, added = "", 0
     for task, trial in zip(tasks, trials, strict=True):

@@ -1,7 +1,7 @@
 """Further offline updates in the place of phase 2: the control for what phase 2's data bring.
 
-As many updates as phase 2 has, at its learning rate, with its average of the weights; and no data
-but phase 1's. Resumable at any moment.
+As many updates as phase 2 has, at its learning rate, with its optimisers' beginning and its average
+of the weights; and no data but phase 1's. Resumable at any moment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fieldtune.train.runs.checkpoint import (
     Progress,
     load_checkpoint,
     load_networks,
+    load_optimisers,
     save_checkpoint,
 )
 from fieldtune.train.runs.curves import Curves
@@ -65,6 +66,8 @@ def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None
     parent = finished_phase_1(run)
     learner, rng = untrained_from_seed(run, settings.learning_rate, run.config.seed + 1)
     load_networks(run.offline_checkpoint, learner.networks)
+    if settings.keep_optimisers:
+        load_optimisers(run.offline_checkpoint, learner)
     average = copy.deepcopy(learner.networks).requires_grad_(False)
     done = 0
     if checkpoint.exists():

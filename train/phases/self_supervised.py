@@ -19,7 +19,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.units import to_training_units
 from fieldtune.train.algorithms.algorithm import Metrics, SelfSupervised
 from fieldtune.train.data.plausible import beyond
-from fieldtune.train.data.replay import Replay, Trajectory
+from fieldtune.train.data.replay import Batch, Replay, Trajectory
 from fieldtune.train.phases import averaging
 from fieldtune.train.phases.labelling import decoded, decoded_rewards, task_embeddings
 from fieldtune.train.phases.updates import UnionUpdates
@@ -29,6 +29,7 @@ from fieldtune.train.runs.checkpoint import (
     Progress,
     load_checkpoint,
     load_networks,
+    load_optimisers,
     save_checkpoint,
     under,
 )
@@ -49,7 +50,8 @@ class SelfSupervisedPhase:
     """One phase 2, from the end of a run's phase 1. Raises `RunError` where the algorithm has none.
 
     `average` is the same algorithm with exponentially averaged weights: what is published and
-    evaluated, since single iterates swing from update to update (docs/settings.md). `plausible` is
+    evaluated, since single iterates swing from update to update (docs/settings.md). `labelled` is
+    the exploration, which offline data precede where the two are pooled. `plausible` is
     where the numbers of what is added must be; who adds it sees to that
     (`fieldtune.train.data.admission`).
     """
@@ -63,10 +65,14 @@ class SelfSupervisedPhase:
         )
         self.learner = require_self_supervised(run, learner)
         load_networks(run.offline_checkpoint, self.learner.networks)
+        if self.settings.keep_optimisers:
+            load_optimisers(run.offline_checkpoint, self.learner)
         self.average: SelfSupervised = copy.deepcopy(self.learner)
         self.average.networks.requires_grad_(False)
         self.offline = offline_replay(run, self.average)
         self.labelled = self._empty_replay()
+        if self.settings.pooled:
+            self.labelled.restore(self.offline.arrays())
         self.plausible = beyond(
             run.family, [e for task in (*run.dataset.train, *run.dataset.test) for e in task]
         )
@@ -78,7 +84,7 @@ class SelfSupervisedPhase:
     @property
     def steps(self) -> int:
         """Exploration steps learned from so far; each is stored once for each of its labels."""
-        return self.labelled.size // self.settings.labels
+        return (self.labelled.size - self._pooled) // self.settings.labels
 
     @property
     def full(self) -> bool:
@@ -100,6 +106,10 @@ class SelfSupervisedPhase:
         """z_r of each task's offline data, by the encoder as it is now, `(task, latent)`."""
         context = self.settings.label_context
         return task_embeddings(self.learner.agent, self.offline, self.rng, tasks, context)
+
+    def buffered(self, tasks: list[int]) -> list[Batch]:
+        """A context of each task's own, pooled buffer, in training units."""
+        return [self.labelled.context(self.rng, tasks, self.settings.label_context, None)]
 
     def label(self, episode: LabelledEpisode, z: torch.Tensor) -> NDArray[np.float64]:
         """Decoder rewards of one trajectory, `(T,)`, in the family's units."""
@@ -191,6 +201,11 @@ class SelfSupervisedPhase:
         averaging.follow(self.average.networks, self.learner.networks, rate)
 
     @property
+    def _pooled(self) -> int:
+        """Transitions of `labelled` that are offline data."""
+        return self.offline.size if self.settings.pooled else 0
+
+    @property
     def _phase(self) -> str:
         return ORACLE if self.true_rewards else SELF_SUPERVISED
 
@@ -240,4 +255,5 @@ class SelfSupervisedPhase:
     def _empty_replay(self) -> Replay:
         capacity = (self.settings.steps + self.run.family.horizon) * self.settings.labels
         tasks = len(self.run.dataset.train)
+        capacity += self._pooled
         return empty_replay(self.average, self.run.config.algorithm, tasks, capacity)

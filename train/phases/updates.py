@@ -17,7 +17,7 @@ from fieldtune.train.config import Context, RunConfig
 from fieldtune.train.data import device_sampling, sampling
 from fieldtune.train.data.replay import Batch, Replay
 from fieldtune.train.data.resident_replay import ResidentReplay
-from fieldtune.train.device import device_of
+from fieldtune.train.device import device_of, in_precision
 
 Update = Callable[[], Metrics]
 After = Callable[[], None]
@@ -54,7 +54,9 @@ def offline_updates(
     settings, phase, device = config.algorithm, config.offline, device_of(learner)
 
     def plain() -> Metrics:
-        metrics = learner.update(*sampling.draw_offline(replay, rng, settings, phase))
+        draws = sampling.draw_offline(replay, rng, settings, phase)
+        with in_precision(settings.precision, device):
+            metrics = learner.update(*draws)
         after()
         return metrics
 
@@ -63,7 +65,9 @@ def offline_updates(
     resident = ResidentReplay(replay, device)
 
     def step() -> Metrics:
-        metrics = learner.update(*device_sampling.draw_offline(resident, settings, phase))
+        draws = device_sampling.draw_offline(resident, settings, phase)
+        with in_precision(settings.precision, device):
+            metrics = learner.update(*draws)
         after()
         return metrics
 
@@ -118,7 +122,7 @@ class UnionUpdates:
         if labelled.refresh():
             self._captured.forget()
         self._context_offline = self._offline_context is not None or bool(
-            self._rng.random() < self._phase.offline_share
+            self._rng.random() < self._phase.drawn_offline
         )
         return self._captured((self._context_offline, offline.shape, labelled.shape))
 
@@ -134,8 +138,9 @@ class UnionUpdates:
         return self._update(*draws)
 
     def _update(self, context: Batch, batch: Batch) -> Metrics:
-        metrics = self._learner.self_supervised_update(
-            context, batch, self._phase, true_rewards=self._true_rewards
-        )
+        with in_precision(self._settings.precision, device_of(self._learner)):
+            metrics = self._learner.self_supervised_update(
+                context, batch, self._phase, true_rewards=self._true_rewards
+            )
         self._after()
         return metrics

@@ -17,7 +17,7 @@ from matplotlib.projections.polar import PolarAxes
 from numpy.typing import NDArray
 
 from fieldtune.errors import UserError
-from fieldtune.sim.family import Array, Field, bounds, width
+from fieldtune.sim.family import SEED, Array, Field, bounds, width
 from fieldtune.train.charts import AFTER, BEFORE, GRID, INK, MUTED, OFFLINE, SURFACE, number
 from fieldtune.train.evaluation.beliefs import Belief, Believed
 from fieldtune.train.evaluation.results import Inference
@@ -34,7 +34,7 @@ _COLUMN = 2.05  # inches
 
 
 class NoPictureOfTasks(UserError):
-    """A family's tasks cannot be drawn. The message says how many parameters they have."""
+    """A family's tasks cannot be drawn. The message says what of their parameters is in the way."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,13 @@ class Space:
     @classmethod
     def of(cls, family: str, fields: tuple[Field, ...]) -> Space:
         """Of a family's `task_fields`. Raises `NoPictureOfTasks` where they are more than three
-        parameters."""
+        parameters, or a seed."""
+        for field in fields:
+            if field.unit == SEED:
+                raise NoPictureOfTasks(
+                    f"{family}: a task's {field.name!r} is a seed, and near seeds are no near "
+                    "tasks: `fieldtune evaluate` says what each inference is worth on this family"
+                )
         wide = width(fields)
         if wide > len(_AXES):
             listed = ", ".join(f"{field.name} ({field.width})" for field in fields)

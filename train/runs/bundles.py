@@ -89,6 +89,7 @@ class Exporter:
             latent_size=graphs.latent_size,
             context_has_next_observation=graphs.next_in_context,
             sparse_reward=graphs.sparse_reward,
+            prior_factor=graphs.prior_factor,
             task_embeddings=tuple(tuple(row) for row in embeddings.tolist()),
             observation_seen=self._seen,
             likelihood=likelihood,

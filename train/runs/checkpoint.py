@@ -144,6 +144,16 @@ def load_networks(path: Path, networks: nn.Module, prefix: str = AGENT) -> None:
     _restore_constants(networks, tensors)
 
 
+def load_optimisers(path: Path, learner: Checkpointable) -> None:
+    """Restore the optimisers' states only; learning rates stay those of `learner`.
+
+    Raises `CheckpointError`, as `load_checkpoint`.
+    """
+    _, tensors = _read(path)
+    for name, optimiser in learner.optimisers.items():
+        optimiser.load_state_dict(_optimiser_state(path, name, optimiser, tensors))
+
+
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """The names of those that hold an infinity or a NaN."""
     return [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]

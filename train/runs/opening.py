@@ -8,13 +8,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from fieldtune import settings
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
+from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.registry import family as make_family
+from fieldtune.train.algorithms.smac import SmacSettings
 from fieldtune.train.config import ONLY_WHERE, RunConfig
 from fieldtune.train.data.dataset import Dataset, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
+from fieldtune.train.data.relabelled import with_relabelled
 from fieldtune.train.device import resolve
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, RunError
@@ -47,7 +52,13 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
         randomised(family, config.randomisation)
     except CannotRandomise as error:
         raise RunError(str(error)) from error
-    dataset = read_dataset(Path(config.data.path), family)
+    clamped = isinstance(config.algorithm, SmacSettings) and config.algorithm.clamp_q
+    if clamped and not np.isfinite(family.reward_bounds).any():
+        raise RunError(
+            f"algorithm.clamp_q is true, but {family.name!r} declares no bounds of its rewards "
+            "(`reward_bounds`): set false"
+        )
+    dataset = learned_from(config, family)
     if config.algorithm.n_step > 1 and dataset.thinned:
         raise RunError(
             f"algorithm.n_step is {config.algorithm.n_step}, but {config.data.path} has episodes "
@@ -78,6 +89,13 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
         write_atomically(folder / DATA, f"{dataset.digest}\n".encode())
         settings.dump(config, known, movable="data.path")
     return Run(config, folder, family, dataset)
+
+
+def learned_from(config: RunConfig, family: TaskFamily) -> Dataset:
+    """The data at `data.path`, with what `data.relabelled` adds. Raises `DatasetError`."""
+    return with_relabelled(
+        read_dataset(Path(config.data.path), family), family, config.data.relabelled
+    )
 
 
 def open_existing(folder: Path) -> Run:

@@ -40,6 +40,7 @@ def untrained(run: Run, learning_rate: float | None = None, name: str | None = N
         action=len(low),
         next_in_context=run.family.dynamics_vary,
         sparse_reward=run.family.sparse_reward,
+        reward_bounds=run.family.reward_bounds,
     )
     settings = run.config.algorithm
     rate = settings.learning_rate if learning_rate is None else learning_rate

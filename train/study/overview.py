@@ -21,9 +21,9 @@ def adaptations(studies: Sequence[Metrics]) -> Figure:
     figure, panels = bare_figure(WIDTH * len(studies), 4.4, len(studies))
     handles: list = []
     for axes, study in zip(panels, studies, strict=True):
-        handles = adaptation_axes(axes, study, success=study.cells[0].successes is not None)
+        handles += adaptation_axes(axes, study, success=study.cells[0].successes is not None)
         axes.set_title(_title(study), color=INK, fontsize=11.5, loc="left")
-    legend_above(figure, handles)
+    legend_above(figure, _one_of_each(handles))
     return figure
 
 
@@ -32,11 +32,19 @@ def first_episodes(studies: Sequence[Metrics]) -> Figure:
     figure, panels = bare_figure(WIDTH * len(studies), 4.0, len(studies))
     handles: list = []
     for axes, study in zip(panels, studies, strict=True):
-        handles = first_episode_axes(axes, study)
+        handles += first_episode_axes(axes, study)
         axes.set_title(_title(study), color=INK, fontsize=11.5, loc="left")
-    legend_above(figure, handles)
+    legend_above(figure, _one_of_each(handles))
     return figure
 
 
 def _title(study: Metrics) -> str:
     return f"{study.family}, {study.seeds} seed{'s' if study.seeds > 1 else ''}"
+
+
+def _one_of_each(handles: list) -> list:
+    """The first handle of each label: a study may have what others lack."""
+    found: dict = {}
+    for handle in handles:
+        found.setdefault(handle.get_label(), handle)
+    return list(found.values())

@@ -3,7 +3,7 @@
 `lean` is the file itself: made for two cores. `reference` is the authors' released code (rlkit,
 `rlkit/torch/smac/base_config` and its two example scripts), as far as a key is for it
 (docs/settings.md says what is missing); it takes days on two cores. It keeps the file's family,
-seed, data, evaluation and robot, and no key that training depends on.
+seed, data and robot, of evaluation how much is measured, and no key that training depends on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ AUTHORS_ITERATIONS = {"cheetah-vel": 51}  # of phase 2, as their script for it s
 _ITERATIONS = 501  # what their base configuration says: ant-dir's, and families without a script
 UPDATES_AN_ITERATION = 16_000  # 4,000 contexts of 256 transitions, each in four parts of 64
 STEPS_AN_ITERATION = 5_000  # 5 tasks, 400 steps and 600
-OFFLINE_TRANSITIONS = 1_200  # of each task
 
 # A section that begins empty has nothing of the file in it.
 _EMPTY = (
@@ -41,8 +40,14 @@ _ALL_FAMILIES = (
     "algorithm.latent_size=5",
     "algorithm.advantage.weights=softmax",
     "algorithm.advantage.over=sampled",
+    "algorithm.advantage.critics=before",
     "algorithm.advantage.temperature=100.0",
+    "algorithm.distribution.log_std=[-20.0, 2.0]",
+    "algorithm.distribution.action_edge=1.0e-6",
+    "algorithm.distribution.least_variance=1.0e-7",
+    "algorithm.prior_factor=false",
     "algorithm.meta_batch=4",
+    "algorithm.repeat_tasks=true",
     "algorithm.batch=256",
     "algorithm.discount=0.99",
     "algorithm.n_step=1",
@@ -57,6 +62,8 @@ _ALL_FAMILIES = (
     "offline.updates=50000",
     "offline.checkpoint_every=4000",
     "self_supervised.encoder=frozen",
+    "self_supervised.keep_optimisers=true",
+    "self_supervised.offline_share=pooled",
     "self_supervised.context.source=transitions",
     "self_supervised.context.size=[64, 64]",
     f"self_supervised.first_steps={STEPS_AN_ITERATION}",
@@ -66,9 +73,12 @@ _ALL_FAMILIES = (
     "self_supervised.average_rate=1.0",  # the last iterate, no average
     "self_supervised.labels=1",
     "self_supervised.label_context=256",
+    "self_supervised.label_z=trajectory",
+    "self_supervised.posterior_from=buffer",
     "self_supervised.checkpoint_every=4000",
     "robot.exploration.z_hold=step",
     "robot.exploration.action_noise=1.0",
+    "evaluation.action_noise=0.0",
 )
 
 
@@ -95,22 +105,11 @@ def overrides(preset: Preset, family: str) -> tuple[str, ...]:
 
 def _of_the_family(name: str) -> tuple[str, ...]:
     family, iterations = make_family(name), authors_iterations(name)
-    steps, tasks = iterations * STEPS_AN_ITERATION, len(family.split().train)
     # Posterior exploration begins before there is a context, with one episode more from the prior.
     prior, posterior = math.ceil(400 / family.horizon), math.ceil(600 / family.horizon)
     return (
         f"self_supervised.updates={iterations * UPDATES_AN_ITERATION}",
-        f"self_supervised.steps={steps}",
-        f"self_supervised.offline_share={_offline_share(steps / tasks):.2f}",
+        f"self_supervised.steps={iterations * STEPS_AN_ITERATION}",
         f"robot.exploration.prior_episodes={prior + 1}",
         f"robot.exploration.posterior_episodes={posterior - 1}",
     )
-
-
-def _offline_share(explored: float) -> float:
-    """How much of a task's buffer is offline data, in the mean over a phase 2.
-
-    The authors draw from one buffer, in which exploration grows beside the offline data. The mean
-    of n / (n + x) for x from 0 to `explored` transitions of a task.
-    """
-    return OFFLINE_TRANSITIONS / explored * math.log1p(explored / OFFLINE_TRANSITIONS)

@@ -20,6 +20,9 @@ from fieldtune.train.study.plan import Job
 from fieldtune.train.study.runners import Handle, asked_of, end_process, run_command
 
 GPUS_SEEN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+PLACES = ("HOME", "LD_LIBRARY_PATH", "PATH", "PWD", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+"""Of a machine's own: another one would look for another fieldtune there."""
+LEAST_GPUS = 1e-4  # Ray's grain
 
 
 def request_of(
@@ -43,6 +46,8 @@ def request_of(
             f"device is {device!r}, but Ray chooses each job's GPU, and shows it that one alone: "
             "set device=cuda"
         )
+    if gpus is not None and not (gpus == 0 or LEAST_GPUS <= gpus <= 1):
+        raise ConfigError(f"--gpus-per-job is {gpus:g}: expected 0, or {LEAST_GPUS:g} to 1")
     if gpus is None:
         there = device != "auto" or any(machine.gpus for machine in machines)
         gpus = 1.0 if there and device != "cpu" else 0.0
@@ -68,7 +73,8 @@ class RayRunner:
         if jobs[0].seed is None:
             request = Request(max(int(machine.cpus) for machine in self.cluster.machines()))
         study, name, seeds, log = asked_of(jobs)
-        kept = {key: value for key, value in os.environ.items() if key not in GPUS_SEEN}
+        own = (*GPUS_SEEN, *PLACES)
+        kept = {key: value for key, value in os.environ.items() if key not in own}
         environment = kept | {SHARE: str(request.cpus)}
         results = [job.result for job in jobs]
         task = self.cluster.start(

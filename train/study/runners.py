@@ -102,13 +102,14 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
 
 class LocalRunner:
     """Processes of this machine: each learns on one thread (`fieldtune.train.process_settings`) and
-    simulates on its share of the cores; the data's, which runs alone, on all of them."""
+    simulates on its share of the cores, each seed of several; the data's, which runs alone, on all
+    of them."""
 
     def __init__(self, slots: int, together: int = 1) -> None:
         self.slots, self.together = slots, together
 
     def start(self, jobs: Sequence[Job]) -> Handle:
-        workers = share(1 if jobs[0].seed is None else self.slots)
+        workers = share(1 if jobs[0].seed is None else self.slots * len(jobs))
         return _Process(run_command(*asked_of(jobs), os.environ | {SHARE: str(workers)}))
 
     def close(self) -> None:

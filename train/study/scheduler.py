@@ -45,7 +45,7 @@ def open_study(folder: Path, study: Study) -> None:
 
     More seeds may be asked for than before, another `device` or other `workers`, and another
     `evaluation`, which no weights depend on: what was measured by the old one is told by
-    `require_sound_results`.
+    `require_sound_results`, but for its noise.
 
     Raises:
         StudyError: the folder holds another study.
@@ -76,7 +76,9 @@ def open_study(folder: Path, study: Study) -> None:
 
 
 def _measured_as(config: RunConfig, study: Study) -> RunConfig:
-    changed = {key: getattr(study.config, key) for key in ("evaluation", *ONLY_WHERE)}
+    changed = {key: getattr(study.config, key) for key in ONLY_WHERE}
+    noise = {"action_noise": config.evaluation.action_noise}  # no result says with which it was
+    changed["evaluation"] = study.config.evaluation.model_copy(update=noise)
     return config.model_copy(update=changed)
 
 
@@ -139,8 +141,9 @@ def _undone(running: Mapping[Handle, list[Job]]) -> list[Job]:
 
 
 def _last_words(job: Job) -> str:
-    """The end of its log; of its process's, where that ended before the job said anything."""
-    log = job.log if job.log.exists() else job.shared_log
-    said = log.read_text(errors="replace").splitlines() if log.exists() else []
+    """The end of its log, or of its process's where that is newer: what ended that."""
+    written = [log for log in (job.log, job.shared_log) if log.exists()]
+    log = max(written, key=lambda one: one.stat().st_mtime_ns, default=job.log)
+    said = log.read_text(errors="replace").splitlines() if written else []
     last = "\n  ".join(said[-LOG_LINES:])
     return f"{job.title} failed; the end of {log}:\n  {last}"

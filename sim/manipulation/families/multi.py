@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fieldtune.sim.family import Array, Field, Truths
+from fieldtune.sim.family import SEED, Array, Field, Truths
 from fieldtune.sim.manipulation.family import ManipulationFamily, on_table, turned
 from fieldtune.sim.manipulation.fixtures import (
     BUTTON_TRAVEL,
@@ -22,10 +22,10 @@ from fieldtune.sim.manipulation.start import start_joints
 JOBS = ("press", "open", "place")
 HALF = 0.02  # m, half the block's edge
 LANES = (-0.16, 0.0, 0.16)  # m, y of what stands side by side
-SPREAD = 0.01  # m, about a lane
+SPREAD = 0.025  # m, about a lane
 BUTTON_X, DRAWER_X, BLOCK_X, SHELF_X = (0.58, 0.64), (0.66, 0.70), (0.44, 0.50), (0.60, 0.66)
 BLOCK_TURN = 0.2  # rad, by episode
-EPISODE_SPREAD = 0.015  # m, of everything about where the task has it
+LAYOUTS = 1_000_000  # series of layouts that a task may have
 PRESSED, OPENED = 0.75 * BUTTON_TRAVEL, 0.08  # m that count as pressed and as open
 SCENE = Scene(
     home="high",
@@ -43,9 +43,9 @@ SCENE = Scene(
 class MultiFamily(ManipulationFamily):
     """Press a button, open a drawer, or put a block on a shelf; only the reward says which.
 
-    A task is the job, 0 to 2, and where the button, the drawer, the block and the shelf stand,
-    `(x, y)` each, in metres in the arm's base frame: `(9,)`. Where they stand is seen, and is a
-    little different in every episode.
+    A task is the job, 0 to 2, and `layouts`, the seed of where things stand: `(2,)`. Everything
+    stands elsewhere in every episode, and no layout of one task is another's: a policy cannot learn
+    layouts by heart, and those of a held-out task are new to it.
     """
 
     @property
@@ -58,15 +58,9 @@ class MultiFamily(ManipulationFamily):
 
     @property
     def task_fields(self) -> tuple[Field, ...]:
-        side = max(LANES) + SPREAD
-        places = (BUTTON_X, DRAWER_X, BLOCK_X, SHELF_X)
-        names = ("button_place", "drawer_place", "block_place", "shelf_place")
         return (
-            Field("job", "index", (0.0,), (2.0,)),
-            *(
-                Field(name, "m", (x[0], -side), (x[1], side))
-                for name, x in zip(names, places, strict=True)
-            ),
+            Field("job", "index", (0.0,), (len(JOBS) - 1.0,)),
+            Field("layouts", SEED, (0.0,), (LAYOUTS - 1.0,)),
         )
 
     @property
@@ -74,31 +68,27 @@ class MultiFamily(ManipulationFamily):
         return 80
 
     def sample_tasks(self, seed: int, n: int) -> Array:
-        """Draw `n` tasks, `(n, 9)`: jobs in turn; drawer, button and shelf each in a lane of its
-        own, the block before the shelf or, where that is next to it, the button."""
+        """Draw `n` tasks, `(n, 2)`: jobs in turn, each with layouts of its own."""
         rng = np.random.default_rng(seed)
-        tasks = np.empty((n, 9))
-        for index in range(n):
-            drawer, button, shelf = rng.permutation(LANES)
-            beside = abs(button - shelf) < 1.5 * LANES[2]  # else the way is too long for an arm
-            block = button if beside and rng.random() < 0.5 else shelf
-            lanes = (button, drawer, block, shelf)
-            tasks[index, 0] = index % len(JOBS)
-            for place, (x, y) in enumerate(
-                zip((BUTTON_X, DRAWER_X, BLOCK_X, SHELF_X), lanes, strict=True)
-            ):
-                tasks[index, 1 + 2 * place] = rng.uniform(*x)
-                tasks[index, 2 + 2 * place] = y + rng.uniform(-SPREAD, SPREAD)
-        return tasks
+        layouts = rng.integers(LAYOUTS, size=n)
+        return np.stack([np.arange(n) % len(JOBS), layouts], axis=-1).astype(np.float64)
 
     def start(self, seed: int, task: Array) -> Start:
-        """Everything within 0.015 m of where the task says, the block a little turned.
-
-        Were it exactly there, a policy could tell fifty layouts apart and learn each by heart.
-        """
-        rng = np.random.default_rng([seed, 1])
-        places = task[1:].reshape(4, 2) + rng.uniform(-EPISODE_SPREAD, EPISODE_SPREAD, (4, 2))
-        button, drawer, (x, y), shelf = places
+        """Drawn anew from `seed` and the task's layouts: drawer, button and shelf each in a lane of
+        its own, the block before the shelf or, where that is next to it, the button."""
+        rng = np.random.default_rng([seed, 1, round(float(task[1]))])
+        drawer_lane, button_lane, shelf_lane = rng.permutation(LANES)
+        beside = abs(button_lane - shelf_lane) < 1.5 * LANES[2]  # else too long a way for an arm
+        block_lane = button_lane if beside and rng.random() < 0.5 else shelf_lane
+        button, drawer, (x, y), shelf = (
+            np.array([rng.uniform(*within), lane + rng.uniform(-SPREAD, SPREAD)])
+            for within, lane in (
+                (BUTTON_X, button_lane),
+                (DRAWER_X, drawer_lane),
+                (BLOCK_X, block_lane),
+                (SHELF_X, shelf_lane),
+            )
+        )
         pose = np.concatenate(
             [on_table(self.arm, x, y, HALF), turned(rng.uniform(-BLOCK_TURN, BLOCK_TURN))]
         )
@@ -144,7 +134,7 @@ class MultiFamily(ManipulationFamily):
         return put(seen, "block", lambda now: now.fields["shelf_top"] + rest, table)
 
     def other_task(self, task: Array, rng: np.random.Generator) -> Array:
-        """Another job in the same scene."""
+        """Another job in the same layouts."""
         other = task.copy()
         other[0] = (round(float(task[0])) + rng.integers(1, len(JOBS))) % len(JOBS)
         return other

@@ -95,6 +95,10 @@ class ReachFamily(FamilyDefaults):
         """40 training and 10 held-out targets, fixed."""
         return TaskSplit.drawn(self.sample_tasks, train=40, test=10)
 
+    @property
+    def reward_bounds(self) -> tuple[float, float]:
+        return (-float("inf"), 0.0)
+
     def reward(
         self,
         observation: Array,

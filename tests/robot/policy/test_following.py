@@ -200,3 +200,41 @@ def test_how_it_stands_is_logged_while_it_runs(follower, rewards, caplog, monkey
     rewards[0] = -2.5
     follower.put(*ONE)
     until(lambda: "return -2.50 over 1 rewarded steps, deviations of z up to 0.71" in caplog.text)
+
+
+def test_one_that_cannot_keep_up_tells_as_it_goes_and_not_ever_later(rewards):
+    """It told after 1, 2, 4, 8, … transitions, all that had come while it was inferring."""
+    allowed = threading.Semaphore(0)
+
+    class Slow(Gate):
+        def factor(self, *of_a_transition):
+            allowed.acquire()
+            return super().factor(*of_a_transition)
+
+    rewards |= dict.fromkeys(range(100), 3.0)
+    follower = Follower(Slow(), GaussianPosterior.prior(2), np.zeros(2), lambda: dict(rewards))
+    for _ in range(100):
+        follower.put(*ONE)
+    follower.start()
+    allowed.release(10)
+    until(lambda: follower.now.transitions == following.AT_ONCE)
+    assert follower.now.z.tolist() == pytest.approx([3.0 * 8 / 9] * 2)
+    allowed.release(90)
+    until(lambda: follower.now.transitions == 100)
+    assert follower.now.z.tolist() == pytest.approx([3.0 * 100 / 101] * 2)
+    follower.close()
+
+
+def test_a_reward_that_changes_takes_nothing_back_of_what_was_known(policy, rewards):
+    rewards |= dict.fromkeys(range(50), 3.0)
+    follower = Follower(policy, GaussianPosterior.prior(2), np.zeros(2), lambda: dict(rewards))
+    for _ in range(50):
+        follower.put(*ONE)
+    follower.start()
+    until(lambda: follower.now.transitions == 50)
+    told, publish = [], follower._publish
+    follower._publish = lambda: publish() or told.append(follower.now.posterior.precision[0])
+    rewards |= dict.fromkeys(range(50), 3.001)
+    until(lambda: follower.now.z[0] == pytest.approx(3.001 * 50 / 51))
+    assert min(told) == 51.0
+    follower.close()

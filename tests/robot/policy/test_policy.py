@@ -133,6 +133,18 @@ def test_a_bundle_says_which_posterior_it_infers(make_policy, particles):
         assert (posterior.likeliest.tolist(), posterior.transitions) == ([-0.5, 1.0], 1)
 
 
+def test_a_bundle_may_leave_the_prior_out_of_its_posterior(make_policy):
+    """The prior is what no transition says, and nothing after the first."""
+    policy = make_policy(prior_factor=False)
+    known = policy.prior()
+    assert (known.mean.tolist(), known.variance.tolist()) == ([0.0, 0.0], [1.0, 1.0])
+    for count, reward in enumerate((-1.0, 0.5, 2.0), start=1):
+        known = policy.update(known, OBSERVATION, np.array([1.0]), reward, OBSERVATION)
+        _, variance = policy.encode(OBSERVATION, np.array([1.0]), reward, OBSERVATION)
+        np.testing.assert_allclose(known.variance, variance / count, rtol=1e-12)
+    np.testing.assert_allclose(known.mean, [0.5, 0.0], rtol=1e-6)
+
+
 def test_a_bundle_from_before_particles_runs_as_it_did():
     """The file is what fieldtune wrote before (tests/export/version-1.bundle)."""
     policy = Policy(read_bundle(ROOT / "tests" / "export" / "version-1.bundle"))

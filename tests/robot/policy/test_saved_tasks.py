@@ -252,6 +252,23 @@ _VERSION_1 = f"""{{
 """
 
 
+def test_a_task_by_the_contexts_factors_alone_says_so(config, mass, tasks, point_bundle):
+    """Its precision may be below 1, and a bundle whose product has the prior does not fit."""
+    alone = point_bundle(prior_factor=False)
+    learned = _learn(config, mass, alone, tasks)
+    task = tasks.read("push")
+    assert not task.prior_factor
+    assert b'"prior_factor": false' in tasks.path("push").read_bytes()
+    np.testing.assert_array_equal(task.posterior.precision, learned.precision)
+    require_fit("push", task, Policy(read_bundle(alone)))
+    with pytest.raises(TaskError, match="tasks recompute push"):
+        require_fit("push", task, Policy(read_bundle(point_bundle())))
+    tasks.path("push").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(task, precision=[0.5, 2.0]))
+    )
+    assert tasks.read("push").posterior.precision.tolist() == [0.5, 2.0]
+
+
 def test_a_file_of_a_version_to_come_is_refused(tasks):
     tasks.folder.mkdir(parents=True)
     tasks.path("push").write_text(_VERSION_1.replace('"version": 1', '"version": 3'))

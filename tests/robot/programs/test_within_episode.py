@@ -245,17 +245,31 @@ def test_an_emergency_stop_is_confirmed_while_the_last_word_is_awaited(adaptatio
     assert not saved
 
 
-def test_a_follower_that_hangs_makes_no_robot_late(adaptation, config, mass, monkeypatch):
+@pytest.fixture
+def real_time(config, mass):
+    mass.time_scale = 1.0
+    loosen = {"observation_age_s": "busy machine", "late_fraction": "busy machine"}
+    limits = LimitsConfig(observation_age_s=60.0, late_fraction=1.0, loosen=loosen)
+    return config.model_copy(update={"limits": limits})
+
+
+def test_a_computer_that_cannot_keep_up_is_said(adaptation, real_time, monkeypatch, caplog):
+    infer = Policy.factor
+    monkeypatch.setattr(Policy, "factor", lambda *of: time.sleep(0.15) or infer(*of))
+    run = adaptation(settings=real_time, horizon=40)
+    (result,) = run.run()
+    assert result.reason is EndReason.HORIZON
+    assert not run.within.trouble
+    assert "steps behind in the median: this computer infers more slowly" in caplog.text
+
+
+def test_a_follower_that_hangs_makes_no_robot_late(
+    adaptation, real_time, config, mass, monkeypatch
+):
     """In real time: every period is kept, and the end tells why z stayed as it was."""
     monkeypatch.setattr("fieldtune.robot.policy.following.PATIENCE_S", 0.2)
-    mass.time_scale = 1.0
-    limits = LimitsConfig(
-        observation_age_s=60.0, late_fraction=1.0, loosen={"observation_age_s": "busy machine"}
-    )
-    limits = limits.model_copy(update={"loosen": limits.loosen | {"late_fraction": "busy"}})
-    config = config.model_copy(update={"limits": limits})
     hanging, saved = Hanging(mass), []
-    run = adaptation(hanging, settings=config, episodes=2, save=saved.append)
+    run = adaptation(hanging, settings=real_time, episodes=2, save=saved.append)
     (result,) = run.run()
     hanging.released.set()
     assert (result.reason, result.steps) == (EndReason.HORIZON, 12)

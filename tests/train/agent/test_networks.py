@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from fieldtune.train.agent.graphs import DecoderGraph, EncoderGraph, PolicyGraph
-from fieldtune.train.agent.networks import Critic, Decoder, Encoder, Policy
+from fieldtune.train.agent.networks import Critic, Decoder, Encoder, Policy, mlp
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.squashed_gaussian import ACTION_EDGE, squashed_log_prob, squashed_sample
+from fieldtune.train.config import Distribution
+from fieldtune.train.device import CPU, in_precision
 
 
 def test_log_probability_is_that_of_torchs_squashed_gaussian():
@@ -28,6 +30,9 @@ def test_data_at_the_bounds_has_the_likelihood_of_just_inside():
     found = squashed_log_prob(mean, log_std, at)
     assert torch.isfinite(found).all()
     torch.testing.assert_close(found, squashed_log_prob(mean, log_std, inside))
+    further = squashed_log_prob(mean, log_std, at, edge=1e-7)
+    assert torch.isfinite(further).all()
+    assert (further < squashed_log_prob(mean, log_std, at, edge=1e-6)).all()
 
 
 def test_samples_stay_inside_and_carry_the_gradient_of_mean_and_spread():
@@ -45,16 +50,19 @@ def test_log_std_is_bounded_whatever_the_weights():
         policy.body[-1].bias.copy_(torch.tensor([0.0, 0.0, 100.0, -100.0]))
     _, log_std = policy(torch.randn(5, 3), torch.randn(5, 2))
     assert torch.equal(log_std, torch.tensor([[1.0, -5.0]]).expand(5, 2))
+    policy.log_std_range = Distribution(log_std=(-20, 2)).log_std
+    _, log_std = policy(torch.randn(5, 3), torch.randn(5, 2))
+    assert torch.equal(log_std, torch.tensor([[2.0, -20.0]]).expand(5, 2))
 
 
 def test_factor_variances_are_above_zero_whatever_the_weights():
-    encoder = Encoder(3, 2, 2, (4,), next_too=False)
+    encoder = Encoder(3, 2, 2, (4,), False, Distribution(least_variance=1e-7))
     with torch.no_grad():
         encoder.body[-1].bias.fill_(-1e4)
     _, variance = encoder(
         torch.randn(5, 3), torch.randn(5, 2), torch.randn(5, 1), torch.randn(5, 3)
     )
-    assert (variance > 0).all()
+    assert torch.equal(variance, torch.full_like(variance, 1e-7))
 
 
 @pytest.mark.parametrize("next_too", [False, True])
@@ -122,3 +130,26 @@ def test_graphs_take_and_give_physical_units(constants):
     torch.testing.assert_close(
         DecoderGraph(decoder, constants)(s_physical, a_physical, z), decoder(s, a, z) * 0.5 - 2.0
     )
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_in_mixed_precision_what_is_read_and_said_stays_float32(layer_norm):
+    torch.manual_seed(0)
+    network = mlp([3, 64, 64, 64, 2], layer_norm)
+    kinds = {}
+    for index, layer in enumerate(network):
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda _, __, out, i=index: kinds.update({i: out.dtype}))
+    x = torch.randn(100, 3)
+    precise = network(x)
+    with in_precision("bfloat16", CPU):
+        mixed = network(x)
+    first, *between, last = kinds.values()
+    assert {first, last, mixed.dtype} == {torch.float32}
+    assert set(between) == {torch.bfloat16}
+    assert not torch.equal(mixed, precise)
+    torch.testing.assert_close(mixed, precise, atol=0.03, rtol=0.03)
+    mixed.sum().backward()
+    assert {weights.grad.dtype for weights in network.parameters()} == {torch.float32}
+    with in_precision("float32", CPU):
+        assert torch.equal(network(x), precise)

@@ -23,21 +23,25 @@ def factors(draw, smallest=0):
     return mean, variance
 
 
-def product(mean, variance):
+def product(mean, variance, prior_factor=True):
+    given_factors = map(torch.from_numpy, (mean, variance))
     return tuple(
-        part.numpy() for part in product_of_factors(*map(torch.from_numpy, (mean, variance)))
+        part.numpy() for part in product_of_factors(*given_factors, prior_factor=prior_factor)
     )
 
 
-@given(factors())
-def test_the_product_is_the_plain_one_of_densities_with_the_prior(given_factors):
+@given(factors(), st.booleans())
+def test_the_product_is_the_plain_one_of_densities_with_the_prior_or_not(given_factors, with_prior):
     """Two Gaussians at a time, by the textbook's formula for their product."""
-    mean, variance = np.zeros(LATENT), np.ones(LATENT)
-    for factor_mean, factor_variance in zip(*given_factors, strict=True):
+    known = list(zip(*given_factors, strict=True))
+    if with_prior or not known:
+        known.insert(0, (np.zeros(LATENT), np.ones(LATENT)))
+    mean, variance = known[0]
+    for factor_mean, factor_variance in known[1:]:
         total = variance + factor_variance
         mean = (mean * factor_variance + factor_mean * variance) / total
         variance = variance * factor_variance / total
-    found_mean, found_variance = product(*given_factors)
+    found_mean, found_variance = product(*given_factors, with_prior)
     np.testing.assert_allclose(found_mean, mean, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found_variance, variance, rtol=1e-9)
 
@@ -53,20 +57,32 @@ def test_the_order_of_transitions_does_not_matter(given_factors, random):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
-@given(factors())
-def test_the_robots_one_at_a_time_posterior_is_the_same(given_factors):
-    online = GaussianPosterior.prior(LATENT)
+@given(factors(), st.booleans())
+def test_the_robots_one_at_a_time_posterior_is_the_same(given_factors, with_prior):
+    online = GaussianPosterior.prior(LATENT, prior_factor=with_prior)
     for mean, variance in zip(*given_factors, strict=True):
         online = online.update(mean, variance)
-    found_mean, found_variance = product(*given_factors)
+    found_mean, found_variance = product(*given_factors, with_prior)
     np.testing.assert_allclose(found_mean, online.mean, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found_variance, online.variance, rtol=1e-9)
 
 
-def test_an_empty_context_gives_the_prior():
-    mean, variance = product_of_factors(torch.empty(2, 0, LATENT), torch.empty(2, 0, LATENT))
-    assert torch.equal(mean, torch.zeros(2, LATENT))
-    assert torch.equal(variance, torch.ones(2, LATENT))
+@pytest.mark.parametrize("with_prior", [True, False])
+def test_an_empty_context_gives_the_prior(with_prior):
+    for rows in (0, 3):  # none there, or none that counts
+        factors = torch.randn(2, rows, LATENT), torch.rand(2, rows, LATENT) + 0.1
+        counted = torch.zeros(2, rows) if rows else None
+        mean, variance = product_of_factors(*factors, counted, prior_factor=with_prior)
+        assert torch.equal(mean, torch.zeros(2, LATENT))
+        assert torch.equal(variance, torch.ones(2, LATENT))
+
+
+def test_without_the_prior_a_context_that_is_filled_up_is_the_shorter_one():
+    mean, variance = torch.randn(2, 6, LATENT), torch.rand(2, 6, LATENT) + 0.1
+    counted = (torch.arange(6) < 4).float().expand(2, 6)
+    found = product_of_factors(mean, variance, counted, prior_factor=False)
+    short = product_of_factors(mean[:, :4], variance[:, :4], prior_factor=False)
+    torch.testing.assert_close(found, short)
 
 
 def test_each_task_has_its_own_product():

@@ -23,6 +23,23 @@ def test_the_critics_target_stops_at_a_terminal_state_and_nowhere_else():
     assert found.tolist() == pytest.approx(expected)
 
 
+def test_what_a_state_can_be_worth_is_every_reward_at_its_bound_for_ever():
+    assert losses.possible_values((-1.0, 0.0), 0.75) == (-4.0, 0.0)  # −1 − 0.75 − 0.75² − … = −4
+    assert losses.possible_values((0.5, 2.0), 0.5) == (0.0, 4.0)  # an end pays nothing more
+    assert losses.possible_values((-math.inf, 0.0), 0.99) == (-math.inf, 0.0)
+
+
+def test_a_clamped_target_is_possible_and_leaves_what_was_paid_as_it_is():
+    """γ = 0.75 and rewards of −1 and 0, so that states are worth −4 to 0. By rows: one step from a
+    value that is too low, too high, right; a terminal one; two steps, and two that ended."""
+    reward = [-1.0, -1.0, 0.0, -1.0, -1.75, -1.75]
+    done = [0.0, 0.0, 0.0, 1.0, 0.0, 1.0]
+    value = [-9.0, 3.0, -2.0, 3.0, -9.0, -9.0]
+    discount = [0.75, 0.75, 0.75, 0.75, 0.5625, 0.5625]
+    found = losses.critic_target(rows(reward), rows(done), rows(value), rows(discount), (-4.0, 0.0))
+    assert found.tolist() == [-4.0, -1.0, -1.5, -1.0, -4.0, -1.75]
+
+
 def test_the_critics_loss_is_the_squared_error_of_both():
     q1, q2, target = [1.0, 2.0], [0.0, -1.0], [0.5, 3.0]
     expected = sum((a - t) ** 2 + (b - t) ** 2 for a, b, t in zip(q1, q2, target, strict=True)) / 2

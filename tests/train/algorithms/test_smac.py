@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -157,6 +158,35 @@ def test_critics_learn_what_several_steps_paid_and_the_value_reached(make_learne
     assert critic_loss(done=1.0) != pytest.approx(critic_loss(done=0.0), rel=1e-3)
 
 
+def test_the_value_in_the_target_is_clamped_in_the_critics_own_unit(make_learner, make_batch):
+    """Rewards of −6 to −3, with a deviation of 1.5 and a scale of 2: −8 to −4 a step, and at a
+    discount of 0.75 no state is worth less than −32 or more than 0."""
+    context, batch = make_batch(10), make_batch(20, done=0.0)
+
+    def critic_loss(value, clamp_q):
+        learner = make_learner(discount=0.75, reward_scale=2.0, clamp_q=clamp_q)
+        agent = learner.agent
+        agent.shape = replace(agent.shape, reward_bounds=(-6.0, -3.0))
+        before = copy.deepcopy(agent)
+        agent.min_q_target = lambda observation, *_: torch.full((len(observation),), value)
+        torch.manual_seed(1)
+        found = numbers(learner.update(context, batch))["critic/loss"]
+        torch.manual_seed(1)
+        z = sample(*before.infer(context)).unsqueeze(1).expand(-1, batch.reward.shape[1], -1)
+        within = min(max(value, -32.0), 0.0) if clamp_q else value
+        target = 2.0 * (batch.reward * 1.5 - 3.0) / 1.5 + 0.75 * within
+        by_hand = sum(
+            (q(batch.observation, batch.action, z).view_as(target) - target).square().mean()
+            for q in (before.q1, before.q2)
+        )
+        assert found == pytest.approx(by_hand.item(), rel=1e-5)
+        return found
+
+    for value in (-50.0, 20.0):
+        assert critic_loss(value, clamp_q=True) < critic_loss(value, clamp_q=False)
+    assert critic_loss(-10.0, clamp_q=True) == critic_loss(-10.0, clamp_q=False)
+
+
 def test_targets_follow_at_their_rate(update, make_learner):
     start = make_learner().agent
     learner, *_ = update(target_rate=0.25)
@@ -195,7 +225,13 @@ def test_a_heavy_kl_weight_keeps_the_posterior_near_the_prior(update):
 
 @pytest.mark.parametrize(
     "advantage",
-    [{"temperature": 2.0}, {"clip": 1.1}, {"weights": "softmax"}, {"over": "mean"}],
+    [
+        {"temperature": 2.0},
+        {"clip": 1.1},
+        {"weights": "softmax"},
+        {"over": "mean"},
+        {"critics": "before"},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_how_advantages_weigh_acts_on_the_policy_alone(update, same, advantage):
@@ -214,7 +250,12 @@ def test_scaling_by_q_divides_the_q_term(update, same):
 
 @pytest.mark.parametrize(
     "advantage",
-    [Advantage(), Advantage(weights="softmax", temperature=2.0), Advantage(over="mean")],
+    [
+        Advantage(),
+        Advantage(weights="softmax", temperature=2.0),
+        Advantage(over="mean"),
+        Advantage(critics="before"),
+    ],
 )
 @pytest.mark.parametrize("q_weight", [0.0, 0.7])
 def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
@@ -226,7 +267,7 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
     metrics = numbers(
         learner.self_supervised_update(context, batch, ours(q_weight=q_weight, scale_by_q=True))
     )
-    after = learner.agent
+    judge = before if advantage.critics == "before" else learner.agent
     tasks, rows = batch.reward.shape
     torch.manual_seed(1)
     noise = torch.randn(tasks, 2), torch.randn(tasks * rows, 2), torch.randn(tasks * rows, 2)
@@ -260,11 +301,11 @@ def test_one_update_by_hand(make_learner, make_batch, advantage, q_weight):
 
                 mean_now, log_std = before.policy(s, z)
                 a_now = torch.tanh(mean_now + log_std.exp() * second)
-                value = min(after.q1(s, a_now, z).item(), after.q2(s, a_now, z).item())
+                value = min(judge.q1(s, a_now, z).item(), judge.q2(s, a_now, z).item())
                 values.append(value)
                 if advantage.over == "mean":
                     a_mean = torch.tanh(mean_now)
-                    value = min(after.q1(s, a_mean, z).item(), after.q2(s, a_mean, z).item())
+                    value = min(judge.q1(s, a_mean, z).item(), judge.q2(s, a_mean, z).item())
                 advantages.append(min(q1, q2) - value)
                 plain = torch.distributions.TransformedDistribution(
                     torch.distributions.Normal(mean_now, log_std.exp()),

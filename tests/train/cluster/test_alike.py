@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fieldtune.train.cluster import alike
+from fieldtune.own_files import HALVES, digest
 from fieldtune.train.cluster.alike import FILES, NotAlike, installed, require_alike
 from fieldtune.train.collecting import pieces, resumable
 
@@ -28,7 +28,7 @@ def test_versions_that_decide_the_bits_of_data_are_compared():
 
 
 def test_a_checkout_and_an_installation_of_the_same_files_are_alike(tmp_path):
-    halves = [half for half in alike.HALVES if half]
+    halves = [half for half in HALVES if half]
     checkout, copy = tmp_path / "checkout" / "fieldtune", tmp_path / "copy"
     for half in halves:
         for folder in (checkout.parent / half / "room", copy / half / "room"):
@@ -39,6 +39,7 @@ def test_a_checkout_and_an_installation_of_the_same_files_are_alike(tmp_path):
         (checkout / half).symlink_to(f"../{half}")
     for package in (checkout, copy):
         (package / "__init__.py").write_text("")
-    assert alike._digest(checkout) == alike._digest(copy)
+    assert digest(package=checkout) == digest(package=copy)
     (copy / "sim" / "room" / "file.py").write_text("changed")
-    assert alike._digest(checkout) != alike._digest(copy)
+    digest.cache_clear()
+    assert digest(package=checkout) != digest(package=copy)

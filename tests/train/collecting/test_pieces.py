@@ -13,9 +13,17 @@ from pathlib import Path
 import pytest
 
 from fieldtune.sim.registry import family
+from fieldtune.train.collecting import pieces as pieces_of
 from fieldtune.train.collecting.collect import collect
-from fieldtune.train.collecting.pieces import Asked, ScriptedData
+from fieldtune.train.collecting.pieces import (
+    Asked,
+    ScriptedData,
+    read_piece,
+    require_begun_so,
+    write_piece,
+)
 from fieldtune.train.collecting.spreading import WorkerFailed, in_this_process, on_cores
+from fieldtune.train.collecting.unfinished import CannotResume
 from fieldtune.train.config import Randomisation
 from fieldtune.train.data.dataset import DatasetError, read_dataset
 
@@ -82,6 +90,45 @@ def test_a_worker_that_is_killed_or_cannot_write_is_the_commands_error(tmp_path)
     with pytest.raises(WorkerFailed, match=r"task 0 of split 'train': .*No such file"):
         on_cores(2)(ASKED, tmp_path / "missing", [pieces[0], pieces[0]], lambda _: None)
     assert _children(os.getpid()) == []
+
+
+@pytest.mark.slow
+def test_what_a_worker_prints_or_raises_is_told_and_none_is_waited_for(tmp_path, monkeypatch):
+    """A package that prints when it is imported, a script that fails, an interpreter that ends."""
+    pieces = ScriptedData(ASKED).pieces()[:2]
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "worker = 'fieldtune.train.collecting.spreading' in sys.orig_argv\n"
+        "if worker: print('hello', flush=True)\n"
+        "if worker and os.environ.get('UNSTABLE'):\n"
+        "    from fieldtune.train.collecting import pieces\n"
+        "    def fail(*_): raise RuntimeError('simulation is unstable')\n"
+        "    pieces.ScriptedData.make = fail\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    made = []
+    on_cores(2)(ASKED, tmp_path, pieces, made.append)
+    assert sorted(made, key=pieces.index) == pieces
+    monkeypatch.setenv("UNSTABLE", "1")
+    with pytest.raises(WorkerFailed, match=r"'train': RuntimeError: simulation is unstable$"):
+        on_cores(2)(ASKED, tmp_path, pieces, made.append)
+    ends = tmp_path / "python"
+    ends.write_text("#!/bin/sh\nexit 7\n")
+    ends.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(ends))
+    with pytest.raises(WorkerFailed, match=r"'train': .* ended with status 7: run the same"):
+        on_cores(2)(ASKED, tmp_path, pieces, made.append)
+
+
+def test_pieces_of_other_code_or_with_other_episodes_are_refused(tmp_path, monkeypatch):
+    piece = ScriptedData(ASKED).pieces()[0]
+    require_begun_so(tmp_path, ASKED)
+    monkeypatch.setattr(pieces_of, "digest", lambda _: "another")
+    with pytest.raises(CannotResume, match=r"begun with fieldtune's simulation = '[0-9a-f]{12}'"):
+        require_begun_so(tmp_path, ASKED)
+    write_piece(tmp_path, piece, [])
+    with pytest.raises(CannotResume, match=r"not 8 episodes of task 0\); remove it and run"):
+        read_piece(tmp_path, piece)
 
 
 @pytest.mark.slow

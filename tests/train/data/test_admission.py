@@ -239,7 +239,10 @@ def test_a_dataset_is_judged_by_its_tasks_its_episodes_and_its_rewards():
     same = TaskSplit(TASKS.train, TASKS.train[1:])
     assert "training task 1 and held-out task 0 are the same" in problem_of_all(CHEETAH, same, data)
     wide = TaskSplit(np.zeros((2, 3)), TASKS.test)
-    assert problem_of_all(CHEETAH, wide, data) == "training tasks are [2, 3], expected [tasks, 1]"
+    assert problem_of_all(CHEETAH, wide, data) == (
+        "training tasks are [2, 3], expected [tasks, 1]: velocity (1); of another version of the "
+        "family? then collect again"
+    )
     nan = TaskSplit(TASKS.train, TASKS.test * np.nan)
     assert "held-out tasks have parameters that" in problem_of_all(CHEETAH, nan, data)
     spoilt = {**data, "train": [data["train"][0], put("observations", 4, 0, 1e7)(sound(seed=1))]}

@@ -118,6 +118,9 @@ def test_meta_batches_are_different_tasks_with_data(resident):
     assert sorted(times) == [0, 2, 3]
     assert max(times.values()) < 1.25 * min(times.values())
     assert sorted(meta_batch(resident, 8).tolist()) == [0, 2, 3]
+    times = Counter(meta_batch(resident, 3000, repeat=True).tolist())
+    assert sorted(times) == [0, 2, 3]
+    assert max(times.values()) < 1.25 * min(times.values())
 
 
 @pytest.mark.parametrize("source", ["transitions", "trajectories"])

@@ -89,6 +89,15 @@ def test_a_meta_batch_is_no_larger_than_the_tasks_there_are(offline):
     assert len(batch.reward) == TASKS
 
 
+def test_tasks_may_be_drawn_with_replacement(offline):
+    settings = AlgorithmSettings(name="any", meta_batch=50, repeat_tasks=True)
+    context, batch = draw_offline(offline, np.random.default_rng(0), settings, Offline())
+    tasks = task_of(batch.observation[:, 0, 0])
+    assert len(tasks) == 50
+    assert len(tasks.unique()) == TASKS
+    assert (task_of(context.observation[:, 0, 0]) == tasks).all()
+
+
 def union(offline, labelled, share, n=1):
     rng = np.random.default_rng(0)
     settings, phase = (

@@ -87,6 +87,10 @@ def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     assert evaluator.exploring == Acting("step", 0.25)
     evaluator.close()
+    mean = run.config.model_copy(update={"evaluation": Evaluation(action_noise=0.0)})
+    evaluator = Evaluator.of(mean, run.family, run.dataset.test_tasks)
+    assert evaluator.exploring == Acting("step", 0.0)
+    evaluator.close()
     torch.manual_seed(0)
     agent = untrained(run).agent
     contexts = []

@@ -9,6 +9,7 @@ from safetensors import safe_open
 
 from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.train.phases.in_simulation import train_in_process
+from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.run import RunError
 
@@ -126,6 +127,49 @@ def test_exploration_infers_by_what_the_run_asks_for(make_trained):
         found[inference] = phase.labelled.arrays()["action"]
     assert found["encoder"].shape == found["likelihood"].shape
     assert not np.allclose(found["encoder"], found["likelihood"])
+
+
+@pytest.mark.parametrize(("kept", "labels"), [("trial", 1), ("trajectory", 2)])
+def test_the_z_that_labels_is_a_trials_or_a_trajectorys(make_trained, monkeypatch, kept, labels):
+    """Of each simulated robot's two episodes."""
+    used = []
+    label = SelfSupervisedPhase.label
+
+    def noted(self, episode, z):
+        used.append(tuple(z.tolist()))
+        return label(self, episode, z)
+
+    monkeypatch.setattr(SelfSupervisedPhase, "label", noted)
+    run = make_trained(f"self_supervised.label_z={kept}")
+    train_in_process(run, run.finetune_checkpoint, true_rewards=False, trials_at_once=4)
+    first, second = used[:4], used[4:8]
+    assert len(set(first)) == 4
+    assert len({*first, *second}) == 4 * labels
+
+
+def test_posterior_episodes_may_follow_the_tasks_own_buffer(make_trained, monkeypatch):
+    """Those from the prior are as they were; the others follow what the buffer says."""
+    asked, held = [], {}
+    buffered = SelfSupervisedPhase.buffered
+
+    def noted(self, tasks):
+        asked.append(buffered(self, tasks))
+        return asked[-1]
+
+    monkeypatch.setattr(SelfSupervisedPhase, "buffered", noted)
+    for source in ("trial", "buffer"):
+        run = make_trained(
+            "inference=encoder",
+            "self_supervised.offline_share=pooled",
+            f"self_supervised.posterior_from={source}",
+            folder=source,
+        )
+        phase = train_in_process(run, run.finetune_checkpoint, true_rewards=False, trials_at_once=5)
+        held[source] = phase.labelled.arrays()["action"][phase.offline.size :]
+    trial, buffer = (held[source].reshape(-1, 20, 6) for source in ("trial", "buffer"))
+    assert np.array_equal(trial[0], buffer[0])
+    assert not np.allclose(trial[1], buffer[1])
+    assert [batch.reward.shape for (batch,) in asked] == [(5, 16)]
 
 
 class Glitching(CheetahVelFamily):

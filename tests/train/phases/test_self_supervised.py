@@ -8,9 +8,10 @@ import torch
 
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.runs.checkpoint import CheckpointError
+from fieldtune.train.runs.checkpoint import CheckpointError, load_checkpoint
 from fieldtune.train.runs.run import RunError
 from fieldtune.train.runs.trained import after_offline
+from fieldtune.train.runs.untrained import untrained
 
 
 @pytest.fixture
@@ -44,10 +45,14 @@ def advance(phase, updates):
         phase.update()
 
 
+AUTHORS = ("self_supervised.offline_share=pooled", "self_supervised.keep_optimisers=true")
+
+
+@pytest.mark.parametrize("overrides", [(), AUTHORS], ids=["ours", "pooled, with Adam's state"])
 def test_a_phase_saved_and_restored_goes_on_as_if_never_stopped(
-    make_trained, tmp_path, episodes, end_of, same
+    make_trained, tmp_path, episodes, end_of, same, overrides
 ):
-    phase = SelfSupervisedPhase(make_trained())
+    phase = SelfSupervisedPhase(make_trained(*overrides))
     take_in(phase, episodes[:4])
     advance(phase, 3)
     phase.facts = {"episodes": ["a", "b"]}
@@ -75,6 +80,44 @@ def test_it_starts_from_the_offline_agent(make_trained, make_run, same):
     )
     with pytest.raises(CheckpointError, match="run `fieldtune train` first"):
         SelfSupervisedPhase(make_run(folder="untrained"))
+
+
+def test_in_a_pool_every_task_is_trained_on_and_contexts_mix(make_trained, episodes, monkeypatch):
+    """One episode, of one task, beside the offline data of six."""
+    mixing = "self_supervised.context={source: transitions, size: [40, 40]}"
+    phase = SelfSupervisedPhase(make_trained(AUTHORS[0], mixing, "inference=encoder"))
+    assert (phase.steps, phase.labelled.size) == (0, phase.offline.size)
+    elsewhere = replace(episodes[0], observations=episodes[0].observations + 1e-3)
+    phase.add_unlabelled([elsewhere], [2])
+    assert phase.steps == 20
+    explored = {row.tobytes() for row in phase.labelled.arrays()["observation"][-20:]}
+    shares = {"context": [], "batch": []}  # of exploration, by update and task
+    update = phase.learner.self_supervised_update
+
+    def noted(context, batch, *settings, **options):
+        for name, part in (("context", context), ("batch", batch)):
+            rows = part.observation.numpy()
+            shares[name].append([[row.tobytes() in explored for row in task] for task in rows])
+        return update(context, batch, *settings, **options)
+
+    monkeypatch.setattr(phase.learner, "self_supervised_update", noted)
+    advance(phase, 12)
+    for found in (np.mean(known, axis=2) for known in shares.values()):
+        assert found.shape == (12, 3)
+        assert ((found > 0).sum(axis=1) <= 1).all()
+        assert 0 < found.max() < 1
+
+
+def test_adams_states_are_phase_ones_where_they_are_kept(make_trained, same):
+    run = make_trained(AUTHORS[1])
+    learned = untrained(run)
+    load_checkpoint(run.offline_checkpoint, learned, np.random.default_rng())
+    phase, fresh = SelfSupervisedPhase(run), SelfSupervisedPhase(make_trained(folder="fresh"))
+    for name, one in phase.learner.optimisers.items():
+        assert one.state_dict()["state"]
+        assert same(one.state_dict()["state"], learned.optimisers[name].state_dict()["state"])
+        assert one.param_groups[0]["lr"] == run.config.self_supervised.learning_rate
+        assert not fresh.learner.optimisers[name].state_dict()["state"]
 
 
 def test_the_average_follows_at_its_rate(make_trained, episodes):

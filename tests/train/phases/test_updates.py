@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
+from fieldtune.robot.config import RobotConfig
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.algorithms import latent, task_conditioned_sac
 from fieldtune.train.algorithms.meta_bc import MetaBcSettings, MetaBehaviourCloning
@@ -24,7 +25,7 @@ from fieldtune.train.algorithms.task_conditioned_sac import (
     TaskConditionedTransitions,
 )
 from fieldtune.train.captured import Captured
-from fieldtune.train.config import Context, Networks, Offline, SelfSupervised
+from fieldtune.train.config import Context, Networks, Offline, RunConfig, SelfSupervised
 from fieldtune.train.data import device_sampling
 from fieldtune.train.data.replay import Lookahead, Replay, Trajectory
 from fieldtune.train.data.resident_replay import ResidentReplay
@@ -53,7 +54,8 @@ def make(make_learner):
     def of(name, next_in_context=False, **changes):
         kind, section = KINDS[name]
         narrow = Networks(encoder=(8,), policy=(8,), critic=(8,), decoder=(8,), dynamics=(8,))
-        settings = section(latent_size=2, networks=narrow, meta_batch=3, batch=8, **changes)
+        small = {"latent_size": 2, "networks": narrow, "meta_batch": 3, "batch": 8}
+        settings = section(**(small | changes))
         torch.manual_seed(0)
         return kind(Agent(Shape(3, 2, next_in_context), settings, known), settings, 1e-3)
 
@@ -251,3 +253,22 @@ def test_a_checkpoint_moves_between_devices(make, make_batch, tmp_path):
         load_checkpoint(path, other, copy.deepcopy(rng))
         assert torch.equal(weights(other), weights(first))
         other.update(*(make_batch(s).each(lambda column, to=where: column.to(to)) for s in (2, 3)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_mixed_precision_is_of_updates_alone_and_learns_the_same_to_its_digits(name, make):
+    deep = Networks(encoder=(8, 8), policy=(8, 8), critic=(8, 8), decoder=(8, 8))
+    trained = {}
+    for precision in ("float32", "bfloat16"):
+        learner = make(name, precision=precision, networks=deep)
+        config = RunConfig(
+            family="any", algorithm=learner.settings, robot=RobotConfig(name="a", family="any")
+        )
+        step = updates.offline_updates(learner, filled(), np.random.default_rng(0), config)
+        for _ in range(3):
+            step()
+        trained[precision] = weights(learner)
+        assert {p.dtype for p in learner.networks.parameters()} == {torch.float32}
+        assert not torch.is_autocast_enabled("cpu")
+    assert not torch.equal(*trained.values())
+    torch.testing.assert_close(*trained.values(), atol=0.01, rtol=0.0)

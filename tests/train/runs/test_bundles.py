@@ -163,7 +163,8 @@ def almost_constant(
     tmp_path_factory, make_config, small_dataset, short_family
 ) -> tuple[Run, Agent, Exporter, Bundle, float]:
     """A run whose first joint velocity moves by 2e-6 rad/s only; its agent after a phase 1, whose
-    policy listens to that number as much as it can; its exporter, bundle and the deviation."""
+    policy listens to that number as much as it can; its exporter, bundle and the deviation. It
+    infers by the encoder, and the prior is no factor of its posterior."""
 
     def still(episode):
         observations = episode.observations.copy()
@@ -176,7 +177,12 @@ def almost_constant(
     }
     folder = tmp_path_factory.mktemp("still")
     (folder / "checkpoints").mkdir()
-    run = Run(make_config(), folder, short_family, replace(small_dataset, **kept))
+    config = make_config(
+        "inference=encoder",
+        "algorithm.prior_factor=false",
+        "algorithm.distribution.log_std=[-0.1, 0.1]",
+    )
+    run = Run(config, folder, short_family, replace(small_dataset, **kept))
     trained = train_offline(run)
     agent = trained.agent
     with torch.no_grad():
@@ -219,10 +225,36 @@ def test_what_is_clipped_is_clipped_alike_by_torch_and_onnx_runtime(almost_const
         expected = agent.infer(context_of(agent, [far]))
         scaled = torch.from_numpy(agent.normalisation.observation(s[:-1]))
         acted = torch.tanh(agent.policy(scaled, Z.expand(20, -1))[0])
-    for found, wanted in zip(product_of_factors(mean, variance), expected, strict=True):
+    product = product_of_factors(mean, variance, prior_factor=False)
+    for found, wanted in zip(product, expected, strict=True):
         close(found.numpy(), wanted[0].numpy())
     close(np.array(labels), decoded_rewards(agent, far, Z))
     close(np.array(means), acted.numpy())
+
+
+def test_what_ends_the_gaussians_and_the_prior_go_with_the_bundle(almost_constant):
+    """Robot and agent, one transition at a time and all at once; and before any."""
+    run, agent, _, bundle, _ = almost_constant
+    assert not bundle.manifest.prior_factor
+    policy, episode = Policy(bundle), run.dataset.train[1][0]
+    s, known = episode.observations, policy.prior()
+    actor = agent.adapt([context_of(agent, [])])
+    close(known.mean, actor.mean[0].numpy())
+    close(known.variance, actor.variance[0].numpy())
+    for t in range(20):
+        transition = s[t], episode.actions[t], episode.rewards[t], s[t + 1]
+        known = policy.update(known, *transition)
+        s_t, a_t, r_t, reached = (np.asarray(part)[None] for part in transition)
+        actor.heed(s_t, a_t, r_t, reached)
+        close(known.mean, actor.mean[0].numpy())
+        close(known.variance, actor.variance[0].numpy())
+    with torch.no_grad():
+        mean, variance = agent.infer(context_of(agent, [episode]))
+    close(known.mean, mean[0].numpy())
+    close(known.variance, variance[0].numpy())
+    _, log_std = policy._policy(s[0], Z.double().numpy())
+    assert np.abs(log_std).max() <= np.float32(0.1)
+    assert (np.abs(log_std) == np.float32(0.1)).any()
 
 
 def test_the_parity_check_reaches_beyond_the_data(almost_constant):

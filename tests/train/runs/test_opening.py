@@ -105,6 +105,12 @@ def test_the_robots_section_may_change_from_one_opening_to_the_next(make_config,
         (["data.path=/nowhere"], DatasetError, "/nowhere: no dataset here"),
         (["family=reach", "robot.family=reach"], DatasetError, "family is 'cheetah-vel'"),
         (["family=reech", "robot.family=reech"], UnknownFamily, "reech"),
+        (["data.relabelled=999"], DatasetError, "data.relabelled is 999"),
+        (
+            ["family=ant-dir", "robot.family=ant-dir", "algorithm.clamp_q=true"],
+            RunError,
+            "algorithm.clamp_q is true, but 'ant-dir' declares no bounds",
+        ),
     ],
 )
 def test_nothing_is_created_for_a_run_that_cannot_be(
@@ -113,6 +119,15 @@ def test_nothing_is_created_for_a_run_that_cannot_be(
     with pytest.raises(error, match=message):
         open_run(make_config(*overrides), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_learns_from_what_its_tasks_were_given_too(make_config, tmp_path):
+    opened = {n: open_run(make_config(f"data.relabelled={n}"), tmp_path / str(n)) for n in (0, 3)}
+    for split in ("train", "test"):
+        plain, more = (getattr(run.dataset, split) for run in opened.values())
+        assert [len(e) for e in more] == [len(e) + 3 for e in plain]
+    with pytest.raises(RunError, match=r"another data\.relabelled \(3, now 2\)"):
+        open_run(make_config("data.relabelled=2"), tmp_path / "3")
 
 
 def test_no_step_is_looked_ahead_to_that_was_left_out(

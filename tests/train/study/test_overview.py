@@ -64,6 +64,14 @@ def test_each_study_has_a_panel_with_success_where_it_has_any():
     assert seconds[-1] < 20 * 0.05
 
 
+def test_the_legend_has_what_only_one_of_the_studies_has():
+    studies = [made_up("ant-dir"), made_up("cheetah-vel", methods=("offline",))]
+    (legend,) = adaptations(studies).legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert len(named) == len(set(named))
+    assert "after phase 2, by the encoder" in named
+
+
 def test_a_study_of_phase_1_alone_is_drawn_too():
     (axes,) = adaptations([made_up("ant-dir", methods=("offline",))]).axes
     assert len(axes.lines) == 3

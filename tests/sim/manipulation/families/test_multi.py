@@ -6,7 +6,6 @@ import pytest
 from fieldtune.sim.family import width
 from fieldtune.sim.manipulation.families.multi import (
     BUTTON_X,
-    EPISODE_SPREAD,
     JOBS,
     LANES,
     MultiFamily,
@@ -57,18 +56,35 @@ def test_jobs_are_evenly_shared_out() -> None:
         assert counts.max() - counts.min() <= 1
 
 
-def test_things_stand_where_the_task_says_and_apart() -> None:
-    for seed, task in enumerate(FAMILY.sample_tasks(1, 100)):
-        start = FAMILY.start(seed, task)
-        np.testing.assert_allclose(start.fixtures[0, :2], task[1:3], atol=EPISODE_SPREAD)
-        assert BUTTON_X[0] <= task[1] <= BUTTON_X[1]
-        another = FAMILY.start(seed + 1, task)
-        assert (start.fixtures[:, :2] != another.fixtures[:, :2]).all()  # nothing to learn by heart
+def test_everything_stands_elsewhere_in_every_episode_and_apart() -> None:
+    task = FAMILY.split().train[0]
+    starts = [FAMILY.start(seed, task) for seed in range(100)]
+    for start in starts:
         across = np.sort(start.fixtures[:, 1])
         assert np.diff(across).min() > LANES[2] - 0.05
+        assert BUTTON_X[0] <= start.fixtures[0, 0] <= BUTTON_X[1]
+    orders = {tuple(np.argsort(start.fixtures[:, 1])) for start in starts}
+    assert len(orders) == 6  # who is left of whom is drawn as well
+    places = np.stack([start.fixtures[:, :2] for start in starts])
+    assert len(np.unique(places, axis=0)) == 100  # nothing to learn by heart
+    np.testing.assert_array_equal(starts[7].fixtures, FAMILY.start(7, task).fixtures)
 
 
-def test_another_task_of_the_scene_is_another_job_in_the_same_place() -> None:
+def test_layouts_of_held_out_tasks_are_no_trained_tasks_and_say_nothing_of_the_job() -> None:
+    split = FAMILY.split()
+    trained, held_out = (
+        {FAMILY.start(0, task).fixtures.tobytes() for task in tasks}
+        for tasks in (split.train, split.test)
+    )
+    assert len(trained | held_out) == 60
+    start = FAMILY.start(0, split.train[0])
+    for job in range(3):
+        same = FAMILY.start(0, np.array([job, split.train[0][1]]))
+        np.testing.assert_array_equal(same.fixtures, start.fixtures)
+        np.testing.assert_array_equal(same.blocks, start.blocks)
+
+
+def test_another_task_of_the_scene_is_another_job_in_the_same_layouts() -> None:
     rng, task = np.random.default_rng(0), FAMILY.sample_tasks(0, 1)[0]
     for _ in range(10):
         other = FAMILY.other_task(task, rng)
