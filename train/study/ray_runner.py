@@ -80,7 +80,7 @@ class RayRunner:
         task = self.cluster.start(
             _on_worker, request, results, study, name, seeds, log, environment
         )
-        return _Running(task, Path(log))
+        return _Running(task, tuple(jobs))
 
     def close(self) -> None:
         self.cluster.close()
@@ -129,16 +129,17 @@ def ray_runner(
 @dataclass(frozen=True)
 class _Running:
     task: Task
-    log: Path
+    jobs: tuple[Job, ...]
 
     def poll(self) -> int | None:
         try:
             return self.task.poll()
         except ClusterError as error:
             self.task.stop()
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a") as log:  # whose end is what the study shows
-                print(f"error: {error}\nrun the same command again to go on", file=log)
+            for job in self.jobs:
+                job.log.parent.mkdir(parents=True, exist_ok=True)
+                with job.log.open("a") as log:  # whose end is what the study shows
+                    print(f"error: {error}\nrun the same command again to go on", file=log)
             return 1
 
     def stop(self) -> None:

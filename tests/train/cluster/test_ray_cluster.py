@@ -16,8 +16,11 @@ from fieldtune.train.collecting.on_cluster import on_cluster, spread_by
 from fieldtune.train.collecting.pieces import Asked, ScriptedData
 from fieldtune.train.collecting.spreading import WorkerFailed, in_this_process
 from fieldtune.train.config import Randomisation
+from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.ray_runner import RayRunner
+from fieldtune.train.study.scheduler import open_study
 
-WAIT_S = 120
+WAIT_S = 300
 HALF = Request(1, 0.5)
 SEEN = '"$RAY_RAYLET_PID $CUDA_VISIBLE_DEVICES"'
 
@@ -107,6 +110,19 @@ def test_pieces_of_two_machines_are_those_of_one_bit_for_bit(cluster, tmp_path):
     nobodys = asked.model_copy(update={"robot": "nobody"})
     with pytest.raises(WorkerFailed, match=r"task 0 of split 'train': .*nobody"):
         on_cluster(cluster)(nobodys, tmp_path, pieces[:1], made.append)
+
+
+def test_jobs_of_a_study_run_there_and_leave_their_results_and_logs(cluster, make_config, tmp_path):
+    study = Study(config=make_config(f"data.path={tmp_path / 'data'}"), seeds=2)
+    open_study(tmp_path / "s", study)
+    (tmp_path / "data").mkdir()  # what is there is taken, and found to be no dataset later
+    data, *seeds = (Job(tmp_path / "s", *of) for of in (["collect"], ["pearl", 0], ["pearl", 1]))
+    runner = RayRunner(cluster, HALF, slots=2, together=2)
+    started = [runner.start([data]), runner.start(seeds)]
+    assert [ended(handle) for handle in started] == [0, 1]
+    assert data.done
+    for job in seeds:
+        assert str(tmp_path / "data") in job.log.read_text()
 
 
 def test_data_of_one_agent_cannot_be_spread(make_config):
