@@ -60,7 +60,7 @@ class PlainSmac:
     def act(self, observation: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log-std before squashing, and a reparameterised action."""
         mean, log_std = self.policy(torch.cat([observation, z], dim=-1)).chunk(2, dim=-1)
-        log_std = log_std.clamp(-5.0, 1.0)
+        log_std = log_std.clamp(-20.0, 2.0)
         return mean, log_std, torch.tanh(mean + log_std.exp() * torch.randn_like(mean))
 
     def update(self, context: tuple[Any, ...], batch: tuple[Any, ...]) -> dict[str, float]:
@@ -69,8 +69,8 @@ class PlainSmac:
         mean, raw = self.encoder(
             torch.cat([context[0], context[1], context[2].unsqueeze(-1)], dim=-1)
         ).chunk(2, dim=-1)
-        precision = 1.0 / (F.softplus(raw) + 1e-6)
-        variance = 1.0 / (1.0 + precision.sum(dim=1))
+        precision = 1.0 / (F.softplus(raw) + 1e-7)
+        variance = 1.0 / precision.sum(dim=1)
         mean = variance * (precision * mean).sum(dim=1)
         z = mean + variance.sqrt() * torch.randn_like(mean)
         z = z.unsqueeze(1).expand(-1, s.shape[1], -1)
@@ -92,9 +92,6 @@ class PlainSmac:
         row = torch.cat([s, a, z], dim=-1)
         q1, q2 = self.q1(row).squeeze(-1), self.q2(row).squeeze(-1)
         critic_loss = F.mse_loss(q1, target) + F.mse_loss(q2, target)
-        self.critic_optimiser.zero_grad()
-        critic_loss.backward()
-        self.critic_optimiser.step()
 
         mean, log_std, a_policy = self.act(s, z)
         with torch.no_grad():
@@ -102,7 +99,7 @@ class PlainSmac:
             q_policy = torch.min(self.q1(row), self.q2(row)).squeeze(-1)
             advantage = torch.min(q1, q2) - q_policy
             weights = torch.softmax(advantage / TEMPERATURE, dim=0) * len(advantage)
-        inside = a.clamp(-1 + 1e-3, 1 - 1e-3)
+        inside = a.clamp(-1 + 1e-6, 1 - 1e-6)
         noise = (torch.atanh(inside) - mean) / log_std.exp()
         log_prob = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         log_prob = (log_prob - torch.log(1 - inside.square())).sum(dim=-1)
@@ -110,6 +107,9 @@ class PlainSmac:
         self.policy_optimiser.zero_grad()
         actor_loss.backward()
         self.policy_optimiser.step()
+        self.critic_optimiser.zero_grad()
+        critic_loss.backward()
+        self.critic_optimiser.step()
 
         with torch.no_grad():
             for target_net, net in self.target_pairs:
