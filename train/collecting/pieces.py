@@ -17,13 +17,12 @@ from safetensors.numpy import load_file, save
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
-from fieldtune.own_files import digest
 from fieldtune.sim.family import Array
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.collecting.episode_columns import columns, episodes
-from fieldtune.train.collecting.unfinished import CannotResume, require_same
+from fieldtune.train.collecting.unfinished import SIMULATION, CannotResume, require_same
 from fieldtune.train.config import Randomisation, RunConfig, Section
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 
@@ -137,7 +136,7 @@ def require_begun_so(folder: Path, asked: Asked) -> None:
     """
     known = folder / "asked.json"
     now = asked.keys | {name: version(name) for name in LIBRARIES}
-    now |= {"episodes of a piece": EPISODES, "fieldtune's simulation": digest(("", "sim"))}
+    now |= SIMULATION | {"episodes of a piece": EPISODES}
     if known.exists():
         require_same(folder, msgspec.json.decode(known.read_bytes()), now)
     else:

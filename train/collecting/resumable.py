@@ -24,7 +24,12 @@ from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.algorithms.algorithm import Checkpointable
 from fieldtune.train.collecting.episode_columns import columns, episodes
-from fieldtune.train.collecting.unfinished import CannotResume, require_same, unfinished
+from fieldtune.train.collecting.unfinished import (
+    SIMULATION,
+    CannotResume,
+    require_same,
+    unfinished,
+)
 from fieldtune.train.process_settings import THREADS
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, read_facts, save_checkpoint
 
@@ -108,7 +113,8 @@ def resumable_collection(folder: Path, asked: dict[str, Any]) -> Iterator[Resuma
 
     Args:
         asked: everything that decides the result, by the key a person would set. The versions of
-            the libraries and the number of threads, which decide its bits, are added.
+            the libraries, of our simulation, and the number of threads, which decide its bits, are
+            added.
 
     Raises:
         CannotResume: another process, which is named, is at it, or it was begun with
@@ -116,6 +122,6 @@ def resumable_collection(folder: Path, asked: dict[str, Any]) -> Iterator[Resuma
     """
     with unfinished(folder):
         decides_bits = {name: version(name) for name in LIBRARIES} | {THREADS: get_num_threads()}
-        known = ResumableCollection(folder, asked | decides_bits)
+        known = ResumableCollection(folder, asked | decides_bits | SIMULATION)
         known.rounds()
         yield known

@@ -119,12 +119,13 @@ def _worker(asked: Asked, folder: Path) -> Iterator[Worker]:
     )
     os.close(theirs)
     assert process.stdin is not None
+    answers = os.fdopen(ours, "rb")
     try:
-        with os.fdopen(ours, "rb") as answers:
-            yield Worker(process, answers)
+        yield Worker(process, answers)
     finally:
-        process.kill()
+        process.kill()  # before its answers are closed, which waits for who reads them
         process.wait()
+        answers.close()
         with contextlib.suppress(OSError):  # what it was handed last, and nobody read
             process.stdin.close()
 

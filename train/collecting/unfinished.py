@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fieldtune.lock import Held, exclusive
+from fieldtune.own_files import digest
+
+SIMULATION = {"fieldtune's simulation": digest(("", "sim"))}  # that its episodes are of
 
 
 class CannotResume(Exception):

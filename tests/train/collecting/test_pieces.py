@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from fieldtune.sim.registry import family
-from fieldtune.train.collecting import pieces as pieces_of
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.collecting.pieces import (
     Asked,
@@ -23,7 +22,7 @@ from fieldtune.train.collecting.pieces import (
     write_piece,
 )
 from fieldtune.train.collecting.spreading import WorkerFailed, in_this_process, on_cores
-from fieldtune.train.collecting.unfinished import CannotResume
+from fieldtune.train.collecting.unfinished import SIMULATION, CannotResume
 from fieldtune.train.config import Randomisation
 from fieldtune.train.data.dataset import DatasetError, read_dataset
 
@@ -120,10 +119,28 @@ def test_what_a_worker_prints_or_raises_is_told_and_none_is_waited_for(tmp_path,
         on_cores(2)(ASKED, tmp_path, pieces, made.append)
 
 
+@pytest.mark.slow
+def test_a_failure_does_not_wait_for_the_pieces_that_others_still_make(tmp_path, monkeypatch):
+    """The first piece fails at once, while the second one is never done."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\n"
+        "if 'fieldtune.train.collecting.spreading' in sys.orig_argv:\n"
+        "    from fieldtune.train.collecting import pieces\n"
+        "    def make(_, piece):\n"
+        "        while piece.first: time.sleep(1)\n"
+        "        raise RuntimeError('simulation is unstable')\n"
+        "    pieces.ScriptedData.make = make\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    pieces = ScriptedData(ASKED).pieces()[:2]
+    with pytest.raises(WorkerFailed, match=r"RuntimeError: simulation is unstable$"):
+        on_cores(2)(ASKED, tmp_path, pieces, lambda _: None)
+
+
 def test_pieces_of_other_code_or_with_other_episodes_are_refused(tmp_path, monkeypatch):
     piece = ScriptedData(ASKED).pieces()[0]
     require_begun_so(tmp_path, ASKED)
-    monkeypatch.setattr(pieces_of, "digest", lambda _: "another")
+    monkeypatch.setitem(SIMULATION, "fieldtune's simulation", "another")
     with pytest.raises(CannotResume, match=r"begun with fieldtune's simulation = '[0-9a-f]{12}'"):
         require_begun_so(tmp_path, ASKED)
     write_piece(tmp_path, piece, [])
