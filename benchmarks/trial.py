@@ -6,9 +6,10 @@ The held-out tasks stay untouched, and what was only learned by heart does not c
     OMP_NUM_THREADS=1 python benchmarks/trial.py configs/cheetah-vel.yaml trials/kl \\
         --phase-2 trained algorithm.kl_weight=0.03
 
-Prints, as training goes on: the return on the tasks kept back, with contexts from own exploration,
-by each inference, and from offline data, how far these lie apart in z-space, and how well the
-decoder labels what was explored. docs/lean.md is made of such trials.
+Prints, as training goes on: the return on the tasks kept back, in the first episode and after 1,
+2, 4 and 8 of own exploration, by each inference, and with a context from offline data, how far
+these lie apart in z-space, and how well the decoder labels what was explored. docs/lean.md is made
+of such trials.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.measure import measure
 from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.evaluation.results import Adapted
 from fieldtune.train.evaluation.statistics import shift
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.labelling import decoded_rewards, task_embeddings
@@ -41,6 +43,7 @@ from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few
+SHOWN = (1, 2, 4, 8)  # numbers of explored episodes
 LOOKS = 4  # on the way through each phase
 ROBOTS = 40  # whose exploration is labelled to see how wrong labels are
 
@@ -71,19 +74,29 @@ class Judge:
         """Print one line; training's random state is left as it was."""
         found = measure(self.run, self.evaluator, algorithm, 0, 0)
         seconds = time.monotonic() - self.began
-        own = "  ".join(
-            f"by {inference} {_told(adapted.mean_return, adapted.success)}"
-            for inference, adapted in found.inferences
-        )
-        ended = found.offline_successes
-        ceiling = _told(
-            float(np.mean(found.offline_returns)), None if ended is None else float(np.mean(ended))
-        )
+        own = "  ".join(f"by {name} {_curve(adapted)}" for name, adapted in found.inferences)
+        ceiling = _mean(found.offline_returns, found.offline_successes)
         print(
             f"{seconds:6.0f} s  {what:34}  own exploration {own}  offline context {ceiling}  "
             f"shift / spread {shift(found).relative:5.2f}",
             flush=True,
         )
+
+
+def _curve(adapted: Adapted) -> str:
+    """The first episode, then those after `SHOWN` numbers of explored ones."""
+    first = adapted.first_episode
+    told = [] if first is None else [_mean(first.returns, first.successes)]
+    for k in SHOWN:
+        if k < len(adapted.returns):
+            successes = None if adapted.successes is None else adapted.successes[k]
+            told.append(_mean(adapted.returns[k], successes))
+    return " /".join(told)
+
+
+def _mean(returns: list[list[float]], successes: list[list[float]] | None) -> str:
+    share = None if successes is None else float(np.mean(successes))
+    return _told(float(np.mean(returns)), share)
 
 
 def _told(mean_return: float, success: float | None) -> str:
