@@ -86,7 +86,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "importing"},
         {"data"},
-        {"captured", "cluster"},
+        {"captured", "cluster", "device_trial"},
         {
             "alone",
             "bridge",
