@@ -71,7 +71,7 @@ class Size:
         faster = [Goal(f"≥ {self.faster:g}× eager", GRAPH, EAGER, at_least=self.faster)]
         if self.products is None:
             return faster
-        says = f"≥ {self.products:.0%} of the matrix products alone"
+        says = f"≥ {100 * self.products:.0f} % of the matrix products alone"
         return [*faster, Goal(says, GRAPH, PRODUCTS, at_least=self.products)]
 
     def __str__(self) -> str:
