@@ -133,6 +133,7 @@ class MujocoBatch:
     def close(self) -> None:
         """Stop the threads and free the states."""
         self._shares.close()
+        self._borrowed.close()
         self._places.clear()
         for views in (self._qpos, self._qvel, self.data):
             views.clear()

@@ -50,6 +50,11 @@ class Borrowed:
         self.numbers = mujoco.mj_stateSize(first, STATE)
         self.size = self._data[0].nbuffer if lent else 0
 
+    def close(self) -> None:
+        """Free it."""
+        self.addresses = self.addresses[:0]
+        self._data.clear()
+
 
 def buffer_of(data: mujoco.MjData) -> int:
     """Where the arrays lie that are not of one step alone: `qpos` is the first of `nbuffer` bytes
