@@ -48,8 +48,8 @@ def _memcpy(typing_context, to, source, size):  # type: ignore[no-untyped-def]  
 
     def codegen(context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
         byte = context.get_value_type(types.CPointer(types.uint8))
-        places = [builder.inttoptr(address, byte) for address in arguments[:2]]
-        cgutils.raw_memcpy(builder, *places, arguments[2], 1)
+        to, source = (builder.inttoptr(address, byte) for address in arguments[:2])
+        cgutils.raw_memcpy(builder, to, source, arguments[2], 1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
