@@ -24,8 +24,10 @@ from fieldtune.files import write_atomically
 ROOT = Path(__file__).parents[1]
 NAMES = (
     "locomotion",
+    "islands",
     "manipulation",
     "smac",
+    "wide",
     "lean",
     "gpu",
     "cycle",

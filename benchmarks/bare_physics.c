@@ -1,6 +1,7 @@
 /* The physics of a batch with nothing around it: every thread steps its share of the copies, one
  * control period after the other, in the order in which a batched simulator does. Threads do not
- * wait for each other between periods, as a closed loop has to: nothing can be faster. */
+ * wait for each other between periods, as a closed loop has to: nothing that leaves every copy in
+ * memory of its own can be faster. */
 
 #include <mujoco/mujoco.h>
 #include <pthread.h>

@@ -79,8 +79,9 @@ def _section(table: Table) -> Iterator[str]:
     yield ""
     yield f"{table.conditions[0].upper()}{table.conditions[1:]}."
     yield ""
-    yield f"| | {table.unit} | quartiles | to ours | |"
-    yield "|---|---|---|---|---|"
+    if table.series:
+        yield f"| | {table.unit} | quartiles | to ours | |"
+        yield "|---|---|---|---|---|"
     for series in table.series:
         spread = table.ratio(series.label, None)
         assert spread is not None
@@ -110,6 +111,8 @@ def _share(table: Table, series: Series) -> str:
 def _reached(table: Table, goal: Goal) -> str:
     ratio = table.ratio(goal.subject, goal.against)
     if ratio is None:
+        if not table.series and table.skipped:  # nothing of it can be had here
+            return _cell(next(iter(table.skipped.values())))
         missing = goal.against if table.find(goal.subject) else goal.subject
         return f"no {missing}"
     return _bracketed(ratio, "×" if goal.against else f" {table.unit}")

@@ -1,13 +1,14 @@
 """SMAC's offline update as one would write it first: eager PyTorch, default optimisers, no tricks.
 
-The authors' settings at the authors' sizes (ALGORITHM: Pong et al. 2022, appendix). It shares no
-code with `train`; only the networks' initial weights are copied from there, so that both sides can
-be compared number by number.
+The authors' settings (ALGORITHM: Pong et al. 2022, appendix), at their sizes unless others are
+given. It shares no code with `train`; only the networks' initial weights are copied from there, so
+that both sides can be compared number by number.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,10 +20,29 @@ DISCOUNT, TARGET_RATE, REWARD_SCALE, KL_WEIGHT, TEMPERATURE = 0.99, 0.005, 5.0, 
 LEARNING_RATE = 3e-4
 
 
-def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+@dataclass(frozen=True)
+class Widths:
+    """Of hidden layers; the authors'."""
+
+    policy: tuple[int, ...] = (300, 300, 300)
+    critic: tuple[int, ...] = (300, 300, 300)
+    encoder: tuple[int, ...] = (200, 200, 200)
+    decoder: tuple[int, ...] = (64, 64)
+    critic_layer_norm: bool = False
+
+
+AUTHORS = Widths()
+
+
+def mlp(
+    inputs: int, hidden: tuple[int, ...], outputs: int, layer_norm: bool = False
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        layers.append(nn.Linear(inputs, width))
+        if layer_norm:
+            layers.append(nn.LayerNorm(width))
+        layers.append(nn.ReLU())
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
@@ -33,13 +53,16 @@ class PlainSmac:
     `reward_shift` is what the critic's reward has beside the standardised one.
     """
 
-    def __init__(self, observation: int, action: int, reward_shift: float) -> None:
+    def __init__(
+        self, observation: int, action: int, reward_shift: float, widths: Widths = AUTHORS
+    ) -> None:
         row = observation + action + LATENT
-        self.policy = mlp(observation + LATENT, (300, 300, 300), 2 * action)
-        self.q1, self.q2 = mlp(row, (300, 300, 300), 1), mlp(row, (300, 300, 300), 1)
-        self.q1_target, self.q2_target = mlp(row, (300, 300, 300), 1), mlp(row, (300, 300, 300), 1)
-        self.encoder = mlp(observation + action + 1, (200, 200, 200), 2 * LATENT)
-        self.decoder = mlp(row, (64, 64), 1)
+        self.policy = mlp(observation + LATENT, widths.policy, 2 * action)
+        self.q1, self.q2, self.q1_target, self.q2_target = (
+            mlp(row, widths.critic, 1, widths.critic_layer_norm) for _ in range(4)
+        )
+        self.encoder = mlp(observation + action + 1, widths.encoder, 2 * LATENT)
+        self.decoder = mlp(row, widths.decoder, 1)
         self.reward_shift = reward_shift
         self.target_pairs = ((self.q1_target, self.q1), (self.q2_target, self.q2))
 

@@ -7,6 +7,7 @@ machine ("highest" is MKL or OpenBLAS, "medium" oneDNN); a way whose result is n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,9 +33,14 @@ class Product:
     way: str
 
     @property
+    def sides(self) -> tuple[int, int, int]:
+        """Rows of `left`, what is summed over, and columns of `right`."""
+        return self.left.shape[0], self.left.shape[1], self.right.shape[1]
+
+    @property
     def flops(self) -> int:
         """Of all the times."""
-        return 2 * self.times * self.left.shape[0] * self.left.shape[1] * self.right.shape[1]
+        return 2 * self.times * math.prod(self.sides)
 
 
 def products_of(update: Callable[[], object]) -> list[Product]:

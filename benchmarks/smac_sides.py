@@ -1,10 +1,11 @@
 """The sides of the comparison of updates, each in a process of its own.
 
 Allocator and thread pools read their settings when a process starts, so whoever wants others needs
-another process: `python -m benchmarks.smac_sides SIDE THREADS DEVICE` answers one line on stdout
-for each on stdin: seconds to measure for, in, and updates a second, out. `ours` is
-`fieldtune.train.algorithms.smac` as `fieldtune train` runs it; `plain` is `benchmarks.plain_smac`;
-`products` are the matrix products of one update alone, and `peak` says at how many GFLOP/s the best
+another process: `python -m benchmarks.smac_sides SIDE THREADS DEVICE SIZE` answers one line on
+stdout for each on stdin: seconds to measure for, in, and updates a second, out. `ours` is
+`fieldtune.train.algorithms.smac` as `fieldtune train` runs it, and `bfloat16` the same in that
+precision; `plain` is `benchmarks.plain_smac`; `products` are the matrix products of one update
+alone, `last` those of the critics' last layers, and `peak` says at how many GFLOP/s the best
 product of this machine runs.
 """
 
@@ -21,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.plain_smac import PlainSmac
-from benchmarks.products import peak_gflops, products_of, run_products
+from benchmarks.plain_smac import PlainSmac, Widths
+from benchmarks.products import Product, peak_gflops, products_of, run_products
 from fieldtune.train.agent.agent import Agent, Shape
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.optimisation import place
@@ -38,7 +39,7 @@ from fieldtune.train.runs.readings import Readings
 from fieldtune.train.study.presets import overrides
 
 ROOT = Path(__file__).parents[1]
-SIDES = ("ours", "plain", "products", "peak")
+SIDES = ("ours", "bfloat16", "plain", "products", "last", "peak")
 TASKS, EPISODES, STEPS = 100, 6, 200  # the reference's 1,200 transitions a task
 OBSERVATION, ACTION = 20, 6
 
@@ -49,11 +50,25 @@ def reference(*more: str) -> RunConfig:
     return load_config(path, overrides=[*overrides("reference", "cheetah-vel"), *more])
 
 
-class Data:
-    """A replay of the reference's size with random numbers in it, and its draws.
+_WIDE = [512] * 3
+SIZES: dict[str, tuple[str, ...]] = {
+    "authors": ("offline.batch=256",),
+    "arms": (
+        f"algorithm.networks.policy={_WIDE}",
+        f"algorithm.networks.critic={_WIDE}",
+        "algorithm.networks.critic_layer_norm=true",
+        "algorithm.meta_batch=8",
+        "algorithm.batch=128",
+        "offline.batch=128",
+    ),
+}
+"""Overrides of the authors' settings. Phase 1 of `authors` is drawn at phase 2's batch, the larger
+one."""
 
-    Where no `config` says otherwise, phase 1 is drawn at phase 2's batch, the larger one.
-    """
+
+class Data:
+    """A replay of the reference's size with random numbers in it, and its draws; `config` is of
+    `authors` unless given."""
 
     def __init__(
         self,
@@ -63,7 +78,7 @@ class Data:
         config: RunConfig | None = None,
     ) -> None:
         rng = np.random.default_rng(0)
-        self.config = config or reference("offline.batch=256")
+        self.config = config or reference(*SIZES["authors"])
         self.replay = Replay(tasks, tasks * episodes * STEPS, OBSERVATION, ACTION)
         for task in range(tasks):
             for _ in range(episodes):
@@ -111,10 +126,16 @@ def make_ours(config: RunConfig, device: str = "cpu") -> Smac:
     return smac
 
 
-def make_plain(first: Agent, device: str = "cpu") -> PlainSmac:
-    """With the weights of `first`."""
-    constants = first.normalisation
-    plain = PlainSmac(OBSERVATION, ACTION, constants.reward_mean / constants.reward_std)
+def make_plain(first: Agent, config: RunConfig, device: str = "cpu") -> PlainSmac:
+    """With the weights of `first`, which is of `config`."""
+    algorithm, constants = config.algorithm, first.normalisation
+    assert isinstance(algorithm, SmacSettings)
+    sizes = algorithm.networks
+    widths = Widths(
+        sizes.policy, sizes.critic, sizes.encoder, sizes.decoder, sizes.critic_layer_norm
+    )
+    shift = constants.reward_mean / constants.reward_std
+    plain = PlainSmac(OBSERVATION, ACTION, shift, widths)
     for name, network in plain.networks().items():
         weights = getattr(first, name).state_dict().values()
         network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
@@ -123,18 +144,30 @@ def make_plain(first: Agent, device: str = "cpu") -> PlainSmac:
     return plain
 
 
-def turn_of(side: str, device: str) -> Callable[[float], float]:
+def last_layers(products: list[Product], config: RunConfig) -> list[Product]:
+    """Of one update's products those of the critics' last layers, there and back."""
+    algorithm = config.algorithm
+    assert isinstance(algorithm, SmacSettings)
+    rows = algorithm.meta_batch * (config.offline.batch or algorithm.batch)
+    sides = sorted((rows, algorithm.networks.critic[-1], 1))
+    return [one for one in products if sorted(one.sides) == sides]
+
+
+def turn_of(side: str, device: str, size: str) -> Callable[[float], float]:
     """What the side does in one turn: seconds to measure for, to updates a second."""
-    data = Data(device=device)
+    more = ("algorithm.precision=bfloat16",) if side == "bfloat16" else ()
+    data = Data(device=device, config=reference(*SIZES[size], *more))
     if side == "peak":
         return peak_gflops
     ours = make_ours(data.config, device)
-    if side == "products":
+    if side in ("products", "last"):
         products = products_of(lambda: ours.update(*data.draw()))
+        if side == "last":
+            products = last_layers(products, data.config)
         return lambda seconds: run_products(products, seconds)
-    if side == "ours":
+    if side in ("ours", "bfloat16"):
         return lambda seconds: _updates(_as_trained(ours, data), seconds)
-    plain = make_plain(ours.agent, device)
+    plain = make_plain(ours.agent, data.config, device)
     return lambda seconds: _updates(lambda: plain.update(*data.draw()), seconds)
 
 
@@ -148,9 +181,9 @@ def _as_trained(ours: Smac, data: Data) -> Callable[[], None]:
 class Side:
     """One side's process, which waits for its turn. Closed by `close`."""
 
-    def __init__(self, side: str, threads: int, device: str = "cpu") -> None:
+    def __init__(self, side: str, threads: int, device: str = "cpu", size: str = "authors") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.smac_sides", side, str(threads), device],
+            [sys.executable, "-m", "benchmarks.smac_sides", side, str(threads), device, size],
             cwd=ROOT,
             env=_environment(side, threads),
             stdin=subprocess.PIPE,
@@ -195,13 +228,13 @@ def _updates(update: Callable[[], object], seconds: float) -> float:
             return count / elapsed
 
 
-def _serve(side: str, threads: int, device: str) -> None:
+def _serve(side: str, threads: int, device: str, size: str) -> None:
     torch.set_num_threads(threads)
-    turn = turn_of(side, device)
+    turn = turn_of(side, device, size)
     turn(0.0)
     for line in sys.stdin:
         print(turn(float(line)), flush=True)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    _serve(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

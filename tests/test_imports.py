@@ -86,7 +86,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "importing"},
         {"data"},
-        {"captured", "cluster"},
+        {"captured", "cluster", "device_trial"},
         {
             "alone",
             "bridge",
@@ -98,6 +98,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "process_settings",
             "turns",
         },
+        {"algorithm_settings"},
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

@@ -55,12 +55,6 @@ def resolve(asked: str) -> torch.device:
     return _known.devices[asked]
 
 
-def likely_gpu(asked: str) -> bool:
-    """Whether `resolve` will most likely find a GPU; none is woken, as memory of it would be held
-    from then on."""
-    return asked != "cpu" and torch.cuda.is_available()
-
-
 def device_of(trained: object) -> torch.device:
     """Where what was trained computes: the device of its `networks`, or of itself if it is some.
 
@@ -148,7 +142,8 @@ def memory_explained(asked: str) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             f"device is {asked!r}, but its memory is full ({_first_line(error)}): end what else "
-            "runs there, lower algorithm.meta_batch or algorithm.batch, or set device=cpu"
+            "runs there, let fewer seeds of a study share it (--together), lower "
+            "algorithm.meta_batch or algorithm.batch, or set device=cpu"
         ) from error
 
 

@@ -59,9 +59,12 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
     most = TIMES * max(1.0, np.abs(manifest.task_embeddings).max())
     furthest = np.abs(task.posterior.mean).max()
     if furthest > most:
+        # The prior's factor would have kept few transitions near 0.
+        few = f", or its {task.transitions} rewarded steps were too few"
         raise TaskError(
             f"task {name!r} has a z of {furthest:.3g}, ten times what training saw is {most:.3g}: "
-            "its file is spoilt, or its rewards were: adapt again"
+            f"its file is spoilt, or its rewards were{'' if task.prior_factor else few}: adapt "
+            "again"
         )
 
 

@@ -23,7 +23,7 @@ from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior, Posterior
 
 ENCODER = "encoder.onnx"
-_LEAST_PRECISION = 1e-30  # of a float32 variance, where the prior is no factor
+_LEAST_PRECISION = 1.0 / float(np.finfo(np.float32).max)  # of one factor, without the prior's
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Vector = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4096)]

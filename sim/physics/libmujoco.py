@@ -14,6 +14,7 @@ from typing import Any
 import llvmlite.binding  # type: ignore[import-untyped]
 import mujoco
 from numba import carray, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 # Resolved by name at link time: unlike ctypes' addresses, numba can cache that on disk.
@@ -40,6 +41,21 @@ def _inttoptr(typing_context, address):  # type: ignore[no-untyped-def]  # noqa:
 
 
 pointer: Callable[..., Any] = intrinsic(_inttoptr)
+
+
+def _memcpy(typing_context, to, source, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Copy `size` bytes from the address `source` to the address `to`; they must not overlap."""
+
+    def codegen(context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        byte = context.get_value_type(types.CPointer(types.uint8))
+        to, source = (builder.inttoptr(address, byte) for address in arguments[:2])
+        cgutils.raw_memcpy(builder, to, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+copy_bytes: Callable[..., None] = intrinsic(_memcpy)
 
 
 @njit(nogil=True, cache=True)

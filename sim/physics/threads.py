@@ -11,10 +11,11 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-_PIECES_A_THREAD = 8
+_PIECES_A_THREAD = 32  # of 64 rows on two threads: one by one
 
 Turns = NDArray[np.int64]
-"""The next row that nobody has taken, the number of rows, and the rows of a piece, `(3,)`."""
+"""The next row that nobody has taken, the number of rows, the rows of a piece, and how many threads
+have taken part, `(4,)`."""
 
 
 class Shares:
@@ -25,6 +26,9 @@ class Shares:
     function must be compiled and release the interpreter lock for threads to help: then no thread
     asks for the interpreter between its pieces. It must touch its own rows only. With `threads=1`
     it runs in the calling thread, and no thread is ever started.
+
+    Attributes:
+        threads: on how many it runs; no more than there are rows.
     """
 
     def __init__(self, n: int, threads: int) -> None:
@@ -33,13 +37,14 @@ class Shares:
         if threads < 1:
             raise ValueError(f"threads is {threads}: expected at least 1 (the calling thread)")
         self._helpers = min(n, threads) - 1
-        pieces = _PIECES_A_THREAD * (self._helpers + 1) if self._helpers else 1
+        self.threads = self._helpers + 1
+        pieces = _PIECES_A_THREAD * self.threads if self._helpers else 1
         self._rows, self._size = n, -(-n // pieces)
         self._pool = ThreadPoolExecutor(self._helpers) if self._helpers else None
 
     def run(self, function: Callable[[Turns], None]) -> None:
         """Call `function(turns)` on every thread; raise what any of them raised."""
-        turns = np.array([0, self._rows, self._size])
+        turns = np.array([0, self._rows, self._size, 0])
         if self._pool is None:
             function(turns)
             return
@@ -67,6 +72,12 @@ def _fetch_and_add(typing_context, array, number):  # type: ignore[no-untyped-de
 
 
 _taken: Callable[..., Any] = intrinsic(_fetch_and_add)
+
+
+@njit(nogil=True, cache=True)
+def enter(turns):  # type: ignore[no-untyped-def]
+    """A number below `Shares.threads` that no other thread of this run has: what is its own."""
+    return _taken(turns[3:], 1)
 
 
 @njit(nogil=True, cache=True)

@@ -2,20 +2,21 @@
 
 import pytest
 
-from benchmarks.lean import Costs, steps_to
+from benchmarks.lean import LEAN, Costs, steps_to
 from benchmarks.smac_sides import ROOT
 from fieldtune.train.runs.config_file import load_config
 
 SMALL = ["algorithm.meta_batch=2", "algorithm.batch=4"]
 
 
-def test_the_first_steps_that_closed_the_share_are_counted() -> None:
-    half, of, seeds = steps_to(0.5)
-    most, again, _ = steps_to(0.95)
+@pytest.mark.parametrize("inference", LEAN)
+def test_the_first_steps_that_closed_the_share_are_counted(inference) -> None:
+    half, of, seeds = steps_to(0.5, inference)
+    most, again, _ = steps_to(0.95, inference)
     assert 0 < half < most <= of == again
-    assert seeds == 3
-    with pytest.raises(ValueError, match="never closed 200%"):
-        steps_to(2.0)
+    assert seeds == 5
+    with pytest.raises(ValueError, match=f"by {inference} it never closed 200%"):
+        steps_to(2.0, inference)
 
 
 def test_only_the_updates_asked_for_cost_anything() -> None:

@@ -74,6 +74,11 @@ def test_an_environment_without_envpool_is_a_reason_and_no_failure(monkeypatch, 
 @pytest.mark.slow
 def test_plain_pytorch_makes_the_same_updates_and_others_are_noticed(monkeypatch):
     assert "losses are equal" in smac.same_updates(1)
+    assert "losses are equal" in smac.same_updates(1, "arms")
+    whole, last = smac.gflop("arms")
+    rows, passes = 8 * 128, 2 * (1 + 1 + 1 + 2)  # target, policy's action, data's and back
+    assert last == pytest.approx(2 * rows * 512 * passes / 1e9)
+    assert last < whole / 100
     monkeypatch.setattr("benchmarks.plain_smac.KL_WEIGHT", 0.2)
     with pytest.raises(AssertionError, match=r"in plain PyTorch|away after"):
         smac.same_updates(1)

@@ -103,7 +103,8 @@ def test_memory_that_runs_out_later_is_one_sentence():
     full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore advice")
     with (
         pytest.raises(
-            DeviceError, match=r"device is 'cuda:0', but its memory.*2 GiB\).*meta_batch"
+            DeviceError,
+            match=r"device is 'cuda:0', but its memory.*2 GiB\).*--together.*meta_batch",
         ),
         device.memory_explained("cuda:0"),
     ):

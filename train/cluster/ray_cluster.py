@@ -24,6 +24,7 @@ from fieldtune.train.cluster.request import Machine, Request, listed, room
 REACHED_S = 5.0
 ANSWER_S = 300.0  # a machine's first task starts Python there
 SEEN_S = 60.0  # NFS keeps for up to a minute that a file is not there
+OOM_RETRIES = ("RAY_task_oom_retries", "3")  # read as Ray is imported; Ray's own: without end
 
 
 class ClusterError(UserError):
@@ -154,7 +155,8 @@ class Cluster:
             leaves: the files that are there afterwards.
             arguments: plain ones.
             environment: variables that its process starts with.
-            retries: how often it is called again where its machine or process dies.
+            retries: how often it is called again where its machine or process dies. Where that was
+                for want of memory it is called again three times, or never where this is 0.
         """
         remote = self._ray.remote(
             num_cpus=request.cpus,
@@ -175,7 +177,10 @@ class Cluster:
         except errors.NodeDiedError:
             raise ClusterError("the machine that this ran on is gone") from None
         except errors.OutOfMemoryError:
-            raise ClusterError("Ray ended this since its machine's memory was full") from None
+            raise ClusterError(
+                "Ray ended this since its machine's memory was full: let fewer run there at once "
+                "(--jobs or --cpus-per-job of a study, workers=N of collect)"
+            ) from None
         except errors.RayTaskError as error:
             raise ClusterError(_told(error.cause)) from None
         except errors.RayError as error:  # of a worker that was killed, among others
@@ -198,6 +203,7 @@ def join() -> Cluster:
     Raises:
         ClusterError: Ray is not installed, nothing answers there, or it has another version.
     """
+    os.environ.setdefault(*OOM_RETRIES)
     try:
         import ray
         from ray.exceptions import RayError

@@ -205,25 +205,27 @@ class Replay:
         """
         return self._gather([self._context_rows(rng, task, n, trajectories) for task in tasks])
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything stored, for a checkpoint."""
-        n = self.size
+    def arrays(self, first: int = 0) -> dict[str, NDArray[Any]]:
+        """The transitions from number `first` on, with which a trajectory begins, for a
+        checkpoint."""
+        rows = slice(first, self.size)
         known = [
-            (task, start, length)
+            (task, start - first, length)
             for task, found in enumerate(self._trajectories)
             for start, length in found
+            if start >= first
         ]
         return {
-            "observation": self._observation[:n],
-            "action": self._action[:n],
-            "reward": self._reward[:n],
-            "next_observation": self._next[:n],
-            "done": self._done[:n],
+            "observation": self._observation[rows],
+            "action": self._action[rows],
+            "reward": self._reward[rows],
+            "next_observation": self._next[rows],
+            "done": self._done[rows],
             "trajectories": np.array(sorted(known, key=lambda row: row[1])).reshape(-1, 3),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Fill an empty replay with what `arrays` gave, in the same order."""
+        """Add what `arrays` gave, in the same order."""
         for task, start, length in arrays["trajectories"].tolist():
             rows = slice(start, start + length)
             observations = np.concatenate(

@@ -70,9 +70,7 @@ class SelfSupervisedPhase:
         self.average: SelfSupervised = copy.deepcopy(self.learner)
         self.average.networks.requires_grad_(False)
         self.offline = offline_replay(run, self.average)
-        self.labelled = self._empty_replay()
-        if self.settings.pooled:
-            self.labelled.restore(self.offline.arrays())
+        self.labelled = self._unexplored()
         self.plausible = beyond(
             run.family, [e for task in (*run.dataset.train, *run.dataset.test) for e in task]
         )
@@ -161,9 +159,12 @@ class SelfSupervisedPhase:
     def save(self, path: Path) -> None:
         """Checkpoint weights, average, labelled data, random states and `facts`, atomically.
 
+        Offline data are the dataset's, and not in it: a week's checkpoints would repeat them.
+
         Raises `TrainingDiverged` where any of them is not finite, and leaves the one before.
         """
-        arrays = {f"labelled.{name}": a for name, a in self.labelled.arrays().items()}
+        explored = self.labelled.arrays(self._pooled)
+        arrays = {f"labelled.{name}": array for name, array in explored.items()}
         arrays |= averaging.kept(self.average.networks)
         facts = {
             **self.facts,
@@ -192,8 +193,11 @@ class SelfSupervisedPhase:
         self.facts = progress.facts
         self.updates = int(self.facts["updates"])  # type: ignore[call-overload]
         averaging.restore(self.average.networks, progress.arrays)
-        self.labelled = self._empty_replay()
-        self.labelled.restore(under("labelled.", progress.arrays))
+        held = under("labelled.", progress.arrays)
+        explored = int(self.facts["steps"]) * self.settings.labels  # type: ignore[call-overload]
+        whole = len(held["reward"]) > explored  # of an earlier version: its offline data too
+        self.labelled = self._empty_replay() if whole else self._unexplored()
+        self.labelled.restore(held)
         self._update = None
 
     def _follow(self) -> None:
@@ -251,6 +255,13 @@ class SelfSupervisedPhase:
             self.run.dataset.train_tasks[task],
             episode.signals,
         )
+
+    def _unexplored(self) -> Replay:
+        """What exploration is added to: empty, or the offline data where they are pooled."""
+        replay = self._empty_replay()
+        if self.settings.pooled:
+            replay.restore(self.offline.arrays())
+        return replay
 
     def _empty_replay(self) -> Replay:
         capacity = (self.settings.steps + self.run.family.horizon) * self.settings.labels

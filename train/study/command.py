@@ -16,7 +16,7 @@ from rich.table import Table
 from fieldtune.settings import ConfigError
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
-from fieldtune.train.device import likely_gpu
+from fieldtune.train.device_trial import Trial, tried
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.page import require_page_writable, write_page
 from fieldtune.train.study.plan import Job, Study, chosen_methods
@@ -64,6 +64,7 @@ def run_command_line(
     Raises:
         ConfigError: an option or the file is wrong; nothing was begun.
         ClusterError: Ray cannot run the jobs as asked; none was begun.
+        DeviceError: a GPU of this machine was asked for by name and cannot be had.
         StudyError: the folder holds another study, or runs elsewhere already, or a job failed.
     """
     _known("--preset", preset, get_args(Preset))
@@ -78,6 +79,7 @@ def run_command_line(
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")
     study = Study(config=loaded, seeds=seeds)
     chosen = chosen_methods(methods, loaded)
+    found = tried(loaded.device) if runner_name == "local" else Trial(works=False)
     require_page_writable(folder)
     open_study(folder, study)
     require_sound_results(folder, study)
@@ -86,8 +88,9 @@ def run_command_line(
         runner = ray_runner(folder, loaded.device, slots, together or 1, cpus, gpus)
         Console().print(str(runner), highlight=False)
     else:
-        on_gpu = likely_gpu(loaded.device)
-        runner = local_runner(slots, together, seeds=seeds, methods=len(chosen), on_gpu=on_gpu)
+        if found.said:
+            Console().print(found.said, highlight=False, markup=False)
+        runner = local_runner(slots, together, seeds=seeds, methods=len(chosen), on_gpu=found.works)
     try:
         with _watching() as look:
             run_study(folder, seeds, runner, look, chosen)

@@ -263,10 +263,12 @@ def test_a_task_by_the_contexts_factors_alone_says_so(config, mass, tasks, point
     require_fit("push", task, Policy(read_bundle(alone)))
     with pytest.raises(TaskError, match="tasks recompute push"):
         require_fit("push", task, Policy(read_bundle(point_bundle())))
-    tasks.path("push").write_bytes(
-        msgspec.json.encode(msgspec.structs.replace(task, precision=[0.5, 2.0]))
-    )
-    assert tasks.read("push").posterior.precision.tolist() == [0.5, 2.0]
+    widest = 1.0 / float(np.finfo(np.float32).max)  # of the widest factor that a graph can give
+    wide = msgspec.structs.replace(task, precision=[widest, 0.5], precision_mean=[0.0, 1e6])
+    tasks.write("wide", wide, alone)
+    assert tasks.read("wide").posterior.precision.tolist() == [widest, 0.5]
+    with pytest.raises(TaskError, match=f"its {task.transitions} rewarded steps were too few"):
+        require_fit("wide", wide, Policy(read_bundle(alone)))
 
 
 def test_a_file_of_a_version_to_come_is_refused(tasks):

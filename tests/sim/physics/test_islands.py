@@ -38,6 +38,7 @@ def episode(
     rng = np.random.default_rng(7)
     simulator: Any = one.simulator(COPIES)
     data, found, most = states(simulator), [], 0
+    counted = mujoco.MjData(data[0].model)  # what islands there are, a batch's states do not say
     with monkeypatch.context() as patch:
         for option in {id(each.model): each.model.opt for each in data}.values():
             if islands is not None:
@@ -49,7 +50,10 @@ def episode(
                 simulator._moving[:] = True
             seen.append(simulator.step(1.2 * rng.uniform(low, high, (COPIES, len(low))))[0])
             found.append([integration(each) for each in data])
-            most = max(most, *(each.nisland for each in data))
+            for state in found[-1]:
+                mujoco.mj_setState(counted.model, counted, state, STATE)
+                mujoco.mj_forward(counted.model, counted)
+                most = max(most, counted.nisland)
     simulator.close()
     return np.array(found), seen, most
 

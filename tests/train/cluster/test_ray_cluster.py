@@ -30,7 +30,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def cluster(two_machines):
     assert two_machines.address == os.environ["RAY_ADDRESS"]
-    joined = join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_task_oom_retries", "1")  # each takes Ray longer to begin
+        joined = join()
     yield joined
     joined.close()
 
@@ -137,6 +139,19 @@ def test_a_cluster_that_is_not_there_is_said_at_once(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(ClusterError, match=r"RAY_ADDRESS is '127\.0\.0\.1:1', and nothing answers"):
         join()
+
+
+def test_a_task_with_too_little_memory_ends_and_says_so(two_machines, shell):
+    """On a machine that finds itself full whatever runs there; Ray's own would never end."""
+    full = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+    node = two_machines.add_node(
+        num_cpus=3, env_vars=full, object_store_memory=80 * 2**20, include_log_monitor=False
+    )
+    try:
+        with pytest.raises(ClusterError, match=r"machine's memory was full: let fewer .*--jobs"):
+            ended(shell("full", Request(3), "sleep 60", retries=2))
+    finally:
+        two_machines.remove_node(node)
 
 
 def test_of_a_machine_that_dies_the_tasks_end_or_begin_again_on_another(

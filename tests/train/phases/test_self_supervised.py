@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
@@ -50,13 +51,15 @@ AUTHORS = ("self_supervised.offline_share=pooled", "self_supervised.keep_optimis
 
 @pytest.mark.parametrize("overrides", [(), AUTHORS], ids=["ours", "pooled, with Adam's state"])
 def test_a_phase_saved_and_restored_goes_on_as_if_never_stopped(
-    make_trained, tmp_path, episodes, end_of, same, overrides
+    make_trained, tmp_path, episodes, end_of, same, overrides, monkeypatch
 ):
     phase = SelfSupervisedPhase(make_trained(*overrides))
     take_in(phase, episodes[:4])
     advance(phase, 3)
     phase.facts = {"episodes": ["a", "b"]}
     phase.save(tmp_path / "phase.safetensors")
+    held = load_file(tmp_path / "phase.safetensors")
+    assert len(held["array.labelled.reward"]) == 80  # and none of the offline data
     take_in(phase, episodes[4:])
     advance(phase, 3)
     expected = end_of(phase)
@@ -70,6 +73,12 @@ def test_a_phase_saved_and_restored_goes_on_as_if_never_stopped(
     take_in(resumed, episodes[4:])
     advance(resumed, 3)
     assert same(end_of(resumed), expected)
+
+    whole = phase.labelled.arrays()  # as earlier versions wrote it, offline data and all
+    monkeypatch.setattr(phase.labelled, "arrays", lambda _: whole)
+    phase.save(tmp_path / "earlier.safetensors")
+    resumed.restore(tmp_path / "earlier.safetensors")
+    assert resumed.labelled.size == phase.labelled.size
 
 
 def test_it_starts_from_the_offline_agent(make_trained, make_run, same):
