@@ -92,7 +92,7 @@ class GymnasiumFamily(DrawnTasks, FamilyDefaults, ABC):
 
     def measure(self, infos: dict[str, Any]) -> Array:
         """Signals `(env, signal)` of the last step, from the vector environment's `infos`. Asked
-        where the family has `signal_fields`."""
+        where the family has `signal_fields`, while any copy goes on."""
         raise NotImplementedError(f"{self.name} has signal_fields, but no `measure`")
 
     def place(self, environment: gymnasium.Env[Any, Any], task: Array) -> None:
@@ -168,7 +168,7 @@ class _Batch:
                 f"horizon is {self._family.horizon}: make it with "
                 f"max_episode_steps={self._family.horizon}, or shorten the horizon"
             )
-        if self._family.signal_fields:
+        if self._family.signal_fields and not over.all():
             self._signals = np.where(over[:, None], self._signals, self._family.measure(infos))
         self._seen = np.where(over[:, None], self._seen, now)
         self._over = over | np.asarray(terminated, dtype=np.bool_)

@@ -162,6 +162,12 @@ class _MjcfBody:
             self._measured = [pick.of(model) for pick in family.measured]
         except ModelError as error:
             raise ModelError(f"{family.name}: {error}") from error
+        scale, actions = np.shape(family.action_scale), width(family.action_fields)
+        if scale not in ((), (actions,)):
+            raise ModelError(
+                f"{family.name}: action_scale has {scale[0]} numbers for {actions} components of "
+                "an action: expected one, or one each"
+            )
         self.tune, self.start, self.fallen = family.tune, family.start, family.terminal
         self.shared_model = family.model
         self._actuators = int(model.nu)
@@ -178,7 +184,7 @@ class _MjcfBody:
 
     def observe(self, read: Read) -> Array:
         seen = np.concatenate([pick(read) for pick in self._observed], axis=-1)
-        return require_finite(self._family.name, seen)
+        return require_finite(self._family.name, np.ascontiguousarray(seen))
 
     def place(self, read: Read) -> Array:
         return read("qpos")[:, :0]

@@ -38,7 +38,7 @@ def family(name: str, **options: Any) -> TaskFamily:
 
     Raises:
         UnknownFamily: for a name, an option or an option's value that does not exist.
-        PluginError: another package's family cannot be loaded, or is no dataclass.
+        PluginError: another package's family cannot be loaded or made, or is no dataclass.
     """
     try:
         plugin = plugins.find(GROUP, name)
@@ -62,11 +62,18 @@ def family(name: str, **options: Any) -> TaskFamily:
         return cast(TaskFamily, cast(Any, kind)(**given))
     except ValueError as error:
         raise UnknownFamily(str(error)) from error
+    except TypeError as error:  # such as a method that it owes
+        raise PluginError(
+            f"task family {name!r} of package {plugin.package} ({plugin.place}) cannot be made: "
+            f"{error}"
+        ) from error
 
 
 def options(of: TaskFamily) -> dict[str, Any]:
     """The plain values of a family's options but `robot`, as JSON has them."""
-    found = {field.name: getattr(of, field.name) for field in fields(of)}  # type: ignore[arg-type]
+    if not is_dataclass(of):
+        return {}
+    found = {field.name: getattr(of, field.name) for field in fields(of)}
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in found.items()
@@ -75,14 +82,16 @@ def options(of: TaskFamily) -> dict[str, Any]:
 
 
 def code(of: TaskFamily) -> str:
-    """A digest of the Python files of another package's family, by which it is known again; empty
-    for ours. What `fieldtune` holds itself, `fieldtune.own_files` digests."""
+    """A digest of the Python and XML files of another package's family, by which it is known again;
+    empty for ours. What `fieldtune` holds itself, `fieldtune.own_files` digests."""
     package = type(of).__module__.partition(".")[0]
     place = getattr(sys.modules.get(package), "__file__", None)
     if package == plugins.OURS or place is None:
         return ""
     file = Path(place)
-    every = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    every = [file]
+    if file.name == "__init__.py":
+        every = sorted(one for one in file.parent.rglob("*") if one.suffix in (".py", ".xml"))
     known = hashlib.sha256()
     for one in every:
         known.update(f"{one.relative_to(file.parent)}\0".encode())

@@ -115,8 +115,8 @@ def script(probe: Probe) -> str:
     random = random_return(family, asked, seeds)
     if not told > random:
         raise Wrong(
-            f"told the task, the script's return is {told:.4g}, and {random:.4g} at random: it does "
-            "not do the task"
+            f"told the task, the script's return is {told:.4g}, and {random:.4g} at random: it "
+            "does not do the task"
         )
     return f"return {told:.4g} told the task, {random:.4g} at random"
 

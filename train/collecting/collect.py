@@ -17,6 +17,7 @@ import numpy as np
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.registry import code
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode, mean_return
 from fieldtune.sim.scripted import scripted
@@ -187,6 +188,7 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
         "family": family.name,
         "robot.model": config.robot.model,
         "robot.family_options": config.robot.family_options,
+        "code of the family's package": code(family),
         "seed": config.seed,
         "data.episodes_per_task": episodes,
         "data.agent.rounds": settings.rounds,
