@@ -48,7 +48,7 @@ class Body(Protocol):
         """The model before any task. Nothing may write to it."""
         ...
 
-    def tune(self, changed: mujoco.MjModel, task: Array) -> None:
+    def tune(self, changed: mujoco.MjModel, task: Array, /) -> None:
         """Give `changed` the dynamics of `task`, whatever it had before."""
         ...
 

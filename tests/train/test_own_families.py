@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ from fieldtune.settings import ConfigError
 from fieldtune.sim.checks import moves
 from fieldtune.sim.checks.check_family import check_family
 from fieldtune.sim.family import require_signals
-from fieldtune.sim.gymnasium import BadEnvironment, Field, GymnasiumFamily
+from fieldtune.sim.gymnasium import BadEnvironment
 from fieldtune.sim.mjcf import ModelError, Unstable, positions, sensors
 from fieldtune.sim.registry import UnknownFamily, code, family, options
 from fieldtune.sim.rollout import random_return
@@ -235,72 +233,3 @@ def test_bodies_that_vary_fall_and_are_measured_keep_the_promises_too():
     assert {one.state for one in found.values()} == {"ok"}, found
     assert found["dynamics"].text == "differ by task"
     assert found["termination"].text == "8 of 8 copies terminated, and kept their last observation"
-
-
-class Cart(gymnasium.Env):
-    """Shows a dict, ends, measures, and takes a mass."""
-
-    observation_space = gymnasium.spaces.Dict(
-        {
-            "speed": gymnasium.spaces.Box(-9.0, 9.0, (1,)),
-            "place": gymnasium.spaces.Box(-9.0, 9.0, (1,)),
-        }
-    )
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-    render_mode = "rgb_array"
-    mass = 1.0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed, options=options)
-        self.state = np.array([self.np_random.uniform(-0.1, 0.1), 0.0])
-        return self._seen(), {}
-
-    def step(self, action):
-        self.state[1] += 0.5 * float(action[0]) / self.mass
-        self.state[0] += 0.1 * self.state[1]
-        over = bool(abs(self.state[0]) > 0.15)
-        return self._seen(), 0.0, over, False, {"work": abs(float(action[0]))}
-
-    def render(self):
-        return np.eye(32, dtype=np.uint8)[..., None].repeat(3, axis=-1) * 255
-
-    def _seen(self):
-        return {
-            name: np.float32([x]) for name, x in zip(("place", "speed"), self.state, strict=True)
-        }
-
-
-@dataclass(frozen=True)
-class CartFamily(GymnasiumFamily):
-    """Everything that a Gymnasium family may say."""
-
-    name = "cart"
-    robot = "cart"
-    period_s = 0.1
-    horizon = 12
-    observation_fields = (Field.unbounded("place", "m"), Field.unbounded("speed", "m/s"))
-    action_fields = (Field("push", "N", (-1.0,), (1.0,)),)
-    task_fields = (Field("mass", "kg", (0.5,), (3.0,)),)
-    signal_fields = (Field("work", "J", (0.0,), (1.0,)),)
-    dynamics_vary = True
-
-    def environment(self):
-        return Cart()
-
-    def place(self, environment, task):
-        environment.unwrapped.mass = float(task[0])
-
-    def measure(self, infos):
-        return np.asarray(infos.get("work", np.zeros(1)), dtype=np.float64)[:, None]
-
-    def reward(self, observation, action, next_observation, task, signals=None):
-        work = require_signals(self.name, self.signal_fields, signals)[..., 0]
-        return next_observation[..., 0] - work + np.zeros(task.shape[:-1])
-
-
-def test_an_environment_of_dicts_that_ends_measures_and_varies_keeps_the_promises():
-    found = {one.name: one for one in check_family(CartFamily())}
-    assert {one.state for one in found.values()} == {"ok"}, found
-    assert "copies terminated, and kept" in found["termination"].text
-    assert found["pictures"].text == "the single robot draws itself"
