@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    JsonValue,
     NonNegativeInt,
     PositiveInt,
     field_validator,
@@ -228,7 +229,8 @@ class RobotConfig(_Section):
     """One robot's daemon.
 
     `family` is the task family that it serves: bundles of another are refused. `model` is which of
-    the family's robots it is, where there are several; a driver of another is refused. `bridge` is
+    the family's robots it is, where there are several; a driver of another is refused.
+    `family_options` are the family's own, for data, training and simulated robots. `bridge` is
     the trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
     bundles and a latched fault.
 
@@ -244,6 +246,7 @@ class RobotConfig(_Section):
     name: str = Field(min_length=1)
     family: str = Field(min_length=1)
     model: str | None = None
+    family_options: dict[str, JsonValue] = {}
     driver: DriverConfig = DriverConfig()
     bridge: Annotated[str | None, PathText("ipc://")] = None
     keys: KeysConfig = KeysConfig()
@@ -256,6 +259,16 @@ class RobotConfig(_Section):
     rewards: RewardsConfig = RewardsConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
     seed: NonNegativeInt = 0
+
+    @field_validator("family_options")
+    @classmethod
+    def _have_no_robot(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if "robot" in given:
+            raise ValueError(
+                "which robot it is, is no option of the family's here: write 'robot.model' in the "
+                "place of 'robot.family_options.robot'"
+            )
+        return given
 
     @property
     def journal(self) -> Path:

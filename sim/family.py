@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,7 +283,16 @@ class TaskFamily(Protocol):
 
 class FamilyDefaults:
     """What most families say: no signals, the same dynamics for all tasks, no sparse reward, and no
-    bounds of rewards that are not."""
+    bounds of rewards that are not.
+
+    Attributes:
+        scripted: what makes the family's scripted data, `module` or `module:attribute`
+            (`fieldtune.sim.scripted`); None where its data come from an agent.
+        in_pictures: a sentence on what pictures of the robot show besides it.
+    """
+
+    scripted: ClassVar[str | None] = None
+    in_pictures: ClassVar[str] = ""
 
     @property
     def signal_fields(self) -> tuple[Field, ...]:

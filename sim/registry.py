@@ -6,72 +6,42 @@ implements `fieldtune.sim.family.TaskFamily`, and whose fields are its options.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import sys
 from dataclasses import fields, is_dataclass
-from importlib import import_module
-from typing import Any, Protocol, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
+from typing import Any, Final, cast
 
 from fieldtune import plugins
 from fieldtune.errors import UserError
 from fieldtune.plugins import NoSuchPlugin, PluginError
-from fieldtune.sim.family import Array, TaskFamily
-from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.sim.family import TaskFamily
+
+GROUP: Final = "fieldtune.families"
+PLAIN = (bool, int, float, str)
 
 
 class UnknownFamily(UserError, ValueError):
     """A name or an option that no family has. The message lists those that there are."""
 
 
-_SCRIPTED = {
-    "drawer-door": "fieldtune.sim.manipulation.scripted",
-    "multi": "fieldtune.sim.manipulation.scripted",
-    "pick-place": "fieldtune.sim.manipulation.scripted",
-    "push": "fieldtune.sim.manipulation.scripted",
-    "reach": "fieldtune.sim.manipulation.reach.scripted",
-}
-
-
-class Scripted(Protocol):
-    """The module that makes a family's scripted data. `POLICY` says how, in one line."""
-
-    POLICY: str
-
-    def collect_scripted(
-        self,
-        family: Any,
-        seed: int,
-        tasks: Array,
-        jobs: Sequence[tuple[int, int]],
-        threads: int = 1,
-    ) -> list[LabelledEpisode]: ...
-
-    def scripted_return(
-        self, family: Any, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
-    ) -> float: ...
-
-
 def names() -> tuple[str, ...]:
     """The families there are, sorted."""
-    return tuple(sorted(plugins.names("fieldtune.families")))
-
-
-def scripted(name: str) -> Scripted | None:
-    """What makes the scripted data of the family called `name`; None where there is no script."""
-    return cast(Scripted, import_module(_SCRIPTED[name])) if name in _SCRIPTED else None
+    return tuple(sorted(plugins.names(GROUP)))
 
 
 def family(name: str, **options: Any) -> TaskFamily:
     """The family called `name`, e.g. `family("reach", robot="panda")`.
 
+    Args:
+        options: the values of its fields; a list, as YAML has them, becomes a tuple.
+
     Raises:
         UnknownFamily: for a name, an option or an option's value that does not exist.
-        PluginError: another package's family cannot be loaded, or is no dataclass.
+        PluginError: another package's family cannot be loaded or made, or is no dataclass.
     """
     try:
-        plugin = plugins.find("fieldtune.families", name)
+        plugin = plugins.find(GROUP, name)
     except NoSuchPlugin:
         listed = ", ".join(names())
         raise UnknownFamily(f"unknown task family {name!r}; choose one of: {listed}") from None
@@ -81,12 +51,64 @@ def family(name: str, **options: Any) -> TaskFamily:
             f"task family {name!r} of package {plugin.package} ({plugin.place}) is no dataclass, "
             "whose fields would be its options"
         )
-    known = tuple(field.name for field in fields(kind))
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        listed = ", ".join(known) if known else "none"
-        raise UnknownFamily(f"family {name!r}: unknown option {unknown[0]!r}; options: {listed}")
+    known = {field.name: field for field in fields(kind)}
+    for option, value in options.items():
+        if option not in known:
+            listed = ", ".join(known) if known else "none"
+            raise UnknownFamily(f"family {name!r}: unknown option {option!r}; options: {listed}")
+        _require_kind(name, option, value, known[option].default)
     try:
-        return cast(TaskFamily, cast(Any, kind)(**options))
+        given = {option: _as_tuple(value) for option, value in options.items()}
+        return cast(TaskFamily, cast(Any, kind)(**given))
     except ValueError as error:
         raise UnknownFamily(str(error)) from error
+    except TypeError as error:  # such as a method that it owes
+        raise PluginError(
+            f"task family {name!r} of package {plugin.package} ({plugin.place}) cannot be made: "
+            f"{error}"
+        ) from error
+
+
+def options(of: TaskFamily) -> dict[str, Any]:
+    """The plain values of a family's options but `robot`, as JSON has them."""
+    if not is_dataclass(of):
+        return {}
+    found = {field.name: getattr(of, field.name) for field in fields(of)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in found.items()
+        if name != "robot" and isinstance(value, (*PLAIN, tuple))
+    }
+
+
+def code(of: TaskFamily) -> str:
+    """A digest of the Python and XML files of another package's family, by which it is known again;
+    empty for ours. What `fieldtune` holds itself, `fieldtune.own_files` digests."""
+    package = type(of).__module__.partition(".")[0]
+    place = getattr(sys.modules.get(package), "__file__", None)
+    if package == plugins.OURS or place is None:
+        return ""
+    file = Path(place)
+    every = [file]
+    if file.name == "__init__.py":
+        every = sorted(one for one in file.parent.rglob("*") if one.suffix in (".py", ".xml"))
+    known = hashlib.sha256()
+    for one in every:
+        known.update(f"{one.relative_to(file.parent)}\0".encode())
+        known.update(hashlib.sha256(one.read_bytes()).digest())
+    return known.hexdigest()[:12]
+
+
+def _require_kind(name: str, option: str, value: Any, default: Any) -> None:
+    """A dataclass takes any value: text for a number would fail far from here."""
+    kind = type(default)
+    if kind not in PLAIN or type(value) is kind or (kind is float and type(value) is int):
+        return
+    raise UnknownFamily(
+        f"family {name!r}: option {option!r} is {value!r}: expected {kind.__name__}, as the "
+        f"default, {default!r}"
+    )
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

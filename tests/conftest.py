@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,29 @@ from fieldtune.robot.episodes.episode import (
 # A busy machine is slow, which is no fault of what is tested.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Makes a distribution as `pip install` leaves it, modules and metadata; gives its folder."""
+
+    def distribution(name: str, entry_points: str, **modules: str) -> Path:
+        folder = tmp_path / name
+        metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(entry_points)
+        for module, text in modules.items():
+            (folder / f"{module}.py").write_text(text)
+            made.append(module)
+            sys.modules.pop(module, None)  # another test's of that name
+        monkeypatch.syspath_prepend(folder)
+        return folder
+
+    made: list[str] = []
+    yield distribution
+    for module in made:
+        sys.modules.pop(module, None)
 
 
 def _header(number: int = 1, **changes: object) -> EpisodeHeader:

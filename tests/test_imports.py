@@ -58,9 +58,10 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"episodes", "config", "outlet", "rationed_log"},
     ),
     "sim": (
-        {"registry"},
-        {"locomotion", "manipulation", "success"},
-        {"rollout", "physics"},
+        {"registry", "checks"},
+        {"locomotion", "manipulation", "mjcf", "gymnasium", "noisy_script", "scripted", "success"},
+        {"planned"},
+        {"rollout", "physics", "drawn_tasks"},
         {"family"},
     ),
     "sim/locomotion": (
@@ -74,7 +75,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"family"},
         {"simulators", "scripts"},
         {"scene"},
-        {"arms", "fixtures", "planned", "start", "variation"},
+        {"arms", "fixtures", "start", "variation"},
     ),
     "train": (
         {"launch"},

@@ -8,7 +8,7 @@ names here too.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
@@ -272,9 +272,10 @@ class RunConfig(Section):
     robot: RobotConfig
 
     @property
-    def family_options(self) -> dict[str, str]:
-        """What the family is made with: `robot.model`, if any."""
-        return {} if self.robot.model is None else {"robot": self.robot.model}
+    def family_options(self) -> dict[str, Any]:
+        """What the family is made with: `robot.model`, if any, and `robot.family_options`."""
+        told = {} if self.robot.model is None else {"robot": self.robot.model}
+        return told | self.robot.family_options
 
     @model_validator(mode="after")
     def _one_family(self) -> RunConfig:

@@ -3,9 +3,10 @@
 A driver is a plug-in of the group `fieldtune.drivers` (`fieldtune.plugins`): a class with a
 pydantic model `Options`, called as `cls(family, options)`, which implements
 `fieldtune.robot.drivers.driver.Driver`; `fieldtune.robot.drivers.checked` holds it to that. One
-that can stand for several robots names a third parameter, `model`, and is given `robot.model`. One
-whose options have `faults` is a simulator, and gets them injected. This module must not know any
-driver itself.
+that can stand for several robots names a third parameter, `model`, and is given `robot.model`; one
+that simulates a family names `family_options`, and is given `robot.family_options`. One whose
+options have `faults` is a simulator, and gets them injected. This module must not know any driver
+itself.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def is_simulated(config: RobotConfig, source: Path | str) -> bool:
 
 def _make(kind: Any, config: RobotConfig, options: BaseModel) -> Driver:
     try:
-        several = "model" in signature(kind).parameters
-        told = {"model": config.model} if several else {}
+        known = signature(kind).parameters
+        said = {"model": config.model, "family_options": config.family_options}
+        told = {name: value for name, value in said.items() if name in known}
         driver: Driver = kind(config.family, options, **told)
     except DriverFault:
         raise

@@ -7,6 +7,7 @@ a simulator never imports one. It must not know the loop, the policy or the netw
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,19 +40,26 @@ class SimDriver:
 
     Options = SimOptions
 
-    def __init__(self, family: str, options: SimOptions, model: str | None = None) -> None:
+    def __init__(
+        self,
+        family: str,
+        options: SimOptions,
+        model: str | None = None,
+        family_options: Mapping[str, Any] | None = None,
+    ) -> None:
         """The simulated robot, not yet built.
 
         Args:
             family: the name of a task family.
             options: the keys of `robot.driver`.
             model: which of the family's robots, where it has several; None for its first.
+            family_options: the family's own, if any.
 
         Raises:
-            DriverFault: no such family or robot, or simulators are not installed.
+            DriverFault: no such family, robot or option, or simulators are not installed.
         """
         self._options = options
-        self._family = _find_family(family, model)
+        self._family = _find_family(family, model, family_options or {})
         self._task = self._choose_task()
         self._robot: Any = None
         self._latest: Observation | None = None
@@ -150,18 +158,19 @@ class SimDriver:
         return np.array(given)
 
 
-def _find_family(name: str, model: str | None) -> Any:
+def _find_family(name: str, model: str | None, options: Mapping[str, Any]) -> Any:
     try:
         from fieldtune.sim import registry
 
-        return registry.family(name, **({} if model is None else {"robot": model}))
+        return registry.family(name, **({} if model is None else {"robot": model}), **options)
     except ImportError as error:
         raise DriverFault(
             f"the sim driver needs simulators that are not installed ({error}): "
             "pip install 'fieldtune[train]'"
         ) from error
     except ValueError as error:
-        raise DriverFault(f"robot.family, robot.model: {error}") from error
+        keys = "robot.family, robot.model" + (", robot.family_options" if options else "")
+        raise DriverFault(f"{keys}: {error}") from error
 
 
 def _specifications(fields: Any) -> tuple[FieldSpec, ...]:

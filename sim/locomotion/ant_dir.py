@@ -1,6 +1,6 @@
 """The `ant-dir` task family: gymnasium's Ant that must run in a hidden direction.
 
-Definition and tasks: Pong et al. 2022 and their released code (docs/families.md).
+Definition and tasks: Pong et al. 2022 and their released code (docs/built-in-families.md).
 """
 
 from __future__ import annotations

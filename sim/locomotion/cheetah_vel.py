@@ -1,6 +1,6 @@
 """The `cheetah-vel` task family: gymnasium's HalfCheetah that must run at a hidden velocity.
 
-Definition and tasks: Pong et al. 2022 and their released code (docs/families.md).
+Definition and tasks: Pong et al. 2022 and their released code (docs/built-in-families.md).
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from fieldtune.sim.family import (
     SingleRobot,
     TaskSplit,
 )
-from fieldtune.sim.locomotion.simulators import Body, LocomotionBatch, LocomotionRobot
+from fieldtune.sim.locomotion.simulators import Body, LocomotionRobot
+from fieldtune.sim.physics.bodies import BodyBatch
 
 
 class LocomotionFamily(FamilyDefaults, ABC):
@@ -80,7 +81,7 @@ class LocomotionFamily(FamilyDefaults, ABC):
 
     def simulator(self, n_envs: int, threads: int = 1) -> BatchSimulator:
         """`n_envs` robots; bit-identical to gymnasium's, whatever the batch and the threads."""
-        return LocomotionBatch(self.body, n_envs, threads)
+        return BodyBatch(self.body, n_envs, threads)
 
     def single_robot(self) -> SingleRobot:
         """One robot in gymnasium's own environment."""

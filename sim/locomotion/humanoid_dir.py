@@ -1,6 +1,6 @@
 """The `humanoid-dir` task family: gymnasium's Humanoid that must walk in a hidden direction.
 
-Definition: Pong et al. 2022 and their released code (docs/families.md).
+Definition: Pong et al. 2022 and their released code (docs/built-in-families.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One kind of batch and of single robot for every locomotion family on gymnasium's models.
+"""What gymnasium's robots are made of, and one kind of single robot for all of them.
 
 A `Body` says what differs between robots. Knows nothing of rewards. mujoco and gymnasium are
 imported only when something is simulated.
@@ -6,9 +6,7 @@ imported only when something is simulated.
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -17,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array
+from fieldtune.sim.physics.bodies import Read
 
 if TYPE_CHECKING:
     import mujoco
     from gymnasium.envs.mujoco import MujocoEnv
 
-Read = Callable[[str], Array]
-"""Name of one of `MjData`'s arrays to its value in every copy, `(env, ...)`."""
-
 
 class Body(ABC):
-    """What a robot is made of, how it starts, what is seen and measured of it, when it has fallen.
+    """A `fieldtune.sim.physics.bodies.Body` on one of gymnasium's models.
 
     Attributes:
         asset: the model's file among gymnasium's.
@@ -78,7 +74,15 @@ class Body(ABC):
         """Give `changed` the dynamics of `task`, whatever it had before."""
         del changed, task  # as long as tasks share their dynamics
 
-    def start(self, seed: int) -> tuple[Array, Array]:
+    def shared_model(self) -> mujoco.MjModel:
+        """See `fieldtune.sim.physics.bodies.Body`."""
+        return model(self.asset)
+
+    def controls(self, actions: Array, read: Read) -> Array:  # noqa: ARG002
+        """The torques, as they are asked for; MuJoCo clamps them."""
+        return actions
+
+    def start(self, seed: int, task: Array) -> tuple[Array, Array]:  # noqa: ARG002
         """`qpos` and `qvel` that an episode starts from; `seed` alone decides."""
         rest, nv = model(self.asset).qpos0, int(model(self.asset).nv)
         rng, most = np.random.default_rng(seed), self.start_noise
@@ -105,56 +109,6 @@ def model(asset: str) -> mujoco.MjModel:
     return found
 
 
-class LocomotionBatch:
-    """A `BatchSimulator` of `n_envs` bodies; bit-identical to gymnasium's, one stepped by one."""
-
-    def __init__(self, body: Body, n_envs: int, threads: int = 1) -> None:
-        from fieldtune.sim.physics.batch import MujocoBatch
-
-        self.n_envs = n_envs
-        self._body = body
-        shared = model(body.asset)
-        self._models = [copy.copy(shared) if body.tuned else shared for _ in range(n_envs)]
-        self._batch = MujocoBatch(
-            self._models, body.substeps, threads, contact_forces=body.contact_forces
-        )
-        self._moving = np.ones(n_envs, dtype=np.bool_)
-        self._signals = np.zeros((n_envs, body.signals))
-
-    def reset(self, seeds: NDArray[np.int64], tasks: Array) -> Array:
-        """See `BatchSimulator.reset`."""
-        if len(seeds) != self.n_envs or len(tasks) != self.n_envs:
-            raise ValueError(
-                f"reset: {len(seeds)} seeds and {len(tasks)} tasks for {self.n_envs} copies: "
-                "give one of each a copy"
-            )
-        if self._body.tuned:
-            for own, task in zip(self._models, tasks, strict=True):
-                self._body.tune(own, task)
-        states = [self._body.start(int(seed)) for seed in seeds]
-        self._batch.set(np.array([qpos for qpos, _ in states]), np.array([v for _, v in states]))
-        self._moving[:] = True
-        self._signals = np.zeros_like(self._signals)
-        return self._body.observe(self._batch.read)
-
-    def step(self, actions: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """See `BatchSimulator.step`. MuJoCo clamps `actions` `(env, action)` to their range."""
-        read = self._batch.read
-        before = self._body.place(read)
-        self._batch.step(np.asarray(actions, dtype=np.float64), self._moving)
-        self._signals = self._body.measure(self._body.place(read) - before, read)
-        self._moving &= ~self._body.fallen(read)
-        return self._body.observe(read), ~self._moving
-
-    def signals(self) -> Array:
-        """See `BatchSimulator.signals`."""
-        return self._signals
-
-    def close(self) -> None:
-        """See `BatchSimulator.close`."""
-        self._batch.close()
-
-
 class LocomotionRobot:
     """A `SingleRobot`: one body in gymnasium's own environment, stepped by its own `step`."""
 
@@ -175,7 +129,7 @@ class LocomotionRobot:
         if self._body.tuned:
             self._body.tune(self._environment.model, task)
         mujoco.mj_resetData(self._environment.model, self._data)
-        self._environment.set_state(*self._body.start(seed))
+        self._environment.set_state(*self._body.start(seed, task))
         self._signals = np.zeros_like(self._signals)
         return self._body.observe(self._read)[0]
 

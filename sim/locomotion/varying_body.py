@@ -1,7 +1,7 @@
 """Families whose tasks change the robot's own dynamics: what they share.
 
 The task is the model itself: masses, inertias, damping and friction, scaled as in the reference's
-`rand_param_envs` (Pong et al. 2022; docs/families.md). Knows no particular robot.
+`rand_param_envs` (Pong et al. 2022; docs/built-in-families.md). Knows no particular robot.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class ManipulationFamily(FamilyDefaults, ABC):
 
     robot: str = "sawyer"
     variation: Variation = NOTHING
+
+    scripted: ClassVar[str | None] = "fieldtune.sim.manipulation.scripted"
 
     def __post_init__(self) -> None:
         arm(self.name, self.robot)

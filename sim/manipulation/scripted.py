@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, bounds
 from fieldtune.sim.manipulation.family import ManipulationFamily
-from fieldtune.sim.manipulation.planned import collect_planned, correlated
 from fieldtune.sim.manipulation.scripts.script import Script, Seen, wander
+from fieldtune.sim.planned import collect_planned, correlated, film_planned
 from fieldtune.sim.rollout import LabelledEpisode, mean_return, pairs, rollout
 
 POLICY = "scripted and noisy, five eighths of it at its own task, a quarter at another one's"
@@ -134,35 +134,19 @@ def film(
     frames: int,
     size: int,
 ) -> Iterator[list[NDArray[np.uint8]]]:
-    """Pictures `(size, size, 3)` of episodes of `collect_scripted`, `frames` of each, evenly
-    spread.
+    """Pictures of episodes of `collect_scripted`: `fieldtune.sim.planned.film_planned`.
 
     The single robot does what the data's did, in robosuite's own loop.
-
-    Args:
-        family, seed, tasks: as given to `collect_scripted`.
-        jobs: task and episode of each that is filmed.
-        frames: the first at the start and the last at the end.
-        size: pixels a side.
-
-    Raises:
-        RuntimeError: this machine has no graphics. The message says what to install.
     """
-    shots = {round(share * family.horizon) for share in np.linspace(0, 1, frames)}
-    robot = family.single_robot()
-    try:
-        for job in jobs:
-            planned = _planned(family, seed, tasks, *job)
-            act = _follow(family, [planned])
-            observation = robot.reset(planned.seed, tasks[job[0]])
-            pictures = [robot.render(size, size)]
-            for step in range(1, family.horizon + 1):
-                observation, _ = robot.step(act(observation[None])[0])
-                if step in shots:
-                    pictures.append(robot.render(size, size))
-            yield pictures
-    finally:
-        robot.close()
+    return film_planned(
+        family,
+        tasks,
+        jobs,
+        lambda task, episode: _planned(family, seed, tasks, task, episode),
+        lambda plans: _follow(family, plans),
+        frames,
+        size,
+    )
 
 
 def _planned(family: ManipulationFamily, seed: int, tasks: Array, task: int, episode: int) -> Plan:

@@ -31,7 +31,10 @@ class View:
 class Renderer:
     """Pictures of one `MjData`; the context is made on first use and remade for another size."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, view: View) -> None:
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, view: View | str | None) -> None:
+        """Args:
+        view: a camera of the model by its name; None is one that sees all of it.
+        """
         self._model, self._data = model, data
         self._view = view
         self._context: mujoco.Renderer | None = None
@@ -63,8 +66,13 @@ class Renderer:
             self._context.close()
             self._context = None
 
-    def _camera(self) -> mujoco.MjvCamera:
+    def _camera(self) -> mujoco.MjvCamera | str:
+        if isinstance(self._view, str):
+            return self._view
         camera = mujoco.MjvCamera()
+        if self._view is None:
+            mujoco.mjv_defaultFreeCamera(self._model, camera)
+            return camera
         camera.lookat[:] = self._view.lookat
         camera.distance = self._view.distance
         camera.azimuth, camera.elevation = self._view.azimuth, self._view.elevation
@@ -75,7 +83,7 @@ class Renderer:
 
     def _options(self) -> mujoco.MjvOption:
         options = mujoco.MjvOption()
-        if self._view.geom_groups:
+        if isinstance(self._view, View) and self._view.geom_groups:
             options.geomgroup[:] = 0
             options.geomgroup[list(self._view.geom_groups)] = 1
         return options

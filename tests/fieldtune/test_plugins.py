@@ -20,28 +20,6 @@ from fieldtune.train.cli.app import app
 CHECKOUT = str(Path(__file__).parents[2])
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """A distribution as `pip install` leaves it: modules, and metadata that name them."""
-
-    def distribution(name, entry_points, **modules):
-        folder = tmp_path / name
-        metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(entry_points)
-        for module, text in modules.items():
-            (folder / f"{module}.py").write_text(text)
-            made.append(module)
-            sys.modules.pop(module, None)  # another test's of that name
-        monkeypatch.syspath_prepend(folder)
-
-    made: list[str] = []
-    yield distribution
-    for module in made:
-        sys.modules.pop(module, None)
-
-
 @pytest.mark.parametrize("group", GROUPS)
 def test_what_is_built_in_is_there(group):
     """The table's text follows the code: a class that moves takes its line along."""

@@ -7,7 +7,7 @@ import pytest
 from fieldtune.sim.family import width
 from fieldtune.sim.registry import family, names
 
-PAGE = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "built-in-families.md").read_text()
 
 
 @pytest.mark.parametrize("name", names())

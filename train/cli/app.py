@@ -14,6 +14,7 @@ import typer
 
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.beliefs import beliefs
+from fieldtune.train.cli.check_family import check_family
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -248,6 +249,7 @@ def evaluate(run: Folder) -> None:
 app.command()(beliefs)
 app.command()(study)
 app.command()(plugins)
+app.command("check-family")(check_family)
 
 
 @app.command()

@@ -17,9 +17,10 @@ import numpy as np
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.registry import code
 from fieldtune.sim.registry import family as make_family
-from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import LabelledEpisode, mean_return
+from fieldtune.sim.scripted import scripted
 from fieldtune.sim.success import success_by_task, success_rate
 from fieldtune.train.alone import making
 from fieldtune.train.collecting.contact_sheet import FILE, filmed_beside
@@ -97,7 +98,7 @@ def collect(
     except CannotRandomise as error:
         raise DatasetError(str(error)) from error
     require_writable(folder)
-    if scripted(family.name) is None:
+    if scripted(family) is None:
         maker = _agent_replay(config, varying, on_progress)
     else:
         maker = _scripted(config, varying, on_progress, spread or on_cores(workers(config.workers)))
@@ -121,7 +122,7 @@ def collect(
 def _scripted(
     config: RunConfig, family: TaskFamily, on_progress: OnProgress, spread: Spread
 ) -> Iterator[Made]:
-    script = scripted(family.name)
+    script = scripted(family)
     assert script is not None
     if config.data.agent is not None:
         raise DatasetError(
@@ -185,6 +186,9 @@ def _agent_replay(config: RunConfig, family: TaskFamily, on_progress: OnProgress
     settings, episodes = config.data.agent or AgentReplay(), config.data.episodes_per_task
     asked = {
         "family": family.name,
+        "robot.model": config.robot.model,
+        "robot.family_options": config.robot.family_options,
+        "code of the family's package": code(family),
         "seed": config.seed,
         "data.episodes_per_task": episodes,
         "data.agent.rounds": settings.rounds,

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from fieldtune.child_process import ends_with_parent
 from fieldtune.files import write_atomically
 from fieldtune.sim.family import Array
-from fieldtune.sim.registry import family as make_family
-from fieldtune.sim.registry import scripted
+from fieldtune.sim.scripted import scripted
 from fieldtune.train.collecting.pieces import Asked
 
 FILE = "contact.png"
@@ -38,7 +37,7 @@ def contact_sheet(film: Film, family: Any, seed: int, tasks: Array) -> bytes:
     """A PNG of the first episode of each of `ROWS` tasks spread over `tasks`.
 
     Args:
-        film: renders scripted episodes, as `fieldtune.sim.manipulation.scripted.film` does.
+        film: renders scripted episodes, as `fieldtune.sim.planned.film_planned` does.
         family: which arm and scene.
         seed: of the collection that the episodes are of.
         tasks: of that collection, `(task, parameter)`.
@@ -69,7 +68,7 @@ def filmed_beside(asked: Asked, file: Path) -> Iterator[Callable[[], object]]:
     Yields what waits for it. There is no file where the script cannot be filmed, or this machine
     renders nothing: the data are whole without. The process is killed when the block ends.
     """
-    if not hasattr(scripted(asked.family), "film") or file.exists():
+    if not hasattr(scripted(asked.make_family()), "film") or file.exists():
         yield lambda: None
         return
     process = subprocess.Popen(
@@ -87,9 +86,8 @@ def filmed_beside(asked: Asked, file: Path) -> Iterator[Callable[[], object]]:
 
 def main(asked: Asked, file: Path) -> None:
     """Write the sheet, unless this machine has no graphics."""
-    options = {} if asked.robot is None else {"robot": asked.robot}
-    family = make_family(asked.family, **options)
-    film: Film = scripted(asked.family).film  # type: ignore[union-attr]
+    family = asked.make_family()
+    film: Film = scripted(family).film  # type: ignore[union-attr]
     try:
         sheet = contact_sheet(film, family, asked.seed, family.split().train)
     except (RuntimeError, ImportError):

@@ -29,7 +29,8 @@ def columns(prefix: str, episodes: Sequence[LabelledEpisode]) -> dict[str, NDArr
     measured = [episode.signals for episode in episodes if episode.signals is not None]
     if measured:
         known["signals"] = np.concatenate(measured)
-    return {f"{prefix}{name}": column for name, column in known.items()}
+    # safetensors writes an array's memory as it lies, and reads it back row by row.
+    return {f"{prefix}{name}": np.ascontiguousarray(column) for name, column in known.items()}
 
 
 def episodes(prefix: str, found: Mapping[str, NDArray[Any]]) -> list[LabelledEpisode]:

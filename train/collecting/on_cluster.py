@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from fieldtune.settings import ConfigError
-from fieldtune.sim.registry import scripted
+from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.scripted import scripted
 from fieldtune.train.cluster.ray_cluster import Cluster, ClusterError, Task, join
 from fieldtune.train.cluster.request import Request
 from fieldtune.train.collecting.pieces import Asked, Piece, ScriptedData, write_piece
@@ -47,7 +48,7 @@ def spread_by(runner: str, config: RunConfig) -> Iterator[Spread | None]:
     if runner == "local":
         yield None
         return
-    if scripted(config.family) is None:
+    if scripted(make_family(config.family, **config.family_options)) is None:
         raise ConfigError(
             f"--runner ray: the data of {config.family!r} come from one agent, which learns from "
             "all of them, so that they cannot be spread over machines: leave it out"

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from pydantic import Field, JsonValue
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from fieldtune.errors import UserError
 from fieldtune.files import write_atomically
-from fieldtune.sim.family import Array
+from fieldtune.sim.family import Array, TaskFamily
+from fieldtune.sim.registry import code
 from fieldtune.sim.registry import family as make_family
-from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.sim.scripted import scripted
 from fieldtune.train.collecting.episode_columns import columns, episodes
 from fieldtune.train.collecting.unfinished import SIMULATION, CannotResume, require_same
 from fieldtune.train.config import Randomisation, RunConfig, Section
@@ -39,6 +41,7 @@ class Asked(Section):
 
     family: str
     robot: str | None
+    family_options: dict[str, JsonValue] = Field(default_factory=dict)
     randomisation: Randomisation
     seed: int
     episodes_per_task: int
@@ -48,10 +51,16 @@ class Asked(Section):
         return cls(
             family=config.family,
             robot=config.robot.model,
+            family_options=config.robot.family_options,
             randomisation=config.randomisation,
             seed=config.seed,
             episodes_per_task=config.data.episodes_per_task,
         )
+
+    def make_family(self) -> TaskFamily:
+        """The family that is simulated, as it is without randomisation."""
+        told = {} if self.robot is None else {"robot": self.robot}
+        return make_family(self.family, **told, **self.family_options)
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -59,6 +68,7 @@ class Asked(Section):
         return {
             "family": self.family,
             "robot.model": self.robot,
+            "robot.family_options": self.family_options,
             "randomisation": self.randomisation.model_dump(mode="json"),
             "seed": self.seed,
             "data.episodes_per_task": self.episodes_per_task,
@@ -91,9 +101,8 @@ class ScriptedData:
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
-        options = {} if asked.robot is None else {"robot": asked.robot}
-        family = make_family(asked.family, **options)
-        script = scripted(family.name)
+        family = asked.make_family()
+        script = scripted(family)
         if script is None:
             raise UserError(f"{family.name!r} has no script that would make its data")
         self._script = script
@@ -137,6 +146,7 @@ def require_begun_so(folder: Path, asked: Asked) -> None:
     known = folder / "asked.json"
     now = asked.keys | {name: version(name) for name in LIBRARIES}
     now |= SIMULATION | {"episodes of a piece": EPISODES}
+    now |= {"code of the family's package": code(asked.make_family())}
     if known.exists():
         require_same(folder, msgspec.json.decode(known.read_bytes()), now)
     else:

@@ -24,6 +24,7 @@ from fieldtune.errors import UserError
 from fieldtune.file_errors import naming
 from fieldtune.files import sync
 from fieldtune.sim.family import Array, Field, TaskFamily, TaskSplit, bounds, require_signals
+from fieldtune.sim.registry import options
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import ended_early, problem_of_all
 from fieldtune.train.data.episode_process import ATTRIBUTE, INFO, WritingFailed, write_episodes
@@ -176,6 +177,7 @@ def _write_data(folder: Path, data: Described, measured: bool) -> None:
                 "format": THINNED if data.thinned else WHOLE,
                 "family": family.name,
                 "robot": family.robot,
+                "family_options": options(family),
                 "observation_fields": described(family.observation_fields),
                 "action_fields": described(family.action_fields),
                 "signal_fields": described(family.signal_fields),
@@ -249,6 +251,14 @@ def read_dataset(folder: Path, family: TaskFamily) -> Dataset:
             raise DatasetError(
                 f"{folder}: {key} are {found}, {family.name} ({family.robot}) has "
                 f"{expected}; collect again for this robot"
+            )
+    made_with, now = metadata.get("family_options", {}), options(family)
+    for name in made_with.keys() & now.keys():
+        if made_with[name] != now[name]:
+            raise DatasetError(
+                f"{folder}: made with the option {name} = {made_with[name]!r} of {family.name!r}, "
+                f"the run's is {now[name]!r}: set robot.family_options.{name} to it, or collect "
+                "again"
             )
     tasks = {name: np.array(metadata[f"{name}_tasks"]) for name in ("train", "test")}
     split: dict[str, list[list[LabelledEpisode]]] = {

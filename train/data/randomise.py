@@ -25,8 +25,8 @@ def randomised(family: TaskFamily, settings: Randomisation) -> TaskFamily:
         return family
     if not isinstance(family, CanVary):
         raise CannotRandomise(
-            f"randomisation is set, but {family.name!r} has none: it is for drawer-door, multi, "
-            "pick-place and push: remove it"
+            f"randomisation is set, but {family.name!r} has no `with_variation` and cannot vary "
+            "(docs/families.md): remove it"
         )
     try:
         variation = Variation(

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fieldtune.sim.registry import scripted
 from fieldtune.sim.rollout import random_return
+from fieldtune.sim.scripted import scripted
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.networks import DynamicsDecoder
@@ -222,7 +222,7 @@ def _trained(run: Run) -> dict[str, tuple[Algorithm, int, int]]:
 
 def _scripted(run: Run, seeds: np.ndarray) -> float | None:
     """The return of the family's script, where it has one."""
-    script = scripted(run.family.name)
+    script = scripted(run.family)
     if script is None:
         return None
     return script.scripted_return(

@@ -55,7 +55,6 @@ PHASES = {
     "after": "phase 2, self-supervised",
     "oracle": "phase 2 with true rewards (oracle)",
 }
-SHOWN = {"reach": "The green sphere is the target, which no observation shows. "}
 PACKAGES = ("fieldtune", "torch", "onnxruntime", "mujoco", "robosuite", "numpy")
 FILES = ("evaluation.json", "picture.png", "report.html")
 
@@ -136,7 +135,7 @@ def page(
         figures=_figures(evaluation),
         rows=_rows(picture) if isinstance(picture, FilmedTask) else [],
         task=picture.task if isinstance(picture, FilmedTask) else None,
-        shown=SHOWN.get(evaluation.family, ""),
+        shown=getattr(run.family, "in_pictures", ""),
         no_picture=str(picture) if isinstance(picture, NoPicture) else None,
         folder=str(run.folder),
         produced=_produced(run, evaluation) | dict(facts),

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fieldtune.settings import ConfigError
+from fieldtune.robot.config import RobotConfig
+from fieldtune.settings import ConfigError, load
 from fieldtune.train.charts import number, percent
 from fieldtune.train.console import Advance, progress
 from fieldtune.train.device_trial import Trial, tried
@@ -73,7 +74,9 @@ def run_command_line(
         option = "--gpus-per-job" if cpus is None else "--cpus-per-job"
         raise ConfigError(f"{option} is Ray's to heed: add --runner ray, or leave it out")
     place = f"data.path={json.dumps(str(folder / 'data'))}"
-    asked = [place, *preset_overrides(preset, family), *overrides]  # type: ignore[arg-type]
+    of_robot = [one for one in overrides if one.startswith("robot.")]
+    options = load(RobotConfig, config, section="robot", overrides=of_robot).family_options
+    asked = [place, *preset_overrides(preset, family, options), *overrides]  # type: ignore[arg-type]
     loaded = load_config(config, overrides=asked)
     if loaded.family != family:
         raise ConfigError(f"{config}: family is {loaded.family!r}, the study is of {family!r}")

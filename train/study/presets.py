@@ -9,7 +9,8 @@ seed, data and robot, of evaluation how much is measured, and no key that traini
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.config import RunConfig
@@ -94,17 +95,24 @@ def smaller_than_the_authors(config: RunConfig) -> bool:
     return config.self_supervised.updates < updates
 
 
-def overrides(preset: Preset, family: str) -> tuple[str, ...]:
+def overrides(
+    preset: Preset, family: str, options: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
     """What `preset` sets for `family`, as `key=value`; what the user sets comes after and wins.
 
+    Args:
+        options: what the family is made with; a horizon may depend on it.
+
     Raises:
-        UnknownFamily: there is no such family.
+        UnknownFamily: there is no such family or option.
     """
-    return (*_EMPTY, *_ALL_FAMILIES, *_of_the_family(family)) if preset == "reference" else ()
+    if preset != "reference":
+        return ()
+    return (*_EMPTY, *_ALL_FAMILIES, *_of_the_family(family, options or {}))
 
 
-def _of_the_family(name: str) -> tuple[str, ...]:
-    family, iterations = make_family(name), authors_iterations(name)
+def _of_the_family(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    family, iterations = make_family(name, **options), authors_iterations(name)
     # Posterior exploration begins before there is a context, with one episode more from the prior.
     prior, posterior = math.ceil(400 / family.horizon), math.ceil(600 / family.horizon)
     return (

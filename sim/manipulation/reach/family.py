@@ -7,6 +7,7 @@ the single robot is asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,9 @@ class ReachFamily(FamilyDefaults):
     """
 
     robot: str = "sawyer"
+
+    scripted: ClassVar[str | None] = "fieldtune.sim.manipulation.reach.scripted"
+    in_pictures: ClassVar[str] = "The green sphere is the target, which no observation shows."
 
     def __post_init__(self) -> None:
         arm("reach", self.robot)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, bounds
-from fieldtune.sim.manipulation.planned import collect_planned, correlated
 from fieldtune.sim.manipulation.reach.family import OUTER_RADIUS, TABLE_CLEARANCE, ReachFamily
+from fieldtune.sim.planned import collect_planned, correlated
 from fieldtune.sim.rollout import LabelledEpisode, mean_return, pairs, rollout
 
 BEST_GAIN = 3.0  # of 0.5 to 4, no gain reaches much sooner: the arm's speed limit decides

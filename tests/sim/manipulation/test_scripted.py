@@ -13,7 +13,8 @@ from fieldtune.sim.manipulation.scripted import (
     scripted_episodes,
     scripted_return,
 )
-from fieldtune.sim.registry import family, scripted
+from fieldtune.sim.registry import family
+from fieldtune.sim.scripted import scripted
 from fieldtune.sim.success import success_rate
 
 NAMES = ("drawer-door", "multi", "pick-place", "push")
@@ -103,7 +104,7 @@ def test_a_film_ends_where_the_datas_episode_did() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_registry_knows_the_script(name: str) -> None:
-    script = scripted(name)
+    script = scripted(family(name))
     assert script is not None
     assert script.POLICY
-    assert scripted("cheetah-vel") is None
+    assert scripted(family("cheetah-vel")) is None

@@ -55,7 +55,7 @@ def test_a_family_that_is_not_on_the_table_varies_where_it_says_that_it_can(shor
 def test_a_family_without_any_and_a_value_without_sense_are_refused_before_anything(
     make_config, tmp_path, short_family
 ):
-    with pytest.raises(CannotRandomise, match="'cheetah-vel' has none"):
+    with pytest.raises(CannotRandomise, match="'cheetah-vel' has no `with_variation`"):
         randomised(short_family, Randomisation(mass=(1.0, 2.0)))
     with pytest.raises(CannotRandomise, match=r"randomisation\.observation_noise names the unit"):
         randomised(PushFamily(), Randomisation(observation_noise={"cm": 1.0}))
