@@ -31,7 +31,6 @@ from fieldtune.export.manifest import (
 )
 from fieldtune.regular_file import open_regular
 
-OPSET = 18
 MAX_BUNDLE_BYTES = 256 * 2**20
 MAX_MANIFEST_BYTES = 8 * 2**20
 MANIFEST_NAME = "manifest.json"
@@ -120,7 +119,11 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
 def pack_bundle(manifest: Manifest, graphs: Mapping[str, bytes]) -> bytes:
     """The bundle file's bytes. The same manifest and graphs give the same bytes."""
     # What is as it was before there was a key is left out: readers from then refuse even its name.
-    as_before = {"likelihood": manifest.likelihood is None, "prior_factor": manifest.prior_factor}
+    as_before = {
+        "likelihood": manifest.likelihood is None,
+        "prior_factor": manifest.prior_factor,
+        "conversions": not manifest.conversions,
+    }
     unknown = {key for key, same in as_before.items() if same}
     fields = json.loads(manifest.model_dump_json(exclude=unknown))  # with infinities as strings
     text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
@@ -269,6 +272,6 @@ def _check_file(name: str, content: bytes, manifest: Manifest, source: str) -> N
             f"{listed.sha256}: export the bundle again"
         )
     try:
-        check_graph(content, manifest.signatures[name], OPSET)
+        check_graph(content, manifest.signatures[name])
     except GraphError as error:
         raise BundleError(f"bundle {source}, {name}: {error}") from error
