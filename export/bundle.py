@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def read_bundle(path: Path | str, expected_id: str | None = None) -> Bundle:
     Raises:
         BundleError: missing, cut, altered, oversized, of an unknown version, or inconsistent.
     """
-    return parse_bundle(_read(Path(path)), source=str(path), expected_id=expected_id)
+    return parse_bundle(read_bytes(path), source=str(path), expected_id=expected_id)
 
 
 def bundle_id(path: Path | str) -> str:
@@ -78,7 +78,19 @@ def bundle_id(path: Path | str) -> str:
     Raises:
         BundleError: the file is missing, cut, altered or oversized.
     """
-    return _digest(_read(Path(path)), str(path))
+    return _digest(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """A bundle file's bytes, unchecked, at most one more than are accepted. Raises `BundleError`
+    where they cannot be read."""
+    try:
+        with open_regular(Path(path)) as file:
+            return file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path}: cannot be read ({error.strerror}): check the path"
+        ) from error
 
 
 def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) -> Bundle:
@@ -92,19 +104,37 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
     Raises:
         BundleError: as `read_bundle`.
     """
+    checks = checking(data, source=source, expected_id=expected_id)
+    while True:
+        try:
+            next(checks)
+        except StopIteration as done:
+            bundle: Bundle = done.value
+            return bundle
+
+
+def checking(
+    data: bytes, *, source: str, expected_id: str | None = None
+) -> Generator[str, None, Bundle]:
+    """`parse_bundle` step by step: gives the name of each check before it is made, and the bundle
+    in the end. What a check finds wrong is raised when the next one is asked for."""
+    yield f"size, at most {MAX_BUNDLE_BYTES // 2**20} MiB"
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleError(
             f"bundle {source}: {len(data)} bytes, at most {MAX_BUNDLE_BYTES} are accepted: "
             f"{_FETCH_AGAIN}"
         )
+    yield "digest of all bytes"
     identity = _digest(data, source)
     if expected_id is not None and identity != expected_id:
         raise BundleError(f"bundle {source}: its id is {identity}, expected {expected_id}")
+    yield "form of the archive"
     try:
         longer = archive.count(data) == len(WITH_LIKELIHOOD)
         members = archive.decode(data, WITH_LIKELIHOOD if longer else MEMBERS)
     except archive.ArchiveError as error:
         raise BundleError(f"bundle {source}: {error}: export the bundle again") from error
+    yield f"{MANIFEST_NAME}: JSON, version, every key"
     manifest = _parse_manifest(members.pop(MANIFEST_NAME), source)
     if set(members) != set(manifest.files):
         raise BundleError(
@@ -112,6 +142,7 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
             f"{', '.join(manifest.files)}: export the bundle again"
         )
     for name, content in members.items():
+        yield f"{name}: size, sha256, operators, inputs and outputs"
         _check_file(name, content, manifest, source)
     return Bundle(identity, manifest, members)
 
@@ -206,16 +237,6 @@ def _check_names(
         raise BundleMismatch(
             f"{kind} fields come in the order {mine}, the bundle expects {expected}: {cure}"
         )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise BundleError(
-            f"bundle {path}: cannot be read ({error.strerror}): check the path"
-        ) from error
 
 
 def _digest(data: bytes, source: str) -> str:

@@ -27,7 +27,8 @@ def samples_within(manifest: Manifest, decoder: bytes, count: int, seed: int = 0
 
     Observations are drawn from the range of the training data, or from the fields' bounds in a
     bundle that does not state one; actions from their bounds; z from the particles or, without any,
-    the tasks' embeddings; rewards are the decoder's, of −1 and 0 where rewards are sparse.
+    the tasks' embeddings; rewards are the decoder's for another
+    sample's z, of −1 and 0 where rewards are sparse.
 
     Args:
         manifest: the bundle's.
@@ -46,7 +47,8 @@ def samples_within(manifest: Manifest, decoder: bytes, count: int, seed: int = 0
         "action": _uniform(manifest.action_fields, count, rng),
         "z": z,
     }
-    rewards = run_rows(decoder, manifest.signatures["decoder.onnx"], drawn)[0]
+    of_others = {**drawn, "z": np.roll(z, 1, axis=0)}  # with its own z, no reward is unlikely
+    rewards = run_rows(decoder, manifest.signatures["decoder.onnx"], of_others)[0]
     if manifest.sparse_reward:
         rewards = np.where(rng.random(rewards.shape) < rewards + 1.0, 0.0, -1.0)
     return {**drawn, "reward": rewards.astype(np.float32)}
