@@ -97,8 +97,7 @@ def _require_convertible(manifest: Manifest, to: To) -> None:
             )
         if to != "static":
             raise ConversionError(
-                f"it is {done.to} already: convert the bundle it was made from "
-                f"({done.source[:12]})"
+                f"it is {done.to} already: convert the bundle it was made from ({done.source[:12]})"
             )
 
 
@@ -187,12 +186,8 @@ def _halved(model: Any) -> Any:
         nodes.append(node)
     used = {name for node in nodes for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    graph = helper.make_graph(
-        nodes, model.graph.name, model.graph.input, model.graph.output, kept
-    )
-    return helper.make_model(
-        graph, opset_imports=model.opset_import, ir_version=model.ir_version
-    )
+    graph = helper.make_graph(nodes, model.graph.name, model.graph.input, model.graph.output, kept)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def _cast(name: str, made: str, to: int) -> Any:

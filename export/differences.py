@@ -96,7 +96,9 @@ def differences(
     """
     measured = {}
     for name, signature in signatures.items():
-        for (output, _), want, got in zip(signature.outputs, wanted[name], found[name], strict=True):
+        for (output, _), want, got in zip(
+            signature.outputs, wanted[name], found[name], strict=True
+        ):
             key = f"{name.removesuffix('.onnx')}.{output}"
             if not (np.isfinite(want).all() and np.isfinite(got).all()):
                 raise ValueError(f"{key} is not finite")

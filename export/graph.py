@@ -21,15 +21,14 @@ OPSETS = (OPSET, 18)  # what is read: 0.1.0 wrote 18
 MOST_FIELDS = 200_000  # an exported policy has some hundreds
 
 # What is written, all of which those runtimes take.
-PLAIN = frozenset(
-    """
+_PLAIN_NAMES = """
 Abs Add And Cast Ceil Clip Concat Constant Cos Div Elu Equal Erf Exp Flatten Floor Gather Gemm
 Greater GreaterOrEqual HardSigmoid Identity LayerNormalization LeakyRelu Less LessOrEqual Log
 LogSoftmax MatMul Max Min Mul Neg Not Or PRelu Pow Reciprocal ReduceMax ReduceMean ReduceMin
 ReduceSum Relu Reshape Round Selu Sigmoid Sign Sin Slice Softmax Softplus Softsign Split Sqrt
 Squeeze Sub Tanh Transpose Unsqueeze Where
-""".split()
-)
+"""
+PLAIN = frozenset(_PLAIN_NAMES.split())
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear"}  # of a bundle that was converted to int8
 _BEFORE = {"CastLike", "HardSwish", "Mish", "SequenceAt", "SplitToSequence"}  # 0.1.0 wrote them
 # Arithmetic whose results are as large as their inputs' shapes say: nothing that loops, branches,

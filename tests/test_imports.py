@@ -44,7 +44,9 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         },
     ),
     "export": (
-        {"convert", "writer"},
+        {"openvino_folder"},
+        {"convert"},
+        {"writer"},
         {"bundle", "plain"},
         {"graph", "parity", "differences"},
         {"archive", "manifest", "protobuf", "sessions"},
@@ -111,6 +113,7 @@ SIM_DRIVER = "robot/drivers/sim.py"
 MCAP_EXPORT = "robot/mcap/export.py"
 WORKSTATION_EXPORT = {
     "export/convert.py",
+    "export/openvino_folder.py",
     "export/parity.py",
     "export/plain.py",
     "export/writer.py",
@@ -314,6 +317,7 @@ def test_everything_imported_is_declared():
         + project["optional-dependencies"]["train"]
         + project["optional-dependencies"]["mcap"]
         + project["optional-dependencies"]["ray"]
+        + project["optional-dependencies"]["openvino"]
     }
     known = (
         {NAMES.get(name, name) for name in declared}

@@ -129,7 +129,9 @@ def linear(inputs: dict[str, int], outputs: dict[str, tuple[np.ndarray, np.ndarr
         values({name: len(bias) for name, (_, bias, _) in outputs.items()}),
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
     return model.SerializeToString()
 
 

@@ -14,6 +14,7 @@ import typer
 
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.beliefs import beliefs
+from fieldtune.train.cli.bundle import app as bundle_app
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -53,6 +54,7 @@ app = typer.Typer(
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
 )
+app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 
 Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
