@@ -5,7 +5,7 @@ Runs graphs by ONNX Runtime and knows neither torch nor datasets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -65,9 +65,16 @@ def run_rows(graph: bytes, signature: Signature, samples: Samples) -> list[Array
 def run_session(
     session: onnxruntime.InferenceSession, signature: Signature, samples: Samples
 ) -> list[Array]:
-    """The same by a session that is open: in pieces of its batch where that is fixed, the last one
-    filled up with its first row."""
+    """The same by a session that is open."""
     outputs = [name for name, _ in signature.outputs]
+    return in_pieces(lambda inputs: session.run(outputs, inputs), signature, samples)
+
+
+def in_pieces(
+    compute: Callable[[dict[str, Array]], Sequence[Array]], signature: Signature, samples: Samples
+) -> list[Array]:
+    """What `compute` gives for all samples, each output `(sample, width)`: asked in pieces of the
+    signature's batch where that is fixed, the last one filled up with its first row."""
     inputs = {name: samples[name] for name, _ in signature.inputs}
     count = len(next(iter(inputs.values())))
     batch = signature.batch or count
@@ -75,7 +82,7 @@ def run_session(
     for first in range(0, count, batch):
         rows = np.arange(first, first + batch)
         rows[rows >= count] = first
-        found = session.run(outputs, {name: value[rows] for name, value in inputs.items()})
+        found = compute({name: value[rows] for name, value in inputs.items()})
         pieces.append([output[: count - first] for output in found])
     return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 

@@ -7,13 +7,16 @@ bundle: a robot of fieldtune reads the bundle itself, also where OpenVINO comput
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from fieldtune.export.bundle import Bundle
 from fieldtune.export.convert import ConversionError
-from fieldtune.export.differences import Samples, differences, outputs_of
+from fieldtune.export.differences import Array, Samples, differences, in_pieces, outputs_of
 from fieldtune.export.making import Difference
+from fieldtune.export.manifest import Signature
 
 
 def write_openvino(
@@ -24,7 +27,7 @@ def write_openvino(
     The manifest is the bundle's, with the key `openvino`: version, bundle id, samples, differences.
 
     Args:
-        bundle: verified, and not of 8-bit integers, which are compared nowhere else in this form.
+        bundle: verified; a converted one too.
         folder: made where there is none; an older conversion in it is replaced.
         samples: float32 `(sample, width)` by input name.
         described: what they are.
@@ -44,17 +47,9 @@ def write_openvino(
     for name, signature in signatures.items():
         models[name] = core.read_model(BytesIO(bundle.graphs[name]))
         compiled = core.compile_model(models[name], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        feed = {key: samples[key] for key, _ in signature.inputs}
-        if signature.batch is not None:
-            feed = {key: value[: signature.batch] for key, value in feed.items()}
-        outputs = compiled(feed)
-        found[name] = [outputs[key] for key, _ in signature.outputs]
+        found[name] = in_pieces(_in_order(compiled, signature), signature, samples)
     wanted = outputs_of(bundle.manifest, bundle.graphs, samples)
-    compared = {
-        name: [want[: len(got)] for want, got in zip(wanted[name], found[name], strict=True)]
-        for name in signatures
-    }
-    measured = differences(signatures, compared, found)
+    measured = differences(signatures, wanted, found)
     worst = max(measured, key=lambda output: measured[output].relative)
     if not measured[worst].relative <= tolerance:
         raise ConversionError(
@@ -76,3 +71,13 @@ def write_openvino(
     }
     (folder / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n")
     return measured
+
+
+def _in_order(compiled: Any, signature: Signature) -> Callable[[dict[str, Array]], list[Array]]:
+    """A compiled model's outputs in the signature's order; copied, since it overwrites them."""
+
+    def compute(inputs: dict[str, Array]) -> list[Array]:
+        outputs = compiled(inputs)
+        return [outputs[name].copy() for name, _ in signature.outputs]
+
+    return compute

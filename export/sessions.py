@@ -55,8 +55,8 @@ def require_available(providers: Sequence[str]) -> tuple[str, ...]:
     wanted = providers[0]
     raise ProviderError(
         f"provider {wanted!r} is not in this ONNX Runtime, which has {', '.join(here)}: install "
-        f"{_PACKAGES[wanted]} in the place of onnxruntime, or name another; [{wanted}, cpu] falls "
-        "back to the processor"
+        f"{_PACKAGES[wanted]} in the place of onnxruntime, or name another in "
+        f"robot.policy.providers ([{wanted}, cpu] falls back to the processor)"
     )
 
 
@@ -90,8 +90,9 @@ def open_session(
             trouble = "it is built in, but a library that it needs cannot be loaded"
         log.warning("provider %s cannot be used: %s", name, trouble)
     raise ProviderError(
-        f"provider {providers[0]!r} cannot be used: {trouble}: install what it needs, or write "
-        f"[{', '.join(providers)}, cpu] to fall back to the processor"
+        f"provider {providers[0]!r} cannot be used: {trouble}: install what it needs, or name "
+        f"another in robot.policy.providers ([{', '.join(providers)}, cpu] falls back to the "
+        "processor)"
     )
 
 

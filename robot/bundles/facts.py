@@ -5,6 +5,7 @@ Knows the manifest. It must not know inference, robots' settings, nor how a term
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,7 +97,7 @@ def _conversion(manifest: Manifest, index: int) -> Facts:
 
 def _field(field: FieldSpec) -> Facts:
     """With infinities as the manifest writes them."""
-    spelled: Facts = field.model_dump(mode="json")
+    spelled: Facts = json.loads(field.model_dump_json())
     return spelled
 
 

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.export.bundle import Bundle
-from fieldtune.export.differences import differences, outputs_of, run_session, samples_within
+from fieldtune.export.differences import (
+    Samples,
+    differences,
+    outputs_of,
+    run_session,
+    samples_within,
+)
 from fieldtune.export.sessions import CPU, ProviderError, open_session
 
 Array = NDArray[np.float64]
@@ -36,7 +42,7 @@ class Graph:
         try:
             self._session, self.provider = open_session(bundle.graphs[name], providers)
         except ProviderError as error:
-            raise PolicyError(f"robot.policy.providers: {error}") from error
+            raise PolicyError(str(error)) from error
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise PolicyError(f"bundle {bundle.id[:12]}, {name}: {error}") from error
 
@@ -58,7 +64,7 @@ class Graph:
             feed[name][:] = value
         return self._run(feed, count)
 
-    def on(self, samples: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def on(self, samples: Samples) -> list[NDArray[np.float32]]:
         """Each output on samples, `(sample, width)`. Raises what ONNX Runtime does."""
         return run_session(self._session, self._signature, samples)
 

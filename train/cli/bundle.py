@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -99,7 +99,8 @@ def convert(
             typer.echo(f"{out}: OpenVINO's files of {found.id}")
         else:
             require_writable(out)
-            made = converted(found, to.value, samples, described, allowed)
+            form: Any = to.value
+            made = converted(found, form, samples, described, allowed)
             write_atomically(out, pack_bundle(made.manifest, made.graphs))
             measured = made.manifest.conversions[-1].difference
             typer.echo(f"{out}: {made.id}")
