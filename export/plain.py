@@ -48,6 +48,8 @@ def plain(model: Any, name: str) -> Any:
     for node in model.graph:
         _lower(node, name)
     passes.RemoveUnusedNodesPass()(model)
+    # TensorRT wants axes and sizes as initializers, not as what a node gives.
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.NameFixPass()(model)  # what a module computes may be called as an output is
     model.graph.opset_imports[""] = OPSET
     lowered = ir.to_proto(model)

@@ -9,7 +9,7 @@ from fieldtune.export.bundle import Bundle
 # Of onnx-tensorrt's docs/operators.md at TensorRT 8.5 and 10.0, what fieldtune's own graphs use; a
 # new one has to be looked up there first.
 _NAMES = """
-Add Clip Concat Constant Div Gemm Greater Max Min Mul Neg Pow ReduceSum Relu
+Add Clip Concat Div Gemm Greater Max Min Mul Neg Pow ReduceSum Relu
 Sigmoid Softplus Split Sub Where
 """
 OPERATORS = frozenset(_NAMES.split())

@@ -87,6 +87,17 @@ def test_coarser_numbers_are_refused_until_they_are_allowed_by_name(bundle, with
     assert not np.array_equal(acted, wanted)
     again = parse_bundle(pack_bundle(made.manifest, made.graphs), source="again")
     assert again.id == made.id
+    if to == "int8":
+        assert_zero_points_are_zero(made.graphs["policy.onnx"])
+
+
+def assert_zero_points_are_zero(graph):
+    """TensorRT takes no others."""
+    model = onnx.load_model_from_string(graph)
+    constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    linear = [node for node in model.graph.node if node.op_type.endswith("zeLinear")]
+    assert {node.op_type for node in linear} == {"QuantizeLinear", "DequantizeLinear"}
+    assert not any(constants[node.input[2]].any() for node in linear)
 
 
 def test_what_half_precision_cannot_hold_is_refused(bundle, within):
