@@ -72,9 +72,9 @@ def test_a_converted_bundle_is_measured_on_the_runs_data_and_returns_what_it_ret
     assert_runs_on_board(bundle := read_bundle(path))
     samples = dataset_samples(run, bundle.manifest, 64)
     assert {name: column.shape[1] for name, column in samples.items()} == {
-        "observation": run.family.observation_width,
-        "next_observation": run.family.observation_width,
-        "action": run.family.action_width,
+        "observation": bundle.manifest.observation_width,
+        "next_observation": bundle.manifest.observation_width,
+        "action": bundle.manifest.action_width,
         "reward": 1,
         "z": 3,
     }
