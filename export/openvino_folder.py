@@ -37,7 +37,7 @@ def write_openvino(
         ConversionError: OpenVINO is not installed, or an output is further off; nothing is written.
     """
     try:
-        import openvino
+        import openvino  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise ConversionError(
             'OpenVINO is not installed: pip install "fieldtune[openvino]"'
