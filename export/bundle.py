@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from fieldtune.export.manifest import (
 )
 from fieldtune.regular_file import open_regular
 
-OPSET = 18
 MAX_BUNDLE_BYTES = 256 * 2**20
 MAX_MANIFEST_BYTES = 8 * 2**20
 MANIFEST_NAME = "manifest.json"
@@ -70,7 +69,7 @@ def read_bundle(path: Path | str, expected_id: str | None = None) -> Bundle:
     Raises:
         BundleError: missing, cut, altered, oversized, of an unknown version, or inconsistent.
     """
-    return parse_bundle(_read(Path(path)), source=str(path), expected_id=expected_id)
+    return parse_bundle(read_bytes(path), source=str(path), expected_id=expected_id)
 
 
 def bundle_id(path: Path | str) -> str:
@@ -79,7 +78,19 @@ def bundle_id(path: Path | str) -> str:
     Raises:
         BundleError: the file is missing, cut, altered or oversized.
     """
-    return _digest(_read(Path(path)), str(path))
+    return _digest(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """A bundle file's bytes, unchecked, at most one more than are accepted. Raises `BundleError`
+    where they cannot be read."""
+    try:
+        with open_regular(Path(path)) as file:
+            return file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path}: cannot be read ({error.strerror}): check the path"
+        ) from error
 
 
 def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) -> Bundle:
@@ -93,19 +104,37 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
     Raises:
         BundleError: as `read_bundle`.
     """
+    checks = checking(data, source=source, expected_id=expected_id)
+    while True:
+        try:
+            next(checks)
+        except StopIteration as done:
+            bundle: Bundle = done.value
+            return bundle
+
+
+def checking(
+    data: bytes, *, source: str, expected_id: str | None = None
+) -> Generator[str, None, Bundle]:
+    """`parse_bundle` step by step: gives the name of each check before it is made, and the bundle
+    in the end. What a check finds wrong is raised when the next one is asked for."""
+    yield f"size, at most {MAX_BUNDLE_BYTES // 2**20} MiB"
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleError(
             f"bundle {source}: {len(data)} bytes, at most {MAX_BUNDLE_BYTES} are accepted: "
             f"{_FETCH_AGAIN}"
         )
+    yield "digest of all bytes"
     identity = _digest(data, source)
     if expected_id is not None and identity != expected_id:
         raise BundleError(f"bundle {source}: its id is {identity}, expected {expected_id}")
+    yield "form of the archive"
     try:
         longer = archive.count(data) == len(WITH_LIKELIHOOD)
         members = archive.decode(data, WITH_LIKELIHOOD if longer else MEMBERS)
     except archive.ArchiveError as error:
         raise BundleError(f"bundle {source}: {error}: export the bundle again") from error
+    yield f"{MANIFEST_NAME}: JSON, version, every key"
     manifest = _parse_manifest(members.pop(MANIFEST_NAME), source)
     if set(members) != set(manifest.files):
         raise BundleError(
@@ -113,6 +142,7 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
             f"{', '.join(manifest.files)}: export the bundle again"
         )
     for name, content in members.items():
+        yield f"{name}: size, sha256, operators, inputs and outputs"
         _check_file(name, content, manifest, source)
     return Bundle(identity, manifest, members)
 
@@ -120,7 +150,11 @@ def parse_bundle(data: bytes, *, source: str, expected_id: str | None = None) ->
 def pack_bundle(manifest: Manifest, graphs: Mapping[str, bytes]) -> bytes:
     """The bundle file's bytes. The same manifest and graphs give the same bytes."""
     # What is as it was before there was a key is left out: readers from then refuse even its name.
-    as_before = {"likelihood": manifest.likelihood is None, "prior_factor": manifest.prior_factor}
+    as_before = {
+        "likelihood": manifest.likelihood is None,
+        "prior_factor": manifest.prior_factor,
+        "conversions": not manifest.conversions,
+    }
     unknown = {key for key, same in as_before.items() if same}
     fields = json.loads(manifest.model_dump_json(exclude=unknown))  # with infinities as strings
     text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
@@ -205,16 +239,6 @@ def _check_names(
         )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise BundleError(
-            f"bundle {path}: cannot be read ({error.strerror}): check the path"
-        ) from error
-
-
 def _digest(data: bytes, source: str) -> str:
     try:
         return archive.digest(data)
@@ -269,6 +293,6 @@ def _check_file(name: str, content: bytes, manifest: Manifest, source: str) -> N
             f"{listed.sha256}: export the bundle again"
         )
     try:
-        check_graph(content, manifest.signatures[name], OPSET)
+        check_graph(content, manifest.signatures[name])
     except GraphError as error:
         raise BundleError(f"bundle {source}, {name}: {error}") from error

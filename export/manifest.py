@@ -6,24 +6,42 @@ Holds what a bundle declares and the rules its numbers obey. Knows nothing of fi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
+
+from fieldtune.export.making import (
+    PARITY_LIMIT,
+    Conversion,
+    Difference,
+    FileEntry,
+    Parity,
+    Provenance,
+    Strict,
+)
+
+__all__ = [
+    "PARITY_LIMIT",
+    "Conversion",
+    "Description",
+    "Difference",
+    "FieldSpec",
+    "FileEntry",
+    "Likelihood",
+    "Manifest",
+    "Parity",
+    "Provenance",
+    "Signature",
+]
 
 SCHEMA_VERSIONS = (1, 2)  # the second one is of bundles with particles, and of no others
 GRAPHS = ("policy.onnx", "encoder.onnx", "decoder.onnx")
 LIKELIHOOD = "likelihood.onnx"
 MOST_PARTICLES = 20_000
-PARITY_LIMIT = 1e-5
 
 
-class _Strict(BaseModel):
-    # JSON has no infinity: an unbounded component is written as the string "Infinity".
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
-
-
-class FieldSpec(_Strict):
+class FieldSpec(Strict):
     """One ordered group of components, with the same meaning as a driver's feature.
 
     `low` and `high` have one entry per component; infinite where the quantity is unbounded.
@@ -52,43 +70,19 @@ class FieldSpec(_Strict):
         return len(self.low)
 
 
-class FileEntry(_Strict):
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
-
-
-class Provenance(_Strict):
-    """Where the weights come from. No wall-clock time: the same input gives the same bundle id."""
-
-    fieldtune_version: str
-    dataset: str
-    config_sha256: str
-    seed: int
-    phase: Literal["offline", "self-supervised"]
-    updates: int
-    parent_bundle: str | None = None
-
-
-class Parity(_Strict):
-    """Largest difference between torch and ONNX Runtime, over the dataset's own range.
-
-    `relative` is max |onnx − torch| divided by max |torch| of that output.
-    """
-
-    relative: float = Field(ge=0, le=PARITY_LIMIT)
-    absolute: FiniteFloat = Field(ge=0)
-    samples: int = Field(gt=0)
-
-
 @dataclass(frozen=True)
 class Signature:
-    """What one graph takes and gives, in order: `(name, width)`, all float32 `(batch, width)`."""
+    """What one graph takes and gives, in order: `(name, width)`, all float32 `(batch, width)`.
+
+    `batch` is None where it is free.
+    """
 
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, int], ...]
+    batch: int | None = None
 
 
-class Likelihood(_Strict):
+class Likelihood(Strict):
     """What a robot infers z by, where that is the decoder's likelihood and not the encoder.
 
     `particles` is where z may be, `(n, latent_size)`. `reward_variance` and `change_variance`, one
@@ -106,7 +100,7 @@ class Likelihood(_Strict):
     unlike_below: FiniteFloat
 
 
-class Description(_Strict):
+class Description(Strict):
     """What the exporter says about a policy: the manifest without what is measured from files.
 
     `task_embeddings` holds z of training tasks' offline contexts, `(n, latent_size)`: a robot
@@ -252,11 +246,13 @@ class Description(_Strict):
 class Manifest(Description):
     """Everything a robot needs to know before it loads a graph.
 
-    `parity` has one entry per output, e.g. `policy.mean`.
+    `parity` has one entry per output, e.g. `policy.mean`: the exported graphs', also where
+    `conversions` followed. A robot from before these refuses a bundle that has any.
     """
 
     files: dict[str, FileEntry]
     parity: dict[str, Parity]
+    conversions: tuple[Conversion, ...] = ()
 
     @model_validator(mode="after")
     def _check_graphs(self) -> Self:
@@ -270,4 +266,27 @@ class Manifest(Description):
         }
         if set(self.parity) != expected:
             raise ValueError(f"parity lists {sorted(self.parity)}, expected {sorted(expected)}")
+        for index, conversion in enumerate(self.conversions):
+            if set(conversion.difference) != expected:
+                raise ValueError(
+                    f"conversions[{index}].difference lists {sorted(conversion.difference)}, "
+                    f"expected {sorted(expected)}"
+                )
         return self
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        found = super().signatures
+        if not any(one.to == "static" for one in self.conversions):
+            return found
+        particles = 1 if self.likelihood is None else len(self.likelihood.particles)
+        return {
+            name: replace(one, batch=particles if name == LIKELIHOOD else 1)
+            for name, one in found.items()
+        }
+
+    @property
+    def tolerance(self) -> float:
+        """How far from the exported graphs, relative, what runs them may be: `PARITY_LIMIT`, or
+        what the widest conversion was allowed."""
+        return max([PARITY_LIMIT, *(one.tolerance for one in self.conversions)])

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from fieldtune.errors import UserError
 from fieldtune.export.manifest import PARITY_LIMIT, Parity, Signature
+from fieldtune.export.sessions import open_session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,7 @@ def measure(
         {key: value[row : row + 1] for key, value in inputs.items()}
         for row in np.linspace(0, count - 1, min(_SINGLE, count)).astype(int)
     ]
-    session = _session(graph)
+    session, _ = open_session(graph)
     outputs = [output for output, _ in signature.outputs]
     scale, difference = dict.fromkeys(outputs, 0.0), dict.fromkeys(outputs, 0.0)
     for batch in batches:
@@ -79,14 +79,6 @@ def measure(
             relative=relative, absolute=difference[output], samples=count
         )
     return found
-
-
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _run_torch(module: nn.Module, batch: Samples) -> list[NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from fieldtune.export.bundle import OPSET, Bundle, file_entry, pack_bundle, parse_bundle
+from fieldtune.export.bundle import Bundle, file_entry, pack_bundle, parse_bundle
 from fieldtune.export.manifest import (
     GRAPHS,
     LIKELIHOOD,
@@ -26,6 +26,7 @@ from fieldtune.export.manifest import (
     Signature,
 )
 from fieldtune.export.parity import Samples, measure
+from fieldtune.export.plain import plain
 from fieldtune.files import write_atomically
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _MAX_SAMPLES = 100_000
 _PREFIX = "network."
+_TRACED = 18  # the operator set that the exporter writes of itself; `plain` goes on from there
 
 
 def write_bundle(
@@ -62,7 +64,8 @@ def write_bundle(
 
     Raises:
         ParityError: ONNX Runtime and torch differ by more than `PARITY_LIMIT`; nothing is written.
-        ValueError: a module or the samples do not fit the description.
+        ValueError: a module or the samples do not fit the description, or a module's graph cannot
+            be written in plain operators.
     """
     path = Path(path)
     modules: dict[str, nn.Module] = dict(zip(GRAPHS, (policy, encoder, decoder), strict=True))
@@ -104,7 +107,8 @@ def export_graph(module: nn.Module, signature: Signature, name: str) -> bytes:
         name: of the graph.
 
     Raises:
-        ValueError: `torch.onnx.export` gave no program.
+        ValueError: `torch.onnx.export` gave no program, or an operator that there is no plain
+            spelling of (`fieldtune.export.plain`).
     """
     model = _templates.get(module)
     if model is None:
@@ -121,7 +125,7 @@ def _trace(module: nn.Module, signature: Signature, name: str) -> Any:
     """The module's ONNX model, without anything that tells of the machine it was made on.
 
     The exporter's optimiser stays off: it would fold weights into constants and merge equal ones,
-    and the graph would depend on their values. ONNX Runtime does the same work on loading.
+    and the graph would depend on their values. `plain` folds what is constant without them.
     """
     import torch
 
@@ -143,7 +147,7 @@ def _trace(module: nn.Module, signature: Signature, name: str) -> Any:
             dynamo=True,
             external_data=False,
             optimize=False,
-            opset_version=OPSET,
+            opset_version=_TRACED,
             input_names=[key for key, _ in signature.inputs],
             output_names=[key for key, _ in signature.outputs],
             dynamic_shapes=(tuple({0: batch} for _ in signature.inputs),),
@@ -151,22 +155,21 @@ def _trace(module: nn.Module, signature: Signature, name: str) -> Any:
         )
     if program is None:
         raise ValueError(f"{name}: torch.onnx.export gave no program")
-    model = program.model_proto
-    _strip(model)
+    model = plain(program.model, name)
+    strip(model)
     model.producer_name, model.producer_version = "fieldtune", ""
     model.graph.name = name
-    model.graph.ClearField("value_info")
     return model
 
 
-def _strip(message: Any) -> None:
+def strip(message: Any) -> None:
     """Remove documentation and metadata (stack traces, file paths) at every depth."""
     for field, value in message.ListFields():
         if field.name in ("doc_string", "metadata_props"):
             message.ClearField(field.name)
         elif field.message_type is not None:
             for item in [value] if hasattr(value, "ListFields") else value:
-                _strip(item)
+                strip(item)
 
 
 def _put_weights(model: Any, module: nn.Module) -> None:

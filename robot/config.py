@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -174,6 +174,18 @@ class RealtimeConfig(_Section):
     lock_memory: bool = True
 
 
+class PolicyConfig(_Section):
+    """What computes a bundle's graphs here: ONNX Runtime's `providers`, the first that is to be
+    used and after it those to fall back to. `tolerance` is how far from the processor's, relative,
+    an output may be; what the bundle allows itself where not given.
+    """
+
+    providers: tuple[Literal["cpu", "cuda", "openvino", "tensorrt"], ...] = Field(
+        default=("cpu",), min_length=1
+    )
+    tolerance: Positive | None = None
+
+
 class KeysConfig(_Section):
     """CURVE keys of the bridge, required where its address is not on this machine.
 
@@ -256,6 +268,7 @@ class RobotConfig(_Section):
     probation_episodes: PositiveInt = 2
     limits: LimitsConfig = LimitsConfig()
     realtime: RealtimeConfig = RealtimeConfig()
+    policy: PolicyConfig = PolicyConfig()
     rewards: RewardsConfig = RewardsConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
     seed: NonNegativeInt = 0

@@ -43,7 +43,15 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "regular_file",
         },
     ),
-    "export": ({"writer"}, {"bundle"}, {"graph", "parity"}, {"archive", "manifest", "protobuf"}),
+    "export": (
+        {"openvino_folder"},
+        {"convert"},
+        {"writer"},
+        {"bundle", "plain"},
+        {"graph", "parity", "differences"},
+        {"archive", "manifest", "protobuf", "sessions"},
+        {"making"},
+    ),
     "robot": (
         {"launch"},
         {"cli"},
@@ -105,10 +113,16 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
 SIM_DRIVER = "robot/drivers/sim.py"
 # An extra of its own: says what to install where it is missing.
 MCAP_EXPORT = "robot/mcap/export.py"
-WORKSTATION_EXPORT = {"export/writer.py", "export/parity.py"}
-LEARNING = {"torch", "onnx", "onnxscript", "safetensors", "tensorboard"}
+WORKSTATION_EXPORT = {
+    "export/convert.py",
+    "export/openvino_folder.py",
+    "export/parity.py",
+    "export/plain.py",
+    "export/writer.py",
+}
+LEARNING = {"torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "tensorboard"}
 SIMULATION = {"mujoco", "robosuite", "gymnasium", "numba"}
-NAMES = {"PyYAML": "yaml", "pillow": "PIL", "pyzmq": "zmq"}
+NAMES = {"PyYAML": "yaml", "onnx-ir": "onnx_ir", "pillow": "PIL", "pyzmq": "zmq"}
 
 
 @dataclass(frozen=True)
@@ -305,6 +319,7 @@ def test_everything_imported_is_declared():
         + project["optional-dependencies"]["train"]
         + project["optional-dependencies"]["mcap"]
         + project["optional-dependencies"]["ray"]
+        + project["optional-dependencies"]["openvino"]
     }
     known = (
         {NAMES.get(name, name) for name in declared}

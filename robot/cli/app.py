@@ -12,6 +12,7 @@ import typer
 from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.adapt import act, adapt
+from fieldtune.robot.cli.bundle import app as bundle_app
 from fieldtune.robot.cli.check import check
 from fieldtune.robot.cli.describe import describe
 from fieldtune.robot.cli.journal import app as journal_app
@@ -62,6 +63,7 @@ app.command()(check)
 app.command()(describe)
 app.command()(monitor)
 app.command()(stop)
+app.add_typer(bundle_app, name="bundle")
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")
 app.add_typer(tasks_app, name="tasks")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fieldtune.errors import UserError
 from fieldtune.exit_status import FAULT
 from fieldtune.export.bundle import Bundle
+from fieldtune.export.sessions import require_available
 from fieldtune.robot.bundles.judge import BundleJudge
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.checked import checked
@@ -106,8 +107,10 @@ class EpisodeRunner:
     def connect(self) -> None:
         """Open the hardware and ask for real time; nothing moves yet.
 
-        From here to `close` the caller's thread is the loop's.
+        From here to `close` the caller's thread is the loop's. Raises
+        `fieldtune.export.sessions.ProviderError` before anything else, for `policy.providers`.
         """
+        require_available(self.config.policy.providers)
         hurried = self.driver.time_scale == 1.0
         priority = self.config.realtime.priority if hurried else None
         reserve(self.config.latch)
@@ -159,7 +162,8 @@ class EpisodeRunner:
         observation = self.driver.read().values
         with refusing(path):
             check_observation(observation, 0.0, limits)
-            policy = Policy(bundle)
+            known = self.config.policy
+            policy = Policy(bundle, known.providers, known.tolerance)
             policy.dry_run(observation)
         clock = Clock(self.driver.period_s, self.driver.time_scale)
         parts = LoopParts(
@@ -176,7 +180,7 @@ class EpisodeRunner:
         if self.parts is None:
             for line in describe(parts.limits, self.config.limits.max_run_s):
                 log.info("%s", line)
-        log.info("bundle %s in use", parts.policy.bundle_id[:12])
+        log.info("bundle %s in use, on %s", parts.policy.bundle_id[:12], policy.provider)
         self.parts = parts
         return parts
 

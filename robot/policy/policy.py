@@ -1,4 +1,4 @@
-"""A bundle's graphs, run by ONNX Runtime on one thread.
+"""A bundle's graphs, run by ONNX Runtime on one thread or on another provider.
 
 Knows how to act, to decode one reward, and what one transition says of the task. It must not know
 where observations come from, nor how z is chosen.
@@ -6,33 +6,44 @@ where observations come from, nor how z is chosen.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from fieldtune.export.bundle import Bundle
 from fieldtune.export.manifest import LIKELIHOOD
+from fieldtune.export.sessions import CPU
+from fieldtune.robot.policy.graphs import Graph, PolicyError, require_parity
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.posterior import GaussianPosterior, Posterior
 
+__all__ = ["Policy", "PolicyError", "multiplied"]
+
 Array = NDArray[np.float64]
-
-
-class PolicyError(Exception):
-    """A graph cannot be loaded, or gives what no policy may give."""
 
 
 class Policy:
     """One bundle, ready to run. Arrays are float64, in physical units; the graphs are float32.
 
     `particles` is where z may be, `(particle, latent)`, in a bundle that infers by the decoder's
-    likelihood; None in one that infers by the encoder.
+    likelihood; None in one that infers by the encoder. `provider` is what computes actions.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Raises `PolicyError` when ONNX Runtime refuses a graph."""
+    def __init__(
+        self, bundle: Bundle, providers: Sequence[str] = CPU, tolerance: float | None = None
+    ) -> None:
+        """Load all graphs; of another provider than `cpu`, compare what it computes first.
+
+        Args:
+            bundle: verified.
+            providers: `fieldtune.export.sessions.PROVIDERS`; the first that can be used is taken.
+            tolerance: largest relative difference from the processor; the bundle's where None.
+
+        Raises:
+            PolicyError: ONNX Runtime refuses a graph, no provider can be used, or one computes
+                something else.
+        """
         manifest = bundle.manifest
         self.bundle_id = bundle.id
         self.manifest = manifest
@@ -41,12 +52,15 @@ class Policy:
         self.high = np.array([value for field in manifest.action_fields for value in field.high])
         self._centre = (self.high + self.low) / 2
         self._half_range = (self.high - self.low) / 2
-        self._policy = _Graph(bundle, "policy.onnx")
-        self._encoder = _Graph(bundle, "encoder.onnx")
-        self._decoder = _Graph(bundle, "decoder.onnx")
+        graphs = {name: Graph(bundle, name, providers) for name in manifest.signatures}
+        self._policy = graphs["policy.onnx"]
+        self._encoder = graphs["encoder.onnx"]
+        self._decoder = graphs["decoder.onnx"]
         known = manifest.likelihood
         self.particles = None if known is None else np.array(known.particles)
-        self._likelihood = None if known is None else _Graph(bundle, LIKELIHOOD)
+        self._likelihood = graphs.get(LIKELIHOOD)
+        self.provider = self._policy.provider
+        require_parity(bundle, list(graphs.values()), tolerance)
 
     def act(
         self,
@@ -226,69 +240,6 @@ def multiplied(posterior: Posterior, factor: tuple[Array, ...]) -> Posterior:
     raise TypeError(f"{type(posterior).__name__} is no posterior of a bundle's")
 
 
-class _Graph:
-    """One ONNX session and the names of its inputs, in order."""
-
-    def __init__(self, bundle: Bundle, name: str) -> None:
-        self._name = name
-        signature = bundle.manifest.signatures[name]
-        self._inputs = signature.inputs
-        self._outputs = [output for output, _ in signature.outputs]
-        self._widths = [width for _, width in signature.outputs]
-        try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.graphs[name], _session_options(), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise PolicyError(f"bundle {bundle.id[:12]}, {name}: {error}") from error
-
-    def __call__(self, *values: Array) -> list[Array]:
-        """Each output `(width,)`, of inputs `(width,)`."""
-        feed = {}
-        for (name, width), value in zip(self._inputs, values, strict=True):
-            self._require_width(name, width, len(value))
-            feed[name] = np.asarray(value, dtype=np.float32)[np.newaxis]
-        return [output[0] for output in self._run(feed, 1)]
-
-    def rows(self, *values: Array) -> list[Array]:
-        """Each output `(row, width)`. The last input is `(row, width)`; the others are `(width,)`,
-        the same for every row."""
-        count, feed = len(values[-1]), {}
-        for (name, width), value in zip(self._inputs, values, strict=True):
-            self._require_width(name, width, value.shape[-1])
-            feed[name] = np.empty((count, width), dtype=np.float32)
-            feed[name][:] = value
-        return self._run(feed, count)
-
-    def _require_width(self, name: str, width: int, found: int) -> None:
-        if found != width:
-            raise PolicyError(f"{self._name}: input {name!r} is {found} wide, expected {width}")
-
-    def _run(self, feed: dict[str, NDArray[np.float32]], count: int) -> list[Array]:
-        try:
-            outputs = self._session.run(self._outputs, feed)
-        except Exception as error:
-            raise PolicyError(f"{self._name} cannot be run: {error}") from error
-        expected = [(count, width) for width in self._widths]
-        if [output.shape for output in outputs] != expected:
-            raise PolicyError(
-                f"{self._name} gives {', '.join(self._outputs)} of shapes "
-                f"{[output.shape for output in outputs]}, expected {expected}"
-            )
-        return [output.astype(np.float64) for output in outputs]
-
-
 def _brief(numbers: Array) -> str:
     """Numbers in a message, however many they are."""
     return np.array2string(numbers, precision=4, threshold=8, separator=", ")
-
-
-def _session_options() -> Any:
-    """One thread that sleeps when idle: the default pool spins, and burns a core at 250 Hz."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return options

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from fieldtune.export.bundle import OPSET, file_entry, pack_bundle, parse_bundle
+from fieldtune.export.bundle import file_entry, pack_bundle, parse_bundle
 from fieldtune.export.manifest import (
     LIKELIHOOD,
     Description,
@@ -128,7 +128,7 @@ def linear(inputs: dict[str, int], outputs: dict[str, tuple[np.ndarray, np.ndarr
         values({name: len(bias) for name, (_, bias, _) in outputs.items()}),
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     return model.SerializeToString()
 
 

@@ -14,6 +14,7 @@ import typer
 
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.beliefs import beliefs
+from fieldtune.train.cli.bundle import app as bundle_app
 from fieldtune.train.cli.check_family import check_family
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
@@ -54,6 +55,7 @@ app = typer.Typer(
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
 )
+app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 
 Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]

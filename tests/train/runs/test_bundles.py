@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fieldtune.export.bundle import Bundle, read_bundle
+from fieldtune.export.bundle import Bundle, BundleMismatch, read_bundle
+from fieldtune.export.convert import convert
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.layout import bounds
 from fieldtune.train.agent.agent import Agent
@@ -14,14 +15,17 @@ from fieldtune.train.agent.posterior import product_of_factors
 from fieldtune.train.agent.trials import run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
+from fieldtune.train.evaluation.on_board import measure_bundle
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs import bundles
+from fieldtune.train.runs.bundle_samples import dataset_samples
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.checkpoint import load_checkpoint, load_networks
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline
 from fieldtune.train.runs.untrained import untrained, untrained_from_seed
+from tests.board import assert_runs_on_board
 
 Z = torch.tensor([0.7, -1.2, 0.3])
 FIRST = 11  # of a cheetah's joint velocities
@@ -61,6 +65,27 @@ def test_the_robot_acts_as_the_agent_does(shared, policy):
     simulator.close()
     found = [policy.act(s, Z.double().numpy()) for s in episode.observations[:-1]]
     close(np.array(found), episode.actions)
+
+
+def test_a_converted_bundle_is_measured_on_the_runs_data_and_returns_what_it_returns(shared):
+    run, _, path, *_ = shared
+    assert_runs_on_board(bundle := read_bundle(path))
+    samples = dataset_samples(run, bundle.manifest, 64)
+    assert {name: column.shape[1] for name, column in samples.items()} == {
+        "observation": bundle.manifest.observation_width,
+        "next_observation": bundle.manifest.observation_width,
+        "action": bundle.manifest.action_width,
+        "reward": 1,
+        "z": 3,
+    }
+    returned = measure_bundle(run, bundle)
+    tasks, repeats = len(run.dataset.test_tasks), run.config.evaluation.repeats
+    assert returned.returns.shape == (tasks, repeats)
+    static = convert(bundle, "static", samples, f"dataset {run.dataset.id}")
+    np.testing.assert_array_equal(measure_bundle(run, static).returns, returned.returns)
+    other = bundle.manifest.model_copy(update={"robot": "other"})
+    with pytest.raises(BundleMismatch, match="the bundle was made for 'other'"):
+        dataset_samples(run, other, 8)
 
 
 def test_the_robot_labels_as_the_trainer_does(shared, policy, random_episodes):

@@ -22,6 +22,7 @@ from fieldtune.train.runs.inference import by_likelihood
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline
+from tests.board import assert_runs_on_board
 
 LINE = -1.0  # of the cheetah's reward: above it is success
 
@@ -54,6 +55,11 @@ def trained(request, tmp_path_factory, make_config, short_family, small_dataset)
     Exporter(run, smac).write(folder / "policy.bundle", phase="offline", updates=150)
     policy = Policy(read_bundle(folder / "policy.bundle"))
     return run, smac, by_likelihood(run, smac.agent, offline).particles, policy
+
+
+def test_every_kind_of_bundle_runs_on_board(trained):
+    run, *_ = trained
+    assert_runs_on_board(read_bundle(run.folder / "policy.bundle"))
 
 
 def follow(policy, episodes):

@@ -1,0 +1,151 @@
+"""`fieldtune bundle`: what `fieldtune-robot bundle` does, and what needs the workstation: `convert`
+and `evaluate`. Imports what a command needs when it runs.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fieldtune.errors import report_user_errors
+from fieldtune.robot.cli import bundle as on_robot
+
+SAMPLES = 2048
+
+
+class To(StrEnum):
+    """What a bundle is converted to."""
+
+    FP16 = "fp16"
+    INT8 = "int8"
+    STATIC = "static"
+    OPENVINO = "openvino"
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Bundles: what one is for, whether it is sound, how fast it runs, what changed; and other
+    forms of one for the computer on board.
+
+    [bold]Examples[/bold]
+
+      fieldtune bundle inspect reach.bundle
+
+      fieldtune bundle diff old.bundle new.bundle
+
+      fieldtune bundle convert reach.bundle --to static --out static.bundle
+
+      fieldtune bundle convert reach.bundle --to fp16 --tolerance 1e-3 --out fp16.bundle --run runs/reach
+
+      fieldtune bundle evaluate reach.bundle fp16.bundle --run runs/reach
+    """,  # noqa: E501
+)
+app.command()(on_robot.inspect)
+app.command()(on_robot.verify)
+app.command()(on_robot.bench)
+app.command()(on_robot.diff)
+
+
+@app.command()
+def convert(
+    bundle: on_robot.File,
+    to: Annotated[
+        To,
+        typer.Option(
+            help="fp16, int8: the layers between the first and the last. static: batch 1. "
+            "openvino: a folder of its own files."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The bundle file, or the folder, to write.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", help="Measure on this run's data.  [draws within the bundle's ranges]"
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="The largest relative difference.  [what the bundle allows]"),
+    ] = None,
+) -> None:
+    """Write another form of a bundle, once it is measured to be near enough."""
+    with report_user_errors():
+        from fieldtune.export.bundle import pack_bundle, read_bundle
+        from fieldtune.export.convert import convert as converted
+        from fieldtune.export.differences import WITHIN, samples_within
+        from fieldtune.file_errors import require_writable
+        from fieldtune.files import write_atomically
+
+        found = read_bundle(bundle)
+        if run is None:
+            samples = samples_within(found.manifest, found.graphs["decoder.onnx"], SAMPLES)
+            described = WITHIN
+        else:
+            from fieldtune.train.runs.bundle_samples import dataset_samples
+            from fieldtune.train.runs.opening import open_existing
+
+            opened = open_existing(run)
+            samples = dataset_samples(opened, found.manifest, SAMPLES)
+            described = f"dataset {opened.dataset.id}"
+        allowed = found.manifest.tolerance if tolerance is None else tolerance
+        if to is To.OPENVINO:
+            from fieldtune.export.openvino_folder import write_openvino
+
+            measured = write_openvino(found, out, samples, described, allowed)
+            typer.echo(f"{out}: OpenVINO's files of {found.id}")
+        else:
+            require_writable(out)
+            form: Any = to.value
+            made = converted(found, form, samples, described, allowed)
+            write_atomically(out, pack_bundle(made.manifest, made.graphs))
+            measured = made.manifest.conversions[-1].difference
+            typer.echo(f"{out}: {made.id}")
+    typer.echo(f"largest relative differences, on {described}:")
+    for name, difference in measured.items():
+        typer.echo(f"  {name:<26} {difference.relative:.1e}")
+
+
+@app.command()
+def evaluate(
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(metavar="BUNDLE...", help="The first is what others are held against."),
+    ],
+    run: Annotated[Path, typer.Option("--run", help="The folder of the run they are from.")],
+) -> None:
+    """What bundles return on the run's held-out tasks, computed as a robot computes it.
+
+    Each adapts from two episodes of its own exploration with true rewards. Intervals are at 95 %,
+    over tasks; the same start states and draws for all.
+    """
+    with report_user_errors():
+        from fieldtune.export.bundle import read_bundle
+        from fieldtune.train.evaluation.on_board import measure_bundle
+        from fieldtune.train.evaluation.statistics import mean, over_tasks
+        from fieldtune.train.runs.opening import open_existing
+
+        opened = open_existing(run)
+        first = None
+        for path in bundles:
+            found = measure_bundle(opened, read_bundle(path))
+            cells = over_tasks(found.returns)
+            told = mean(cells)
+            text = f"{path}: return {told.value:.2f} [{told.low:.2f}, {told.high:.2f}]"
+            if found.successes is not None:
+                share = mean(over_tasks(found.successes))
+                text += f", success {share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+            if first is None:
+                first = cells
+                tasks, repeats = found.returns.shape
+                typer.echo(
+                    f"{tasks} held-out tasks, {repeats} each, after {found.context_episodes} "
+                    "episodes of own exploration"
+                )
+            else:
+                apart = mean(cells - first)
+                text += f"; {apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}] to the first"
+            typer.echo(text)
