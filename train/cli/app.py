@@ -14,6 +14,7 @@ import typer
 
 from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.beliefs import beliefs
+from fieldtune.train.cli.export_dataset import export_dataset
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -87,6 +88,7 @@ def collect(
 
 
 app.command("import")(import_)
+app.command("export-dataset")(export_dataset)
 
 
 @app.command()

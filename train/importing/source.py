@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from fieldtune.sim.family import Array, TaskSplit
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.dataset import Split
@@ -65,3 +67,15 @@ def unnamed(
     some = ", ".join(repr(Path(other).name) for other in others[:MOST_SHOWN])
     more = ", …" if len(others) > MOST_SHOWN else ""
     return [f"{len(others)} more match {pattern!r}, and no task is called so: {some}{more}"]
+
+
+def task_name(value: Any) -> str:
+    """A value that names a task, as a task file has it: text, or a whole number without a point."""
+    value = (
+        value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
+    )
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
