@@ -17,7 +17,7 @@ from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem_of_all
 from fieldtune.train.data.dataset import DatasetError, Split, write_dataset
-from fieldtune.train.importing.source import SPLITS, NamedTasks, Source
+from fieldtune.train.importing.source import OWN_REWARDS, SPLITS, NamedTasks, Source
 from fieldtune.train.importing.unit_check import far_from_simulated
 
 
@@ -26,7 +26,8 @@ class Imported:
     """What was written, for a person to read.
 
     `reward_error` is the root mean square difference between the rewards in the data and the
-    family's own, in units of the former's standard deviation; None where signals are missing.
+    family's own, in units of the former's standard deviation; None where signals are missing, or
+    where the family labelled the data.
     `left_out` says what the source had beside.
     """
 
@@ -115,7 +116,8 @@ def import_dataset(
     how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
     every = [episode for split in SPLITS for episode in found[split]]
     measured = bool(family.signal_fields) and all(e.signals is not None for e in every)
-    error = reward_error(family, tasks, found)
+    labelled = how.get("rewards") == OWN_REWARDS
+    error = None if labelled else reward_error(family, tasks, found)
     if left_out:
         how["left_out"] = list(left_out)
     if error is not None:

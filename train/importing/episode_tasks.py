@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ class TaskTable:
     path: Path
     rows: tuple[Mapping[str, Any], ...]
 
+    @cached_property
+    def _by_key(self) -> dict[tuple[str | None, str | None], list[Mapping[str, Any]]]:
+        """Rows by what they say of file and episode; None where they say nothing."""
+        found: dict[tuple[str | None, str | None], list[Mapping[str, Any]]] = {}
+        for row in self.rows:
+            file, episode = (
+                task_name(row[key]) if key in row else None for key in ("file", "episode")
+            )
+            found.setdefault((file, episode), []).append(row)
+        return found
+
     def row(self, file: Path, episode: RecordedEpisode) -> Mapping[str, Any]:
         """The one that is of an episode: by `file` (its name), `episode` (name or number), or both.
 
@@ -53,9 +65,9 @@ class TaskTable:
         called = {episode.name, number[0], number[1]} if number else {episode.name}
         found = [
             row
-            for row in self.rows
-            if task_name(row.get("file", file.name)) in (file.name, str(file))
-            and ("episode" not in row or task_name(row["episode"]) in called)
+            for place in dict.fromkeys((None, file.name, str(file)))
+            for name in (None, *called)
+            for row in self._by_key.get((place, name), ())
         ]
         if len(found) != 1:
             known = sorted({key for row in self.rows for key in ("file", "episode") if key in row})

@@ -5,18 +5,14 @@ Reads through importers and hands on what the mapping says; whether it is sound 
 
 from __future__ import annotations
 
-import glob
-import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from fieldtune import plugins
-from fieldtune.plugins import NoSuchPlugin
 from fieldtune.settings import ConfigError
 from fieldtune.sim.family import MissingSignals, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
@@ -32,12 +28,9 @@ from fieldtune.train.importing.episode_tasks import (
 )
 from fieldtune.train.importing.mapped_episode import Made, episodes_made
 from fieldtune.train.importing.mapping import FieldMapping, load_mapping
-from fieldtune.train.importing.recording import Recording
-from fieldtune.train.importing.source import NamedTasks, unnamed
+from fieldtune.train.importing.reading import matching, recorded_at
+from fieldtune.train.importing.source import OWN_REWARDS, NamedTasks, unnamed
 from fieldtune.train.importing.task_file import family_tasks, read_tasks
-
-GROUP: Final = "fieldtune.importers"
-_SAME_PERIOD = 0.01  # of the family's, by which the data's may differ
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,7 @@ def read_mapped(
     if by_path:
         places = [(name, place.replace("{task}", name)) for name in named]
     else:
-        places = [(None, one) for one in _matching(place)]
+        places = [(None, one) for one in matching(place)]
     made: list[tuple[Told, Made]] = []
     notes: list[str] = []
     counts: Counter[str] = Counter()
@@ -158,10 +151,9 @@ def read_mapped(
     if mapping.tasks is not None and mapping.tasks.file is not None:
         table = read_table(mapping.tasks.file)
     for name, one in places:
-        recording = _opened(mapping_file, mapping, one)
-        keys = _checked(mapping_file, mapping, family, recording, one)
-        notes += [f"{one}: {sentence}" for sentence in recording.unread]
-        for recorded in recording.episodes(keys):
+        read = recorded_at(mapping_file, mapping, family, one)
+        notes += [f"{one}: {sentence}" for sentence in read.unread]
+        for recorded in read.episodes:
             where = f"{one}: {recorded.name}"
             for piece in episodes_made(recorded, mapping, family, where, counts):
                 if name is not None or mapping.tasks is None:
@@ -195,56 +187,6 @@ def read_mapped(
     return MappedEpisodes(
         family, listed, by_task, _described(mapping, place), tuple(notes), tuple(leave_out)
     )
-
-
-def _matching(place: str) -> list[str]:
-    if not glob.has_magic(place):
-        return [place]
-    found = sorted(glob.glob(place))  # noqa: PTH207 (absolute ones too)
-    if not found:
-        raise DatasetError(f"--from {place!r} matches nothing: check the path")
-    return found
-
-
-def _opened(mapping_file: Path, mapping: FieldMapping, place: str) -> Recording:
-    try:
-        importer = plugins.load(GROUP, mapping.format)
-    except NoSuchPlugin as error:
-        raise ConfigError(f"{mapping_file}: 'format' is {mapping.format!r}: {error}") from None
-    try:
-        inspect.signature(importer).bind(place, **mapping.options)
-    except TypeError as error:
-        known = [*inspect.signature(importer).parameters][1:]
-        raise ConfigError(
-            f"{mapping_file}: 'options' are {mapping.options} ({error}); {mapping.format!r} has "
-            f"{known or 'none'}"
-        ) from None
-    opened: Recording = importer(place, **mapping.options)
-    return opened
-
-
-def _checked(
-    mapping_file: Path, mapping: FieldMapping, family: TaskFamily, recording: Recording, place: str
-) -> frozenset[str]:
-    """The keys to read, once they and the period are known to be right."""
-    known, needed = recording.keys, set(mapping.keys())
-    for key in sorted(needed - set(known)):
-        why = next((text for text in recording.unread if text.startswith(repr(key))), "")
-        listed = ", ".join(f"{name} ({wide})" for name, wide in sorted(known.items()))
-        raise ConfigError(
-            f"{mapping_file}: {place} has no key {key!r} of numbers"
-            + (f" ({why})" if why else "")
-            + f"; there are {listed}"
-        )
-    period = mapping.period_s if mapping.period_s is not None else recording.period_s
-    if period is not None and abs(period / family.period_s - 1.0) > _SAME_PERIOD:
-        raise DatasetError(
-            f"{place}: a step is {period:.4g} s ({1 / period:.4g} a second), {family.name}'s "
-            f"control period is {family.period_s:g} s: resample the data to it; where the file "
-            f"says it wrongly, set 'period_s: {family.period_s:g}' in the mapping"
-        )
-    named = mapping.tasks.name if mapping.tasks is not None else None
-    return frozenset(needed | ({named} if named in known and named is not None else set()))
 
 
 def _labelled(
@@ -281,6 +223,6 @@ def _described(mapping: FieldMapping, place: str) -> dict[str, Any]:
     plain = mapping.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if mapping.tasks is not None and mapping.tasks.file is not None:
         plain["tasks"]["file"] = mapping.tasks.file.name  # no machine's path
-    rewards = "the family's own, of (s, a, s') and the task" if mapping.reward is None else "mapped"
+    rewards = OWN_REWARDS if mapping.reward is None else "mapped"
     source = f"{mapping.format} data {Path(place).name}"
     return {"policy": source, "rewards": rewards, "mapping": plain}

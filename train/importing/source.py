@@ -15,6 +15,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.dataset import Split
 
 MOST_SHOWN = 8
+OWN_REWARDS = "the family's own, of (s, a, s') and the task"
 SPLITS: tuple[Split, Split] = ("train", "test")
 
 

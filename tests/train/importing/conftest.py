@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import h5py
 import minari
@@ -13,6 +14,79 @@ import pytest
 from gymnasium.spaces import Box, Dict, Tuple
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
+from scipy.spatial.transform import Rotation
+
+HOME = np.array([0.45, 0.16, 0.11])  # near where a Sawyer's hand starts
+
+
+def reaching(seed, steps=12):
+    """A joint-space log of 11 numbers a frame, degrees and mm, and absolute targets in mm."""
+    rng = np.random.default_rng(seed)
+    joints = np.cumsum(rng.uniform(-1, 1, (steps, 7)), axis=0)
+    hand = 1000 * HOME + np.cumsum(rng.uniform(-5, 5, (steps, 3)), axis=0)
+    state = np.hstack([joints, hand, rng.uniform(0, 1, (steps, 1))])
+    target = hand + rng.uniform(-40, 40, (steps, 3))
+    return {"observation.state": state, "action": np.hstack([target, np.zeros((steps, 1))])}
+
+
+def demo(target, seed, steps=9):
+    rng = np.random.default_rng(seed)
+    before = {
+        "robot0_joint_pos": rng.uniform(-0.5, 0.5, (steps + 1, 7)),
+        "robot0_joint_vel": rng.uniform(-0.5, 0.5, (steps + 1, 7)),
+        "robot0_eef_pos": HOME + np.cumsum(rng.uniform(-5e-3, 5e-3, (steps + 1, 3)), axis=0),
+        "target_pos": np.tile(target, (steps + 1, 1)),
+    }
+    found = {f"obs/{key}": rows[:-1] for key, rows in before.items()}
+    found |= {f"next_obs/{key}": rows[1:] for key, rows in before.items()}
+    found["obs/agentview_image"] = np.zeros((steps, 4, 4, 3), np.uint8)
+    return found | {
+        "actions": rng.uniform(-1, 1, (steps, 7)),
+        "rewards": rng.uniform(0, 1, steps),
+        "dones": np.arange(steps) == steps - 1,
+    }
+
+
+def halfcheetah(path, seed, lengths, terminal=None):
+    rng, rows = np.random.default_rng(seed), sum(lengths)
+    columns = {
+        "observations": rng.normal(size=(rows, 17)),
+        "actions": rng.uniform(-1, 1, (rows, 6)),
+        "rewards": rng.normal(size=rows),
+        "terminals": np.zeros(rows, bool),
+        "timeouts": np.zeros(rows, bool),
+        "infos/qpos": rng.normal(size=(rows, 9)),
+        "infos/qvel": rng.normal(size=(rows, 9)),
+    }
+    columns["timeouts"][np.cumsum(lengths) - 1] = True
+    if terminal is not None:
+        columns["terminals"][terminal] = True
+    with h5py.File(path, "w") as file:
+        for key, column in columns.items():
+            file[key] = column
+    return columns
+
+
+def ant(direction, seed, steps=6):
+    rng = np.random.default_rng(seed)
+    turns = Rotation.random(steps + 1, random_state=seed).as_quat()
+    seen = {
+        "torso": {"height": rng.uniform(0.4, 0.8, (steps + 1, 1)), "quaternion": turns},
+        "joints": (rng.normal(size=(steps + 1, 8)), rng.normal(size=(steps + 1, 8))),
+        "velocity": rng.normal(size=(steps + 1, 6)),
+    }
+    infos = {
+        "velocity": rng.normal(size=(steps + 1, 2)),
+        "effort": rng.uniform(0, 1, (steps + 1, 1)),
+        "goal": np.full((steps + 1, 1), direction),
+    }
+    return seen, rng.uniform(-1, 1, (steps, 8)), rng.normal(size=steps), infos
+
+
+@pytest.fixture
+def others():
+    """What others' robots recorded, small and random, by who recorded it."""
+    return SimpleNamespace(reaching=reaching, demo=demo, halfcheetah=halfcheetah, ant=ant)
 
 
 @pytest.fixture

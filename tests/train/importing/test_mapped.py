@@ -4,53 +4,39 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from fieldtune.errors import UserError
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.importing.mapped import read_mapped
 
+# The mappings under test are those of the page.
+PAGE = dict(
+    re.findall(
+        r"```\w+ (\S+)\n(.*?)```",
+        (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(),
+        re.DOTALL,
+    )
+)
 REACH, CHEETAH, ANT = (make_family(name) for name in ("reach", "cheetah-vel", "ant-dir"))
+LEROBOT, ROBOMIMIC, D4RL, MINARI = (
+    PAGE[f"{name}.yaml"] for name in ("lerobot", "robomimic", "d4rl", "minari")
+)
 HOME = np.array([0.45, 0.16, 0.11])  # near where a Sawyer's hand starts
 
-LEROBOT = """
-format: lerobot
-observation:
-  joint_position: {from: observation.state, take: "0:7", unit: deg}
-  joint_velocity: {from: observation.state, take: "0:7", unit: deg, derivative: true}
-  end_effector_position: {from: observation.state, take: "7:10", unit: mm}
-  end_effector_velocity: {from: observation.state, take: "7:10", unit: mm, derivative: true}
-action:
-  end_effector_displacement:
-    from: action
-    take: "0:3"
-    unit: mm
-    minus: {from: observation.state, take: "7:10", unit: mm}
-tasks: {name: task}
-"""
-JOINT_VELOCITY = LEROBOT.splitlines(keepends=True)[4]
+JOINT_VELOCITY = LEROBOT.splitlines(keepends=True)[3]
 TARGETS = {"train": {"go left": [0.6, 0.3, 0.2]}, "test": {"go right": [0.6, 0.0, 0.2]}}
 
 
-def reaching(seed, steps=12):
-    """A joint-space log of 11 numbers a frame, degrees and mm, and absolute targets in mm."""
-    rng = np.random.default_rng(seed)
-    joints = rng.uniform(-30, 30, (steps, 7))
-    hand = 1000 * (HOME + rng.uniform(-0.02, 0.02, (steps, 3)))
-    state = np.hstack([joints, hand, rng.uniform(0, 1, (steps, 1))])
-    target = hand + rng.uniform(-40, 40, (steps, 3))
-    return {"observation.state": state, "action": np.hstack([target, np.zeros((steps, 1))])}
-
-
 @pytest.fixture
-def reached(tmp_path, lerobot_dataset):
+def reached(tmp_path, lerobot_dataset, others):
     """A LeRobot dataset of two tasks with a camera, its mapping and its task file."""
     tasks = ["go left", "go right", "go left"]
-    episodes = [reaching(seed) | {"task": task} for seed, task in enumerate(tasks)]
+    episodes = [others.reaching(seed) | {"task": task} for seed, task in enumerate(tasks)]
     camera = {"dtype": "video", "shape": [3, 96, 96]}
     lerobot_dataset(tmp_path / "logs", episodes, **{"observation.images.top": camera})
     (tmp_path / "mapping.yaml").write_text(LEROBOT)
@@ -64,10 +50,10 @@ def mapped(folder, family, data, text=None, tasks=None):
     return read_mapped(family, folder / "mapping.yaml", str(data), tasks)
 
 
-def test_a_lerobot_log_of_other_widths_and_units_becomes_the_familys_fields(reached):
+def test_a_lerobot_log_of_other_widths_and_units_becomes_the_familys_fields(reached, others):
     found = mapped(reached, REACH, reached / "logs", tasks=reached / "tasks.json")
     first, second = found.episodes("go left")
-    theirs = reaching(0)
+    theirs = others.reaching(0)
     degrees, hand = theirs["observation.state"][:, :7], theirs["observation.state"][:, 7:10]
     assert first.observations.shape == (12, 20)
     np.testing.assert_allclose(first.observations[:, :7], np.deg2rad(degrees))
@@ -88,46 +74,12 @@ def test_a_lerobot_log_of_other_widths_and_units_becomes_the_familys_fields(reac
     assert "'observation.images.top': video, which is never read" in notes
 
 
-ROBOMIMIC = """
-format: robomimic
-options: {mask: good}
-observation:
-  joint_position: obs/robot0_joint_pos
-  joint_velocity: obs/robot0_joint_vel
-  end_effector_position: obs/robot0_eef_pos
-  end_effector_velocity: {from: obs/robot0_eef_pos, derivative: true}
-action:
-  end_effector_displacement: {from: actions, take: "0:3", scale: 0.05}
-reward: {from: rewards, offset: -1}
-tasks:
-  parameters: {target_position: obs/target_pos}
-  held_out: 1
-"""
-
-
-def demo(target, seed, steps=9):
-    rng = np.random.default_rng(seed)
-    before = {
-        "robot0_joint_pos": rng.uniform(-0.5, 0.5, (steps + 1, 7)),
-        "robot0_joint_vel": rng.uniform(-1, 1, (steps + 1, 7)),
-        "robot0_eef_pos": HOME + rng.uniform(-0.02, 0.02, (steps + 1, 3)),
-        "target_pos": np.tile(target, (steps + 1, 1)),
-    }
-    found = {f"obs/{key}": rows[:-1] for key, rows in before.items()}
-    found |= {f"next_obs/{key}": rows[1:] for key, rows in before.items()}
-    found["obs/agentview_image"] = np.zeros((steps, 4, 4, 3), np.uint8)
-    return found | {
-        "actions": rng.uniform(-1, 1, (steps, 7)),
-        "rewards": rng.uniform(0, 1, steps),
-        "dones": np.arange(steps) == steps - 1,
-    }
-
-
 TARGETS_SEEN = list(HOME + np.array([[0.0, 0.2, 0.0], [0.0, -0.2, 0.0], [0.2, 0.0, 0.0]]))
 
 
-def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file):
-    demos = [demo(target, seed) for seed, target in enumerate([*TARGETS_SEEN, TARGETS_SEEN[0]])]
+def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file, others):
+    targets = [*TARGETS_SEEN, TARGETS_SEEN[0]]
+    demos = [others.demo(target, seed) for seed, target in enumerate(targets)]
     masks = {"good": ["demo_0", "demo_1", "demo_2"]}
     path = robomimic_file(tmp_path / "low_dim.hdf5", demos, masks=masks)
     found = mapped(tmp_path, REACH, path, ROBOMIMIC)
@@ -147,50 +99,12 @@ def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file):
     assert any("agentview_image" in sentence for sentence in found.notes)
 
 
-D4RL = """
-format: d4rl
-observation:
-  root_height: {from: infos/qpos, take: "1:2"}
-  root_pitch: {from: infos/qpos, take: "2:3"}
-  joint_position: {from: infos/qpos, take: "3:9"}
-  root_velocity: {from: infos/qvel, take: "0:2"}
-  root_pitch_velocity: {from: infos/qvel, take: "2:3"}
-  joint_velocity: {from: infos/qvel, take: "3:9"}
-  torso_position:
-    - {from: infos/qpos, take: "0:1"}
-    - {constant: 0}
-    - {from: infos/qpos, take: "1:2", offset: 0.7}
-action: {joint_torque: actions}
-terminated: terminals
-tasks: {file: velocities.csv}
-longer_episodes: cut
-"""
 VELOCITIES = "file,velocity,split\nslow.hdf5,0.5,train\nfast.hdf5,2.5,test\n"
 
 
-def halfcheetah(path, seed, lengths, terminal=None):
-    rng, rows = np.random.default_rng(seed), sum(lengths)
-    columns = {
-        "observations": rng.normal(size=(rows, 17)),
-        "actions": rng.uniform(-1, 1, (rows, 6)),
-        "rewards": rng.normal(size=rows),
-        "terminals": np.zeros(rows, bool),
-        "timeouts": np.zeros(rows, bool),
-        "infos/qpos": rng.normal(size=(rows, 9)),
-        "infos/qvel": rng.normal(size=(rows, 9)),
-    }
-    columns["timeouts"][np.cumsum(lengths) - 1] = True
-    if terminal is not None:
-        columns["terminals"][terminal] = True
-    with h5py.File(path, "w") as file:
-        for key, column in columns.items():
-            file[key] = column
-    return columns
-
-
-def test_d4rls_cheetah_is_cut_to_the_horizon_and_labelled_for_a_velocity(tmp_path):
-    slow = halfcheetah(tmp_path / "slow.hdf5", 0, [450, 3, 1])
-    halfcheetah(tmp_path / "fast.hdf5", 1, [30])
+def test_d4rls_cheetah_is_cut_to_the_horizon_and_labelled_for_a_velocity(tmp_path, others):
+    slow = others.halfcheetah(tmp_path / "slow.hdf5", 0, [450, 3, 1])
+    others.halfcheetah(tmp_path / "fast.hdf5", 1, [30])
     (tmp_path / "velocities.csv").write_text(VELOCITIES)
     found = mapped(tmp_path, CHEETAH, tmp_path / "*.hdf5", D4RL)
     episodes = found.episodes("0.5")
@@ -209,42 +123,8 @@ def test_d4rls_cheetah_is_cut_to_the_horizon_and_labelled_for_a_velocity(tmp_pat
     assert "1 episodes cut into pieces" in said
 
 
-MINARI = """
-format: minari
-observation:
-  torso_height: observations/torso/height
-  torso_orientation: {from: observations/torso/quaternion, rotation: {data: xyzw}}
-  joint_position: observations/joints/0
-  torso_velocity: {from: observations/velocity, take: "0:3"}
-  torso_angular_velocity: {from: observations/velocity, take: "3:6", unit: deg/s}
-  joint_velocity: observations/joints/1
-action: {joint_torque: {from: actions, take: [7, 6, 5, 4, 3, 2, 1, 0]}}
-signals:
-  mean_torso_velocity: infos/velocity
-  contact_effort: infos/effort
-terminated: terminations
-tasks: {parameters: {direction: {from: infos/goal, unit: rad}}, held_out: 1}
-"""
-
-
-def ant(direction, seed, steps=6):
-    rng = np.random.default_rng(seed)
-    turns = Rotation.random(steps + 1, random_state=seed).as_quat()
-    seen = {
-        "torso": {"height": rng.uniform(0.4, 0.8, (steps + 1, 1)), "quaternion": turns},
-        "joints": (rng.normal(size=(steps + 1, 8)), rng.normal(size=(steps + 1, 8))),
-        "velocity": rng.normal(size=(steps + 1, 6)),
-    }
-    infos = {
-        "velocity": rng.normal(size=(steps + 1, 2)),
-        "effort": rng.uniform(0, 1, (steps + 1, 1)),
-        "goal": np.full((steps + 1, 1), direction),
-    }
-    return seen, rng.uniform(-1, 1, (steps, 8)), rng.normal(size=steps), infos
-
-
-def test_minaris_dicts_and_tuples_are_flattened_and_signals_label_them(tmp_path, minari_dicts):
-    episodes = [ant(direction, seed) for seed, direction in enumerate([0.5, 1.5, 2.5])]
+def test_minaris_dicts_and_tuples_are_flattened_and_signals_label(tmp_path, minari_dicts, others):
+    episodes = [others.ant(direction, seed) for seed, direction in enumerate([0.5, 1.5, 2.5])]
     minari_dicts(tmp_path / "ants", episodes)
     found = mapped(tmp_path, ANT, tmp_path / "ants", MINARI)
     seen, actions, _, infos = episodes[1]
@@ -377,9 +257,9 @@ def shuffle(file):
         (replace_rows("terminals", np.ones(30)), "no episode has a complete step"),
     ],
 )  # fmt: skip
-def test_a_damaged_d4rl_file_is_refused_by_key_and_cure(tmp_path, damage, words):
+def test_a_damaged_d4rl_file_is_refused_by_key_and_cure(tmp_path, damage, words, others):
     for seed, name in enumerate(("slow", "fast")):
-        halfcheetah(tmp_path / f"{name}.hdf5", seed, [30])
+        others.halfcheetah(tmp_path / f"{name}.hdf5", seed, [30])
     (tmp_path / "velocities.csv").write_text(VELOCITIES)
     edit(tmp_path / "fast.hdf5", damage)
     place = tmp_path / ("fast.hdf5" if "complete" in words else "*.hdf5")
@@ -387,8 +267,8 @@ def test_a_damaged_d4rl_file_is_refused_by_key_and_cure(tmp_path, damage, words)
         mapped(tmp_path, CHEETAH, place, D4RL).episodes("2.5")
 
 
-def test_shuffled_rows_are_no_episodes(tmp_path):
-    halfcheetah(tmp_path / "fast.hdf5", 1, [30])
+def test_shuffled_rows_are_no_episodes(tmp_path, others):
+    others.halfcheetah(tmp_path / "fast.hdf5", 1, [30])
     edit(tmp_path / "fast.hdf5", shuffle)
     (tmp_path / "velocities.csv").write_text("file,velocity,split\nfast.hdf5,2.5,test\n")
     text = changed(D4RL, '{from: infos/qpos, take: "2:3"}', '{from: observations, take: "1:2"}')
@@ -413,8 +293,8 @@ def test_shuffled_rows_are_no_episodes(tmp_path):
         ("file,velocity,split\nfast.hdf5,2.5,test\n", "no task is in split 'train'"),
     ],
 )
-def test_a_wrong_file_of_tasks_is_refused_by_row_and_column(tmp_path, text, words):
-    halfcheetah(tmp_path / "fast.hdf5", 1, [30])
+def test_a_wrong_file_of_tasks_is_refused_by_row_and_column(tmp_path, text, words, others):
+    others.halfcheetah(tmp_path / "fast.hdf5", 1, [30])
     (tmp_path / "velocities.csv").write_text(text)
     with pytest.raises(UserError, match=words):
         mapped(tmp_path, CHEETAH, tmp_path / "fast.hdf5", D4RL)
@@ -423,9 +303,9 @@ def test_a_wrong_file_of_tasks_is_refused_by_row_and_column(tmp_path, text, word
 @pytest.mark.parametrize(
     ("policy", "steps"), [("truncate", [200, 3]), ("leave out", [3]), ("cut", [200, 99, 3])]
 )
-def test_what_becomes_of_longer_episodes_is_a_persons_to_say(tmp_path, policy, steps):
-    halfcheetah(tmp_path / "a.hdf5", 0, [300, 4], terminal=303)
-    halfcheetah(tmp_path / "b.hdf5", 1, [30])
+def test_what_becomes_of_longer_episodes_is_a_persons_to_say(tmp_path, policy, steps, others):
+    others.halfcheetah(tmp_path / "a.hdf5", 0, [300, 4], terminal=303)
+    others.halfcheetah(tmp_path / "b.hdf5", 1, [30])
     (tmp_path / "velocities.csv").write_text("file,velocity,split\na.hdf5,1,train\nb.hdf5,2,test\n")
     text = changed(D4RL, "longer_episodes: cut", f"longer_episodes: {policy}")
     found = mapped(tmp_path, CHEETAH, tmp_path / "*.hdf5", text)
@@ -435,8 +315,9 @@ def test_what_becomes_of_longer_episodes_is_a_persons_to_say(tmp_path, policy, s
         mapped(tmp_path, CHEETAH, tmp_path / "*.hdf5", refused).episodes("1")
 
 
-def test_a_robomimic_file_without_its_group_or_mask_is_refused(tmp_path, robomimic_file):
-    path = robomimic_file(tmp_path / "low.hdf5", [demo(TARGETS_SEEN[0], 0)], masks={"all": []})
+def test_a_robomimic_file_without_its_group_or_mask_is_refused(tmp_path, robomimic_file, others):
+    demos = [others.demo(TARGETS_SEEN[0], 0)]
+    path = robomimic_file(tmp_path / "low.hdf5", demos, masks={"all": []})
     for text, words in (
         (ROBOMIMIC, r"'options.mask' is 'good', the file has \['all'\]"),
         (changed(ROBOMIMIC, "mask: good", "mask: all"), "'data' has no demonstration"),
