@@ -59,10 +59,10 @@ def open_for_export(folder: Path) -> Opened:
     numbers = iter(range(len(dataset.train_tasks) + len(dataset.test_tasks)))
     tasks: dict[Split, dict[str, Array]] = {}
     found: list[Labelled] = []
-    for split, parameters, by_task in (
-        (SPLITS[0], dataset.train_tasks, dataset.train),
-        (SPLITS[1], dataset.test_tasks, dataset.test),
-    ):
+    for split in SPLITS:
+        held_out = split == "test"
+        parameters = dataset.test_tasks if held_out else dataset.train_tasks
+        by_task = dataset.test if held_out else dataset.train
         tasks[split] = {}
         for index, episodes in enumerate(by_task):
             number = next(numbers)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.train.data.dataset import DatasetError, Split
 from fieldtune.train.importing.fields import Rows, columns_of
 from fieldtune.train.importing.mapping import Tasks
@@ -201,12 +201,18 @@ def tasks_in_data(
                 "or set 'tasks.held_out' to how many are to be held out"
             )
         of = {one.name: one.split or SPLITS[0] for one in order}
-    parts = {split: [one for one in order if of[one.name] == split] for split in SPLITS}
+    parts: dict[Split, list[Told]] = {
+        split: [one for one in order if of[one.name] == split] for split in SPLITS
+    }
     for split, part in parts.items():
         if not part:
             raise DatasetError(f"{where}: no task is in split {split!r}; each needs one")
-    names = {split: [one.name for one in part] for split, part in parts.items()}
-    parameters = {split: np.array([one.parameters for one in p]) for split, p in parts.items()}
+    names: dict[Split, list[str]] = {
+        split: [one.name for one in part] for split, part in parts.items()
+    }
+    parameters: dict[Split, Array] = {
+        split: np.array([one.parameters for one in part]) for split, part in parts.items()
+    }
     return named_tasks(where, names, parameters, family)
 
 

@@ -123,7 +123,7 @@ plain = st.recursive(
 keys = st.sampled_from([*FieldMapping.model_fields, "other"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     st.one_of(plain, st.dictionaries(keys, plain, max_size=4).map(lambda change: WHOLE | change))
 )

@@ -13,7 +13,7 @@ from fieldtune.train.importing.units import ANGLES, between, convertible, factor
 BASES = ("m", "rad", "m/s", "rad/s", "N", "kg", "s")
 KNOWN = [unit for base in BASES for unit in convertible(base)]
 WHOLE = ("wxyz", "xyzw", "matrix", "rotvec", "rpy")
-few = settings(deadline=None, max_examples=30)
+few = settings(deadline=None, max_examples=20)
 seeds = st.integers(0, 2**32 - 1)
 
 
