@@ -23,6 +23,7 @@ Group = Literal[
     "fieldtune.drivers",
     "fieldtune.rewards",
     "fieldtune.algorithms",
+    "fieldtune.importers",
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 KINDS: Final[dict[Group, str]] = {
@@ -30,6 +31,7 @@ KINDS: Final[dict[Group, str]] = {
     "fieldtune.drivers": "driver",
     "fieldtune.rewards": "source of rewards",
     "fieldtune.algorithms": "algorithm",
+    "fieldtune.importers": "format of data",
 }
 
 OURS: Final = "fieldtune"
@@ -59,6 +61,12 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "smac": "fieldtune.train.algorithms.smac:Smac",
         "meta-bc": "fieldtune.train.algorithms.meta_bc:MetaBehaviourCloning",
         "pearl": "fieldtune.train.algorithms.pearl:Pearl",
+    },
+    "fieldtune.importers": {
+        "d4rl": "fieldtune.train.importing.formats.d4rl:D4rl",
+        "lerobot": "fieldtune.train.importing.formats.lerobot:LeRobot",
+        "minari": "fieldtune.train.importing.formats.minari:Minari",
+        "robomimic": "fieldtune.train.importing.formats.robomimic:Robomimic",
     },
 }
 

@@ -12,7 +12,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
@@ -44,6 +44,7 @@ def load(
     *,
     section: str | None = None,
     overrides: Sequence[str] = (),
+    prepare: Callable[[Any], Any] = lambda values: values,
 ) -> Model:
     """Read and check one run's settings.
 
@@ -57,6 +58,8 @@ def load(
         section: read only this top-level key; other sections belong to other programs.
         overrides: `a.b=value`, the value parsed as YAML. Keys are spelled as in the file, so they
             start with `section` where one is given.
+        prepare: what makes the model's form of short ones that a person may write; pure, and
+            without opinion of what it does not know. Errors name what was written.
 
     Raises:
         ConfigError: with one line for each mistake.
@@ -70,7 +73,7 @@ def load(
     relevant = settings if section is None else settings.get(section)
     prefix: Location = () if section is None else (section,)
     relevant = {} if relevant is None else relevant
-    checked = _check(model, relevant, str(path), prefix, places)
+    checked = _check(model, relevant, str(path), prefix, places, prepare)
     return _rooted(checked, relevant, _folder(path), str(path), prefix)
 
 
@@ -90,10 +93,15 @@ def check(model: type[Model], values: dict[str, Any], *, source: str, key: str) 
 
 
 def _check(
-    model: type[Model], values: Any, source: str, prefix: Location, overridden: list[Location]
+    model: type[Model],
+    values: Any,
+    source: str,
+    prefix: Location,
+    overridden: list[Location],
+    prepare: Callable[[Any], Any] = lambda values: values,
 ) -> Model:
     _require_64_bits(values, source, prefix)
-    text = _as_json(values, source, prefix)
+    text = _as_json(prepare(values), source, prefix)
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:

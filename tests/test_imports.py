@@ -93,7 +93,8 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"evaluation", "phases", "collecting"},
         {"runs"},
         {"algorithms"},
-        {"agent", "importing"},
+        {"agent", "exporting"},
+        {"importing"},
         {"data"},
         {"captured", "cluster", "device_trial"},
         {
@@ -318,6 +319,7 @@ def test_everything_imported_is_declared():
         for item in project["dependencies"]
         + project["optional-dependencies"]["train"]
         + project["optional-dependencies"]["mcap"]
+        + project["optional-dependencies"]["parquet"]
         + project["optional-dependencies"]["ray"]
         + project["optional-dependencies"]["openvino"]
     }

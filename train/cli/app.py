@@ -16,6 +16,7 @@ from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.beliefs import beliefs
 from fieldtune.train.cli.bundle import app as bundle_app
 from fieldtune.train.cli.check_family import check_family
+from fieldtune.train.cli.export_dataset import export_dataset
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -90,6 +91,7 @@ def collect(
 
 
 app.command("import")(import_)
+app.command("export-dataset")(export_dataset)
 
 
 @app.command()

@@ -1,4 +1,5 @@
-"""`fieldtune plugins`: the families, drivers, rewards and algorithms that there are.
+"""`fieldtune plugins`: the families, drivers, rewards, algorithms and formats of data that there
+are.
 
 Lists and imports what packages offer; knows none of them. What a group is for, its room knows.
 """

@@ -100,7 +100,7 @@ def write_dataset(
         train, test: episodes whose `task_index` counts within that split of `tasks`.
         how: how it was made, for metadata and card: numbers, strings, lists and dicts.
         tasks: those of `family.split()` where not given.
-        measured: False for data of others, who kept none of the family's signals; the id says so.
+        measured: False for data of others, who kept none of the family's signals.
 
     Raises:
         DatasetError: `folder` already exists, or something is wrong with the data; see
@@ -137,7 +137,8 @@ def _write(
     # Absolute: Minari measures its files under a relative path twice over, and finds none.
     temporary = folder.absolute().with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    name = f"{'fieldtune' if measured else 'imported'}/{family.name}-v0"
+    theirs = not measured or how.get("imported", False)
+    name = f"{'imported' if theirs else 'fieldtune'}/{family.name}-v0"
     data = Described(name, family, tasks, {"train": train, "test": test}, how)
     try:
         (temporary / "data").mkdir(parents=True)

@@ -27,7 +27,8 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-INFO, ATTRIBUTE = "infos/", "attributes/"  # before the names of an episode's other arrays
+# Before the names of an episode's other arrays, and of its observations where they are a dict.
+INFO, ATTRIBUTE, OBSERVATION = "infos/", "attributes/", "observations/"
 SIZE = struct.Struct("<Q")  # of a row's head
 LITTLE = 1 << 20  # bytes of room, with less of which a crash is taken for a full disk's
 
@@ -45,7 +46,8 @@ def write_episodes(data: Path, rows: Iterable[Row]) -> None:
 
     Args:
         rows: by Minari's names, an episode's arrays; those of its infos under `INFO` + name, its
-            attributes (arrays, numbers, text) under `ATTRIBUTE` + name.
+            attributes (arrays, numbers, text) under `ATTRIBUTE` + name, and where observations are
+            a dict, each of its arrays under `OBSERVATION` + name.
 
     Raises:
         OSError: what the disk said, with `data`.
@@ -143,7 +145,8 @@ def _received(pipe: BinaryIO, attributes: list[dict[str, Any]]) -> Iterator[Epis
     while row := _row(pipe):
         attributes.append({k: v if v.ndim else v.item() for k, v in _under(ATTRIBUTE, row).items()})
         infos = _under(INFO, row)
-        plain = {name: value for name, value in row.items() if "/" not in name}
+        plain: dict[str, Any] = {name: value for name, value in row.items() if "/" not in name}
+        plain.setdefault("observations", _under(OBSERVATION, row))
         yield EpisodeBuffer(**plain, infos=infos or None)
 
 

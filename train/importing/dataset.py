@@ -6,24 +6,18 @@ wrong with the data is said before anything is written.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
-from fieldtune import plain_yaml
 from fieldtune.file_errors import require_writable
-from fieldtune.sim.family import Array, TaskFamily, TaskSplit, bounds
+from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem_of_all
 from fieldtune.train.data.dataset import DatasetError, Split, write_dataset
-from fieldtune.train.data.task_numbers import in_both
-from fieldtune.train.importing.source import SPLITS, NamedTasks, Source
+from fieldtune.train.importing.source import OWN_REWARDS, SPLITS, NamedTasks, Source
 from fieldtune.train.importing.unit_check import far_from_simulated
 
 
@@ -32,7 +26,8 @@ class Imported:
     """What was written, for a person to read.
 
     `reward_error` is the root mean square difference between the rewards in the data and the
-    family's own, in units of the former's standard deviation; None where signals are missing.
+    family's own, in units of the former's standard deviation; None where signals are missing, or
+    where the family labelled the data.
     `left_out` says what the source had beside.
     """
 
@@ -91,105 +86,6 @@ def source_of(
     return MinariDatasets(pattern, family, stride or 1)
 
 
-def family_tasks(family: TaskFamily) -> NamedTasks:
-    """The family's own tasks by number, as the reference counts them: training tasks first."""
-    split = family.split()
-    train, total = len(split.train), len(split.train) + len(split.test)
-    return NamedTasks(
-        {"train": [str(n) for n in range(train)], "test": [str(n) for n in range(train, total)]},
-        split,
-    )
-
-
-def read_tasks(path: Path, family: TaskFamily) -> NamedTasks:
-    """A task file: `{"train": {NAME: [parameter, ...], ...}, "test": {...}}`, JSON or YAML.
-
-    Raises:
-        DatasetError: names the file, the task, the value and what was expected.
-    """
-    try:
-        known = _parsed(path)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: task file cannot be read ({error})") from error
-    form = (
-        'expected {"train": {NAME: [parameter, ...], ...}, "test": {...}}, at least one task each'
-    )
-    if not isinstance(known, dict) or set(known) != set(SPLITS):
-        raise DatasetError(f"{path}: the task file is {_short(known)}; {form}")
-    names: dict[Split, list[str]] = {}
-    parameters: dict[Split, Array] = {}
-    for split in SPLITS:
-        tasks = known[split]
-        if not isinstance(tasks, dict) or not tasks:
-            raise DatasetError(f"{path}: {split!r} is {_short(tasks)}; {form}")
-        names[split] = [str(name) for name in tasks]
-        parameters[split] = np.array(
-            [_parameters(path, name, value, family) for name, value in tasks.items()]
-        )
-    every = names["train"] + names["test"]
-    twice = sorted({name for name in every if every.count(name) > 1})
-    if twice:
-        raise DatasetError(
-            f"{path}: task {twice[0]!r} is there twice: a task is trained on or held out, once"
-        )
-    split_up = TaskSplit(parameters["train"], parameters["test"])
-    same = in_both(family, split_up)
-    if same is not None:
-        trained, held_out = names["train"][same[0]], names["test"][same[1]]
-        raise DatasetError(
-            f"{path}: {trained!r} in 'train' and {held_out!r} in 'test' are the same task, "
-            f"{split_up.train[same[0]].tolist()}: what is held out must not be trained on; remove "
-            "one"
-        )
-    return NamedTasks(names, split_up)
-
-
-def _parsed(path: Path) -> Any:
-    """What the file holds; a name given twice is an error. `.json` is JSON, any other YAML."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix.lower() != ".json":
-        return plain_yaml.parse(text)
-    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for name, count in Counter(name for name, _ in pairs).items():
-        if count > 1:
-            raise ValueError(f"key {name!r} is given twice")
-    return dict(pairs)
-
-
-def _no_number(constant: str) -> float:
-    raise ValueError(f"{constant} is no number in JSON")
-
-
-def _parameters(path: Path, name: Any, value: Any, family: TaskFamily) -> list[float]:
-    low, high = bounds(family.task_fields)
-    given = value if isinstance(value, list) else [value]
-    fields = ", ".join(
-        f"{field.name} ({field.width}, {field.unit}, {min(field.low):g} to {max(field.high):g})"
-        for field in family.task_fields
-    )
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
-    if not numbers or len(given) != len(low) or not _within(given, low, high):
-        raise DatasetError(
-            f"{path}: task {name!r} is {_short(value)}, {family.name} expects {fields}"
-        )
-    return [float(v) for v in given]
-
-
-def _within(given: Sequence[float], low: Array, high: Array) -> bool:
-    return all(least <= v <= most for least, v, most in zip(low, given, high, strict=True))
-
-
-def _short(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str)
-    except (ValueError, RecursionError):  # an alias inside itself
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def import_dataset(
     folder: Path,
     family: TaskFamily,
@@ -215,6 +111,47 @@ def import_dataset(
             f"{folder} exists; a dataset is never overwritten: remove it or choose another folder"
         )
     require_writable(folder)
+    sound = gathered(family, tasks, source, on_progress, trust_units=trust_units)
+    found, left_out = sound.episodes, sound.left_out
+    how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
+    every = [episode for split in SPLITS for episode in found[split]]
+    measured = bool(family.signal_fields) and all(e.signals is not None for e in every)
+    labelled = how.get("rewards") == OWN_REWARDS
+    error = None if labelled else reward_error(family, tasks, found)
+    if left_out:
+        how["left_out"] = list(left_out)
+    if error is not None:
+        how["reward_error"] = round(error, 4)
+    identity = write_dataset(
+        folder,
+        family,
+        train=found["train"],
+        test=found["test"],
+        how=how,
+        tasks=tasks.split,
+        measured=measured,
+    )
+    steps = sum(episode.steps for episode in every)
+    return Imported(identity, len(every), steps, error, left_out)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Episodes of both splits, found to be sound, and what the source has beside."""
+
+    episodes: dict[Split, list[LabelledEpisode]]
+    left_out: tuple[str, ...]
+
+
+def gathered(
+    family: TaskFamily,
+    tasks: NamedTasks,
+    source: Source,
+    on_progress: Callable[[int, int, str], None] = lambda *_: None,
+    *,
+    trust_units: bool = False,
+) -> Gathered:
+    """Read every task's episodes and check them; writes nothing. As `import_dataset`."""
     found: dict[Split, list[LabelledEpisode]] = {split: [] for split in SPLITS}
     total, done = sum(map(len, tasks.names.values())), 0
     for split in SPLITS:
@@ -241,45 +178,30 @@ def import_dataset(
                 f"{far}. The range is what {family.name}'s simulator shows, tenfold: convert the "
                 "data to the family's units, or give --trust-units if they are right"
             )
-    error = reward_error(family, tasks, found)
-    how = source.how() | {"imported": True, "task_names": dict(tasks.names)}
-    if left_out:
-        how["left_out"] = left_out
-    if error is not None:
-        how["reward_error"] = round(error, 4)
-    identity = write_dataset(
-        folder,
-        family,
-        train=found["train"],
-        test=found["test"],
-        how=how,
-        tasks=tasks.split,
-        measured=False,
-    )
-    everything = found["train"] + found["test"]
-    steps = sum(episode.steps for episode in everything)
-    return Imported(identity, len(everything), steps, error, tuple(left_out))
+    return Gathered(found, tuple(left_out))
 
 
 def reward_error(
     family: TaskFamily, tasks: NamedTasks, found: dict[Split, list[LabelledEpisode]]
 ) -> float | None:
-    """See `Imported.reward_error`. Near 0 where tasks, fields and reward are the family's.
+    """See `Imported.reward_error`. Near 0 where tasks, fields and reward are the family's; None
+    where signals are missing, or the family has no reward of its own.
 
     The rewards must not be all alike, which `import_dataset` sees to.
     """
-    if family.signal_fields:
+    every = [episode for split in SPLITS for episode in found[split]]
+    if family.signal_fields and any(episode.signals is None for episode in every):
         return None
     given, ours = [], []
     for split in SPLITS:
         for episode in found[split]:
             task = tasks.parameters(split)[episode.task_index]
             given.append(episode.rewards)
-            ours.append(
-                family.reward(
-                    episode.observations[:-1], episode.actions, episode.next_observations, task
-                )
-            )
+            before, after = episode.observations[:-1], episode.next_observations
+            try:
+                ours.append(family.reward(before, episode.actions, after, task, episode.signals))
+            except NotImplementedError:
+                return None
     theirs = np.concatenate(given)
     difference = float(np.sqrt(np.mean((theirs - np.concatenate(ours)) ** 2)))
     return difference / float(theirs.std())

@@ -22,7 +22,9 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import ended_early, problem
 from fieldtune.train.data.dataset import DatasetError, described
 from fieldtune.train.data.subsample import thinned
-from fieldtune.train.importing.source import unnamed
+from fieldtune.train.importing.formats.minari import minari_dataset
+from fieldtune.train.importing.recording import RecordingError
+from fieldtune.train.importing.source import task_name, unnamed
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class MinariAttribute:
                     f"{self.name}: an episode has no attribute {self.attribute!r}, only "
                     f"{sorted(attributes)}: name the one that says which task it is of"
                 )
-            task = _task_name(attributes[self.attribute])
+            task = task_name(attributes[self.attribute])
             found.setdefault(task, []).append(thinned_out(episode, self.stride))
         return found
 
@@ -169,18 +171,9 @@ def open_minari(name: str, family: TaskFamily) -> Opened:
         DatasetError: there is none, or its spaces or fields are not `family`'s.
     """
     try:
-        folder = Path(name).absolute()
-        if folder.is_dir():
-            dataset = minari.MinariDataset(
-                folder / "data" if (folder / "data").is_dir() else folder
-            )
-        else:
-            dataset = minari.load_dataset(name)
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AssertionError) as error:
-        raise DatasetError(
-            f"{name}: neither a folder with a Minari dataset nor one that this machine has "
-            f"({error}); fetch it with `minari download {name}`"
-        ) from error
+        dataset = minari_dataset(name)
+    except RecordingError as error:
+        raise DatasetError(str(error)) from error
     for what, space, fields in (
         ("observations", dataset.observation_space, family.observation_fields),
         ("actions", dataset.action_space, family.action_fields),
@@ -215,15 +208,3 @@ def _same_fields(name: str, dataset: minari.MinariDataset, family: TaskFamily) -
 def thinned_out(episode: LabelledEpisode, stride: int) -> LabelledEpisode:
     """Every `stride`-th step of `episode`, from its first."""
     return thinned(episode, np.arange(0, episode.steps, stride))
-
-
-def _task_name(value: Any) -> str:
-    """An attribute's value as a task file has it: text, or a whole number without a point."""
-    value = (
-        value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
-    )
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

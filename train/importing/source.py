@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from fieldtune.sim.family import Array, TaskSplit
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.dataset import Split
 
 MOST_SHOWN = 8
+OWN_REWARDS = "the family's own, of (s, a, s') and the task"
 SPLITS: tuple[Split, Split] = ("train", "test")
 
 
@@ -65,3 +68,15 @@ def unnamed(
     some = ", ".join(repr(Path(other).name) for other in others[:MOST_SHOWN])
     more = ", …" if len(others) > MOST_SHOWN else ""
     return [f"{len(others)} more match {pattern!r}, and no task is called so: {some}{more}"]
+
+
+def task_name(value: Any) -> str:
+    """A value that names a task, as a task file has it: text, or a whole number without a point."""
+    value = (
+        value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
+    )
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

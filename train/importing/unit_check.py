@@ -14,7 +14,7 @@ import numpy as np
 from fieldtune.sim.family import Array, TaskFamily, bounds
 from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.train.data.admission import problem
-from fieldtune.train.data.plausible import Plausible, beyond
+from fieldtune.train.data.plausible import beyond
 
 COPIES = 16
 
@@ -25,7 +25,7 @@ def far_from_simulated(family: TaskFamily, episodes: Iterable[tuple[str, Labelle
     Empty where none is, or where the family has no simulator.
     """
     try:
-        where = _simulated(family)
+        where = beyond(family, simulated(family))
     except NotImplementedError:
         return ""
     for name, episode in episodes:
@@ -35,7 +35,8 @@ def far_from_simulated(family: TaskFamily, episodes: Iterable[tuple[str, Labelle
     return ""
 
 
-def _simulated(family: TaskFamily) -> Plausible:
+def simulated(family: TaskFamily) -> list[LabelledEpisode]:
+    """`COPIES` episodes of random actions. Raises `NotImplementedError`: it has no simulator."""
     low, high = bounds(family.action_fields)
     rng = np.random.default_rng(0)
     tasks = family.split().train
@@ -46,6 +47,6 @@ def _simulated(family: TaskFamily) -> Plausible:
     simulator = family.simulator(COPIES)
     try:
         turns = np.arange(COPIES)
-        return beyond(family, rollout(simulator, family, act, turns, tasks[turns % len(tasks)]))
+        return rollout(simulator, family, act, turns, tasks[turns % len(tasks)])
     finally:
         simulator.close()

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.cli.app import app
 from fieldtune.train.data.dataset import DatasetError, read_dataset, read_metadata
-from fieldtune.train.importing.dataset import family_tasks, import_dataset, read_tasks, source_of
+from fieldtune.train.importing.dataset import import_dataset, source_of
+from fieldtune.train.importing.task_file import family_tasks, read_tasks
 
 TASKS = {"train": {"slow": [0.5], "7": 1.25}, "test": {"fast": [2.5]}}
 CHEETAH, ANT = make_family("cheetah-vel"), make_family("ant-dir")
