@@ -65,6 +65,7 @@ class Lab:
 
     def run(self, *arguments: str) -> None:
         """Start the daemon."""
+        self._before = self._last()[0]
         words = ["run", "--config", self.config, "--bundle", self._bundle, *arguments]
         with (self.folder / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(
@@ -75,13 +76,18 @@ class Lab:
             )
 
     def steps(self) -> int:
-        """Of the episode that is open; 0 where none is."""
+        """Of the episode that this daemon has open; 0 where it has none."""
+        number, steps = self._last()
+        return steps if number > self._before else 0
+
+    def _last(self) -> tuple[int, int]:
+        """The last episode's number, and its steps while it is open."""
         try:
             with Journal.read(self.state_dir / "journal.sqlite") as journal:
                 last = list(journal.entries())[-1:]
-                return last[0].steps if last and last[0].footer is None else 0
         except JournalError:
-            return 0
+            return 0, 0
+        return (last[0].number, last[0].steps if last[0].footer is None else 0) if last else (0, 0)
 
     def recover(self) -> None:
         """What a person does who has looked at the arm and at the fault."""

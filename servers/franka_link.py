@@ -186,6 +186,7 @@ class Link:
                     self._news.wait(_LOOK_S)
             self._carry_out(robot)
             if self._closing and not robot.is_in_control:
+                robot.join_motion(timeout=1.0)  # its thread ends before the robot goes
                 return
             before_ns = time.monotonic_ns()
             state = robot.state
