@@ -3,7 +3,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 export PYTHON
 
-.PHONY: demo test lerobot check clean
+.PHONY: demo test lerobot franka check clean
 
 demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 	$(VENV)/bin/fieldtune demo
@@ -15,6 +15,10 @@ test: $(READY)
 lerobot: $(READY)  ## the server for LeRobot's robots, against LeRobot itself (about 8 GB, once)
 	sh scripts/lerobot.sh .venv-lerobot
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/robot/drivers/test_lerobot.py
+
+franka: $(READY)  ## the server for a Franka, against Franka's protocol (about 700 MB, once)
+	sh scripts/franka.sh .venv-franka
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/robot/drivers/test_franka.py
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

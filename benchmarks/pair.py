@@ -235,8 +235,8 @@ def prepare(template: Path) -> None:
     robot = {"name": ROBOT, "family": FAMILY}
     data = {"path": str((template / "data").absolute())}
     config.write_text(yaml.safe_dump(SETTINGS | {"robot": robot, "data": data}))
-    _fieldtune("train", "--config", config, "--run", template / "run")
-    _fieldtune("export", "--run", template / "run", "--out", published)
+    run_fieldtune("train", "--config", config, "--run", template / "run")
+    run_fieldtune("export", "--run", template / "run", "--out", published)
 
 
 def shortened(bundle: Path, out: Path, horizon: int) -> Path:
@@ -272,7 +272,8 @@ def _random_data(folder: Path) -> None:
     write_dataset(folder, family, train=made[0], test=made[1], how={"policy": "random"})
 
 
-def _fieldtune(*arguments: object) -> None:
+def run_fieldtune(*arguments: object) -> None:
+    """One command of the trainer's. Raises `Unfit` with what it said."""
     command = [sys.executable, "-m", "fieldtune.train.launch", *map(str, arguments)]
     done = subprocess.run(
         command,
