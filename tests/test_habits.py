@@ -71,6 +71,31 @@ def test_version_names_what_matters_and_imports_none_of_it(module):
     assert lines[1].startswith(f"Python {platform.python_version()} on ")
 
 
+@pytest.mark.parametrize("program", MODULES)
+def test_the_shell_completes_a_command_and_its_options(program):
+    def completed(typed: str) -> list[str]:
+        script = (
+            f"import sys; sys.argv = [{program!r}]; from {MODULES[program]} import main; main()"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=PLAIN
+            | {
+                "PYTHONPATH": str(ROOT),
+                f"_{program.upper().replace('-', '_')}_COMPLETE": "complete_bash",
+                "COMP_WORDS": f"{program} {typed}",
+                "COMP_CWORD": str(len(typed.split())),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.split()
+
+    assert completed("doc") == ["doctor"]
+    assert completed("doctor --co") == ["--config"]
+
+
 @pytest.mark.parametrize(
     "command",
     [

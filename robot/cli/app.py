@@ -36,7 +36,6 @@ from fieldtune.versions import add_version
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     help="""The robot's side of Fieldtune.
 

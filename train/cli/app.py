@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     help="""Meta-train in simulation, then adapt on the robot from experience without rewards.
 
