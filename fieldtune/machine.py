@@ -31,7 +31,7 @@ def python() -> Finding:
 
     version = platform.python_version()
     try:
-        wanted = metadata.metadata("fieldtune").json.get("requires_python", "")
+        wanted = str(metadata.metadata("fieldtune").json.get("requires_python", ""))
     except metadata.PackageNotFoundError:
         wanted = ""
     if SpecifierSet(wanted).contains(version, prereleases=True):
