@@ -3,7 +3,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 export PYTHON
 
-.PHONY: demo test lerobot franka check clean
+.PHONY: demo test lerobot franka check docs clean
 
 demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 	$(VENV)/bin/fieldtune demo
@@ -25,6 +25,10 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --project pyproject.toml --pythonpath $(VENV)/bin/python
+
+docs: $(READY)  ## the site, in build/site; reference pages are made from the code, dead links fail
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
 
 # EnvPool's pins are not ours: it gets an environment of its own (1 GB), or is left out.
 bench: $(READY)  ## everything timed side by side, on an idle machine; ARGS=--resume goes on after a cut

@@ -6,6 +6,7 @@ traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ def report_user_errors(interrupted: str = "") -> Iterator[None]:
 
 
 def tell(error: str) -> None:
-    """`error: …` on standard error, red where a person reads it."""
-    red = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+    """`error: …` on standard error, red where a person reads it and has no objection (NO_COLOR)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    red = ("\033[31m", "\033[0m") if sys.stderr.isatty() and not plain else ("", "")
     print(f"{red[0]}error: {error}{red[1]}", file=sys.stderr)

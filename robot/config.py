@@ -42,7 +42,7 @@ class ZHold(StrEnum):
 
 
 class DriverConfig(BaseModel):
-    """Which driver, and that driver's own keys beside its name."""
+    """Which driver, by its `name`, and that driver's own keys beside it (docs/drivers.md)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -65,7 +65,8 @@ class DriverConfig(BaseModel):
 
 
 class ExplorationConfig(_Section):
-    """One trial: episodes with z from the prior, then some with z from the posterior.
+    """One trial: `prior_episodes` with z from the prior, then `posterior_episodes` with z from the
+    posterior.
 
     A draw of z lasts `z_hold`: an `episode`, a `step`, or so many steps. Actions are drawn with
     `action_noise` times the policy's own spread: at 0 they are its mean, and what one episode tries
@@ -89,7 +90,8 @@ class CommandKind(StrEnum):
 
 
 class BoxConfig(_Section):
-    """Bounds on an observation field's components; `None` in the place of a side leaves it open.
+    """Bounds `low` and `high` on an observation field's components; null in the place of a side
+    leaves it open.
 
     With `action`, an action field of the same width whose positive direction raises the
     observation, motion further outwards is blocked at the bound. Without, leaving the box is a
@@ -142,9 +144,10 @@ class LimitsConfig(_Section):
     in a fault and is not learned from. `max_run_s` ends a run, in wall-clock seconds.
 
     `model` is the robot's MJCF or URDF file, or `package://PACKAGE/PATH` in an installed Python
-    package; `joints` says which fields its joints are. `joint_*` are by joint, in rad, m, seconds,
-    N m and N. To allow more than the model does, an older observation or more periods left out,
-    `loosen` names that limit and says why.
+    package; `joints` says which fields its joints are. `joint_position` (rad, m), `joint_velocity`
+    (rad/s, m/s), `joint_acceleration` (rad/s², m/s²) and `joint_effort` (N m, N) are by joint. To
+    allow more than the model does, an older observation or more periods left out, `loosen` names
+    that limit and says why.
     """
 
     action_range: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
@@ -240,11 +243,12 @@ class AdaptationConfig(_Section):
 class RobotConfig(_Section):
     """One robot's daemon.
 
-    `family` is the task family that it serves: bundles of another are refused. `model` is which of
-    the family's robots it is, where there are several; a driver of another is refused.
-    `family_options` are the family's own, for data, training and simulated robots. `bridge` is
-    the trainer's ZMQ address; without it the robot works alone. `state_dir` holds the journal, the
-    bundles and a latched fault.
+    `name` is what the trainer knows it by, and `seed` what its draws follow from. `family` is the
+    task family that it serves: bundles of another are refused. `model` is which of the family's
+    robots it is, where there are several; a driver of another is refused. `family_options` are the
+    family's own, for data, training and simulated robots. `bridge` is the trainer's ZMQ address;
+    without it the robot works alone. `state_dir` holds the journal, the bundles and a latched
+    fault.
 
     Every relative path, also a driver's, starts in the folder of the file that names it, or where
     it is typed on a command line (`fieldtune.config_paths`).

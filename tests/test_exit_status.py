@@ -203,10 +203,3 @@ def test_a_tilde_after_an_option_and_its_equals_sign_is_the_home_folder(config, 
     )
     assert done.returncode == exit_status.DONE, done.stderr
     assert (tmp_path / "k").read_text().startswith("fieldtune secret key")
-
-
-def test_the_page_has_every_status():
-    page = (ROOT / "docs" / "safety.md").read_text()
-    for name, value in vars(exit_status).items():
-        if name.isupper():
-            assert re.search(rf"^\| {value} \|", page, re.MULTILINE), name

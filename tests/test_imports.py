@@ -31,8 +31,9 @@ ARROWS = {
 # A folder's rooms from the top down: one may import from those below, never from above or beside.
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "fieldtune": (
+        {"machine"},
         {"open_files", "plugins", "settings"},
-        {"errors", "files", "interrupts", "lock"},
+        {"errors", "files", "findings", "interrupts", "lock"},
         {
             "child_process",
             "config_paths",
@@ -41,6 +42,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "own_files",
             "plain_yaml",
             "regular_file",
+            "versions",
         },
     ),
     "export": (
@@ -61,7 +63,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"drivers"},
         {"bridge"},  # a bundle stands its trial before it is handed on
         {"bundles"},
-        {"policy", "safety"},
+        {"computer", "policy", "safety"},
         {"journal", "timing", "curve_keys"},
         {"episodes", "config", "outlet", "rationed_log"},
     ),
@@ -95,7 +97,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"algorithms"},
         {"agent", "exporting"},
         {"importing"},
-        {"data"},
+        {"data", "workstation"},
         {"captured", "cluster", "device_trial"},
         {
             "alone",

@@ -20,7 +20,8 @@ class Section(BaseModel):
 
 
 class Networks(Section):
-    """Hidden widths of each network."""
+    """Hidden widths of each network: `encoder`, `policy`, `critic` (`critic_layer_norm`: each layer
+    normalised), reward `decoder`, and the decoder of s' where bodies differ, `dynamics`."""
 
     encoder: tuple[Size, ...] = (128, 128, 128)
     policy: tuple[Size, ...] = (128, 128, 128)
@@ -35,6 +36,9 @@ class AlgorithmSettings(Section):
 
     Each algorithm derives a section of its own, beside its code, and is found by `name`
     (`fieldtune.train.algorithms.registry`); `fieldtune.train.runs.config_file` loads a run's.
+
+    An update is of `meta_batch` tasks and `batch` transitions of each, at Adam's `learning_rate`.
+    `discount` is what a reward one step later is worth.
     """
 
     name: str
@@ -80,7 +84,8 @@ class Distribution(Section):
 
 
 class LatentSettings(AlgorithmSettings):
-    """Of algorithms that infer z with an encoder, on the networks of `train/agent`.
+    """Of algorithms that infer z, `latent_size` wide, with an encoder, on the networks of
+    `train/agent`. The loss has the KL divergence to the prior `kl_weight` times.
 
     With `prior_factor` the posterior is the product of the context's factors and of the prior
     N(0, I) (docs/authors-choices.md); without, of the context's alone, as in the reference.
@@ -94,7 +99,8 @@ class LatentSettings(AlgorithmSettings):
 
 
 class CriticSettings(LatentSettings):
-    """Of those that learn critics."""
+    """Of those that learn critics: target critics follow at `target_rate` an update, and learn
+    rewards `reward_scale` times what they are."""
 
     target_rate: float = Field(default=0.005, gt=0, le=1)
     reward_scale: float = Field(default=1.0, gt=0)

@@ -51,8 +51,9 @@ __all__ = (
 class Context(Section):
     """How a context h is drawn from a task's data.
 
-    `trajectories` draws from one to that many whole episodes, as at test time; `transitions` draws
-    from all of the task's data, as the reference does. `size` is the range of context lengths.
+    `source` is `trajectories`, which draws from one to so many whole episodes, as at test time, or
+    `transitions`, which draws from all of the task's data, as the reference does. `size` is the
+    range of context lengths, in transitions.
     """
 
     source: Literal["trajectories", "transitions"]
@@ -69,7 +70,8 @@ class Context(Section):
 
 
 class Offline(Section):
-    """Phase 1. `batch` is `algorithm.batch` where not given."""
+    """Phase 1: `updates` in all, saved after every `checkpoint_every`. `batch` is `algorithm.batch`
+    where not given."""
 
     batch: Size | None = None
     context: Context = Context(source="transitions")
@@ -85,7 +87,11 @@ class Offline(Section):
 
 
 class SelfSupervised(Section):
-    """Phase 2. `encoder: frozen` is the paper's variant; `trained` is ours (docs/settings.md).
+    """Phase 2: `updates` in all at Adam's `learning_rate`, saved after every `checkpoint_every`; a
+    bundle goes to the robots after every `publish_every`, with weights averaged at `average_rate`.
+    `encoder: frozen` is the paper's variant; `trained` is ours (docs/settings.md). The policy's
+    loss has the critics' −Q `q_weight` times, divided by the mean of |Q| where `scale_by_q`. Labels
+    follow from z of `label_context` transitions of a task's data.
 
     `offline_share` is that of each batch, and of contexts over updates; `pooled`: what offline data
     are of a task's one buffer, which exploration joins, as in the reference. Tasks without
@@ -159,7 +165,8 @@ class SelfSupervised(Section):
 class Evaluation(Section):
     """The meta-test protocol: adaptation is measured after 0 to K exploration episodes.
 
-    Tables quote the episode after two of them, or after all where K is less.
+    Tables quote the episode after two of them, or after all where K is less. Each held-out task is
+    measured `repeats` times.
     """
 
     context_episodes: int = Field(default=8, ge=1, description="K")
@@ -179,6 +186,9 @@ Slice = Literal["whole", "end"]
 class AgentReplay(Section):
     """The agent, told the task, whose replay the data is a slice of; a round is 64 episodes.
 
+    It learns for `rounds`, with `updates_per_round` at Adam's `learning_rate` after each, networks
+    `hidden` wide and future rewards worth `discount` a step.
+
     `slice` of each task's episodes: `whole`, evenly from the first to the last; `end`, the last
     ones, as the reference does for ant-dir. Of those kept, `relabelled` were acted for other tasks
     and carry this one's rewards.
@@ -196,8 +206,9 @@ class AgentReplay(Section):
 class Data(Section):
     """The labelled dataset: where it is, and how much `fieldtune collect` makes.
 
-    A relative `path` starts in the folder of the file that names it. `agent` is for families
-    without a script. `relabelled` is of what is learned from the data, whoever made them.
+    A relative `path` starts in the folder of the file that names it. A script makes
+    `episodes_per_task`; `agent` is for families without one. `relabelled` is of what is learned
+    from the data, whoever made them.
     """
 
     path: Annotated[str, PathText()] = "data"
@@ -214,9 +225,10 @@ class Data(Section):
 class Randomisation(Section):
     """What simulated arms draw anew for every episode of data and of exploration in process.
 
-    Ranges are [smallest, largest]: factors of the masses of what can be moved, of friction and of
-    the motors' torques; control periods from an action to its effect. Noise is by unit. What each
-    does: `fieldtune.sim.manipulation.variation`.
+    Ranges are [smallest, largest]: factors of the `mass` of what can be moved, of `friction` and of
+    the motors' torques (`actuator_gain`); `latency`, control periods from an action to its effect.
+    `observation_noise` is a standard deviation by unit, in that unit. What each does:
+    `fieldtune.sim.manipulation.variation`.
     """
 
     mass: tuple[float, float] = (1.0, 1.0)
@@ -242,7 +254,7 @@ ONLY_WHERE = ("device", "workers")  # keys that say where a run computes, and no
 
 
 class RunConfig(Section):
-    """Everything one run is made from.
+    """Everything that one run of a task `family` is made from; every draw follows from `seed`.
 
     `device` is where networks learn and act: `auto` is a GPU if there is one (docs/gpu.md). A run
     that was begun on one device may go on, on another.

@@ -27,9 +27,16 @@ def main() -> None:
 
 
 def _main() -> None:
-    if not sys.argv[1:] or "--help" in sys.argv:  # nothing will be computed
+    if not sys.argv[1:] or not {"--help", "--version"}.isdisjoint(sys.argv):  # nothing is computed
         _hand_over()
         return
+    if sys.argv[1] != "doctor":  # which says more of what is missing
+        _require_installation()
+    settle()
+    _hand_over()
+
+
+def _require_installation() -> None:
     missing = missing_packages()
     if missing:
         print(
@@ -44,8 +51,6 @@ def _main() -> None:
     except TooFewFiles as error:
         print(f"fieldtune: {error}", file=sys.stderr)
         raise SystemExit(MISTAKE) from None
-    settle()
-    _hand_over()
 
 
 def _hand_over() -> None:

@@ -15,6 +15,7 @@ from fieldtune.robot.cli.adapt import act, adapt
 from fieldtune.robot.cli.bundle import app as bundle_app
 from fieldtune.robot.cli.check import check
 from fieldtune.robot.cli.describe import describe
+from fieldtune.robot.cli.doctor import doctor
 from fieldtune.robot.cli.journal import app as journal_app
 from fieldtune.robot.cli.keys import app as keys_app
 from fieldtune.robot.cli.monitor import monitor
@@ -30,11 +31,11 @@ from fieldtune.robot.cli.options import (
 from fieldtune.robot.cli.signals import stop_on_signals
 from fieldtune.robot.cli.stop import stop
 from fieldtune.robot.cli.tasks import app as tasks_app
+from fieldtune.versions import add_version
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     help="""The robot's side of Fieldtune.
 
@@ -57,10 +58,12 @@ app = typer.Typer(
       fieldtune-robot act --config configs/reach.yaml --task left
     """,  # noqa: E501
 )
+add_version(app, ("numpy", "onnxruntime", "pyzmq", "msgspec", "pydantic"))
 app.command()(adapt)
 app.command()(act)
 app.command()(check)
 app.command()(describe)
+app.command()(doctor)
 app.command()(monitor)
 app.command()(stop)
 app.add_typer(bundle_app, name="bundle")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fieldtune.errors import tell
-from fieldtune.exit_status import FAULT
+from fieldtune.exit_status import FAULT, MISTAKE
 from fieldtune.robot.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def try_driver(
     for sentence in found.wrong:
         tell(sentence)
     if found.wrong:
-        raise typer.Exit(FAULT if latched(settings.latch) else 1)
+        raise typer.Exit(FAULT if latched(settings.latch) else MISTAKE)
 
 
 def _move(

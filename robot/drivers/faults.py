@@ -27,7 +27,7 @@ _KEPT = 100_000  # observations under way, at most
 
 
 class FaultOptions(BaseModel):
-    """The keys of `robot.driver.faults`. Probabilities are for each `read`.
+    """The keys of `robot.driver.faults`. Probabilities are for each `read`, drawn from `seed`.
 
     Everything below waits for `after` commands since `connect`. `latency_s`: an observation arrives
     this much later than it was sensed, by the wall clock. `drop`: the last one that arrived is seen

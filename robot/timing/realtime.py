@@ -49,6 +49,13 @@ def realtime(config: RealtimeConfig, time_scale: float) -> Iterator[None]:
         yield
 
 
+def not_permitted(config: RealtimeConfig) -> list[str]:
+    """What `realtime` would ask for and be refused, each with its cure. Tried, and undone."""
+    with ExitStack() as undo:
+        said = [prioritise(config.priority, undo), _lock_memory(config.lock_memory, undo)]
+    return [one for one in said if one.startswith(("no priority (", "memory not locked ("))]
+
+
 class Collections:
     """Python's garbage collections, kept out of episodes.
 

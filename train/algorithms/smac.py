@@ -34,8 +34,9 @@ INFERENCE = ("encoder", "decoder", "dynamics")  # what learns to infer and expla
 class Advantage(Section):
     """How advantages weigh the actor's log-likelihood.
 
-    `standardised`: exp(A / (temperature · std A)), clipped; scale set by the data.
-    `softmax`: softmax(A / temperature) over the flattened batch times its size (reference: 100).
+    `weights`, `standardised`: exp(A / (`temperature` · std A)), at most `clip`; scale set by the
+    data. `softmax`: softmax(A / temperature) over the flattened batch times its size (reference:
+    100).
     `over` is what an action's value is compared with: that of an action `sampled` from the policy,
     as in the reference, or of the policy's `mean` action, which does not add a draw's noise to A.
     `critics` says which judge: `stepped` ones the policy's action and those of before their step

@@ -16,12 +16,14 @@ from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.train.cli.beliefs import beliefs
 from fieldtune.train.cli.bundle import app as bundle_app
 from fieldtune.train.cli.check_family import check_family
+from fieldtune.train.cli.doctor import doctor
 from fieldtune.train.cli.export_dataset import export_dataset
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
 from fieldtune.train.cli.plugins import plugins
 from fieldtune.train.cli.study import study
+from fieldtune.versions import add_version
 
 if TYPE_CHECKING:
     from fieldtune.train.config import RunConfig
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     help="""Meta-train in simulation, then adapt on the robot from experience without rewards.
 
@@ -56,6 +57,7 @@ app = typer.Typer(
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
 )
+add_version(app, ("torch", "mujoco", "robosuite", "numpy", "onnxruntime", "minari", "pyzmq"))
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 
@@ -254,6 +256,7 @@ app.command()(beliefs)
 app.command()(study)
 app.command()(plugins)
 app.command("check-family")(check_family)
+app.command()(doctor)
 
 
 @app.command()

@@ -52,14 +52,15 @@ _TRIES = 4  # to be heard within a lease of homing, at least
 
 
 class ZmqOptions(BaseModel):
-    """The keys of `robot.driver` for hardware behind a server.
+    """The keys of `robot.driver` for hardware behind a server, which listens at `address`.
 
     `description` is the file that `fieldtune-robot describe` writes. `lease_s` is for how long one
     command may act, counted from the observation that it answers: three control periods where not
-    given. `timeout_s`, the lease where not given, is how long an answer is waited for. Homing may
-    take `home_timeout_s`, and is given up when nothing was answered for `home_patience_s`; for no
-    longer the server homes on unheard. `server_key` is the server's public key and `secret` this
-    robot's key file; both are required where the address is not on this machine.
+    given. `timeout_s`, the lease where not given, is how long an answer is waited for. The server's
+    first answer is waited for `connect_timeout_s`. Homing may take `home_timeout_s`, and is given
+    up when nothing was answered for `home_patience_s`; for no longer the server homes on unheard.
+    `server_key` is the server's public key and `secret` this robot's key file; both are required
+    where the address is not on this machine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
