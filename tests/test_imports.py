@@ -96,6 +96,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "console",
             "cores",
             "device",
+            "new_package",
             "process_settings",
             "turns",
         },

@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _main() -> None:
-    if not sys.argv[1:] or "--help" in sys.argv:  # nothing will be computed
+    if sys.argv[1:2] in ([], ["new"]) or "--help" in sys.argv:  # nothing will be computed
         _hand_over()
         return
     missing = missing_packages()

@@ -18,6 +18,7 @@ from fieldtune.train.cli.check_family import check_family
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
+from fieldtune.train.cli.new import new
 from fieldtune.train.cli.plugins import plugins
 from fieldtune.train.cli.study import study
 
@@ -250,6 +251,7 @@ app.command()(beliefs)
 app.command()(study)
 app.command()(plugins)
 app.command("check-family")(check_family)
+app.command()(new)
 
 
 @app.command()
