@@ -59,7 +59,16 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     ),
     "sim": (
         {"registry", "checks"},
-        {"locomotion", "manipulation", "mjcf", "gymnasium", "noisy_script", "scripted", "success"},
+        {
+            "locomotion",
+            "manipulation",
+            "mjcf",
+            "gymnasium",
+            "label_only",
+            "noisy_script",
+            "scripted",
+            "success",
+        },
         {"planned"},
         {"rollout", "physics", "drawn_tasks"},
         {"family"},

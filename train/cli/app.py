@@ -230,8 +230,13 @@ def oracle(run: Folder) -> None:
 
 @app.command()
 def evaluate(run: Folder) -> None:
-    """Measure every phase that was trained on the held-out tasks; write the report."""
+    """Measure every phase that was trained on the held-out tasks; write the report.
+
+    Of a family without a simulator, on the held-out tasks' recorded episodes (docs/families.md).
+    """
     with report_user_errors(RESUMABLE):
+        from fieldtune.sim.label_only import LabelOnlyFamily
+        from fieldtune.train.cli.evaluate_logs import evaluate_on_logs
         from fieldtune.train.console import print_returns, progress
         from fieldtune.train.evaluation.measure import evaluate_run
         from fieldtune.train.reports.report import require_report_writable, write_report
@@ -239,11 +244,14 @@ def evaluate(run: Folder) -> None:
 
         _say_device()
         opened = open_existing(run)
-        require_report_writable(opened.folder)
-        with progress("evaluating", "phases") as advance:
-            evaluation = evaluate_run(opened, advance)
-        print_returns(evaluation.returns, evaluation.success)  # there, if the disk fills now
-        report = write_report(opened, evaluation)
+        if isinstance(opened.family, LabelOnlyFamily):
+            report = evaluate_on_logs(opened)
+        else:
+            require_report_writable(opened.folder)
+            with progress("evaluating", "phases") as advance:
+                evaluation = evaluate_run(opened, advance)
+            print_returns(evaluation.returns, evaluation.success)  # there, if the disk fills now
+            report = write_report(opened, evaluation)
     typer.echo(f"report: {report}")
 
 

@@ -19,6 +19,7 @@ import yaml
 from fieldtune import plain_yaml
 from fieldtune.file_errors import require_writable
 from fieldtune.sim.family import Array, TaskFamily, TaskSplit, bounds
+from fieldtune.sim.label_only import LabelOnlyFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem_of_all
 from fieldtune.train.data.dataset import DatasetError, Split, write_dataset
@@ -32,7 +33,8 @@ class Imported:
     """What was written, for a person to read.
 
     `reward_error` is the root mean square difference between the rewards in the data and the
-    family's own, in units of the former's standard deviation; None where signals are missing.
+    family's own, in units of the former's standard deviation; None where signals are missing,
+    or the family has no reward function.
     `left_out` says what the source had beside.
     """
 
@@ -269,6 +271,8 @@ def reward_error(
     The rewards must not be all alike, which `import_dataset` sees to.
     """
     if family.signal_fields:
+        return None
+    if isinstance(family, LabelOnlyFamily):
         return None
     given, ours = [], []
     for split in SPLITS:
