@@ -13,6 +13,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
+
 Array = NDArray[np.float64]
 Truths = NDArray[np.bool_]
 
@@ -95,6 +97,10 @@ class TaskSplit:
 
 class MissingSignals(ValueError):
     """A reward was asked for without what it is computed from. The message names the signals."""
+
+
+class LabelsAlone(UserError, NotImplementedError):
+    """A family of labelled data was asked to move or to pay. The message says what it can do."""
 
 
 def require_signals(name: str, fields: tuple[Field, ...], signals: Array | None) -> Array:

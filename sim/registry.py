@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from fieldtune import plugins
 from fieldtune.errors import UserError
 from fieldtune.plugins import NoSuchPlugin, PluginError
+from fieldtune.sim import label_only
 from fieldtune.sim.family import TaskFamily
 
 GROUP: Final = "fieldtune.families"
@@ -34,17 +35,28 @@ def family(name: str, **options: Any) -> TaskFamily:
     """The family called `name`, e.g. `family("reach", robot="panda")`.
 
     Args:
+        name: a plug-in's, or that of the file; the path of such a file itself.
         options: the values of its fields; a list, as YAML has them, becomes a tuple.
+            `family_file` is none of them, but the YAML file that defines a family of labelled data
+            alone (`fieldtune.sim.label_only`).
 
     Raises:
         UnknownFamily: for a name, an option or an option's value that does not exist.
         PluginError: another package's family cannot be loaded or made, or is no dataclass.
+        ConfigError: `family_file` cannot be read, or something in it is wrong.
     """
+    if is_file(name):
+        return _of_file(None, name, options)
+    if (file := options.pop("family_file", None)) is not None:
+        return _of_file(name, file, options)
     try:
         plugin = plugins.find(GROUP, name)
     except NoSuchPlugin:
         listed = ", ".join(names())
-        raise UnknownFamily(f"unknown task family {name!r}; choose one of: {listed}") from None
+        raise UnknownFamily(
+            f"unknown task family {name!r}; choose one of: {listed} (a family of labelled data "
+            "alone is named by its file, family_file, and has no simulator)"
+        ) from None
     kind: Any = plugin.load()
     if not is_dataclass(kind):
         raise PluginError(
@@ -67,6 +79,24 @@ def family(name: str, **options: Any) -> TaskFamily:
             f"task family {name!r} of package {plugin.package} ({plugin.place}) cannot be made: "
             f"{error}"
         ) from error
+
+
+def is_file(name: str) -> bool:
+    """Whether a command's family is a YAML file that defines one."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def _of_file(name: str | None, file: str, options: dict[str, Any]) -> TaskFamily:
+    found = label_only.read(Path(file))
+    if name not in (None, found.name):
+        raise UnknownFamily(f"family is {name!r}, the name in {file} is {found.name!r}: say one")
+    for option, value in options.items():
+        if (option, value) != ("robot", found.robot):
+            raise UnknownFamily(
+                f"{file}: a family of a file takes no options, {option} is {value!r}: leave it out"
+                + (f", or say {found.robot}" if option == "robot" else "")
+            )
+    return found
 
 
 def options(of: TaskFamily) -> dict[str, Any]:

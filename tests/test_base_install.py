@@ -138,3 +138,11 @@ def test_the_workstation_command_says_how_to_get_the_extra(robot):
     assert result.returncode == 1
     assert 'pip install "fieldtune[train]"' in result.stderr
     assert "torch" in result.stderr
+
+
+def test_a_driver_of_ones_own_can_be_made_there(robot, tmp_path):
+    """The templates are in the wheel, and a driver imports nothing that a robot has not."""
+    made = robot("fieldtune", "new", "driver", "my-arm", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    result = robot("python", "-c", "import my_arm.driver", cwd=tmp_path / "my-arm")
+    assert result.returncode == 0, result.stderr

@@ -266,11 +266,15 @@ class RunConfig(Section):
     decoder over particles (docs/inference.md), or the `encoder`, as in the paper. Algorithms
     without a reward decoder have their own.
 
+    `family_file` is the YAML file that defines `family`, where it has labelled data alone
+    (docs/families.md).
+
     A file is checked against a model with the chosen algorithm's own section
     (`fieldtune.train.runs.config_file`).
     """
 
     family: str
+    family_file: Annotated[str | None, PathText()] = None
     seed: int = Field(default=0, ge=0)
     device: Device = "auto"
     workers: Workers = "auto"
@@ -285,8 +289,10 @@ class RunConfig(Section):
 
     @property
     def family_options(self) -> dict[str, Any]:
-        """What the family is made with: `robot.model`, if any, and `robot.family_options`."""
+        """What the family is made with: `robot.model` and `family_file`, if any, and
+        `robot.family_options`."""
         told = {} if self.robot.model is None else {"robot": self.robot.model}
+        told |= {} if self.family_file is None else {"family_file": self.family_file}
         return told | self.robot.family_options
 
     @model_validator(mode="after")

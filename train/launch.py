@@ -27,7 +27,8 @@ def main() -> None:
 
 
 def _main() -> None:
-    if not sys.argv[1:] or not {"--help", "--version"}.isdisjoint(sys.argv):  # nothing is computed
+    told = not {"--help", "--version"}.isdisjoint(sys.argv)
+    if told or sys.argv[1:2] in ([], ["new"]):  # nothing will be computed
         _hand_over()
         return
     if sys.argv[1] != "doctor":  # which says more of what is missing

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from fieldtune.errors import UserError
+from fieldtune.sim.family import LabelsAlone
 
 State = Literal["ok", "failed", "not checked"]
 SubjectT = TypeVar("SubjectT")
@@ -53,6 +54,8 @@ def run(checks: Sequence[Check[SubjectT]], subject: SubjectT) -> Iterator[Findin
             continue
         try:
             seen = check.look(subject)
+        except LabelsAlone as error:
+            yield Finding(check.name, "not checked", str(error))
         except (Wrong, UserError) as error:
             yield Finding(check.name, "failed", str(error))
         except Exception as error:  # the family's own mistakes, of any kind

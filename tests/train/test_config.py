@@ -184,6 +184,7 @@ PHASE_TWO = {
 }
 ELSEWHERE = {
     "family": "tests of the registry and of datasets",
+    "family_file": "test_label_only.py",
     "data.path": "test_opening.py",
     "data.episodes_per_task": "test_collect.py",
     "data.agent": "test_collect.py",

@@ -21,6 +21,7 @@ from fieldtune.train.cli.export_dataset import export_dataset
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
+from fieldtune.train.cli.new import new
 from fieldtune.train.cli.plugins import plugins
 from fieldtune.train.cli.study import study
 from fieldtune.versions import add_version
@@ -235,8 +236,13 @@ def oracle(run: Folder) -> None:
 
 @app.command()
 def evaluate(run: Folder) -> None:
-    """Measure every phase that was trained on the held-out tasks; write the report."""
+    """Measure every phase that was trained on the held-out tasks; write the report.
+
+    Of a family without a simulator, on the held-out tasks' recorded episodes (docs/families.md).
+    """
     with report_user_errors(RESUMABLE):
+        from fieldtune.sim.label_only import LabelOnlyFamily
+        from fieldtune.train.cli.evaluate_logs import evaluate_on_logs
         from fieldtune.train.console import print_returns, progress
         from fieldtune.train.evaluation.measure import evaluate_run
         from fieldtune.train.reports.report import require_report_writable, write_report
@@ -244,11 +250,14 @@ def evaluate(run: Folder) -> None:
 
         _say_device()
         opened = open_existing(run)
-        require_report_writable(opened.folder)
-        with progress("evaluating", "phases") as advance:
-            evaluation = evaluate_run(opened, advance)
-        print_returns(evaluation.returns, evaluation.success)  # there, if the disk fills now
-        report = write_report(opened, evaluation)
+        if isinstance(opened.family, LabelOnlyFamily):
+            report = evaluate_on_logs(opened)
+        else:
+            require_report_writable(opened.folder)
+            with progress("evaluating", "phases") as advance:
+                evaluation = evaluate_run(opened, advance)
+            print_returns(evaluation.returns, evaluation.success)  # there, if the disk fills now
+            report = write_report(opened, evaluation)
     typer.echo(f"report: {report}")
 
 
@@ -257,6 +266,7 @@ app.command()(study)
 app.command()(plugins)
 app.command("check-family")(check_family)
 app.command()(doctor)
+app.command()(new)
 
 
 @app.command()

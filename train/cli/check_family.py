@@ -16,7 +16,7 @@ SHOWN = {"ok": "ok", "failed": "[red]FAILED[/red]", "not checked": "not checked"
 
 
 def check_family(
-    name: Annotated[str, typer.Argument(help="The task family, e.g. reach.")],
+    name: Annotated[str, typer.Argument(help="The task family, e.g. reach, or its YAML file.")],
     option: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE of the family's options; may be repeated."),
@@ -40,12 +40,13 @@ def check_family(
         from rich.table import Table
 
         from fieldtune.sim.checks.check_family import check_family as check
-        from fieldtune.sim.registry import family
+        from fieldtune.sim.registry import family, is_file
 
+        made = family(name, **_options(option or []))
         found: list[Finding] = []
         console = Console()
         with console.status("checking") as status:
-            for finding in check(family(name, **_options(option or [])), name):
+            for finding in check(made, None if is_file(name) else name):
                 found.append(finding)
                 status.update(f"checked {finding.name}")
         table = Table("check", "", "found")

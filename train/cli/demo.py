@@ -25,6 +25,8 @@ from fieldtune.file_errors import require_writable
 from fieldtune.robot.episodes.episode import Mode
 from fieldtune.robot.journal.file import writer
 from fieldtune.robot.journal.journal import Journal, JournalError
+from fieldtune.sim.label_only import require_simulator
+from fieldtune.sim.registry import family as make_family
 from fieldtune.train.alone import alone, training
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.collecting.collect import collect
@@ -70,6 +72,7 @@ def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Eva
     console = Console()
     config = _settled_config(config, folder, seed, overrides)
     resolved = load_config(config)
+    require_simulator(make_family(resolved.family, **resolved.family_options), "fieldtune demo")
 
     if not Path(resolved.data.path).exists():
         _say(console, "1 of 6", "collect labelled data for many tasks")

@@ -17,6 +17,7 @@ import numpy as np
 from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.label_only import require_simulator
 from fieldtune.sim.registry import code
 from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode, mean_return
@@ -84,6 +85,7 @@ def collect(
         WorkerFailed: a process that made pieces ended; what is made stays.
     """
     family = make_family(config.family, **config.family_options)
+    require_simulator(family, "fieldtune collect")
     folder = Path(config.data.path)
     if folder.exists():
         left = unfinished_folder(folder)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fieldtune.sim.label_only import require_simulator
 from fieldtune.sim.rollout import random_return
 from fieldtune.sim.scripted import scripted
 from fieldtune.train.agent.actor import Adaptive
@@ -57,12 +58,13 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         RunError: the algorithm has no reward decoder, which is a part of what is measured.
         DeviceError: the GPU's memory is full.
     """
+    require_simulator(run.family, "fieldtune evaluate")
     with memory_explained(run.config.device):
         return _evaluate(run, advance)
 
 
 def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
-    trained = _trained(run)
+    trained = trained_phases(run)
     if not trained:
         raise EvaluationError(f"{run.folder}: nothing trained yet; run `fieldtune train` first")
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
@@ -202,7 +204,7 @@ def _dynamics(dynamics: DynamicsDecoder, batch: Batch, z: Tensor) -> DynamicsExp
     return DynamicsExplained(explained(z), float(np.mean(others)) if others else explained(z))
 
 
-def _trained(run: Run) -> dict[str, tuple[Algorithm, int, int]]:
+def trained_phases(run: Run) -> dict[str, tuple[Algorithm, int, int]]:
     """The algorithm by phase, with the updates and reward-free steps behind them."""
     found: dict[str, tuple[Algorithm, int, int]] = {}
     if run.offline_checkpoint.exists():

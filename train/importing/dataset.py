@@ -14,6 +14,7 @@ import numpy as np
 
 from fieldtune.file_errors import require_writable
 from fieldtune.sim.family import TaskFamily
+from fieldtune.sim.label_only import LabelOnlyFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem_of_all
 from fieldtune.train.data.dataset import DatasetError, Split, write_dataset
@@ -26,8 +27,8 @@ class Imported:
     """What was written, for a person to read.
 
     `reward_error` is the root mean square difference between the rewards in the data and the
-    family's own, in units of the former's standard deviation; None where signals are missing, or
-    where the family labelled the data.
+    family's own, in units of the former's standard deviation; None where signals are missing, where
+    the family labelled the data, or where it has no reward function.
     `left_out` says what the source had beside.
     """
 
@@ -191,6 +192,8 @@ def reward_error(
     """
     every = [episode for split in SPLITS for episode in found[split]]
     if family.signal_fields and any(episode.signals is None for episode in every):
+        return None
+    if isinstance(family, LabelOnlyFamily):
         return None
     given, ours = [], []
     for split in SPLITS:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from fieldtune.sim.family import Array, BatchSimulator
+from fieldtune.sim.label_only import require_simulator
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.trials import explore
@@ -57,6 +58,7 @@ def train_in_process(
         InUse: another process trains the same.
         DeviceError: the GPU's memory is full.
     """
+    require_simulator(run.family, "exploration in this process")
     with training(checkpoint), memory_explained(run.config.device):
         return _train(run, checkpoint, true_rewards, on_update, on_caught_up, trials_at_once)
 
