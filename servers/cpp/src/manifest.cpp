@@ -3,50 +3,10 @@
 #include <algorithm>
 
 #include "fields.hpp"
+#include "rules.hpp"
 #include "text.hpp"
 
-namespace fieldtune {
-
-namespace {
-
-std::size_t width_of(const std::vector<Field>& fields) {
-  std::size_t width = 0;
-  for (const auto& field : fields) width += field.width();
-  return width;
-}
-
-}  // namespace
-
-std::size_t Manifest::observation_width() const { return width_of(observation_fields); }
-std::size_t Manifest::action_width() const { return width_of(action_fields); }
-
-std::vector<std::pair<std::string, Signature>> Manifest::signatures() const {
-  using Value = std::pair<std::string, std::int64_t>;
-  const auto sized = [](const char* name, std::size_t width) {
-    return Value(name, std::int64_t(width));
-  };
-  const Value observation = sized("observation", observation_width()), reward("reward", 1);
-  const Value action = sized("action", action_width()), z = sized("z", latent_size);
-  Signature::Values transition = {observation, action, reward};
-  if (context_has_next_observation)
-    transition.push_back(sized("next_observation", observation_width()));
-  std::vector<std::pair<std::string, Signature>> found = {
-      {"policy.onnx",
-       {{observation, z}, {sized("mean", action_width()), sized("log_std", action_width())}, {}}},
-      {"encoder.onnx",
-       {transition, {sized("mean", latent_size), sized("variance", latent_size)}, {}}},
-      {"decoder.onnx", {{observation, action, z}, {reward}, {}}}};
-  if (likelihood) {
-    transition.push_back(z);
-    found.push_back({"likelihood.onnx", {transition, {{"log_likelihood", 1}}, {}}});
-  }
-  if (fixed_batch)
-    for (auto& [name, signature] : found)
-      signature.batch = name == "likelihood.onnx" ? std::int64_t(likelihood->count) : 1;
-  return found;
-}
-
-namespace manifest {
+namespace fieldtune::manifest {
 namespace {
 
 constexpr double kParityLimit = 1e-5;
@@ -101,14 +61,6 @@ std::vector<double> flattened(const std::vector<std::vector<double>>& rows) {
   return flat;
 }
 
-void check_rows(const std::vector<std::vector<double>>& rows, const char* what, std::size_t width) {
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    if (rows[i].size() != width)
-      refuse("", std::string(what) + "[" + std::to_string(i) + "] is " +
-                     std::to_string(rows[i].size()) + " wide, latent_size is " +
-                     std::to_string(width));
-}
-
 // What only people read is checked all the same, as the Python reader does.
 void check_provenance(const Json& value) {
   Object object(value, "provenance", "Provenance");
@@ -140,16 +92,6 @@ std::set<std::string> differences_of(const Json& value, const std::string& path,
   return names;
 }
 
-std::vector<std::string> sorted(const std::set<std::string>& names) {
-  return {names.begin(), names.end()};
-}
-
-struct Rows {
-  std::vector<std::vector<double>> embeddings, particles;
-  std::vector<double> change_variance;
-  bool has_change = false;
-};
-
 Likelihood likelihood_of(const Json& value, Rows& rows) {
   Object object(value, "likelihood", "Likelihood");
   Likelihood found;
@@ -174,85 +116,6 @@ Likelihood likelihood_of(const Json& value, Rows& rows) {
   found.unlike_below = finite(object.required("unlike_below"), object.at("unlike_below"));
   object.unknown();
   return found;
-}
-
-void check_likelihood(const Manifest& known, const Rows& rows) {
-  const std::string version = std::to_string(known.schema_version);
-  if (known.likelihood.has_value() != (known.schema_version == 2))
-    refuse("", "schema_version is " + version + " and there is " +
-                   (known.likelihood ? "a section" : "no section") +
-                   " 'likelihood': version 2 is of bundles that have one, version 1 of those that "
-                   "have none");
-  if (!known.likelihood) return;
-  check_rows(rows.particles, "likelihood.particles", known.latent_size);
-  if (!rows.has_change) return;
-  if (!known.context_has_next_observation)
-    refuse("",
-           "likelihood.change_variance is given, but context_has_next_observation is false: "
-           "without a next observation there is no change");
-  if (rows.change_variance.size() != known.observation_width())
-    refuse("", "likelihood.change_variance is " + std::to_string(rows.change_variance.size()) +
-                   " wide, observations are " + std::to_string(known.observation_width()));
-}
-
-void check_widths(const Manifest& known, const Rows& rows) {
-  const auto once = [](const char* kind, const std::vector<Field>& fields) {
-    std::set<std::string> seen, twice;
-    for (const auto& field : fields)
-      if (!seen.insert(field.name).second) twice.insert(field.name);
-    if (!twice.empty())
-      refuse("", std::string(kind) + ": " + text::quoted(*twice.begin()) +
-                     " appears more than once");
-  };
-  once("observation_fields", known.observation_fields);
-  once("action_fields", known.action_fields);
-  for (const auto& field : known.action_fields)
-    for (std::size_t i = 0; i < field.low.size(); ++i) {
-      const double low = field.low[i], high = field.high[i];
-      if (!(std::isfinite(low) && std::isfinite(high) && low < high))
-        refuse("", "action field " + text::quoted(field.name) + ": bounds [" + text::repr(low) +
-                       ", " + text::repr(high) +
-                       "] must be finite and apart, the squashed action is scaled by them");
-    }
-  check_rows(rows.embeddings, "task_embeddings", known.latent_size);
-}
-
-void check_seen(const Manifest& known) {
-  const auto& seen = known.observation_seen;
-  const auto& fields = known.observation_fields;
-  bool same = seen.size() == fields.size();
-  for (std::size_t i = 0; same && i < seen.size(); ++i)
-    same = seen[i].name == fields[i].name && seen[i].unit == fields[i].unit &&
-           seen[i].width() == fields[i].width();
-  if (!same) refuse("", "observation_seen has other names, widths or units than observation_fields");
-  const auto is_finite = [](double value) { return std::isfinite(value); };
-  for (const auto& field : seen)
-    if (!std::all_of(field.low.begin(), field.low.end(), is_finite) ||
-        !std::all_of(field.high.begin(), field.high.end(), is_finite))
-      refuse("", "observation_seen, field " + text::quoted(field.name) +
-                     ": its bounds must be finite, as data are");
-}
-
-void check_graphs(const Manifest& known, const std::set<std::string>& parity,
-                  const std::vector<std::set<std::string>>& conversions) {
-  std::set<std::string> graphs, files, outputs;
-  for (const auto& [name, signature] : known.signatures()) {
-    graphs.insert(name);
-    for (const auto& output : signature.outputs)
-      outputs.insert(name.substr(0, name.size() - 5) + "." + output.first);
-  }
-  for (const auto& item : known.files) files.insert(item.first);
-  if (files != graphs)
-    refuse("", "files lists " + text::listed(sorted(files)) + ", expected " +
-                   text::listed(sorted(graphs)));
-  if (parity != outputs)
-    refuse("", "parity lists " + text::listed(sorted(parity)) + ", expected " +
-                   text::listed(sorted(outputs)));
-  for (std::size_t i = 0; i < conversions.size(); ++i)
-    if (conversions[i] != outputs)
-      refuse("", "conversions[" + std::to_string(i) + "].difference lists " +
-                     text::listed(sorted(conversions[i])) + ", expected " +
-                     text::listed(sorted(outputs)));
 }
 
 // Version 0.1.0 wrote an unbounded component as a bare Infinity, which is no JSON.
@@ -354,15 +217,12 @@ Manifest parse(const std::string& text) {
       }
     }
     object.unknown();
-    check_likelihood(known, rows);
-    check_widths(known, rows);
-    if (seen != nullptr) check_seen(known);
-    check_graphs(known, parity, conversions);
+    rows.has_seen = seen != nullptr;
+    check(known, rows, parity, conversions);
     return known;
   } catch (const ManifestError& error) {
     throw ManifestError(error.what() + std::string(kUpdate));
   }
 }
 
-}  // namespace manifest
-}  // namespace fieldtune
+}  // namespace fieldtune::manifest
