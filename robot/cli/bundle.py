@@ -182,6 +182,6 @@ def limits(
         except LimitsError as error:
             raise UserError(str(error)) from error
         write_atomically(out, text.encode())
-        for line in describe(found, settings.max_run_s):
+        for line in describe(found, settings.limits.max_run_s):
             typer.echo(line)
         typer.echo(f"{out}: for servers/cpp, at a period of {known.period_s:g} s")

@@ -178,7 +178,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("this onnxruntime has no shared library of its own")
     folder = tmp_path_factory.mktemp("cpp")
     command = ["cmake", "-S", SERVERS_IN_CPP, "-B", folder, "-DFIELDTUNE_TOOLS=ON"]
-    command += ["-DCMAKE_CXX_FLAGS_RELEASE=-O1", f"-DFIELDTUNE_ONNXRUNTIME={runtimes[0]}"]
+    command += ["-DCMAKE_CXX_FLAGS_RELEASE=-O0", f"-DFIELDTUNE_ONNXRUNTIME={runtimes[0]}"]
     configured = subprocess.run(command, capture_output=True, text=True)
     if "Could NOT find OpenSSL" in configured.stderr or "nlohmann_json" in configured.stderr:
         pytest.skip("no libssl-dev or nlohmann-json3-dev: scripts/setup.sh installs them")

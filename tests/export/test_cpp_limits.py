@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from fieldtune.export.bundle import read_bundle
+from fieldtune.export.bundle import pack_bundle, read_bundle
 from fieldtune.export.manifest import FieldSpec
-from fieldtune.export.writer import write_bundle
 from fieldtune.robot.cli.app import app
 from fieldtune.robot.config import BoxConfig, CommandKind, JointsConfig, LimitsConfig
 from fieldtune.robot.safety.build import build_limits
@@ -68,8 +67,9 @@ def test_allows_the_same_actions_for_the_same_reasons(built, tmp_path):
         limits = limits_of(kind)
         (tmp_path / "limits.json").write_text(written(limits, PERIOD_S))
         commands = rng.uniform(limits.range_low, limits.range_high, (STEPS, 4))
-        spread = [20.0, 20.0, 70.0, 70.0, 5.0, 5.0, 0.5, 0.5]
+        spread = [60.0, 60.0, 70.0, 70.0, 5.0, 5.0, 0.5, 0.5]
         seen = rng.uniform(-1, 1, (STEPS, 8)) * spread
+        seen[0] *= 0.2  # where an episode may begin
         (tmp_path / "steps").write_bytes(np.hstack([commands, seen]).tobytes())
         words = [tmp_path / name for name in ("limits.json", "steps", "out")]
         run = subprocess.run([built / "fieldtune_limits", *words], capture_output=True, text=True)
@@ -85,12 +85,11 @@ def test_allows_the_same_actions_for_the_same_reasons(built, tmp_path):
     assert met == 127
 
 
-def test_a_loop_at_500_hz_allocates_nothing_of_its_own(
-    built, tmp_path, networks, samples, describe
-):
+def test_a_loop_at_500_hz_allocates_nothing_of_its_own(built, tmp_path, bundle_path):
     """The example, with the limits that the command writes for it."""
-    path = tmp_path / "fast.bundle"
-    write_bundle(path, describe(period_s=0.002), samples=samples, **networks)
+    path, good = tmp_path / "fast.bundle", read_bundle(bundle_path)
+    fast = good.manifest.model_copy(update={"period_s": 0.002})
+    path.write_bytes(pack_bundle(fast, good.graphs))
     words = ["bundle", "limits", str(path), "--config", str(CONFIG), "--out"]
     made = CliRunner().invoke(
         app, [*words, str(tmp_path / "limits.json"), "robot.limits.action_rate={hand_delta: 0.5}"]
