@@ -1,13 +1,15 @@
-// A control loop at the bundle's own rate, up to 500 Hz and more, that allocates nothing of its own:
-// observe, check, act, limit, apply.
+// A control loop at the bundle's own rate, up to 500 Hz and more, that allocates nothing of its
+// own: observe, check, act, limit, apply.
 //
 //   control_loop BUNDLE LIMITS [--cycles N] [--fifo PRIORITY] [--count]
 //
-// Replace `Plant` by your hardware. Every fault ends the loop at rest. `--count` prints what was
-// allocated while the loop ran, by this program and by ONNX Runtime inside it.
+// Replace `Plant` by your hardware. Every fault, and a signal that ends the program, ends the loop
+// at rest. Periods that a late cycle has missed are left out, never made up for. `--count` prints
+// what was allocated while the loop ran, by this program and by ONNX Runtime inside it.
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -52,6 +54,14 @@ namespace {
 
 constexpr long kSecond = 1'000'000'000;
 
+volatile sig_atomic_t stopped = 0;
+
+void stop_at_signals() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { stopped = 1; };
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+}
+
 long now_ns() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
@@ -60,7 +70,7 @@ long now_ns() {
 
 void wait_until(long at_ns) {
   const timespec time{at_ns / kSecond, at_ns % kSecond};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nullptr) == EINTR) {
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nullptr) == EINTR && !stopped) {
   }
 }
 
@@ -129,12 +139,13 @@ void become_real_time(int priority) {
     std::fputs("SCHED_FIFO refused: give CAP_SYS_NICE, or raise ulimit -r\n", stderr);
 }
 
-void report(std::vector<long>& lasted, std::vector<long>& late, long changed) {
+void report(std::vector<long>& lasted, std::vector<long>& late, long changed, long missed) {
   const auto at = [](std::vector<long>& values, double share) {
     std::sort(values.begin(), values.end());
     return double(values[std::size_t(share * double(values.size() - 1))]) / 1000;
   };
-  std::printf("cycles %zu, of which limits changed %ld\n", lasted.size(), changed);
+  std::printf("cycles %zu, of which limits changed %ld; periods left out %ld\n", lasted.size(),
+              changed, missed);
   std::printf("step us: p50 %.1f, p99.9 %.1f\n", at(lasted, 0.5), at(lasted, 0.999));
   std::printf("late us: p50 %.1f, p99.9 %.1f\n", at(late, 0.5), at(late, 0.999));
 }
@@ -170,12 +181,16 @@ int main(int arguments, char** words) try {
   plant.read(observation, sensed_ns);
   policy.dry_run(observation);
   become_real_time(wanted.fifo);
+  stop_at_signals();
 
   int status = 0;
-  const long begins_ns = now_ns() + period_ns;
+  long deadline_ns = now_ns(), missed = 0;
   try {
-    for (; cycle < wanted.cycles; ++cycle) {
-      const long deadline_ns = begins_ns + cycle * period_ns;
+    for (; cycle < wanted.cycles && !stopped; ++cycle) {
+      deadline_ns += period_ns;
+      const long over = std::max(now_ns() - deadline_ns, 0L) / period_ns;
+      missed += over;
+      deadline_ns += over * period_ns;
       wait_until(deadline_ns);
       const long woken_ns = now_ns();
       if (cycle == 10) count::counting = wanted.counts;  // once the runtime has its memory
@@ -212,7 +227,7 @@ int main(int arguments, char** words) try {
     status = 1;
   }
   count::counting = false;
-  if (!lasted.empty()) report(lasted, late, changed);
+  if (!lasted.empty()) report(lasted, late, changed, missed);
   if (wanted.counts) {
     const double counted = double(std::max(cycle - 10, 1L));
     std::printf("allocations: %ld of this program's, %ld of ONNX Runtime's (%.1f a step)\n",

@@ -92,8 +92,7 @@ std::map<std::string, std::string> decode(std::string_view data,
   std::size_t offset = 0;
   for (const auto& name : names) {
     const std::size_t start = offset + kLocal + name.size();
-    if (start > data.size())
-      throw ArchiveError("the file ends where '" + name + "' should start");
+    if (start > data.size()) throw ArchiveError("the file ends where '" + name + "' should start");
     if (data.substr(offset, 4) != std::string_view("PK\x03\x04", 4) ||
         number_at(data, offset + 26, 2) != name.size() || number_at(data, offset + 28, 2) != 0 ||
         data.substr(offset + kLocal, name.size()) != name)

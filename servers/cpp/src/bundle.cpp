@@ -15,7 +15,8 @@
 namespace fieldtune {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t(256) << 20, kMostManifestBytes = std::size_t(8) << 20;
+constexpr std::size_t kMostBytes = std::size_t(256) << 20, kMostManifestBytes = std::size_t(8)
+                                                                                << 20;
 constexpr char kManifest[] = "manifest.json";
 
 // At most one byte more than is accepted. A pipe or a device is no bundle, and could block.
@@ -26,7 +27,7 @@ std::string bytes_of(const std::string& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) throw refuse(std::strerror(errno));
   std::string data;
-  struct stat found {};
+  struct stat found{};
   const char* trouble = nullptr;
   if (fstat(file, &found) != 0)
     trouble = std::strerror(errno);
@@ -49,7 +50,8 @@ std::string bytes_of(const std::string& path) {
 
 void check_file(const std::string& name, const std::string& content, const File& listed,
                 const Signature& signature, const std::string& source) {
-  const std::string where = "bundle " + source + ", " + name + ": ", again = ": export the bundle again";
+  const std::string where = "bundle " + source + ", " + name + ": ",
+                    again = ": export the bundle again";
   if (std::size_t(listed.size) != content.size())
     throw BundleError(where + std::to_string(content.size()) + " bytes, manifest.json lists " +
                       std::to_string(listed.size) + again);

@@ -117,7 +117,9 @@ class Object {
     value_ = &value;
   }
 
-  std::string at(const std::string& name) const { return path_.empty() ? name : path_ + "." + name; }
+  std::string at(const std::string& name) const {
+    return path_.empty() ? name : path_ + "." + name;
+  }
 
   // Null where the field is absent, or is JSON's null.
   const Json* optional(const std::string& name) {

@@ -24,7 +24,8 @@ constexpr std::uint64_t kLargestDim = (std::uint64_t(1) << 31) - 1, kFloat32 = 1
 
 // export/graph.py's OPERATORS; a test compares them.
 constexpr char kOperators[] =
-    "Abs Add And Cast Ceil Clip Concat Constant Cos Div Elu Equal Erf Exp Flatten Floor Gather Gemm "
+    "Abs Add And Cast Ceil Clip Concat Constant Cos Div Elu Equal Erf Exp Flatten Floor Gather "
+    "Gemm "
     "Greater GreaterOrEqual HardSigmoid Identity LayerNormalization LeakyRelu Less LessOrEqual Log "
     "LogSoftmax MatMul Max Min Mul Neg Not Or PRelu Pow Reciprocal ReduceMax ReduceMean ReduceMin "
     "ReduceSum Relu Reshape Round Selu Sigmoid Sign Sin Slice Softmax Softplus Softsign Split Sqrt "
@@ -32,14 +33,23 @@ constexpr char kOperators[] =
     "Mish SequenceAt SplitToSequence";
 
 const std::map<std::string, std::vector<std::size_t>> kFixedInputs = {
-    {"DequantizeLinear", {1, 2}}, {"Gather", {1}},        {"QuantizeLinear", {1, 2}},
-    {"ReduceMax", {1}},           {"ReduceMean", {1}},    {"ReduceMin", {1}},
-    {"ReduceSum", {1}},           {"Reshape", {1}},       {"SequenceAt", {1}},
-    {"Slice", {1, 2, 3, 4}},      {"Split", {1}},         {"SplitToSequence", {1}},
-    {"Squeeze", {1}},             {"Unsqueeze", {1}},
+    {"DequantizeLinear", {1, 2}},
+    {"Gather", {1}},
+    {"QuantizeLinear", {1, 2}},
+    {"ReduceMax", {1}},
+    {"ReduceMean", {1}},
+    {"ReduceMin", {1}},
+    {"ReduceSum", {1}},
+    {"Reshape", {1}},
+    {"SequenceAt", {1}},
+    {"Slice", {1, 2, 3, 4}},
+    {"Split", {1}},
+    {"SplitToSequence", {1}},
+    {"Squeeze", {1}},
+    {"Unsqueeze", {1}},
 };
-const std::map<std::uint64_t, std::uint64_t> kItemBytes = {
-    {kFloat32, 4}, {2, 1}, {3, 1}, {6, 4}, {7, 8}, {9, 1}, {10, 2}, {11, 8}};
+const std::map<std::uint64_t, std::uint64_t> kItemBytes = {{kFloat32, 4}, {2, 1}, {3, 1},  {6, 4},
+                                                           {7, 8},        {9, 1}, {10, 2}, {11, 8}};
 const std::map<std::uint64_t, std::string> kAttributeTypes = {
     {1, "f"}, {2, "i"}, {4, "t"}, {6, "floats"}, {7, "ints"}};
 
@@ -50,7 +60,8 @@ const Table kTensor{"tensor",
                      {9, {"raw_data"}},
                      {13, {"external_data", kBytes, true}},
                      {14, {"data_location", kVarint}}}};
-const Table kDimension{"dimension", {{1, {"value", kVarint}}, {2, {"parameter", kBytes, false, true}}}};
+const Table kDimension{"dimension",
+                       {{1, {"value", kVarint}}, {2, {"parameter", kBytes, false, true}}}};
 const Table kShape{"shape", {{1, {"dims", kBytes, true, false, &kDimension}}}};
 const Table kTensorType{
     "tensor type", {{1, {"elem_type", kVarint}}, {2, {"shape", kBytes, false, false, &kShape}}}};
@@ -83,7 +94,8 @@ const Table kGraph{"graph",
                     {11, {"input", kBytes, true, false, &kValue}},
                     {12, {"output", kBytes, true, false, &kValue}},
                     {15, {"sparse_initializer", kBytes, true}}}};
-const Table kOpset{"operator set", {{1, {"domain", kBytes, false, true}}, {2, {"version", kVarint}}}};
+const Table kOpset{"operator set",
+                   {{1, {"domain", kBytes, false, true}}, {2, {"version", kVarint}}}};
 const Table kModel{"model",
                    {{1, {"ir_version", kVarint}},
                     {2, {"producer_name", kBytes, false, true}},
@@ -110,8 +122,8 @@ void check_tensor(const Message& tensor) {
                      " lives in an external file: export with the weights inside the graph");
   const auto item = kItemBytes.find(tensor.number("data_type"));
   if (item == kItemBytes.end())
-    throw GraphError("weight " + name + " is of type " + std::to_string(tensor.number("data_type")) +
-                     ": export floats");
+    throw GraphError("weight " + name + " is of type " +
+                     std::to_string(tensor.number("data_type")) + ": export floats");
   std::uint64_t wanted = item->second, largest = 0;
   bool empty = false;
   std::string shape;
@@ -129,8 +141,8 @@ void check_tensor(const Message& tensor) {
   if (empty) wanted = 0;
   const std::size_t size = tensor.has("raw_data") ? tensor.all("raw_data").front().bytes.size() : 0;
   if (size != wanted)
-    throw GraphError("weight " + name + " is " + std::to_string(size) + " bytes, its shape (" + shape +
-                     (dims.size() == 1 ? ",)" : ")") + " asks for others");
+    throw GraphError("weight " + name + " is " + std::to_string(size) + " bytes, its shape (" +
+                     shape + (dims.size() == 1 ? ",)" : ")") + " asks for others");
 }
 
 void check_attribute(const std::string& op, const Message& attribute) {
@@ -147,7 +159,8 @@ void check_attribute(const std::string& op, const Message& attribute) {
     if (attribute.has(key)) held.push_back(key);
   std::sort(held.begin(), held.end());
   const bool known = kind != kAttributeTypes.end();
-  if (!known || std::any_of(held.begin(), held.end(), [&](auto& key) { return key != kind->second; }))
+  if (!known ||
+      std::any_of(held.begin(), held.end(), [&](auto& key) { return key != kind->second; }))
     throw GraphError("operator " + op + ", attribute " + quoted(attribute.text("name")) +
                      ": its type " + std::to_string(attribute.number("type")) + " and its values " +
                      text::listed(held) + " do not belong together");
@@ -180,7 +193,8 @@ void check_flow(const Message& graph) {
     if (fixed) constant.insert(name);
   };
   for (const auto& value : graph.all("input")) make(value.inside.front().text("name"), false);
-  for (const auto& tensor : graph.all("initializer")) make(tensor.inside.front().text("name"), true);
+  for (const auto& tensor : graph.all("initializer"))
+    make(tensor.inside.front().text("name"), true);
   for (const auto& one : graph.all("node")) {
     const Message& node = one.inside.front();
     const std::string op = node.text("op_type");
@@ -276,13 +290,11 @@ void check(std::string_view data, const Signature& expected) {
   }
   if (model.has("training_info"))
     throw GraphError("holds training information: export a plain inference graph");
-  if (model.has("functions"))
-    throw GraphError("holds functions: export a plain inference graph");
+  if (model.has("functions")) throw GraphError("holds functions: export a plain inference graph");
   check_operator_set(model);
   if (!model.has("graph")) throw GraphError("holds no graph");
   const Message& graph = model.inside("graph");
-  if (graph.has("sparse_initializer"))
-    throw GraphError("holds sparse weights: export dense ones");
+  if (graph.has("sparse_initializer")) throw GraphError("holds sparse weights: export dense ones");
   for (const auto& tensor : graph.all("initializer")) check_tensor(tensor.inside.front());
   for (const auto& node : graph.all("node")) check_node(node.inside.front());
   check_values("input", graph, expected.inputs, expected.batch);

@@ -10,8 +10,8 @@ namespace fieldtune {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kRounding = 1e-6;     // of a range: a command this far outside is not a broken policy
-constexpr double kFar = 1e12;          // rad or m: where a joint has no end
+constexpr double kRounding = 1e-6;  // of a range: a command this far outside is not a broken policy
+constexpr double kFar = 1e12;       // rad or m: where a joint has no end
 constexpr double kFaultMargin = 0.05;  // observed: joints rest a little past their stops
 using text::brief;
 
@@ -82,8 +82,7 @@ void keep_motion(Asked& asked, View previous, View before, View observation,
   double here = joints.position ? joints.position->of(observation, k) : 0;
   if (joints.kind == Command::kPosition) {
     offset = previous.size != 0 ? command.of(previous, k) : here;
-    if (previous.size != 0 && before.size != 0)
-      last = (offset - command.of(before, k)) / period_s;
+    if (previous.size != 0 && before.size != 0) last = (offset - command.of(before, k)) / period_s;
     here = offset;
   } else if (previous.size != 0) {
     last = command.of(previous, k) / scale;
@@ -142,13 +141,14 @@ void require_in_range(View observation, const Limits& limits) {
 void require_sound(View command, const Limits& limits) {
   for (std::size_t i = 0; i < command.size; ++i)
     if (!std::isfinite(command[i]))
-      throw LimitFault("the policy's action " + limits.action_names[i] + " is " + brief(command[i]));
+      throw LimitFault("the policy's action " + limits.action_names[i] + " is " +
+                       brief(command[i]));
   for (std::size_t i = 0; i < command.size; ++i) {
     const double low = limits.range_low[i], high = limits.range_high[i];
     const double slack = kRounding * (high - low);
     if (command[i] < low - slack || command[i] > high + slack)
-      throw LimitFault("the policy's action " + limits.action_names[i] + " is " + brief(command[i]) +
-                       ", outside " + between(low, high));
+      throw LimitFault("the policy's action " + limits.action_names[i] + " is " +
+                       brief(command[i]) + ", outside " + between(low, high));
   }
 }
 
@@ -194,8 +194,8 @@ unsigned allow(View command, View previous, View before, View observation, const
                Numbers action) {
   const std::size_t width = limits.low.size();
   if (command.size != width || action.size != width)
-    throw LimitFault("the policy's action has shape (" + std::to_string(command.size) + ",), not (" +
-                     std::to_string(width) + ",)");
+    throw LimitFault("the policy's action has shape (" + std::to_string(command.size) +
+                     ",), not (" + std::to_string(width) + ",)");
   const bool first = previous.size == 0;
   if (first) require_in_range(observation, limits);
   require_sound(command, limits);

@@ -21,8 +21,8 @@ const std::map<std::string, Command> kKinds = {{"position", Command::kPosition},
 std::vector<double> numbers_of(Object& object, const char* name, std::size_t width) {
   const auto found = manifest::numbers(object.required(name), object.at(name), 0, manifest::number);
   if (found.size() != width)
-    refuse(object.at(name), std::to_string(found.size()) + " numbers, expected " +
-                                std::to_string(width));
+    refuse(object.at(name),
+           std::to_string(found.size()) + " numbers, expected " + std::to_string(width));
   for (const double value : found)
     if (std::isnan(value)) refuse(object.at(name), "Input should be a number");
   return found;
@@ -107,7 +107,8 @@ Limits parsed(const Json& content) {
   for (const auto& item : manifest::list(object.required("box_action"), "box_action")) {
     found.box_action.push_back(manifest::integer(item, "box_action"));
     if (found.box_action.back() < -1 || found.box_action.back() >= std::int64_t(moved))
-      refuse("box_action", std::to_string(found.box_action.back()) + " is no component of an action");
+      refuse("box_action",
+             std::to_string(found.box_action.back()) + " is no component of an action");
   }
   if (found.box_action.size() != seen) refuse("box_action", "expected one for each observation");
   found.observation_age_s =

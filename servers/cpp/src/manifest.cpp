@@ -30,8 +30,8 @@ Field field_of(const Json& value, const std::string& path) {
                      " lower bounds but " + std::to_string(field.high.size()) + " upper ones");
   for (std::size_t i = 0; i < field.low.size(); ++i)
     if (!(field.low[i] <= field.high[i]))
-      refuse(path, "field " + text::quoted(field.name) + ", component " + std::to_string(i) + ": [" +
-                       text::repr(field.low[i]) + ", " + text::repr(field.high[i]) +
+      refuse(path, "field " + text::quoted(field.name) + ", component " + std::to_string(i) +
+                       ": [" + text::repr(field.low[i]) + ", " + text::repr(field.high[i]) +
                        "] is not a range");
   return field;
 }
@@ -176,11 +176,12 @@ Manifest parse(const std::string& text) {
     known.action_fields = fields_of(object.required("action_fields"), "action_fields", 1);
     known.period_s = positive(object.required("period_s"), "period_s");
     known.horizon = positive_integer(object.required("horizon"), "horizon");
-    known.latent_size = std::size_t(positive_integer(object.required("latent_size"), "latent_size"));
-    for (auto [name, flag] : {std::pair{"context_has_next_observation",
-                                        &known.context_has_next_observation},
-                              std::pair{"sparse_reward", &known.sparse_reward},
-                              std::pair{"prior_factor", &known.prior_factor}})
+    known.latent_size =
+        std::size_t(positive_integer(object.required("latent_size"), "latent_size"));
+    for (auto [name, flag] :
+         {std::pair{"context_has_next_observation", &known.context_has_next_observation},
+          std::pair{"sparse_reward", &known.sparse_reward},
+          std::pair{"prior_factor", &known.prior_factor}})
       if (const Json* given = object.given(name)) *flag = boolean(*given, name);
     rows.embeddings = rows_of(object.required("task_embeddings"), "task_embeddings");
     known.task_embeddings = flattened(rows.embeddings);
@@ -210,8 +211,8 @@ Manifest parse(const std::string& text) {
         sha256(step.required("source"), step.at("source"));
         positive(step.required("tolerance"), step.at("tolerance"));
         word(step.required("samples"), step.at("samples"));
-        conversions.push_back(
-            differences_of(step.required("difference"), step.at("difference"), "Difference", false));
+        conversions.push_back(differences_of(step.required("difference"), step.at("difference"),
+                                             "Difference", false));
         step.unknown();
         known.fixed_batch = known.fixed_batch || to == "static";
       }

@@ -44,7 +44,8 @@ struct Policy::Parts {
       const std::int64_t rows = weighs ? std::int64_t(manifest.likelihood->count) : 1;
       graphs.push_back(std::make_unique<Graph>(runtime, where, name, bundle.graphs.at(name),
                                                signature, rows, options.threads));
-      if (weighs) graphs.back()->set_rows(signature.inputs.size() - 1, manifest.likelihood->particles);
+      if (weighs)
+        graphs.back()->set_rows(signature.inputs.size() - 1, manifest.likelihood->particles);
     }
     bundle.graphs.clear();  // sessions have their own
     mean.resize(manifest.latent_size);

@@ -54,8 +54,7 @@ void ParticlePosterior::weights(Numbers found) const {
   require(found.size, size(), "the place for weights");
   const double most = largest();
   double total = 0;
-  for (std::size_t i = 0; i < size(); ++i)
-    total += found[i] = std::exp(log_weights_[i] - most);
+  for (std::size_t i = 0; i < size(); ++i) total += found[i] = std::exp(log_weights_[i] - most);
   for (std::size_t i = 0; i < size(); ++i) found[i] /= total;
 }
 

@@ -9,8 +9,11 @@ bool is_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto at = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
     const unsigned char first = at(i);
-    const std::size_t more = first < 0x80 ? 0 : first >> 5 == 6 ? 1 : first >> 4 == 14 ? 2
-                             : first >> 3 == 30 ? 3 : 4;
+    const std::size_t more = first < 0x80       ? 0
+                             : first >> 5 == 6  ? 1
+                             : first >> 4 == 14 ? 2
+                             : first >> 3 == 30 ? 3
+                                                : 4;
     if (more == 4 || text.size() - i <= more) return false;
     std::uint32_t code = more == 0 ? first : first & (0x3F >> more);
     for (std::size_t k = 1; k <= more; ++k) {
@@ -75,8 +78,7 @@ class Reader {
         throw FormError("holds a number that is not in its shortest form");
       value |= std::uint64_t(byte & 0x7F) << 7 * index;
       if (byte < 0x80) {
-        if (byte == 0 && index)
-          throw FormError("holds a number that is not in its shortest form");
+        if (byte == 0 && index) throw FormError("holds a number that is not in its shortest form");
         offset += index + 1;
         return value;
       }

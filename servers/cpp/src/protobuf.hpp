@@ -37,8 +37,8 @@ struct Message;
 
 struct Value {
   std::uint64_t number = 0;
-  std::string_view bytes;        // of what was read, which must live as long
-  std::vector<Message> inside;   // one, where the bytes are a message
+  std::string_view bytes;       // of what was read, which must live as long
+  std::vector<Message> inside;  // one, where the bytes are a message
 };
 
 struct Message {

@@ -46,8 +46,8 @@ void check_widths(const Manifest& known, const Rows& rows) {
     for (const auto& field : fields)
       if (!seen.insert(field.name).second) twice.insert(field.name);
     if (!twice.empty())
-      refuse("", std::string(kind) + ": " + text::quoted(*twice.begin()) +
-                     " appears more than once");
+      refuse("",
+             std::string(kind) + ": " + text::quoted(*twice.begin()) + " appears more than once");
   };
   once("observation_fields", known.observation_fields);
   once("action_fields", known.action_fields);
@@ -69,7 +69,8 @@ void check_seen(const Manifest& known) {
   for (std::size_t i = 0; same && i < seen.size(); ++i)
     same = seen[i].name == fields[i].name && seen[i].unit == fields[i].unit &&
            seen[i].width() == fields[i].width();
-  if (!same) refuse("", "observation_seen has other names, widths or units than observation_fields");
+  if (!same)
+    refuse("", "observation_seen has other names, widths or units than observation_fields");
   const auto is_finite = [](double value) { return std::isfinite(value); };
   for (const auto& field : seen)
     if (!std::all_of(field.low.begin(), field.low.end(), is_finite) ||

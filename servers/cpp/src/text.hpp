@@ -15,7 +15,8 @@ inline std::string repr(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char digits[64];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific);
+  const auto end =
+      std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific);
   const std::string found(digits, end.ptr);
   const int exponent = std::stoi(found.substr(found.find('e') + 1));
   if (exponent < -4 || exponent >= 16) return found;

@@ -1,11 +1,11 @@
 // Applies limits to commands from a file of doubles: fieldtune_limits LIMITS STEPS OUT.
 // A step is a command and an observation; what comes out is the allowed action and the rules that
 // changed it. The first step begins an episode.
+#include "fieldtune/limits.hpp"
+
 #include <fstream>
 #include <iostream>
 #include <iterator>
-
-#include "fieldtune/limits.hpp"
 
 int main(int count, char** words) try {
   if (count != 4) {

@@ -42,7 +42,8 @@ int main(int count, char** words) try {
   fieldtune::Policy policy(bundle);
   const std::size_t moved = limits.low.size(), seen = limits.fault_low.size();
   const std::vector<double> z(bundle.manifest.latent_size, 0.1);
-  std::vector<double> observation(seen), action(moved), allowed(moved), previous(moved), before(moved);
+  std::vector<double> observation(seen), action(moved), allowed(moved), previous(moved),
+      before(moved);
   std::vector<double> found;
   found.reserve(std::size_t(2 * cycles));
   const long begins = now_ns() + kPeriod;

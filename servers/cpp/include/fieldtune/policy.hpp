@@ -34,7 +34,7 @@ class Policy {
   const Manifest& manifest() const;
   const std::string& bundle_id() const;
   const std::string& runtime_version() const;
-  View low() const;   // of actions, (action,)
+  View low() const;  // of actions, (action,)
   View high() const;
 
   // The mean action: centre + half_range * tanh(mean).

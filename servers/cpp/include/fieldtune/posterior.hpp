@@ -31,15 +31,15 @@ class ParticlePosterior {
   void update(View log_likelihood);
   void reset();
 
-  void weights(Numbers found) const;          // (particle,), adding up to 1
-  void mean(Numbers found) const;             // (latent,)
-  void variance(Numbers found) const;         // (latent,)
-  View likeliest() const;                     // (latent,), the first of several
-  View sample(double uniform) const;          // (latent,), by weight
-  View decide(double uniform) const;          // the likeliest; drawn while all are as likely
-  double effective() const;                   // 1 / sum w^2
-  std::optional<double> explained() const;    // mean log-likelihood a transition of the likeliest
-  bool unlike() const;                        // worse explained than any training task's context
+  void weights(Numbers found) const;        // (particle,), adding up to 1
+  void mean(Numbers found) const;           // (latent,)
+  void variance(Numbers found) const;       // (latent,)
+  View likeliest() const;                   // (latent,), the first of several
+  View sample(double uniform) const;        // (latent,), by weight
+  View decide(double uniform) const;        // the likeliest; drawn while all are as likely
+  double effective() const;                 // 1 / sum w^2
+  std::optional<double> explained() const;  // mean log-likelihood a transition of the likeliest
+  bool unlike() const;                      // worse explained than any training task's context
 
  private:
   double total_share() const;  // of exp(log weight - the largest)
@@ -59,9 +59,9 @@ class GaussianPosterior {
   void update(View mean, View variance);
   void reset();
 
-  void mean(Numbers found) const;                  // (latent,), also the likeliest z
-  void variance(Numbers found) const;              // (latent,)
-  void sample(View normal, Numbers found) const;   // one z
+  void mean(Numbers found) const;                 // (latent,), also the likeliest z
+  void variance(Numbers found) const;             // (latent,)
+  void sample(View normal, Numbers found) const;  // one z
  private:
   bool prior_factor_, gives_way_;
   std::vector<double> precision_, precision_mean_;
