@@ -56,8 +56,10 @@ def written(limits: Limits, period_s: float) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-_ARRAYS = ("range_low", "range_high", "low", "high", "rate", "fault_low", "fault_high")
-_ARRAYS += ("box_low", "box_high")
+_ARRAYS = (
+    *("range_low", "range_high", "low", "high", "rate"),
+    *("fault_low", "fault_high", "box_low", "box_high"),
+)
 _OF_JOINTS = ("low", "high", "max_velocity", "max_acceleration", "effort_low", "effort_high")
 
 
