@@ -36,7 +36,7 @@ int main(int count, char** words) try {
   const fieldtune::Bundle bundle = fieldtune::read_bundle(words[1]);
   const fieldtune::Limits limits = fieldtune::read_limits(words[2]);
   const long cycles = std::stol(words[3]);
-  const auto& [name, signature] = bundle.manifest.signatures().front();
+  const auto [name, signature] = bundle.manifest.signatures().front();
   fieldtune::Graph alone(std::make_shared<fieldtune::Runtime>(""), "", name, bundle.graphs.at(name),
                          signature, 1, 1);
   fieldtune::Policy policy(bundle);
