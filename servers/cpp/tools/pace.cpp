@@ -3,6 +3,7 @@
 // is checking an observation, acting and limiting.
 #include <time.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 
@@ -49,7 +50,8 @@ int main(int count, char** words) try {
   const long begins = now_ns() + kPeriod;
   for (long cycle = 0; cycle < 2 * cycles; ++cycle) {
     for (std::size_t i = 0; i < seen; ++i)
-      observation[i] = 0.1 * double((std::size_t(cycle) * 31 + i * 17) % 97) / 97;
+      observation[i] = std::clamp(0.1 * double((std::size_t(cycle) * 31 + i * 17) % 97) / 97,
+                                  limits.fault_low[i], limits.fault_high[i]);
     wait_until(begins + cycle * kPeriod);
     const long started = now_ns();
     if (cycle % 2 == 0) {
