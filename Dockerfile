@@ -5,7 +5,8 @@ FROM python:3.11.13-slim-bookworm AS base
 # What scripts/setup.sh would install by itself, as a layer that seldom changes.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        make gcc g++ libc6-dev linux-libc-dev cppzmq-dev libegl1 libgl1 libglib2.0-0 \
+        make gcc g++ libc6-dev linux-libc-dev cppzmq-dev \
+        cmake libssl-dev nlohmann-json3-dev libegl1 libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /fieldtune
 # Any user may run it: caches (numba, matplotlib) go where everybody may write.

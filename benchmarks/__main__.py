@@ -31,6 +31,7 @@ NAMES = (
     "lean",
     "gpu",
     "cycle",
+    "cpp",
     "particles",
     "following",
     "bridge",

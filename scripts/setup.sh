@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the virtual environment that `make` runs everything in: `setup.sh FOLDER`.
 # Installs what Debian or Ubuntu lack for it (a compiler for evdev, which robosuite pulls in,
-# off-screen rendering, and what the tests build the C++ hardware server with); elsewhere it says
+# off-screen rendering, and what the tests build servers/cpp with); elsewhere it says
 # what is missing. PYTHON chooses the interpreter.
 set -eu
 
@@ -33,11 +33,14 @@ sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 }
 
 missing=  # nothing works without these
-wanted=   # without these only the C++ server's tests are skipped
+wanted=   # without these only the tests of servers/cpp are skipped
 if [ "$(uname)" = Linux ]; then
     command -v make >/dev/null || wanted="$wanted make"
     command -v g++ >/dev/null || wanted="$wanted g++"
     [ -e /usr/include/zmq.hpp ] || wanted="$wanted cppzmq-dev"
+    command -v cmake >/dev/null || wanted="$wanted cmake"
+    [ -e /usr/include/openssl/evp.h ] || wanted="$wanted libssl-dev"
+    [ -e /usr/include/nlohmann/json.hpp ] || wanted="$wanted nlohmann-json3-dev"
     command -v gcc >/dev/null || missing="$missing gcc"
     [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
     [ -e /usr/include/linux/input.h ] || missing="$missing linux-libc-dev"
@@ -69,7 +72,7 @@ if [ -n "$missing$wanted" ]; then
     # shellcheck disable=SC2086  # each is a list of names
     if ! install_packages $missing $wanted; then
         [ -z "$missing" ] || exit 1
-        echo "setup: going on without; the C++ server's tests will be skipped" >&2
+        echo "setup: going on without; the tests of servers/cpp will be skipped" >&2
     fi
 fi
 

@@ -46,7 +46,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         },
     ),
     "export": (
-        {"openvino_folder"},
+        {"openvino_folder", "ros2_control"},
         {"convert"},
         {"writer"},
         {"bundle", "plain"},
@@ -131,6 +131,7 @@ WORKSTATION_EXPORT = {
     "export/openvino_folder.py",
     "export/parity.py",
     "export/plain.py",
+    "export/ros2_control.py",
     "export/writer.py",
 }
 LEARNING = {"torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "tensorboard"}

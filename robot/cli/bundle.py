@@ -15,6 +15,7 @@ import typer
 
 from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import MISTAKE
+from fieldtune.robot.cli.options import Config, Overrides
 
 File = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle file.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
@@ -144,3 +145,43 @@ def diff(before: File, after: File, as_json: Json = False) -> None:
                 f"mean action {one.field}: {100 * one.mean:.3g} % of its range apart in the mean, "
                 f"{100 * one.largest:.3g} % at most, over {found.samples}"
             )
+
+
+@app.command()
+def limits(
+    bundle: File,
+    config: Config,
+    out: Annotated[Path, typer.Option(help="Where the limits go, as JSON.")],
+    overrides: Overrides = None,
+) -> None:
+    """Write the robot's limits for a loop in C++ (servers/cpp), as the daemon would make them.
+
+    The bundle's fields are taken for the robot's own, so the bounds in the manifest are its limits.
+    """
+    with report_user_errors():
+        from fieldtune.errors import UserError
+        from fieldtune.export.bundle import read_bundle
+        from fieldtune.files import write_atomically
+        from fieldtune.robot.cli.options import load_settings
+        from fieldtune.robot.safety.build import build_limits, describe
+        from fieldtune.robot.safety.layout import LimitsError
+        from fieldtune.robot.safety.written import written
+
+        known = read_bundle(bundle).manifest
+        settings = load_settings(config, overrides)
+        try:
+            found = build_limits(
+                settings.limits,
+                observation_fields=known.observation_fields,
+                robot_action_fields=known.action_fields,
+                policy_action_fields=known.action_fields,
+                period_s=known.period_s,
+                observation_seen=known.observation_seen,
+            )
+            text = written(found, known.period_s)
+        except LimitsError as error:
+            raise UserError(str(error)) from error
+        write_atomically(out, text.encode())
+        for line in describe(found, settings.limits.max_run_s):
+            typer.echo(line)
+        typer.echo(f"{out}: for servers/cpp, at a period of {known.period_s:g} s")

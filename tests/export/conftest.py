@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -14,6 +17,8 @@ from fieldtune.export.archive import decode, encode
 from fieldtune.export.bundle import MEMBERS, WITH_LIKELIHOOD
 from fieldtune.export.manifest import Description, FieldSpec, Likelihood, Provenance
 from fieldtune.export.writer import write_bundle
+
+SERVERS_IN_CPP = Path(__file__).parents[2] / "servers" / "cpp"
 
 
 class Policy(nn.Module):
@@ -161,3 +166,22 @@ def reseal(bundle_path: Path, particle_path: Path) -> Callable[..., bytes]:
         return encode(members)
 
     return changed
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library and its tools, built as servers/cpp/README.md says."""
+    if not shutil.which("cmake") or not shutil.which("c++"):
+        pytest.skip("no CMake or C++ compiler: scripts/setup.sh installs cmake and g++")
+    runtimes = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"))
+    if not runtimes:
+        pytest.skip("this onnxruntime has no shared library of its own")
+    folder = tmp_path_factory.mktemp("cpp")
+    command = ["cmake", "-S", SERVERS_IN_CPP, "-B", folder, "-DFIELDTUNE_TOOLS=ON"]
+    command += ["-DCMAKE_CXX_FLAGS_RELEASE=-O0", f"-DFIELDTUNE_ONNXRUNTIME={runtimes[0]}"]
+    configured = subprocess.run(command, capture_output=True, text=True)
+    if "Could NOT find OpenSSL" in configured.stderr or "nlohmann_json" in configured.stderr:
+        pytest.skip("no libssl-dev or nlohmann-json3-dev: scripts/setup.sh installs them")
+    assert configured.returncode == 0, configured.stderr
+    subprocess.run(["cmake", "--build", folder, "-j2"], check=True, capture_output=True)
+    return folder

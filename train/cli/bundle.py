@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fieldtune.errors import report_user_errors
 from fieldtune.robot.cli import bundle as on_robot
+
+if TYPE_CHECKING:
+    from fieldtune.export.bundle import Bundle
 
 SAMPLES = 2048
 
@@ -23,6 +26,7 @@ class To(StrEnum):
     INT8 = "int8"
     STATIC = "static"
     OPENVINO = "openvino"
+    ROS2_CONTROL = "ros2-control"
 
 
 app = typer.Typer(
@@ -48,6 +52,7 @@ app.command()(on_robot.inspect)
 app.command()(on_robot.verify)
 app.command()(on_robot.bench)
 app.command()(on_robot.diff)
+app.command()(on_robot.limits)
 
 
 @app.command()
@@ -57,7 +62,8 @@ def convert(
         To,
         typer.Option(
             help="fp16, int8: the layers between the first and the last. static: batch 1. "
-            "openvino: a folder of its own files."
+            "openvino: a folder of its own files. ros2-control: a folder for its "
+            "onnx_policy_controller."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The bundle file, or the folder, to write.")],
@@ -71,6 +77,10 @@ def convert(
         float | None,
         typer.Option(min=0, help="The largest relative difference.  [what the bundle allows]"),
     ] = None,
+    wiring: Annotated[
+        Path | None,
+        typer.Option("--wiring", help="For ros2-control: a YAML file about the robot."),
+    ] = None,
 ) -> None:
     """Write another form of a bundle, once it is measured to be near enough."""
     with report_user_errors():
@@ -81,6 +91,9 @@ def convert(
         from fieldtune.files import write_atomically
 
         found = read_bundle(bundle)
+        if to is To.ROS2_CONTROL:
+            _to_ros2_control(found, wiring, out)
+            return
         if run is None:
             samples = samples_within(found.manifest, found.graphs["decoder.onnx"], SAMPLES)
             described = WITHIN
@@ -107,6 +120,19 @@ def convert(
     typer.echo(f"largest relative differences, on {described}:")
     for name, difference in measured.items():
         typer.echo(f"  {name:<26} {difference.relative:.1e}")
+
+
+def _to_ros2_control(found: Bundle, wiring: Path | None, out: Path) -> None:
+    from fieldtune.errors import UserError
+    from fieldtune.export.ros2_control import Wiring, write_ros2_control
+    from fieldtune.settings import load
+
+    if wiring is None:
+        raise UserError(
+            "--to ros2-control needs --wiring FILE: joints, what is observed, the standing pose, z"
+        )
+    write_ros2_control(found, load(Wiring, wiring), out)
+    typer.echo(f"{out}: policy.onnx and controllers.yaml of {found.id}, not tried on hardware")
 
 
 @app.command()
