@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from typing_extensions import Self
 
 SCHEMA_VERSIONS = (1, 2)  # the second one is of bundles with particles, and of no others
 GRAPHS = ("policy.onnx", "encoder.onnx", "decoder.onnx")

@@ -41,6 +41,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "own_files",
             "plain_yaml",
             "regular_file",
+            "str_enum",
         },
     ),
     "export": ({"writer"}, {"bundle"}, {"graph", "parity"}, {"archive", "manifest", "protobuf"}),

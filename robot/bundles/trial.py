@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self
 
 import msgspec
+from typing_extensions import Self
 
 from fieldtune.errors import UserError
 from fieldtune.robot.bundles.spawn import spawn
