@@ -59,7 +59,10 @@ class FileEntry(_Strict):
 
 
 class Provenance(_Strict):
-    """Where the weights come from. No wall-clock time: the same input gives the same bundle id."""
+    """Where the weights come from. No wall-clock time: the same input gives the same bundle id.
+
+    `warm_start` is the digest of the checkpoint that the run was begun from (`train --from`).
+    """
 
     fieldtune_version: str
     dataset: str
@@ -68,6 +71,7 @@ class Provenance(_Strict):
     phase: Literal["offline", "self-supervised"]
     updates: int
     parent_bundle: str | None = None
+    warm_start: str | None = None
 
 
 class Parity(_Strict):
