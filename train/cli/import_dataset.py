@@ -38,6 +38,10 @@ def import_(
     last: Annotated[
         int | None, typer.Option(min=1, help="HDF5: of each file, take only the last n rows.")
     ] = None,
+    join: Annotated[
+        Path | None,
+        typer.Option(help="A dataset whose tasks and episodes come first; it stays as it is."),
+    ] = None,
     trust_units: Annotated[
         bool,
         typer.Option("--trust-units", help="Take observations far from what the simulator shows."),
@@ -51,23 +55,33 @@ def import_(
       'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
 
       fieldtune import --family cheetah-vel --out data/mine --minari 'datasets/cheetah-{task}'
+
+      fieldtune import --family cheetah-vel --tasks new.json --join data/mine --out data/more
+      --minari 'datasets/cheetah-{task}'
     """
     with report_user_errors(RESUMABLE):
+        from functools import partial
+
         from fieldtune.sim.registry import family as make_family
         from fieldtune.train.alone import making
         from fieldtune.train.console import progress
+        from fieldtune.train.data.dataset import DatasetError
         from fieldtune.train.importing.dataset import (
             family_tasks,
             import_dataset,
             read_tasks,
             source_of,
         )
+        from fieldtune.train.importing.joined import import_joined
 
         of = make_family(family)
         source = source_of(of, hdf5, minari, task_attribute, stride, last, leave_out or [])
+        if join is not None and tasks is None:
+            raise DatasetError("--join adds new tasks: name them with --tasks FILE")
         named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
         with making(out), progress("importing", "tasks") as advance:
-            result = import_dataset(out, of, named, source, advance, trust_units=trust_units)
+            write = import_dataset if join is None else partial(import_joined, join)
+            result = write(out, of, named, source, advance, trust_units=trust_units)
     typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
     for sentence in result.left_out:
         typer.echo(f"left out: {sentence}")
