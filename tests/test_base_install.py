@@ -80,7 +80,7 @@ def older_robot(wheel, tmp_path_factory: pytest.TempPathFactory) -> Run:
             break
     else:
         pytest.skip("no Python 3.10 on this machine")
-    return installed(python, tmp_path_factory.mktemp("older") / "env", wheel)
+    return installed(python, tmp_path_factory.mktemp("older") / "env", "--no-compile", wheel)
 
 
 def test_neither_torch_nor_a_simulator_is_installed(robot):
