@@ -157,6 +157,8 @@ def pack_bundle(manifest: Manifest, graphs: Mapping[str, bytes]) -> bytes:
     }
     unknown = {key for key, same in as_before.items() if same}
     fields = json.loads(manifest.model_dump_json(exclude=unknown))  # with infinities as strings
+    if manifest.provenance.warm_start is None:
+        del fields["provenance"]["warm_start"]
     text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
     members = {MANIFEST_NAME: text.encode() + b"\n"}
     members |= {name: graphs[name] for name in manifest.signatures}

@@ -24,7 +24,10 @@ class FileEntry(Strict):
 
 
 class Provenance(Strict):
-    """Where the weights come from. No wall-clock time: the same input gives the same bundle id."""
+    """Where the weights come from. No wall-clock time: the same input gives the same bundle id.
+
+    `warm_start` is the digest of the checkpoint that the run was begun from (`train --from`).
+    """
 
     fieldtune_version: str
     dataset: str
@@ -33,6 +36,7 @@ class Provenance(Strict):
     phase: Literal["offline", "self-supervised"]
     updates: int
     parent_bundle: str | None = None
+    warm_start: str | None = None
 
 
 class Parity(Strict):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import Self
 
 from fieldtune.export.making import (
     PARITY_LIMIT,

@@ -13,9 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from typing_extensions import Self
 
 Model = TypeVar("Model", bound=BaseModel)
 Mark = TypeVar("Mark")

@@ -10,7 +10,8 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+
+from typing_extensions import Self
 
 from fieldtune.regular_file import require_regular
 

@@ -5,9 +5,8 @@ Holds the schema and its defaults. It must not know how any of it is carried out
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,9 +19,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from typing_extensions import Self
 
 from fieldtune import plugins
 from fieldtune.config_paths import FolderOf, PathText
+from fieldtune.str_enum import StrEnum
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

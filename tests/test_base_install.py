@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fieldtune.export.manifest import FieldSpec
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("fieldtune", "train", "robot", "sim", "export")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def robot(tmp_path_factory: pytest.TempPathFactory):
-    """Run a command of a clean environment that holds the wheel and its base dependencies."""
-    work = tmp_path_factory.mktemp("robot")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("wheel")
     source = work / "source"
     for package in PACKAGES:
         shutil.copytree(
@@ -34,15 +40,18 @@ def robot(tmp_path_factory: pytest.TempPathFactory):
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", work, source], check=True
     )
-    (wheel,) = work.glob("fieldtune-*.whl")
-    environment = work / "env"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    python = environment / "bin" / "python"
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel], check=True
-    )
+    return next(work.glob("fieldtune-*.whl"))
 
-    def run(command: str, *arguments: str, cwd: Path = work) -> subprocess.CompletedProcess[str]:
+
+def installed(python: str | Path, environment: Path, *requirements: str | Path) -> Run:
+    """Run a command of a clean environment of `python` that holds these."""
+    subprocess.run([python, "-m", "venv", environment], check=True)
+    pip = [environment / "bin" / "python", "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, *requirements], check=True)
+
+    def run(
+        command: str, *arguments: str | Path, cwd: Path = environment
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [environment / "bin" / command, *arguments],
             cwd=cwd,
@@ -53,6 +62,25 @@ def robot(tmp_path_factory: pytest.TempPathFactory):
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def robot(wheel, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Of a robot with the tests' own Python and the versions that everything is tested with."""
+    environment = tmp_path_factory.mktemp("robot") / "env"
+    return installed(sys.executable, environment, "-c", ROOT / "constraints.txt", wheel)
+
+
+@pytest.fixture(scope="module")
+def older_robot(wheel, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Of a robot with Python 3.10, as JetPack 6 and ROS 2 Humble bring it, and what pip finds."""
+    known = [shutil.which("python3.10"), *Path.home().glob(".pyenv/versions/3.10*/bin/python")]
+    for python in filter(None, known):  # pyenv's own command only starts the version chosen
+        if subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode == 0:
+            break
+    else:
+        pytest.skip("no Python 3.10 on this machine")
+    return installed(python, tmp_path_factory.mktemp("older") / "env", "--no-compile", wheel)
 
 
 def test_neither_torch_nor_a_simulator_is_installed(robot):
@@ -146,3 +174,47 @@ def test_a_driver_of_ones_own_can_be_made_there(robot, tmp_path):
     assert made.returncode == 0, made.stderr
     result = robot("python", "-c", "import my_arm.driver", cwd=tmp_path / "my-arm")
     assert result.returncode == 0, result.stderr
+
+
+def test_on_python_3_10_the_daemon_runs_a_robot_behind_a_server(older_robot, make_bundle, tmp_path):
+    make_bundle(
+        tmp_path / "joints.bundle",
+        family="joints",
+        robot="joints",
+        observation_fields=(
+            FieldSpec(name="position", unit="rad", low=(-2.9,) * 2, high=(2.9,) * 2),
+            FieldSpec(name="velocity", unit="rad/s", low=(-math.inf,) * 2, high=(math.inf,) * 2),
+        ),
+        action_fields=(FieldSpec(name="velocity", unit="rad/s", low=(-1.0,) * 2, high=(1.0,) * 2),),
+        period_s=0.02,
+        horizon=20,
+    )
+    python = older_robot("python", "-c", "import sys; print(sys.executable)").stdout.strip()
+    command = [python, ROOT / "servers" / "serve_joints.py", "--address", "tcp://127.0.0.1:*"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().removeprefix("serving ").strip()
+            (tmp_path / "robot.yaml").write_text(
+                "robot: {name: j, family: joints, state_dir: state, driver: "
+                f"{{name: zmq, address: '{address}', description: joints.json}}}}\n"
+            )
+            for words in (
+                ("describe",),
+                ("run", "--bundle", "joints.bundle", "--episodes", "2", "--summary", "said.json"),
+                ("journal", "verify"),
+            ):
+                result = older_robot(
+                    "fieldtune-robot", *words, "--config", "robot.yaml", cwd=tmp_path
+                )
+                assert result.returncode == 0, result.stderr
+        finally:
+            server.kill()
+    assert json.loads((tmp_path / "said.json").read_text())["episodes"] == 2
+
+
+def test_on_python_3_10_the_workstation_command_says_that_it_wants_a_later_one(older_robot):
+    result = older_robot("fieldtune", "--help")
+    assert result.returncode == 1
+    assert "Python 3.10" in result.stderr
+    assert "Python 3.11 or later" in result.stderr

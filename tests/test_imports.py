@@ -42,6 +42,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "own_files",
             "plain_yaml",
             "regular_file",
+            "str_enum",
             "versions",
         },
     ),

@@ -27,6 +27,14 @@ def main() -> None:
 
 
 def _main() -> None:
+    if sys.version_info < (3, 11):
+        found = ".".join(map(str, sys.version_info[:2]))
+        print(
+            f"fieldtune: this is Python {found}, which runs the robot's half (fieldtune-robot); "
+            "train with Python 3.11 or later",
+            file=sys.stderr,
+        )
+        raise SystemExit(MISTAKE)
     told = not {"--help", "--version"}.isdisjoint(sys.argv)
     if told or sys.argv[1:2] in ([], ["new"]):  # nothing will be computed
         _hand_over()

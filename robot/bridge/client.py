@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import zmq
+from typing_extensions import Self
 
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, BundleFetch, FetchRules

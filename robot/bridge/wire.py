@@ -7,12 +7,12 @@ nothing of what either side does with a message. Nothing here is ever unpickled.
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
 from fieldtune.errors import UserError
+from fieldtune.str_enum import StrEnum
 
 VERSION = 1
 CHUNK_BYTES = 256 * 1024

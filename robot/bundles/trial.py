@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self
 
 import msgspec
+from typing_extensions import Self
 
 from fieldtune.errors import UserError
 from fieldtune.robot.bundles.spawn import spawn
@@ -33,9 +33,10 @@ _LONGEST_VERDICT = 2**16  # what a pipe holds
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-# The robot's own import path, whatever folder the process is in.
+# The robot's own import path, whatever folder the process is in (`-P` is Python 3.11's).
 _START = (
-    "import os, sys, json; os.nice(int(sys.argv[2])); sys.path[:] = json.loads(sys.argv[1]); "
+    "import sys; sys.path = [place for place in sys.path if place]; "
+    "import os, json; os.nice(int(sys.argv[2])); sys.path[:] = json.loads(sys.argv[1]); "
     "os.chdir('/'); "
     "from fieldtune.robot.bundles.trial_process import main; main()"
 )
@@ -107,7 +108,7 @@ class Trial:
         output, theirs = os.pipe()
         try:
             self.pid = spawn(
-                [sys.executable, "-P", "-c", _START, *arguments], os.environ | _ONE_THREAD, theirs
+                [sys.executable, "-c", _START, *arguments], os.environ | _ONE_THREAD, theirs
             )
         except OSError:
             os.close(output)

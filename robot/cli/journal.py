@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import MISTAKE
 from fieldtune.file_errors import sentence
 from fieldtune.robot.cli.journal_text import facts, print_summary, print_table, started
+from fieldtune.str_enum import StrEnum
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
+
+from fieldtune.str_enum import StrEnum
 
 EPISODE_VERSION = 1
 

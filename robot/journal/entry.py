@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
 from fieldtune.robot.episodes.episode import EpisodeFooter, EpisodeHeader
 from fieldtune.robot.journal.file import JournalError
+from fieldtune.str_enum import StrEnum
 
 
 class EntryState(StrEnum):

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def explained(path: Path) -> Iterator[None]:
 
 def wants_room(error: sqlite3.OperationalError, path: Path) -> bool:
     """Whether that is what a full disk says of the journal at `path`, in one of its ways."""
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+    if _says_full(error):
         return True
     try:
         disk = os.statvfs(path.parent)
@@ -83,6 +84,12 @@ def wants_room(error: sqlite3.OperationalError, path: Path) -> bool:
     return writable and (
         disk.f_bavail * disk.f_frsize < _LEAST_ROOM or disk.f_favail == 0 < disk.f_files
     )
+
+
+def _says_full(error: sqlite3.OperationalError) -> bool:
+    if sys.version_info >= (3, 11):
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+    return "database or disk is full" in str(error)  # what SQLite calls that code
 
 
 def take_writer_lock(path: Path) -> FileLock:

@@ -15,7 +15,8 @@ import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+
+from typing_extensions import Self
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError

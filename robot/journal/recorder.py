@@ -17,9 +17,9 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import msgspec
+from typing_extensions import Self
 
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step

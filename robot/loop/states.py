@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from enum import StrEnum
+
+from fieldtune.str_enum import StrEnum
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -32,6 +31,7 @@ from fieldtune.robot.mcap.schemas import (
     split,
 )
 from fieldtune.robot.timing.clock import SECOND_NS
+from fieldtune.str_enum import StrEnum
 
 if TYPE_CHECKING:
     from mcap.writer import Writer

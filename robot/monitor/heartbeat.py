@@ -17,9 +17,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
+from typing_extensions import Self
 
 from fieldtune.regular_file import read_regular
 

@@ -12,7 +12,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from fieldtune.robot.monitor.heartbeat import Beat, HeartbeatError
 from fieldtune.robot.monitor.status import Status
 from fieldtune.robot.policy.saved_tasks import SavedTasks
 from fieldtune.robot.safety.latch import latched
+from fieldtune.str_enum import StrEnum
 
 STANDING_S = 2.0  # a main thread that has done nothing for longer is worth a word
 

@@ -10,7 +10,7 @@ goes with the hash of that.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import msgspec
@@ -145,7 +145,7 @@ def remember(
         "transitions": transitions,
         "episodes": list(episodes),
         "rewards": rewards,
-        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+        "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     if isinstance(posterior, ParticlePosterior):
         assert manifest.likelihood is not None, "a policy with particles has the section"

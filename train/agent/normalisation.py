@@ -104,6 +104,29 @@ class Normalisation:
             reward_high=(most + more - self.reward_mean) / self.reward_std,
         )
 
+    def reaching(self, other: Normalisation) -> Normalisation:
+        """The same units, with a range that holds `other`'s too: of weights that go on to learn
+        from other data."""
+
+        def here(bound: Constant) -> Constant:
+            physical = bound * other.observation_std + other.observation_mean
+            return (physical - self.observation_mean) / self.observation_std
+
+        def reward_here(bound: float) -> float:
+            return (bound * other.reward_std + other.reward_mean - self.reward_mean) / (
+                self.reward_std
+            )
+
+        low = np.minimum(self.observation_low, here(other.observation_low))
+        high = np.maximum(self.observation_high, here(other.observation_high))
+        return replace(
+            self,
+            observation_low=low.astype(np.float32),
+            observation_high=high.astype(np.float32),
+            reward_low=min(self.reward_low, reward_here(other.reward_low)),
+            reward_high=max(self.reward_high, reward_here(other.reward_high)),
+        )
+
     def observation(self, physical: Array) -> NDArray[np.float32]:
         """`(..., observation)` in training units, within the range; NaN stays NaN."""
         with np.errstate(over="ignore"):  # an absurd number ends at the range, as infinity does

@@ -22,8 +22,10 @@ from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
 from fieldtune.train.cli.new import new
+from fieldtune.train.cli.options import Config, Folder, Overrides, say_device
 from fieldtune.train.cli.plugins import plugins
 from fieldtune.train.cli.study import study
+from fieldtune.train.cli.train import train
 from fieldtune.versions import add_version
 
 if TYPE_CHECKING:
@@ -62,13 +64,6 @@ add_version(app, ("torch", "mujoco", "robosuite", "numpy", "onnxruntime", "minar
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(keys_app, name="keys")
 
-Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
-Folder = Annotated[Path, typer.Option("--run", help="The run's folder.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
-]
-
 
 @app.command()
 def collect(
@@ -97,27 +92,7 @@ app.command("import")(import_)
 app.command("export-dataset")(export_dataset)
 
 
-@app.command()
-def train(
-    config: Config,
-    run: Folder,
-    overrides: Overrides = None,
-    until: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this many updates; run again to go on.")
-    ] = None,
-) -> None:
-    """Phase 1: meta-train on the dataset. Run the same command again to resume."""
-    with report_user_errors(RESUMABLE):
-        from fieldtune.train.console import progress
-        from fieldtune.train.phases.offline import train_offline
-        from fieldtune.train.runs.opening import open_run
-
-        _say_device()
-        opened = open_run(_load(config, overrides), run)
-        total = opened.config.offline.updates
-        with progress("training", "updates") as advance:
-            train_offline(opened, until=until, on_update=lambda done: advance(done, total))
-    typer.echo(f"checkpoint: {opened.offline_checkpoint}")
+app.command()(train)
 
 
 @app.command()
@@ -134,7 +109,7 @@ def export(
         from fieldtune.train.runs.trained import newest
 
         require_writable(out)
-        _say_device()
+        say_device()
         opened = open_existing(run)
         trained, phase, updates = newest(opened)
         exporter = Exporter(opened, require_exportable(opened, trained))
@@ -155,6 +130,10 @@ def finetune(
     keys: Annotated[
         Path | None,
         typer.Option(help="Folder of `fieldtune keys`; required off this machine."),
+    ] = None,
+    updates: Annotated[
+        int | None,
+        typer.Option(min=1, help="Go on to this many; exploration steps grow in proportion."),
     ] = None,
 ) -> None:
     """Phase 2: label and learn from robots' reward-free episodes while they keep running."""
@@ -177,6 +156,10 @@ def finetune(
             raise RunError("robot.bridge is not set: give --address tcp://127.0.0.1:PORT")
         if keys is None and opened.config.robot.keys.trainer is not None:
             raise RunError("robot.keys.trainer is set: give --keys FOLDER, the one with that key")
+        if updates is not None:
+            from fieldtune.train.runs.longer import longer_phase_2
+
+            opened = longer_phase_2(opened, updates)
         total = opened.config.self_supervised.updates
         hub = Hub(where, opened.folder / "inbox", open_keys(keys) if keys is not None else None)
         stop_robots_on_signal(opened.folder, lambda: hub.request_stop(emergency=True))
@@ -222,7 +205,7 @@ def oracle(run: Folder) -> None:
         from fieldtune.train.phases.in_simulation import train_in_process
         from fieldtune.train.runs.opening import open_existing
 
-        _say_device()
+        say_device()
         opened = open_existing(run)
         total = opened.config.self_supervised.updates
         with progress("oracle", "updates") as advance:
@@ -248,7 +231,7 @@ def evaluate(run: Folder) -> None:
         from fieldtune.train.reports.report import require_report_writable, write_report
         from fieldtune.train.runs.opening import open_existing
 
-        _say_device()
+        say_device()
         opened = open_existing(run)
         if isinstance(opened.family, LabelOnlyFamily):
             report = evaluate_on_logs(opened)
@@ -284,17 +267,11 @@ def demo(
         from fieldtune.train.console import print_returns
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the robot is ended first
-        _say_device()
+        say_device()
         evaluation = run_demo(config, folder, seed, overrides or [])
         print_returns(evaluation.returns, evaluation.success)
     typer.echo(f"report: {folder / 'report.html'}")
     typer.echo(f"metrics: {folder / 'metrics.json'}")
-
-
-def _say_device() -> None:
-    """Show which device was taken and why (`fieldtune.train.device`)."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("fieldtune.train.device").setLevel(logging.INFO)
 
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:

@@ -67,6 +67,10 @@ def import_(
     last: Annotated[
         int | None, Option(min=1, help="--hdf5: of each file, take only the last n rows.")
     ] = None,
+    join: Annotated[
+        Path | None,
+        Option(help="A dataset whose tasks and episodes come first; it stays as it is."),
+    ] = None,
     trust_units: Annotated[
         bool,
         Option("--trust-units", help="Take observations far from what the simulator shows."),
@@ -84,15 +88,23 @@ def import_(
       'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
 
       fieldtune import --family cheetah-vel --out data/mine --minari 'datasets/cheetah-{task}'
+
+      fieldtune import --family cheetah-vel --tasks new.json --join data/mine --out data/more
+      --minari 'datasets/cheetah-{task}'
     """  # noqa: E501
     with report_user_errors(RESUMABLE):
+        from functools import partial
+
         from fieldtune.train.alone import making
         from fieldtune.train.console import progress
         from fieldtune.train.importing.dataset import import_dataset, source_of
+        from fieldtune.train.importing.joined import import_joined
         from fieldtune.train.importing.mapped import read_mapped
         from fieldtune.train.importing.task_file import family_tasks, read_tasks
 
         of, folder = _chosen(family, config, out, dry_run)
+        if join is not None and mapping is None and tasks is None:
+            raise OptionError("--join adds new tasks: name them with --tasks FILE")
         found: Source
         if mapping is None:
             if source is not None:
@@ -120,7 +132,8 @@ def import_(
             return
         assert folder is not None
         with making(folder), progress("importing", "tasks") as advance:
-            result = import_dataset(folder, of, named, found, advance, trust_units=trust_units)
+            write = import_dataset if join is None else partial(import_joined, join)
+            result = write(folder, of, named, found, advance, trust_units=trust_units)
     typer.echo(f"{result.id}: {result.episodes} episodes, {result.transitions} transitions")
     for sentence in result.left_out:
         typer.echo(f"left out: {sentence}")

@@ -24,6 +24,7 @@ from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.seeds import seed_everything
 from fieldtune.train.runs.untrained import untrained
+from fieldtune.train.runs.warm_start import load_start
 
 OnUpdate = Callable[[int], None]
 
@@ -71,6 +72,8 @@ def _train(
     watch = Watch(checkpoint, "algorithm.learning_rate", settings.learning_rate)
     rng = seed_everything(run.config.seed)
     learner = untrained(run, name=name)
+    if name == run.config.algorithm.name:
+        load_start(run, learner)
     average, follow = None, nothing
     if phase.average_rate < 1.0:
         average = copy.deepcopy(learner.networks).requires_grad_(False)

@@ -27,6 +27,7 @@ from fieldtune.train.data.replay import Replay
 from fieldtune.train.device import CPU, device_of, random_state_kept, to_numpy
 from fieldtune.train.runs.checkpoint import not_finite
 from fieldtune.train.runs.inference import by_likelihood
+from fieldtune.train.runs.origin import start_of
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
 
@@ -76,6 +77,7 @@ class Exporter:
         """
         embeddings = self._finite_task_embeddings()
         likelihood = self._likelihood()
+        start = start_of(self.run)
         family, config, graphs = self.run.family, self.run.config, self._graphs
         where = dict.fromkeys(("robot", *ONLY_WHERE), True)
         text = config.model_dump_json(exclude={**where, "data": {"path"}})
@@ -101,6 +103,7 @@ class Exporter:
                 phase=phase,
                 updates=updates,
                 parent_bundle=parent,
+                warm_start=None if start is None else start["weights"],
             ),
         )
         return write_bundle(

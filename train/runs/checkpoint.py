@@ -186,18 +186,20 @@ def _weights(
 
 
 @runtime_checkable
-class _Normalised(Protocol):
+class WithConstants(Protocol):
+    """Networks that know the units they were trained in."""
+
     normalisation: Normalisation
 
 
 def _constants(networks: nn.Module) -> dict[str, NDArray[Any]]:
     """By name; empty for a learner that keeps its own among the arrays
     (`fieldtune.train.collecting.resumable`)."""
-    return networks.normalisation.arrays() if isinstance(networks, _Normalised) else {}
+    return networks.normalisation.arrays() if isinstance(networks, WithConstants) else {}
 
 
 def _restore_constants(networks: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    if isinstance(networks, _Normalised):
+    if isinstance(networks, WithConstants):
         networks.normalisation = Normalisation.from_arrays(_arrays(CONSTANTS, tensors))
 
 

@@ -73,9 +73,11 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
             there = before.model_copy(update={"data": data})
         changed = first_difference(there.model_dump(), config.model_dump())
         if changed is not None:
+            longer = changed.startswith("offline.updates ")
             raise RunError(
                 f"{folder} holds a run with another {changed}; "
-                f"give the new run a folder of its own with {option}"
+                + ("go on to more with `fieldtune train --updates N`, or " if longer else "")
+                + f"give the new run a folder of its own with {option}"
             )
         _require_same_data(folder, dataset, config.data.path, option)
         moved = os.path.realpath(before.data.path) != os.path.realpath(config.data.path)
@@ -105,16 +107,23 @@ def open_existing(folder: Path) -> Run:
         RunError: there is none, or its data are not where it says.
         DatasetError, ConfigError: as `open_run`.
     """
+    return open_run(settings_of(folder), folder)
+
+
+def settings_of(folder: Path) -> RunConfig:
+    """The configuration that a run keeps. Raises as `open_existing`."""
     known = folder / "config.yaml"
     if not known.exists():
-        raise RunError(f"{folder}: no run here; start one with `fieldtune train --run {folder}`")
+        raise RunError(
+            f"{folder}: no run here; start one with `fieldtune train --config FILE --run {folder}`"
+        )
     config = load_config(known)
     if not Path(config.data.path).exists():
         raise RunError(
             f"{config.data.path}: no dataset there, where {known} has this run's: put it back, or "
             "set data.path in that file to where it is now"
         )
-    return open_run(config, folder)
+    return config
 
 
 def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -> None:
@@ -125,7 +134,8 @@ def _require_same_data(folder: Path, dataset: Dataset, path: str, option: str) -
     elif known.read_text(encoding="ascii").strip() != digest:
         raise RunError(
             f"{folder} was made from other data than {path} holds now ({known} has their digest): "
-            f"put them back, or give the new run a folder of its own with {option}"
+            f"put them back, or give the new run a folder of its own with {option} (and with "
+            f"`fieldtune train --from {folder}` its weights)"
         )
 
 

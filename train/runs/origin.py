@@ -19,11 +19,12 @@ from fieldtune.train.runs.run import Run, RunError
 SELF_SUPERVISED, ORACLE = "self-supervised", "oracle"
 LONGER_OFFLINE = "longer-offline"  # in the place of a phase 2, without its data
 
+_LATER = (SELF_SUPERVISED, ORACLE, LONGER_OFFLINE)
 _PHASE_1 = {"family", "seed", "algorithm", "offline"}
 _PHASE_2 = _PHASE_1 | {"inference", "self_supervised", "randomisation"}
 _HOW_FAR = {  # says when to stop and what to write meanwhile, and changes no update
     "offline": {"updates", "checkpoint_every"},
-    "self_supervised": {"updates", "checkpoint_every", "publish_every"},
+    "self_supervised": {"updates", "steps", "checkpoint_every", "publish_every"},
 }
 
 
@@ -34,7 +35,16 @@ def origin(run: Run, phase: str) -> dict[str, Any]:
         phase: `self-supervised` or `oracle`; or of phase 1, a method's checkpoint's name.
     """
     settings = _deciding(run.config, phase)
-    return {"phase": phase, "data": run.dataset.digest, "settings": settings}
+    known = {"phase": phase, "data": run.dataset.digest, "settings": settings}
+    start = start_of(run) if phase in (run.offline_checkpoint.stem, *_LATER) else None
+    return known if start is None else {**known, "from": start}
+
+
+def start_of(run: Run) -> dict[str, Any] | None:
+    """The checkpoint whose weights phase 1 of `run` began with: `weights`, a digest of it, and its
+    `phase`, `updates`, `data` and `seed`. None where it began by itself. Raises `CheckpointError`.
+    """
+    return read_facts(run.start) if run.start.exists() else None
 
 
 def require_own(run: Run, path: Path, phase: str) -> dict[str, Any]:
@@ -59,6 +69,8 @@ def require_own(run: Run, path: Path, phase: str) -> dict[str, Any]:
         wrong = f"it was trained with another {changed}"
     elif theirs["data"] != ours["data"]:
         wrong = f"it was trained on other data (sha256 {theirs['data']}, now {ours['data']})"
+    elif facts.get("from") != ours.get("from"):
+        wrong = f"it began with other weights than {run.start.name} says"
     else:
         return facts
     raise CheckpointError(
@@ -117,7 +129,7 @@ def _phase_1(run: Run) -> dict[str, Any]:
 
 def _deciding(config: RunConfig, phase: str) -> dict[str, Any]:
     """The settings that weights depend on, as JSON has them."""
-    sections = _PHASE_2 if phase in (SELF_SUPERVISED, ORACLE, LONGER_OFFLINE) else _PHASE_1
+    sections = _PHASE_2 if phase in _LATER else _PHASE_1
     left_out = {name: keys for name, keys in _HOW_FAR.items() if name in sections}
     told = config.model_dump(mode="json", include=sections, exclude=left_out)
     known: dict[str, Any] = json.loads(json.dumps(told))

@@ -2,7 +2,8 @@
 
 RUN/config.yaml      the resolved configuration
 RUN/data.sha256      the digest of the data that it was made from
-RUN/checkpoints/     offline, self-supervised, oracle, meta-bc and pearl .safetensors
+RUN/checkpoints/     offline, self-supervised, oracle, meta-bc and pearl .safetensors; and `start`,
+                     what phase 1 began with, of a run that was begun from another
 RUN/bundles/         `latest.bundle`, the one published last
 RUN/tensorboard/     learning curves
 RUN/report.html      figures and numbers
@@ -35,6 +36,10 @@ class Run:
     @property
     def offline_checkpoint(self) -> Path:
         return self.folder / "checkpoints" / "offline.safetensors"
+
+    @property
+    def start(self) -> Path:
+        return self.folder / "checkpoints" / "start.safetensors"
 
     @property
     def finetune_checkpoint(self) -> Path:

@@ -124,7 +124,8 @@ def test_the_manifest_says_where_the_weights_come_from(shared):
     provenance = manifest.provenance
     assert (provenance.dataset, provenance.seed) == ("fieldtune/cheetah-vel-v0", 0)
     assert (provenance.phase, provenance.updates) == ("offline", 6)
-    assert provenance.parent_bundle is None
+    assert (provenance.parent_bundle, provenance.warm_start) == (None, None)
+    assert b"warm_start" not in path.read_bytes()  # a key that robots from before refuse
 
 
 def test_the_manifest_says_what_the_training_data_were_like(shared):
