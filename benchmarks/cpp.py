@@ -107,8 +107,8 @@ def in_python(policy: Policy, limits: Limits, cycles: int) -> Durations:
 
 def in_cpp(program: Path, places: Places, cycles: int) -> tuple[Durations, Durations]:
     """Nanoseconds of every step, and of the policy's graph alone, taken in turn."""
-    words = [program, places.bundle, places.limits, str(cycles), places.found]
-    subprocess.run(words, check=True, capture_output=True)
+    words = (program, places.bundle, places.limits, cycles, places.found)
+    subprocess.run([str(word) for word in words], check=True, capture_output=True)
     pairs = np.fromfile(places.found).reshape(cycles, 2)
     return pairs[:, 0], pairs[:, 1]
 

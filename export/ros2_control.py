@@ -136,7 +136,9 @@ def _places(source: Source, joints: int) -> range:
 
 def _inverse(bundle: Bundle, wiring: Wiring) -> tuple[Any, list[float], list[float]]:
     """Where each component of the bundle's observation is, and what brings it back to its unit."""
-    places, scale, offset = [], [], []
+    places: list[int] = []
+    scale: list[float] = []
+    offset: list[float] = []
     for field in bundle.manifest.observation_fields:
         source = wiring.observation[field.name]
         found = _places(source, len(wiring.joints))
