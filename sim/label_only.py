@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn, Self
+from typing import Annotated, NoReturn
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveInt, model_validator
@@ -45,7 +45,7 @@ class FieldText(_Section):
     width: PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
+    def _is_a_range(self) -> FieldText:
         if bool(self.low) != bool(self.high) or len(self.low) != len(self.high):
             raise ValueError(
                 f"{len(self.low)} numbers in low and {len(self.high)} in high: expected one of "
@@ -101,7 +101,7 @@ class Definition(_Section):
     dynamics_vary: bool = False
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_whole(self) -> Definition:
         for key in ("observation", "action", "task"):
             named = [one.name for one in getattr(self, key)]
             twice = {name for name in named if named.count(name) > 1}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import typer
 from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import MISTAKE
 from fieldtune.robot.cli.options import Config, Overrides
+from fieldtune.str_enum import StrEnum
 
 File = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle file.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
