@@ -197,7 +197,8 @@ def test_on_python_3_10_the_daemon_runs_a_robot_behind_a_server(older_robot, mak
             address = server.stdout.readline().removeprefix("serving ").strip()
             (tmp_path / "robot.yaml").write_text(
                 "robot: {name: j, family: joints, state_dir: state, driver: "
-                f"{{name: zmq, address: '{address}', description: joints.json}}}}\n"
+                f"{{name: zmq, address: '{address}', description: joints.json, "
+                "lease_s: 0.5}}\n"
             )
             for words in (
                 ("describe",),

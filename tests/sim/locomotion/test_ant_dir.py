@@ -20,7 +20,7 @@ def test_random_steps_match_gymnasium_stepped_one_by_one(random_episodes) -> Non
     environment = AntEnv(include_cfrc_ext_in_observation=False)
     for episode, task, seed in runs:
         mujoco.mj_resetData(environment.model, environment.data)
-        environment.set_state(*AntBody().start(int(seed)))
+        environment.set_state(*AntBody().start(int(seed), task))
         np.testing.assert_array_equal(episode.observations[0], environment._get_obs())
         for step, action in enumerate(episode.actions):
             seen, _, terminated, _, info = environment.step(action)

@@ -32,7 +32,7 @@ def test_a_thousand_random_steps_match_gymnasium_stepped_one_by_one() -> None:
     environment = HalfCheetahEnv()
     for env in range(5):
         environment.reset()
-        environment.set_state(*CheetahBody().start(env))
+        environment.set_state(*CheetahBody().start(env, tasks[env]))
         np.testing.assert_allclose(observations[0][env], expected_observation(environment))
         for step in range(200):
             x_before = environment.data.qpos[0]

@@ -16,7 +16,7 @@ def test_random_steps_match_gymnasium_stepped_one_by_one(random_episodes) -> Non
     environment = HumanoidEnv()
     for episode, task, seed in zip(episodes, tasks, seeds, strict=True):
         mujoco.mj_resetData(environment.model, environment.data)
-        environment.set_state(*HumanoidBody().start(int(seed)))
+        environment.set_state(*HumanoidBody().start(int(seed), task))
         seen = OldHumanoidEnv._get_obs(_Showing(environment))
         np.testing.assert_array_equal(episode.observations[0], seen)
         for step, action in enumerate(episode.actions):

@@ -40,7 +40,7 @@ def test_random_steps_match_gymnasium_stepped_one_by_one(family, make, random_ep
     for episode, task, seed in runs:
         reshape_by_hand(family, environment.model, task)
         mujoco.mj_resetData(environment.model, environment.data)
-        environment.set_state(*family.body.start(int(seed)))
+        environment.set_state(*family.body.start(int(seed), task))
         np.testing.assert_array_equal(episode.observations[0], environment._get_obs())
         for step, action in enumerate(episode.actions):
             seen, _, terminated, _, info = environment.step(action)
