@@ -18,7 +18,7 @@ from fieldtune.errors import UserError
 from fieldtune.export.bundle import Bundle, file_entry, pack_bundle, parse_bundle
 from fieldtune.export.differences import Array, Samples, differences, outputs_of
 from fieldtune.export.graph import OPSET
-from fieldtune.export.making import Conversion, Difference
+from fieldtune.export.making import MOST_ALLOWED, Conversion, Difference
 from fieldtune.export.manifest import LIKELIHOOD, PARITY_LIMIT, Manifest, Signature
 from fieldtune.export.plain import plain
 from fieldtune.export.writer import strip
@@ -54,6 +54,7 @@ def convert(
         ConversionError: it is converted already, there is nothing to convert, or an output is
             further off than `tolerance`.
     """
+    require_tolerance(tolerance)
     _require_convertible(bundle.manifest, to)
     signatures = bundle.manifest.signatures
     ranges, compared = samples, samples
@@ -83,6 +84,14 @@ def convert(
     step = manifest.conversions[-1].model_copy(update={"difference": measured})
     final = manifest.model_copy(update={"conversions": (*manifest.conversions[:-1], step)})
     return parse_bundle(pack_bundle(final, graphs), source=f"as {to}")
+
+
+def require_tolerance(tolerance: float) -> None:
+    """Raises `ConversionError` for one that bounds nothing, or that nothing meets."""
+    if not 0 < tolerance <= MOST_ALLOWED:
+        raise ConversionError(
+            f"the tolerance is {tolerance:g}: expected a number above 0, at most {MOST_ALLOWED:g}"
+        )
 
 
 def _measured(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 PARITY_LIMIT = 1e-5
+MOST_ALLOWED = 1.0  # of a conversion's tolerance: as far off as the output is large
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -71,6 +72,16 @@ class Conversion(Strict):
 
     to: Literal["fp16", "int8", "static"]
     source: str = Field(pattern=_SHA256)
-    tolerance: FiniteFloat = Field(gt=0)
+    tolerance: FiniteFloat = Field(gt=0, le=MOST_ALLOWED)
     samples: str
     difference: dict[str, Difference]
+
+    @model_validator(mode="after")
+    def _is_within(self) -> Conversion:
+        for output, found in self.difference.items():
+            if found.relative > self.tolerance:
+                raise ValueError(
+                    f"{output} is {found.relative:g} from the bundle's that it was made from, "
+                    f"beyond the tolerance of {self.tolerance:g}: convert it again"
+                )
+        return self

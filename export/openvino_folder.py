@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldtune.export.bundle import Bundle
-from fieldtune.export.convert import ConversionError
+from fieldtune.export.convert import ConversionError, require_tolerance
 from fieldtune.export.differences import Array, Samples, differences, in_pieces, outputs_of
 from fieldtune.export.making import Difference
 from fieldtune.export.manifest import Signature
@@ -36,6 +36,7 @@ def write_openvino(
     Raises:
         ConversionError: OpenVINO is not installed, or an output is further off; nothing is written.
     """
+    require_tolerance(tolerance)
     try:
         import openvino  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:

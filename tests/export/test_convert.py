@@ -10,7 +10,14 @@ import onnx
 import pytest
 
 from fieldtune.export.archive import decode
-from fieldtune.export.bundle import MEMBERS, WITH_LIKELIHOOD, pack_bundle, parse_bundle, read_bundle
+from fieldtune.export.bundle import (
+    MEMBERS,
+    WITH_LIKELIHOOD,
+    BundleError,
+    pack_bundle,
+    parse_bundle,
+    read_bundle,
+)
 from fieldtune.export.convert import ConversionError, convert
 from fieldtune.export.differences import WITHIN, samples_within
 from fieldtune.export.openvino_folder import write_openvino
@@ -89,6 +96,30 @@ def test_coarser_numbers_are_refused_until_they_are_allowed_by_name(bundle, with
     assert again.id == made.id
     if to == "int8":
         assert_zero_points_are_zero(made.graphs["policy.onnx"])
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, 2.0, float("inf"), float("nan")])
+def test_a_tolerance_that_bounds_nothing_is_refused(bundle, within, tolerance):
+    with pytest.raises(ConversionError, match=r"expected a number above 0, at most 1$"):
+        convert(bundle, "static", within, WITHIN, tolerance=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            {"tolerance": 1e-5},
+            r"policy\.mean is .* beyond the tolerance of 1e-05: convert it again",
+        ),
+        ({"tolerance": 1e300}, "less than or equal to 1"),
+    ],
+)
+def test_a_bundle_that_says_itself_how_far_it_is_off_is_refused(bundle, within, said, words):
+    made = convert(bundle, "int8", within, WITHIN, tolerance=0.2)
+    (step,) = made.manifest.conversions
+    forged = made.manifest.model_copy(update={"conversions": (step.model_copy(update=said),)})
+    with pytest.raises(BundleError, match=words):
+        parse_bundle(pack_bundle(forged, made.graphs), source="forged")
 
 
 def assert_zero_points_are_zero(graph):

@@ -75,7 +75,9 @@ def convert(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(min=0, help="The largest relative difference.  [what the bundle allows]"),
+        typer.Option(
+            help="The largest relative difference.  [what the bundle allows; static: 1e-5]"
+        ),
     ] = None,
     wiring: Annotated[
         Path | None,
@@ -87,6 +89,7 @@ def convert(
         from fieldtune.export.bundle import pack_bundle, read_bundle
         from fieldtune.export.convert import convert as converted
         from fieldtune.export.differences import WITHIN, samples_within
+        from fieldtune.export.manifest import PARITY_LIMIT
         from fieldtune.file_errors import require_writable
         from fieldtune.files import write_atomically
 
@@ -104,16 +107,17 @@ def convert(
             opened = open_existing(run)
             samples = dataset_samples(opened, found.manifest, SAMPLES)
             described = f"dataset {opened.dataset.id}"
-        allowed = found.manifest.tolerance if tolerance is None else tolerance
+        if tolerance is None:  # nothing is rounded where the batch alone is fixed
+            tolerance = PARITY_LIMIT if to is To.STATIC else found.manifest.tolerance
         if to is To.OPENVINO:
             from fieldtune.export.openvino_folder import write_openvino
 
-            measured = write_openvino(found, out, samples, described, allowed)
+            measured = write_openvino(found, out, samples, described, tolerance)
             typer.echo(f"{out}: OpenVINO's files of {found.id}")
         else:
             require_writable(out)
             form: Any = to.value
-            made = converted(found, form, samples, described, allowed)
+            made = converted(found, form, samples, described, tolerance)
             write_atomically(out, pack_bundle(made.manifest, made.graphs))
             measured = made.manifest.conversions[-1].difference
             typer.echo(f"{out}: {made.id}")

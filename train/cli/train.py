@@ -46,7 +46,7 @@ def train(
         from fieldtune.train.runs.config_file import load_config
         from fieldtune.train.runs.longer import open_longer
         from fieldtune.train.runs.opening import open_run, settings_of
-        from fieldtune.train.runs.warm_start import begin_with
+        from fieldtune.train.runs.warm_start import begin_with, require_start
 
         say_device()
         if config is not None:
@@ -55,6 +55,8 @@ def train(
             raise UserError(f"{overrides[0]}: without --config, a run's own settings hold")
         else:
             settings = settings_of(run)
+        if begin_from is not None:  # before anything is created or changed
+            require_start(settings, run, begin_from)
         opened = open_run(settings, run) if updates is None else open_longer(settings, run, updates)
         if begin_from is not None:
             begin_with(opened, begin_from)

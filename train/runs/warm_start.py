@@ -16,6 +16,7 @@ import numpy as np
 from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.alone import training
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.dataset import described
 from fieldtune.train.device import random_state_kept
@@ -50,6 +51,30 @@ def begin_with(run: Run, source: Path) -> None:
             begun in another way. Nothing has changed.
         CheckpointError: the weights cannot be read.
     """
+    checkpoint, prefix, start = require_start(run.config, run.folder, source)
+    if run.start.exists():
+        return
+    with random_state_kept():
+        learner = untrained(run)
+    fresh, networks = learner.normalisation, learner.networks
+    load_networks(checkpoint, networks, prefix)
+    if isinstance(networks, WithConstants):
+        networks.normalisation = networks.normalisation.reaching(fresh)
+    with training(run.offline_checkpoint):
+        save_checkpoint(run.start, learner, np.random.default_rng(), Progress(start))
+
+
+def require_start(
+    config: RunConfig, folder: Path, source: Path
+) -> tuple[Path, str, dict[str, object]]:
+    """That a run of `config` in `folder`, new or there already, can begin with the run `source`.
+
+    Returns:
+        The checkpoint, the prefix of its weights and what they are from.
+
+    Raises:
+        RunError, CheckpointError: as `begin_with`.
+    """
     if source.is_file():
         raise RunError(
             f"--from {source} is a file: a bundle holds no critics, which phase 1 learns with; "
@@ -58,36 +83,31 @@ def begin_with(run: Run, source: Path) -> None:
     known = source / "config.yaml"
     if not known.exists():
         raise RunError(f"--from {source}: no run here; give the folder of one (--run of its train)")
-    config = load_config(known)
-    checkpoint, prefix = _newest(source, config)
-    _require_alike(run, config, source)
-    with random_state_kept():
-        learner = untrained(run)
-    fresh, networks = learner.normalisation, learner.networks
-    load_networks(checkpoint, networks, prefix)
-    if isinstance(networks, WithConstants):
-        networks.normalisation = networks.normalisation.reaching(fresh)
+    theirs = load_config(known)
+    checkpoint, prefix = _newest(source, theirs)
+    _require_alike(config, theirs, source)
     facts = read_facts(checkpoint)
     start = {
         "weights": weights_digest(checkpoint),
         "phase": facts["phase"],
         "updates": facts["updates"],
         "data": facts["data"],
-        "seed": config.seed,
+        "seed": theirs.seed,
     }
-    if run.start.exists():
-        if read_facts(run.start) != start:
+    checkpoints = folder / "checkpoints"
+    begun = checkpoints / "start.safetensors"
+    if begun.exists():
+        if read_facts(begun) != start:
             raise RunError(
-                f"{run.folder} began with other weights than {source} has now: leave --from out to "
+                f"{folder} began with other weights than {source} has now: leave --from out to "
                 "go on, or give the new run a folder of its own with --run"
             )
-    elif run.offline_checkpoint.exists():
+    elif (checkpoints / "offline.safetensors").exists():
         raise RunError(
-            f"{run.folder} has begun by itself: give the run that begins with {source} a folder of "
+            f"{folder} has begun by itself: give the run that begins with {source} a folder of "
             "its own with --run"
         )
-    else:
-        save_checkpoint(run.start, learner, np.random.default_rng(), Progress(start))
+    return checkpoint, prefix, start
 
 
 def load_start(run: Run, learner: Algorithm) -> None:
@@ -105,11 +125,10 @@ def _newest(source: Path, config: RunConfig) -> tuple[Path, str]:
     return folder / "offline.safetensors", AGENT if last else AVERAGE
 
 
-def _require_alike(run: Run, theirs: RunConfig, source: Path) -> None:
+def _require_alike(config: RunConfig, theirs: RunConfig, source: Path) -> None:
     """Weights mean the same only where all of this agrees; the message names each that does not."""
-    known = make_family(theirs.family, **theirs.family_options)
-    ours = _alike(run.config, run.family)
-    others = _alike(theirs, known)
+    ours = _alike(config, make_family(config.family, **config.family_options))
+    others = _alike(theirs, make_family(theirs.family, **theirs.family_options))
     apart = [
         f"{key} is {json.dumps(ours.get(key))}, there {json.dumps(others.get(key))}"
         for key in sorted(ours.keys() | others.keys())

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from fieldtune.exit_status import MISTAKE
 from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.cli.app import app
 from fieldtune.train.data.dataset import read_dataset, write_dataset
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
@@ -134,3 +137,20 @@ def test_what_does_not_fit_is_named_all_at_once_and_nothing_is_written(make_kept
     assert not run.start.exists()
     with pytest.raises(RunError, match="has begun by itself"):
         begin_with(make_kept(folder="own"), source.folder)
+
+
+def test_a_run_that_cannot_begin_so_is_neither_made_nor_changed(make_kept, tmp_path):
+    """Else the same command without `--from` would go on with weights of chance, unsaid."""
+    own = make_kept(folder="own")
+    config = own.folder / "config.yaml"
+    new = tmp_path / "new"
+    done = CliRunner().invoke(
+        app, ["train", "--config", str(config), "--run", str(new), "--from", str(tmp_path / "no")]
+    )
+    assert done.exit_code == MISTAKE, done.output
+    assert not new.exists()
+    before = config.read_bytes()
+    told = ["--run", str(own.folder), "--updates", "900", "--from", str(make_kept().folder)]
+    done = CliRunner().invoke(app, ["train", *told])
+    assert done.exit_code == MISTAKE, done.output
+    assert config.read_bytes() == before
