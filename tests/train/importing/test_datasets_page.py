@@ -57,6 +57,13 @@ def flat_minari(folder, tasks, names):
     storage.update_episode_metadata([{"velocity_name": name} for name in names])
 
 
+def flat_hdf5(path: Path, task: float) -> None:
+    s, a, r = walk(task)
+    with h5py.File(path, "w") as file:
+        file["obs"], file["next_obs"], file["actions"], file["rewards"] = s[:-1], s[1:], a, r
+        file["terminals"] = np.zeros(len(r))
+
+
 @pytest.fixture
 def files(tmp_path, monkeypatch, others, lerobot_dataset, robomimic_file, minari_dicts):
     """The page's own files, and data where its commands look for them."""
@@ -80,11 +87,13 @@ def files(tmp_path, monkeypatch, others, lerobot_dataset, robomimic_file, minari
     tasks = {"0": 0.075, "1": 0.15, "2": 0.225}
     Path("cheetah_vel").mkdir()
     for name, task in tasks.items():
-        s, a, r = walk(task)
-        with h5py.File(f"cheetah_vel/buffers_cheetah_vel_train_{name}_sub_task_0.hdf5", "w") as f:
-            f["obs"], f["next_obs"], f["actions"], f["rewards"] = s[:-1], s[1:], a, r
-            f["terminals"] = np.zeros(len(r))
+        flat_hdf5(Path(f"cheetah_vel/buffers_cheetah_vel_train_{name}_sub_task_0.hdf5"), task)
         flat_minari(tmp_path / f"datasets/cheetah-{name}", [task], [name])
+    Path("new").mkdir()
+    new = {"train": {"3": [0.3], "4": [0.4]}, "test": {"5": [0.35]}}
+    Path("new.json").write_text(json.dumps(new))
+    for name, (task,) in (new["train"] | new["test"]).items():
+        flat_hdf5(Path(f"new/{name}.hdf5"), task)
     flat_minari(tmp_path / "datasets/all", tasks.values(), tasks)
     return tmp_path
 
