@@ -222,7 +222,7 @@ def test_a_server_that_hangs_is_not_confirmed_to_hold_and_stop_ends_with_1(
         robot = config.model_dump(mode="json", include={"name", "family", "state_dir"})
         path = tmp_path / "stop.yaml"
         path.write_text(yaml.safe_dump({"robot": robot}))
-        command = ["stop", "--config", str(path), "--wait-s", "60"]
+        command = ["stop", "--config", str(path), "--wait-s", "10"]
         stopped.append(CliRunner().invoke(app, command))
 
     try:
