@@ -231,15 +231,21 @@ class Link:
                 self._news.notify_all()
 
     def _motion(self, velocity: Array) -> Any:
-        """That velocity for `watch_s`, then a stop with all that the arm has."""
+        """That velocity for `watch_s`, then a stop with all that the arm has.
+
+        `hold_target_duration` counts from when the velocity is reached, `max_total_duration` from
+        the command: whichever ends first.
+        """
         import franky
 
+        watch = franky.Duration(round(1e3 * self._way.watch_s))
         return franky.JointVelocityWaypointMotion(
             [
                 franky.JointVelocityWaypoint(
                     velocity,
                     franky.RelativeDynamicsFactor(1.0, self._way.acceleration, 1.0),
-                    hold_target_duration=franky.Duration(round(1e3 * self._way.watch_s)),
+                    hold_target_duration=watch,
+                    max_total_duration=watch,
                 ),
                 franky.JointVelocityWaypoint(np.zeros(len(velocity))),
             ]

@@ -64,7 +64,7 @@ def fake_franky(controller: Controller) -> types.ModuleType:
 
         def join_motion(self, timeout: float) -> None: ...
 
-        def move(self, motion: object, asynchronous: bool) -> None:
+        def move(self, motion: object, **_: object) -> None:
             controller.moved.append(motion)
 
     franky = types.ModuleType("franky")
@@ -155,3 +155,13 @@ def test_a_recovery_is_dropped_with_the_connection_that_it_was_asked_of(
     until(lambda: controller.connections == 2 and not lost(link))
     time.sleep(0.2)
     assert controller.recoveries == 0
+
+
+def test_a_velocity_ends_by_frankys_own_clock_from_the_moment_it_was_sent(link, controller):
+    """`hold_target_duration` alone begins only once the velocity has been reached."""
+    link.move(np.full(7, 0.1))
+    until(lambda: len(controller.moved) == 1)
+    (velocity, how), (then, _) = controller.moved[0]
+    assert how == {"hold_target_duration": 200, "max_total_duration": 200}
+    assert (velocity == 0.1).all()
+    assert (then == 0.0).all()
