@@ -8,14 +8,17 @@ import subprocess
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
 import pytest
+from pydantic import BaseModel
 
 from fieldtune.export.bundle import BundleError, file_entry, pack_bundle, read_bundle
 from fieldtune.export.convert import convert
 from fieldtune.export.graph import OPERATORS
+from fieldtune.export.manifest import Manifest
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior
@@ -125,6 +128,7 @@ def test_says_of_every_file_what_the_python_reader_says(
     for graph in damaged_graphs(read_bundle(particle_path).graphs["policy.onnx"]):
         entry = edited(**{"files__policy.onnx": file_entry(graph).model_dump()})
         files.append(reseal(particles=True, policy=lambda _, graph=graph: graph, manifest=entry))
+    files += [reseal(particles=True, manifest=edited(provenance__warm_start="a" * 64))]
     paths = [VERSION_1, bundle_path, particle_path, tmp_path, tmp_path / "none"]
     for index, content in enumerate(files):
         paths.append(tmp_path / f"{index}.bundle")
@@ -132,8 +136,33 @@ def test_says_of_every_file_what_the_python_reader_says(
     run = subprocess.run([built / "fieldtune_check", *paths], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     wanted = [said_in_python(path) for path in paths]
-    assert sum(line.startswith("ok ") for line in wanted) == 3
+    assert sum(line.startswith("ok ") for line in wanted) == 4
     assert run.stdout.splitlines() == wanted
+
+
+def models_in(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """A pydantic model and those that its fields are made of."""
+
+    def named(annotation: object) -> set[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return models_in(annotation)
+        return set().union(*map(named, get_args(annotation)))
+
+    return {model}.union(*(named(field.annotation) for field in model.model_fields.values()))
+
+
+def test_knows_every_field_of_the_manifest():
+    """A field that is new in Python would be refused as unknown here, where a bundle has it."""
+    models = models_in(Manifest)
+    assert {model.__name__ for model in models} >= {"FieldSpec", "Likelihood", "Provenance"}
+    text = (CPP / "src" / "manifest.cpp").read_text()
+    unknown = [
+        f"{model.__name__}.{name}"
+        for model in models
+        for name in model.model_fields
+        if f'"{name}"' not in text
+    ]
+    assert unknown == []
 
 
 def test_knows_the_same_operators():

@@ -72,6 +72,7 @@ void check_provenance(const Json& value) {
   integer(object.required("updates"), object.at("updates"));
   if (const Json* parent = object.optional("parent_bundle"))
     word(*parent, object.at("parent_bundle"));
+  if (const Json* start = object.optional("warm_start")) word(*start, object.at("warm_start"));
   object.unknown();
 }
 
