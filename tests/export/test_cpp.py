@@ -55,6 +55,7 @@ def edited(**changes: object) -> Callable[[bytes], bytes]:
     return edit
 
 
+INFINITY = float("inf")  # json writes it bare, as version 0.1.0 did
 MEASURED = {"relative": 1, "absolute": 1, "samples": 1}
 FORGED = {
     "missing": edited(family=...),
@@ -77,6 +78,13 @@ FORGED = {
     "particle": edited(likelihood__particles__0=[1.0]),
     "no particles": edited(likelihood__particles=[]),
     "wider robot": edited(observation_fields__0__name=""),
+    "infinite text": edited(family=INFINITY),
+    "infinite unit": edited(observation_fields__0__unit=-INFINITY),
+    "infinite in provenance": edited(provenance__dataset=INFINITY),
+    "infinite count": edited(horizon=INFINITY),
+    "infinite version": edited(schema_version=INFINITY),
+    "infinite period": edited(period_s=-INFINITY),
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
     "not an object": lambda _: b"[]",
 }
 
@@ -129,6 +137,8 @@ def test_says_of_every_file_what_the_python_reader_says(
         entry = edited(**{"files__policy.onnx": file_entry(graph).model_dump()})
         files.append(reseal(particles=True, policy=lambda _, graph=graph: graph, manifest=entry))
     files += [reseal(particles=True, manifest=edited(provenance__warm_start="a" * 64))]
+    for unit in ("Infinity", '"-Infinity\\'):  # a text all the same
+        files += [reseal(particles=True, manifest=edited(observation_fields__0__unit=unit))]
     paths = [VERSION_1, bundle_path, particle_path, tmp_path, tmp_path / "none"]
     for index, content in enumerate(files):
         paths.append(tmp_path / f"{index}.bundle")
@@ -136,7 +146,7 @@ def test_says_of_every_file_what_the_python_reader_says(
     run = subprocess.run([built / "fieldtune_check", *paths], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     wanted = [said_in_python(path) for path in paths]
-    assert sum(line.startswith("ok ") for line in wanted) == 4
+    assert sum(line.startswith("ok ") for line in wanted) == 6
     assert run.stdout.splitlines() == wanted
 
 
