@@ -229,7 +229,8 @@ def _check_workspace(path: Path, box: dict[str, Any]) -> None:
             f"{path}: 'workspace' is {box!r}: expected low and high, three numbers each in m in "
             "the arm's base frame, low below high: where the fingers may be"
         )
-    if not all(low < at < high for low, at, high in zip(sides[0], HOME_M, sides[1], strict=True)):
+    within_box = zip(box["low"], HOME_M, box["high"], strict=True)
+    if not all(low < at < high for low, at, high in within_box):
         raise Mistake(
             f"{path}: 'workspace' is {box!r}, and the start's fingertip at {list(HOME_M)} is "
             "outside, where each episode begins: widen it, or move what stands there"
