@@ -20,6 +20,7 @@ PERIOD_S = 0.05
 FARTHEST_M = 0.05  # a displacement's bound, by axis
 # Of the family's `home_joints` and start noise (sim/manipulation); a test holds them to these.
 HOME = np.array([0.0, 0.19634954, 0.0, -2.61799388, 0.0, 2.94159265, 0.78539816])
+HOME_M = (0.457, 0.0, 0.099)  # the grip site there, base frame
 START_NOISE_RAD = 0.02
 TOOL_M = 0.0965  # from Franka's flange along its z to robosuite's grip site
 # What the joints of the family's model may be, and of the two arms that Franka sells.
@@ -150,6 +151,12 @@ def homewards(joints: Array, start: Array, speed: float) -> Array:
     if farthest < HOME_RAD:
         return np.zeros(JOINTS)
     return way / farthest * min(speed, _HOME_RATE * farthest)
+
+
+def no_faster(velocity: Array, jacobian: Array, speed: float) -> Array:
+    """Joint velocities slowed down alike, until the end effector keeps `speed` in m/s."""
+    tip = float(np.linalg.norm(jacobian[:3] @ velocity))
+    return velocity * (speed / tip) if tip > speed else velocity
 
 
 HOME_RAD = 0.005

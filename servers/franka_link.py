@@ -142,8 +142,17 @@ class Link:
             raise NotReady("the wish to rest has not reached the arm's controller")
 
     def recover(self) -> None:
-        """Have the controller leave its reflex, soon: for a person who has looked at the arm."""
+        """Have the controller leave its reflex, now: for a person who has looked at the arm.
+
+        While the controller is not heard of this does nothing but say so in the log: it would be
+        carried out later, when the person may be gone. Safe in a signal's handler.
+        """
         with self._news:
+            try:
+                self.seen()
+            except NotReady as error:
+                log.warning("error recovery is dropped: %s; ask again after that", error)
+                return
             self._recover = True
             self._news.notify_all()
 
@@ -156,7 +165,9 @@ class Link:
                 with self._news:
                     if told != self._trouble:
                         log.warning("%s: connecting again", told)
-                    self._trouble, self._velocity = told, None
+                    if self._recover:
+                        log.warning("error recovery, as a person asked, is dropped: ask again")
+                    self._trouble, self._velocity, self._recover = told, None, False
                     self._news.notify_all()
                     if not self._closing:
                         self._news.wait_for(lambda: self._closing, _AGAIN_S)
@@ -220,15 +231,21 @@ class Link:
                 self._news.notify_all()
 
     def _motion(self, velocity: Array) -> Any:
-        """That velocity for `watch_s`, then a stop with all that the arm has."""
+        """That velocity for `watch_s`, then a stop with all that the arm has.
+
+        `hold_target_duration` counts from when the velocity is reached, `max_total_duration` from
+        the command: whichever ends first.
+        """
         import franky
 
+        watch = franky.Duration(round(1e3 * self._way.watch_s))
         return franky.JointVelocityWaypointMotion(
             [
                 franky.JointVelocityWaypoint(
                     velocity,
                     franky.RelativeDynamicsFactor(1.0, self._way.acceleration, 1.0),
-                    hold_target_duration=franky.Duration(round(1e3 * self._way.watch_s)),
+                    hold_target_duration=watch,
+                    max_total_duration=watch,
                 ),
                 franky.JointVelocityWaypoint(np.zeros(len(velocity))),
             ]

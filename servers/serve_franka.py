@@ -24,6 +24,7 @@ from franka_law import (
     ENDS,
     FAMILY_ENDS,
     FARTHEST_M,
+    HOME_M,
     JOINTS,
     PERIOD_S,
     POSTURE_RATE,
@@ -36,6 +37,7 @@ from franka_law import (
     kept_in,
     mean_velocity,
     next_velocity,
+    no_faster,
     start_of,
     turn_back,
     within,
@@ -59,7 +61,7 @@ _KEYS: dict[str, Any] = {
     "joint_speed_rad_s": _NUMBER,
     "joint_margin_rad": _NUMBER,
     "home_speed_rad_s": _NUMBER,
-    "acceleration": _NUMBER,  # of the arm's limits, at most 1
+    "acceleration": _NUMBER,  # of the arm's limits
     "torque_threshold_nm": _NUMBER,  # what makes a reflex
     "force_threshold_n": _NUMBER,
     "realtime": bool,  # whether a kernel without real time is refused
@@ -74,6 +76,16 @@ _OPTIONAL = {
     "torque_threshold_nm": 20.0,
     "force_threshold_n": 30.0,
     "realtime": True,
+}
+_JOINT_SPEED = (0.0, 2.175, "the slowest of a Panda's joints goes no faster")
+_RANGES = {  # the least, the most, and why
+    "max_lease_s": (0.0, 0.5, "for so long the arm goes on when nobody commands"),
+    "speed_m_s": (0.0, 1.7, "a Panda's end effector goes no faster"),
+    "joint_speed_rad_s": _JOINT_SPEED,
+    "home_speed_rad_s": _JOINT_SPEED,
+    "acceleration": (0.05, 1.0, "it is a fraction of the arm's own limits, and has to move it"),
+    "torque_threshold_nm": (0.0, 100.0, "beyond that a collision is not felt"),
+    "force_threshold_n": (0.0, 100.0, "beyond that a collision is not felt"),
 }
 
 
@@ -126,6 +138,7 @@ class Arm:
         self._due = self._now() + PERIOD_S
         seen = self._link.ready()
         wanted = homewards(seen.joints, self._start, self._home_speed)
+        wanted = no_faster(wanted, seen.jacobian, self._bounds.speed)
         if not wanted.any() and np.abs(seen.speeds).max() < _STILL_RAD_S:
             self._posture, self._rotation = self._start, seen.rotation
             self._start, self._velocity = None, np.zeros(3)
@@ -184,8 +197,19 @@ def read_settings(path: Path) -> dict[str, Any]:
             raise Mistake(f"{path}: {key!r} is {value!r}, which it cannot be")
         if kind is _NUMBER and not (value > 0 and math.isfinite(value)):
             raise Mistake(f"{path}: {key!r} is {value}: expected a number above 0")
-    if settings["acceleration"] > 1:
-        raise Mistake(f"{path}: 'acceleration' is {settings['acceleration']}: expected 1 at most")
+    for key, (least, most, why) in _RANGES.items():
+        value = settings[key]
+        if not least <= value <= most:
+            bound = f"{most:g} at most" if value > most else f"{least:g} at least"
+            raise Mistake(
+                f"{path}: {key!r} is {value}: expected {bound}, since {why}; without the key it is "
+                f"{_OPTIONAL[key]}"
+            )
+    if not settings["robot"].strip():
+        raise Mistake(
+            f"{path}: 'robot' is {settings['robot']!r}: expected the address of the arm's "
+            "controller, as 172.16.0.2"
+        )
     if settings["arm"] not in ENDS:
         raise Mistake(f"{path}: 'arm' is {settings['arm']!r}: expected {' or '.join(ENDS)}")
     _check_workspace(path, settings["workspace"])
@@ -204,6 +228,12 @@ def _check_workspace(path: Path, box: dict[str, Any]) -> None:
         raise Mistake(
             f"{path}: 'workspace' is {box!r}: expected low and high, three numbers each in m in "
             "the arm's base frame, low below high: where the fingers may be"
+        )
+    within_box = zip(box["low"], HOME_M, box["high"], strict=True)
+    if not all(low < at < high for low, at, high in within_box):
+        raise Mistake(
+            f"{path}: 'workspace' is {box!r}, and the start's fingertip at {list(HOME_M)} is "
+            "outside, where each episode begins: widen it, or move what stands there"
         )
 
 

@@ -8,14 +8,17 @@ import subprocess
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
 import pytest
+from pydantic import BaseModel
 
 from fieldtune.export.bundle import BundleError, file_entry, pack_bundle, read_bundle
 from fieldtune.export.convert import convert
 from fieldtune.export.graph import OPERATORS
+from fieldtune.export.manifest import Manifest
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior
@@ -52,6 +55,7 @@ def edited(**changes: object) -> Callable[[bytes], bytes]:
     return edit
 
 
+INFINITY = float("inf")  # json writes it bare, as version 0.1.0 did
 MEASURED = {"relative": 1, "absolute": 1, "samples": 1}
 FORGED = {
     "missing": edited(family=...),
@@ -74,6 +78,13 @@ FORGED = {
     "particle": edited(likelihood__particles__0=[1.0]),
     "no particles": edited(likelihood__particles=[]),
     "wider robot": edited(observation_fields__0__name=""),
+    "infinite text": edited(family=INFINITY),
+    "infinite unit": edited(observation_fields__0__unit=-INFINITY),
+    "infinite in provenance": edited(provenance__dataset=INFINITY),
+    "infinite count": edited(horizon=INFINITY),
+    "infinite version": edited(schema_version=INFINITY),
+    "infinite period": edited(period_s=-INFINITY),
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
     "not an object": lambda _: b"[]",
 }
 
@@ -125,6 +136,9 @@ def test_says_of_every_file_what_the_python_reader_says(
     for graph in damaged_graphs(read_bundle(particle_path).graphs["policy.onnx"]):
         entry = edited(**{"files__policy.onnx": file_entry(graph).model_dump()})
         files.append(reseal(particles=True, policy=lambda _, graph=graph: graph, manifest=entry))
+    files += [reseal(particles=True, manifest=edited(provenance__warm_start="a" * 64))]
+    for unit in ("Infinity", '"-Infinity\\'):  # a text all the same
+        files += [reseal(particles=True, manifest=edited(observation_fields__0__unit=unit))]
     paths = [VERSION_1, bundle_path, particle_path, tmp_path, tmp_path / "none"]
     for index, content in enumerate(files):
         paths.append(tmp_path / f"{index}.bundle")
@@ -132,8 +146,33 @@ def test_says_of_every_file_what_the_python_reader_says(
     run = subprocess.run([built / "fieldtune_check", *paths], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     wanted = [said_in_python(path) for path in paths]
-    assert sum(line.startswith("ok ") for line in wanted) == 3
+    assert sum(line.startswith("ok ") for line in wanted) == 6
     assert run.stdout.splitlines() == wanted
+
+
+def models_in(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """A pydantic model and those that its fields are made of."""
+
+    def named(annotation: object) -> set[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return models_in(annotation)
+        return set().union(*map(named, get_args(annotation)))
+
+    return {model}.union(*(named(field.annotation) for field in model.model_fields.values()))
+
+
+def test_knows_every_field_of_the_manifest():
+    """A field that is new in Python would be refused as unknown here, where a bundle has it."""
+    models = models_in(Manifest)
+    assert {model.__name__ for model in models} >= {"FieldSpec", "Likelihood", "Provenance"}
+    text = (CPP / "src" / "manifest.cpp").read_text()
+    unknown = [
+        f"{model.__name__}.{name}"
+        for model in models
+        for name in model.model_fields
+        if f'"{name}"' not in text
+    ]
+    assert unknown == []
 
 
 def test_knows_the_same_operators():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -103,6 +104,54 @@ def test_a_loop_at_500_hz_allocates_nothing_of_its_own(built, tmp_path, bundle_p
     assert run.returncode == 0, run.stderr
     assert re.search(r"cycles 500, of which limits changed \d+", run.stdout)
     assert re.search(r"allocations: 0 of this program's, [1-9]\d* of ONNX Runtime's", run.stdout)
+
+
+def test_a_loop_refuses_limits_of_other_names_and_what_is_no_file(
+    built, tmp_path, bundle_path, describe
+):
+    """As wide as the bundle's own: only the names say that they are another robot's."""
+    known, limits = describe(), tmp_path / "limits.json"
+
+    def write(**changes: object) -> None:
+        fields = {
+            kind: tuple(
+                field.model_copy(update={"name": changes.get(field.name, field.name)})
+                for field in getattr(known, kind)
+            )
+            for kind in ("observation_fields", "action_fields")
+        }
+        made = build_limits(
+            LimitsConfig(),
+            observation_fields=fields["observation_fields"],
+            robot_action_fields=fields["action_fields"],
+            policy_action_fields=fields["action_fields"],
+            period_s=known.period_s,
+        )
+        limits.write_text(written(made, changes.get("period_s", known.period_s)))
+
+    def said(path: Path) -> str:
+        words = [built / "control_loop", bundle_path, path, "--cycles", "2"]
+        run = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return f"{run.returncode} {run.stderr}"
+
+    write()
+    assert said(limits).startswith("0 ")
+    write(hand_delta="torque")
+    assert said(limits).startswith(
+        "1 the limits are for the actions ['torque[0]', 'torque[1]'], the bundle has "
+        "['hand_delta[0]', 'hand_delta[1]']: write them anew with"
+    )
+    write(hand_vel="wind")
+    assert said(limits).startswith("1 the limits are for the observations ['hand_pos[0]', ")
+    write(period_s=0.02)
+    assert said(limits).startswith("1 the limits are for a period of 0.02 s, the bundle has 0.05")
+    os.mkfifo(tmp_path / "pipe")  # it would be waited for
+    assert said(tmp_path / "pipe").startswith(
+        f"1 limits {tmp_path}/pipe: cannot be read (not a regular file): check the path"
+    )
+    assert "cannot be read (Is a directory)" in said(tmp_path)
+    assert "cannot be read (No such file or directory)" in said(tmp_path / "none")
+    assert "cannot be read (not a regular file)" in said(Path("/dev/zero"))
 
 
 def test_installs_for_find_package(built, tmp_path):

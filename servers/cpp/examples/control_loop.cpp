@@ -157,17 +157,8 @@ int main(int arguments, char** words) try {
   fieldtune::Limits limits = fieldtune::read_limits(wanted.limits);
   fieldtune::Policy policy(fieldtune::read_bundle(wanted.bundle));
   const auto& manifest = policy.manifest();
-  if (limits.low.size() != manifest.action_width() ||
-      limits.fault_low.size() != manifest.observation_width()) {
-    std::fputs("the limits are of another bundle: write them anew\n", stderr);
-    return 1;
-  }
+  fieldtune::require_fit(limits, manifest);
   const long period_ns = std::lround(manifest.period_s * kSecond);
-  if (std::lround(limits.period_s * kSecond) != period_ns) {
-    std::fprintf(stderr, "the limits are for a period of %g s, the bundle has %g s\n",
-                 limits.period_s, manifest.period_s);
-    return 1;
-  }
   Plant plant(manifest, limits);
   const std::vector<double> z(manifest.task_embeddings.begin(),
                               manifest.task_embeddings.begin() + long(manifest.latent_size));

@@ -1,15 +1,9 @@
 #include "fieldtune/bundle.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
 #include "archive.hpp"
 #include "graph.hpp"
 #include "manifest.hpp"
+#include "regular_file.hpp"
 #include "text.hpp"
 
 namespace fieldtune {
@@ -18,35 +12,6 @@ namespace {
 constexpr std::size_t kMostBytes = std::size_t(256) << 20, kMostManifestBytes = std::size_t(8)
                                                                                 << 20;
 constexpr char kManifest[] = "manifest.json";
-
-// At most one byte more than is accepted. A pipe or a device is no bundle, and could block.
-std::string bytes_of(const std::string& path) {
-  const auto refuse = [&](const char* why) -> BundleError {
-    return BundleError("bundle " + path + ": cannot be read (" + why + "): check the path");
-  };
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) throw refuse(std::strerror(errno));
-  std::string data;
-  struct stat found{};
-  const char* trouble = nullptr;
-  if (fstat(file, &found) != 0)
-    trouble = std::strerror(errno);
-  else if (S_ISDIR(found.st_mode))
-    trouble = std::strerror(EISDIR);
-  else if (!S_ISREG(found.st_mode))
-    trouble = "not a regular file";
-  char buffer[1 << 16];
-  while (trouble == nullptr && data.size() <= kMostBytes) {
-    const ssize_t got = read(file, buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) trouble = std::strerror(errno);
-    if (got <= 0) break;
-    data.append(buffer, std::size_t(got));
-  }
-  close(file);
-  if (trouble != nullptr) throw refuse(trouble);
-  return data;
-}
 
 void check_file(const std::string& name, const std::string& content, const File& listed,
                 const Signature& signature, const std::string& source) {
@@ -69,7 +34,7 @@ void check_file(const std::string& name, const std::string& content, const File&
 }  // namespace
 
 Bundle read_bundle(const std::string& path, const std::string& expected_id) {
-  return parse_bundle(bytes_of(path), path, expected_id);
+  return parse_bundle(bytes_of("bundle", path, kMostBytes), path, expected_id);
 }
 
 Bundle parse_bundle(const std::string& data, const std::string& source,

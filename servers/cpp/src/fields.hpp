@@ -49,6 +49,8 @@ inline double not_negative(const Json& value, const std::string& path) {
 inline std::int64_t integer(const Json& value, const std::string& path) {
   if (value.is_string())
     refuse(path, "Input should be a valid integer, unable to parse string as an integer");
+  if (value.is_number_float() && !std::isfinite(value.get<double>()))
+    refuse(path, "Input should be a finite number");
   if (value.is_number_float())
     refuse(path, "Input should be a valid integer, got a number with a fractional part");
   if (!value.is_number_integer()) refuse(path, "Input should be a valid integer");

@@ -1,10 +1,11 @@
 // Limits from the file that `fieldtune-robot bundle limits` writes (robot/safety/written.py).
-#include <fstream>
+#include <cmath>
 #include <map>
-#include <sstream>
 
 #include "fields.hpp"
 #include "fieldtune/limits.hpp"
+#include "regular_file.hpp"
+#include "text.hpp"
 
 namespace fieldtune {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 using manifest::Json;
 using manifest::Object;
 using manifest::refuse;
+
+constexpr std::size_t kMostBytes = std::size_t(8) << 20;
 
 const std::map<std::string, Command> kKinds = {{"position", Command::kPosition},
                                                {"velocity", Command::kVelocity},
@@ -122,15 +125,43 @@ Limits parsed(const Json& content) {
   return found;
 }
 
+// A component's name, as the limits have it: NAME, or NAME[INDEX] of a field with several.
+std::vector<std::string> components_of(const std::vector<Field>& fields) {
+  std::vector<std::string> found;
+  for (const Field& field : fields)
+    for (std::size_t i = 0; i < field.width(); ++i)
+      found.push_back(field.width() == 1 ? field.name
+                                         : field.name + "[" + std::to_string(i) + "]");
+  return found;
+}
+
+void require_same(const char* kind, const std::vector<std::string>& limited,
+                  const std::vector<Field>& fields) {
+  const auto given = components_of(fields);
+  if (limited != given)
+    throw BundleError(std::string("the limits are for the ") + kind + "s " + text::listed(limited) +
+                      ", the bundle has " + text::listed(given) +
+                      ": write them anew with `fieldtune-robot bundle limits`");
+}
+
 }  // namespace
 
+void require_fit(const Limits& limits, const Manifest& manifest) {
+  require_same("action", limits.action_names, manifest.action_fields);
+  require_same("observation", limits.observation_names, manifest.observation_fields);
+  if (std::lround(limits.period_s * 1e9) != std::lround(manifest.period_s * 1e9))
+    throw BundleError("the limits are for a period of " + text::brief(limits.period_s) +
+                      " s, the bundle has " + text::brief(manifest.period_s) +
+                      " s: write them anew with `fieldtune-robot bundle limits`");
+}
+
 Limits read_limits(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
-    throw BundleError("limits " + path + ": cannot be read: check the path");
+  const std::string text = bytes_of("limits", path, kMostBytes);
+  if (text.size() > kMostBytes)
+    throw BundleError("limits " + path + ": more than " + std::to_string(kMostBytes) +
+                      " bytes: write them again with `fieldtune-robot bundle limits`");
   try {
-    return parsed(Json::parse(text.str()));
+    return parsed(Json::parse(text));
   } catch (const Json::exception& error) {
     throw BundleError("limits " + path + ": not JSON (" + error.what() + "): write them again");
   } catch (const manifest::ManifestError& error) {

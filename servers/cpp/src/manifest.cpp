@@ -1,6 +1,7 @@
 #include "manifest.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "fields.hpp"
 #include "rules.hpp"
@@ -72,6 +73,7 @@ void check_provenance(const Json& value) {
   integer(object.required("updates"), object.at("updates"));
   if (const Json* parent = object.optional("parent_bundle"))
     word(*parent, object.at("parent_bundle"));
+  if (const Json* start = object.optional("warm_start")) word(*start, object.at("warm_start"));
   object.unknown();
 }
 
@@ -118,6 +120,11 @@ Likelihood likelihood_of(const Json& value, Rows& rows) {
   return found;
 }
 
+// What no other string in the text can be, since `parsed` refuses the character.
+constexpr char kMark[] = "\\u0000";
+const std::string kEndless = std::string(1, '\0') + "Infinity";
+const std::string kMinusEndless = std::string(1, '\0') + "-Infinity";
+
 // Version 0.1.0 wrote an unbounded component as a bare Infinity, which is no JSON.
 std::string with_quoted_infinities(const std::string& text) {
   std::string found;
@@ -131,13 +138,36 @@ std::string with_quoted_infinities(const std::string& text) {
     if (text[i] == '"') inside = !inside;
     const std::size_t minus = text[i] == '-' ? 1 : 0;
     if (!inside && text.compare(i + minus, 8, "Infinity") == 0) {
-      found += "\"" + text.substr(i, 8 + minus) + "\"";
+      found += "\"" + (kMark + text.substr(i, 8 + minus)) + "\"";
       i += 7 + minus;
       continue;
     }
     found += text[i];
   }
   return found;
+}
+
+// A bare Infinity is a number, and a text in quotes stays one.
+Json parsed(const std::string& text) {
+  const auto refuse = [](const std::string& why) -> ManifestError {
+    return ManifestError("not JSON (" + why + "): export the bundle again");
+  };
+  if (text.compare(0, 3, "\xef\xbb\xbf") == 0) throw refuse("expected value at line 1 column 1");
+  if (text.find(kMark) != std::string::npos) throw refuse("the character NUL in a text");
+  const auto read = [&](int, Json::parse_event_t event, Json& value) {
+    if (!value.is_string()) return true;
+    const auto& word = value.get_ref<const std::string&>();
+    if (word != kEndless && word != kMinusEndless) return true;
+    if (event == Json::parse_event_t::key) throw refuse("key must be a string");
+    const double endless = std::numeric_limits<double>::infinity();
+    value = word == kEndless ? endless : -endless;
+    return true;
+  };
+  try {
+    return Json::parse(with_quoted_infinities(text), read);
+  } catch (const Json::exception& error) {
+    throw refuse(error.what());
+  }
 }
 
 std::string said(const Json* version) {
@@ -152,12 +182,7 @@ std::string said(const Json* version) {
 
 Manifest parse(const std::string& text) {
   constexpr char kUpdate[] = ": update fieldtune here, or export the bundle with this version";
-  Json content;
-  try {
-    content = Json::parse(with_quoted_infinities(text));
-  } catch (const Json::exception& error) {
-    throw ManifestError(std::string("not JSON (") + error.what() + "): export the bundle again");
-  }
+  const Json content = parsed(text);
   if (!content.is_object())
     throw ManifestError("expected an object of named fields: export the bundle again");
   try {

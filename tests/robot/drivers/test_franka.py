@@ -6,6 +6,7 @@ what the arm did is read from the simulator's physics (`benchmarks/franka_arm.py
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -137,6 +138,26 @@ def test_joints_stay_in_were_this_the_last_command(velocity, joints):
         np.testing.assert_allclose(slowed, share * velocity, atol=1e-12)
 
 
+def grip_site(joints: np.ndarray) -> np.ndarray:
+    """By Franka's Denavit-Hartenberg parameters, `(3,)` in the base frame."""
+    pose = np.eye(4)
+    for q, a, d, alpha in zip(
+        joints,
+        [0, 0, 0, 0.0825, -0.0825, 0, 0.088],
+        [0.333, 0, 0.316, 0, 0.384, 0, 0],
+        np.array([0, -1, 1, 1, -1, 1, 1]) * np.pi / 2,
+        strict=True,
+    ):
+        c, s, ca, sa = np.cos(q), np.sin(q), np.cos(alpha), np.sin(alpha)
+        turn = [[c, -s, 0, a], [s * ca, c * ca, -sa, -d * sa], [s * sa, c * sa, ca, d * ca]]
+        pose = pose @ np.array([*turn, [0, 0, 0, 1]])
+    return (pose @ [0, 0, 0.107 + law.TOOL_M, 1])[:3]
+
+
+def test_the_start_is_where_the_workspace_is_held_against():
+    np.testing.assert_allclose(grip_site(law.HOME), law.HOME_M, atol=1e-3)
+
+
 class Integrator:
     """An arm whose joints do at once what they are told; three of them are the three axes."""
 
@@ -189,6 +210,20 @@ def test_what_is_applied_is_what_was_asked_until_a_limit_is_near(bounds):
     assert back[-1] == [-0.03, 0.0, 0.0]
 
 
+def test_homing_keeps_the_fingertips_speed(bounds):
+    """Seven joints at `home_speed_rad_s` would carry it faster."""
+    link, tips = Integrator(), []
+    link._jacobian[0] = 0.8  # every joint moves it along x
+    link.joints = law.start_of(0) - 0.4
+    arm = serve_franka.Arm(link, dataclasses.replace(bounds, speed=0.1), 1.0, lambda: len(tips))
+    arm.home(0)
+    while not arm.homed():
+        tips.append(float(np.linalg.norm(link._jacobian[:3] @ link.velocity)))
+        assert len(tips) < 1000
+    assert 0.099 < max(tips) <= 0.1 + 1e-9
+    np.testing.assert_allclose(link.joints, law.start_of(0), atol=law.HOME_RAD)
+
+
 def test_an_arm_that_may_not_move_refuses_in_its_own_words(bounds):
     link = Integrator()
     arm = serve_franka.Arm(link, bounds, 1.0)
@@ -207,7 +242,17 @@ def test_an_arm_that_may_not_move_refuses_in_its_own_words(bounds):
         ({"speed_m_s": 0}, "'speed_m_s' is 0: expected a number above 0"),
         ({"speed_m_s": True}, "'speed_m_s' is True"),
         ({"realtime": 1}, "'realtime' is 1"),
+        ({"robot": " "}, "'robot' is ' ': expected the address of the arm's controller"),
         ({"acceleration": 1.5}, "'acceleration' is 1.5: expected 1 at most"),
+        ({"acceleration": 0.01}, "'acceleration' is 0.01: expected 0.05 at least"),
+        ({"max_lease_s": 3}, "'max_lease_s' is 3: expected 0.5 at most"),
+        ({"max_lease_s": 3}, "without the key it is 0.2"),
+        ({"speed_m_s": 5}, "'speed_m_s' is 5: expected 1.7 at most"),
+        ({"joint_speed_rad_s": 10}, "'joint_speed_rad_s' is 10: expected 2.175 at most"),
+        ({"home_speed_rad_s": 10}, "'home_speed_rad_s' is 10: expected 2.175 at most"),
+        ({"torque_threshold_nm": 1e6}, "'torque_threshold_nm' is 1000000.0: expected 100 at most"),
+        ({"force_threshold_n": 101}, "'force_threshold_n' is 101: expected 100 at most"),
+        ({"workspace": {"low": [0.5, -1, 0], "high": [1, 1, 1]}}, "start's fingertip at [0.4"),
         ({"workspace": {"low": [0, 0, 0]}}, "'workspace' is {'low': [0, 0, 0]}: expected low and"),
         ({"workspace": {"low": [0, 0, 1], "high": [1, 1, 1]}}, "low below high"),
         ({"joint_margin_rad": 0.5}, "'joint_margin_rad' is 0.5, which leaves the start no place"),

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "fieldtune/bundle.hpp"
 #include "fieldtune/errors.hpp"
 #include "fieldtune/views.hpp"
 
@@ -49,6 +50,10 @@ struct Limits {
 
 // What `fieldtune-robot bundle limits` wrote. Raises BundleError.
 Limits read_limits(const std::string& path);
+
+// Raises BundleError unless the limits were written for a bundle with these actions and
+// observations, by name and in this order, and with this period.
+void require_fit(const Limits& limits, const Manifest& manifest);
 
 // Which rules changed a command.
 enum Rule : unsigned {
