@@ -57,6 +57,19 @@ def edited(**changes: object) -> Callable[[bytes], bytes]:
 
 INFINITY = float("inf")  # json writes it bare, as version 0.1.0 did
 MEASURED = {"relative": 1, "absolute": 1, "samples": 1}
+
+
+def converted(tolerance: float, off: float) -> dict[str, object]:
+    difference = {"policy.mean": {"relative": off, "absolute": 1.0, "samples": 3}}
+    return {
+        "to": "int8",
+        "source": "a" * 64,
+        "tolerance": tolerance,
+        "samples": "some",
+        "difference": difference,
+    }
+
+
 FORGED = {
     "missing": edited(family=...),
     "renamed": edited(familly="reach"),
@@ -74,6 +87,8 @@ FORGED = {
     "parity": edited(parity={}),
     "parity too large": edited(parity={"policy.mean": MEASURED}),
     "conversion": edited(conversions=[{"to": "fp8"}]),
+    "conversion beyond its tolerance": edited(conversions=[converted(1e-5, 5.0)]),
+    "conversion without a tolerance": edited(conversions=[converted(1e300, 5.0)]),
     "temper": edited(likelihood__temper=2),
     "particle": edited(likelihood__particles__0=[1.0]),
     "no particles": edited(likelihood__particles=[]),

@@ -1,6 +1,7 @@
 #include "manifest.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 
 #include "fields.hpp"
@@ -92,6 +93,20 @@ std::set<std::string> differences_of(const Json& value, const std::string& path,
     names.insert(item.key());
   }
   return names;
+}
+
+// Of what `differences_of` has checked.
+void require_within(const Json& difference, double tolerance, const std::string& path) {
+  for (const auto& item : difference.items()) {
+    const double off = not_negative(item.value().at("relative"), path);
+    if (off <= tolerance) continue;
+    char numbers[2][32];
+    std::snprintf(numbers[0], sizeof numbers[0], "%g", off);
+    std::snprintf(numbers[1], sizeof numbers[1], "%g", tolerance);
+    refuse(path, item.key() + " is " + numbers[0] +
+                     " from the bundle's that it was made from, beyond the tolerance of " +
+                     numbers[1] + ": convert it again");
+  }
 }
 
 Likelihood likelihood_of(const Json& value, Rows& rows) {
@@ -234,11 +249,13 @@ Manifest parse(const std::string& text) {
         const auto to = one_of(step.required("to"), step.at("to"), {"fp16", "int8", "static"},
                                "'fp16', 'int8' or 'static'");
         sha256(step.required("source"), step.at("source"));
-        positive(step.required("tolerance"), step.at("tolerance"));
+        const double tolerance = positive(step.required("tolerance"), step.at("tolerance"));
+        if (tolerance > 1) refuse(step.at("tolerance"), "Input should be less than or equal to 1");
         word(step.required("samples"), step.at("samples"));
         conversions.push_back(differences_of(step.required("difference"), step.at("difference"),
                                              "Difference", false));
         step.unknown();
+        require_within(step.required("difference"), tolerance, indexed("conversions", i));
         known.fixed_batch = known.fixed_batch || to == "static";
       }
     }
