@@ -6,7 +6,7 @@ Knows columns by key and parts of a mapping; not which file they are from, nor w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Rows:
     Args:
         place: file and episode.
         columns: at least `count` rows a key.
+        before: what `minus` takes from an action, as it was before each step; `columns` where None.
         period_s: seconds from row to row, for derivatives.
     """
 
@@ -30,20 +31,32 @@ class Rows:
     columns: Mapping[str, Array]
     count: int
     period_s: float
+    before: Mapping[str, Array] | None = None
 
 
 def observed_rows(
     episode: RecordedEpisode, keys: Iterable[str], place: str, period_s: float
 ) -> Rows:
-    """The rows of an observation made of `keys`: one more than steps where all are followed."""
+    """The rows of an observation made of `keys`: one more than steps where all are followed, or
+    noted before the first step too."""
     needed = list(keys)
     steps = len(episode.columns[needed[0]]) if needed else 0
-    if not needed or any(key not in episode.following for key in needed):
-        return Rows(place, episode.columns, steps, period_s)
-    whole = {
-        key: np.concatenate([episode.columns[key], episode.following[key][None]]) for key in needed
-    }
+    whole = before_steps(episode)
+    if not needed or any(key not in (*episode.following, *episode.preceding) for key in needed):
+        return Rows(place, whole, steps, period_s)
+    for key in set(needed) - set(episode.preceding):
+        whole[key] = np.concatenate([whole[key], episode.following[key][None]])
     return Rows(place, whole, steps + 1, period_s)
+
+
+def before_steps(episode: RecordedEpisode) -> dict[str, Array]:
+    """The columns as they were before each step; one row more of what was noted before the first
+    and after every one."""
+    noted = {
+        key: np.concatenate([first[None], episode.columns[key]])
+        for key, first in episode.preceding.items()
+    }
+    return {**episode.columns, **noted}
 
 
 def columns_of(given: Mapping[str, Sequence[Part]], fields: tuple[Field, ...], rows: Rows) -> Array:
@@ -96,7 +109,8 @@ def _part(part: Part, field: Field, rows: Rows) -> Array:
             )
         values = values * np.array(given) if name == "scale" else values + np.array(given)
     if part.minus is not None:
-        less = _part(part.minus, field, rows)
+        known = rows.columns if rows.before is None else rows.before
+        less = _part(part.minus, field, replace(rows, columns=known))
         if less.shape != values.shape:
             raise RecordingError(
                 f"{where}: 'minus' gives {less.shape[1]} numbers, to be taken from "

@@ -146,6 +146,26 @@ def test_minaris_dicts_and_tuples_are_flattened_and_signals_label(tmp_path, mina
     assert episode.terminated
 
 
+def test_infos_that_repeat_an_observation_are_of_the_same_step(tmp_path, minari_dicts, others):
+    episodes = [others.ant(direction, seed) for seed, direction in enumerate([0.5, 1.5, 2.5])]
+    for seen, _, _, infos in episodes:
+        infos["height"], infos["joints"] = seen["torso"]["height"], seen["joints"][0]
+    minari_dicts(tmp_path / "ants", episodes)
+    less = "{from: actions, scale: 0, minus: {from: JOINTS, scale: 0.01}}"
+    text = re.sub(r"joint_torque: \{.*?\}", f"joint_torque: {less}", MINARI)
+
+    def episode(text):
+        found = mapped(tmp_path, ANT, tmp_path / "ants", text)
+        return found.episodes(f"{np.rad2deg(1.5):.9g}")[0]
+
+    plain = episode(changed(text, "JOINTS", "observations/joints/0"))
+    noted = changed(text, "JOINTS", "infos/joints")
+    found = episode(changed(noted, "observations/torso/height", "infos/height"))
+    np.testing.assert_array_equal(found.observations, plain.observations)
+    np.testing.assert_array_equal(found.actions, plain.actions)
+    np.testing.assert_array_equal(found.signals, plain.signals)
+
+
 def changed(text, before, after):
     assert before in text
     return text.replace(before, after)
