@@ -13,7 +13,14 @@ import numpy as np
 from fieldtune.sim.family import Array, Field
 from fieldtune.train.importing.mapping import Part
 from fieldtune.train.importing.recording import RecordedEpisode, RecordingError
-from fieldtune.train.importing.units import ROTATION_WIDTHS, between, factor, turned
+from fieldtune.train.importing.units import (
+    ANGLES,
+    IN_RADIANS,
+    ROTATION_WIDTHS,
+    between,
+    factor,
+    turned,
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,11 @@ def _part(part: Part, field: Field, rows: Rows) -> Array:
                 f"{values.shape[1]}: choose as many with its own 'take'"
             )
         values = values - less
+    turn = _full_turn(part, field)
+    if turn is not None and part.derivative:
+        values = np.unwrap(values / turn, axis=0, period=1.0) * turn
+    elif turn is not None and part.minus is not None:
+        values = values - np.round(values / turn) * turn
     return _derivative(values, rows.period_s) if part.derivative else values
 
 
@@ -133,7 +145,27 @@ def _rotated(part: Part, values: Array, field: Field, where: str) -> Array:
         found = turned(values * (factor(part.unit or "rad", "rad") or 1.0), turn.data, turn.family)
     except ValueError as error:
         raise RecordingError(f"{where}: {error}: is 'rotation.data' right?") from None
-    return found * (factor("rad", field.unit) or 1.0)
+    if turn.family not in IN_RADIANS:
+        return found
+    return found * _of_radians(part, field)
+
+
+def _full_turn(part: Part, field: Field) -> Array | None:
+    """What each number of an angle, or of a difference of angles, is the same beyond; in the
+    field's unit, scaled as the angle is. None: it is none."""
+    if part.rotation is not None and part.rotation.family in (*ANGLES, "rpy"):
+        scale = np.abs(np.array(part.scale))
+        return 2 * np.pi * _of_radians(part, field) * np.where(scale > 0, scale, 1.0)
+    if part.minus is None or part.minus.derivative:
+        return None
+    return _full_turn(part.minus, field)
+
+
+def _of_radians(part: Part, field: Field) -> float:
+    """How many of the field's unit a radian is, or a radian per second of a derivative."""
+    known = factor("rad/s" if part.derivative else "rad", field.unit)
+    assert known is not None, "checked by load_mapping"
+    return known
 
 
 def _derivative(values: Array, period_s: float) -> Array:
