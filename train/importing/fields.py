@@ -94,13 +94,14 @@ def _part(part: Part, field: Field, rows: Rows) -> Array:
     where = f"{rows.place}: {field.name!r} from {part.key!r}"
     values = rows.columns[part.key][: rows.count]
     if part.positions is not None:
-        last = max(part.positions)
+        chosen = part.positions
+        last = chosen[-1] if isinstance(chosen, range) else max(chosen)  # a range may be huge
         if last >= values.shape[1]:
             raise RecordingError(
                 f"{where}: 'take' has position {last}, the key has {values.shape[1]} numbers, "
                 f"0 to {values.shape[1] - 1}: choose among them"
             )
-        values = values[:, part.positions]
+        values = values[:, list(chosen)]
     per = "/s" if part.derivative else ""
     if part.rotation is not None:
         values = _rotated(part, values, field, where)

@@ -6,7 +6,7 @@ Holds what can be written, and whether it fits a family; not how rows are read o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -101,12 +101,12 @@ class Part(_Strict):
         return self
 
     @property
-    def positions(self) -> list[int] | None:
+    def positions(self) -> Sequence[int] | None:
         """Which of the key's numbers; None: all."""
         if isinstance(self.take, str):
             first, end = self.take.split(":")
-            return list(range(int(first), int(end)))
-        return None if self.take is None else list(self.take)
+            return range(int(first), int(end))
+        return self.take
 
     def needs(self) -> Iterator[str]:
         """The keys of the data that it needs."""
