@@ -22,6 +22,7 @@ from fieldtune.sim.scripted import BadScript, scripted
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.data.dataset import DatasetError, read_metadata
 from fieldtune.train.evaluation.measure import evaluate_run
+from fieldtune.train.exporting.opened import open_for_export
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import open_run
@@ -79,6 +80,7 @@ def test_a_strangers_family_goes_the_whole_way_by_a_runs_file(tmp_path):
     collect(config)
     known = read_metadata(tmp_path / "data")
     assert known["family_options"] == {"damping": 0.2}
+    assert options(open_for_export(tmp_path / "data").family) == {"damping": 0.2}
     assert known["how"]["policy"].startswith("scripted and noisy")
     assert (tmp_path / "data" / "contact.png").exists()
     run = open_run(config, tmp_path / "run")

@@ -128,7 +128,7 @@ def import_(
             mapped = read_mapped(of, mapping, source, tasks, leave_out or [])
             found, named = mapped, mapped.tasks
         if dry_run:
-            _show(of, named, found, trust_units)
+            _show(of, named, found, trust_units, join)
             return
         assert folder is not None
         with making(folder), progress("importing", "tasks") as advance:
@@ -166,11 +166,14 @@ def _chosen(
     return make_family(family), out
 
 
-def _show(of: TaskFamily, named: NamedTasks, source: Source, trust_units: bool) -> None:
+def _show(
+    of: TaskFamily, named: NamedTasks, source: Source, trust_units: bool, join: Path | None
+) -> None:
     """The dry run. Raises `UserError` where the data would be refused, after what it shows."""
     from dataclasses import replace
 
     from fieldtune.train.importing.dataset import gathered
+    from fieldtune.train.importing.joined import require_joined
     from fieldtune.train.importing.mapped import MappedEpisodes
     from fieldtune.train.importing.survey import lines, survey
 
@@ -183,6 +186,8 @@ def _show(of: TaskFamily, named: NamedTasks, source: Source, trust_units: bool) 
         for sentence in source.notes:
             typer.echo(f"left out: {sentence}")
     sound = gathered(of, named, source, trust_units=trust_units)
+    if join is not None:
+        require_joined(join, of, named, sound)
     if not isinstance(source, MappedEpisodes):
         for sentence in sound.left_out:
             typer.echo(f"left out: {sentence}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 
 Origin = tuple[str, str]
+Placed = tuple[str, str, Any, LabelledEpisode]
 
 
 def origin(episode: LabelledEpisode) -> Origin:
@@ -35,17 +37,19 @@ def _digest(*columns: Array) -> str:
     return hashed.hexdigest()
 
 
-def twice(family: TaskFamily, placed: Iterable[tuple[str, str, Any, LabelledEpisode]]) -> str:
+def twice(family: TaskFamily, placed: Iterable[Placed], known: Iterable[Placed] = ()) -> str:
     """Which episode is there a second time, first; empty where none is.
 
     Args:
         placed: of each episode the place as a person calls it, its split, its task, and itself.
+        known: those that were there before, whose copies of each other are no mistake of `placed`.
     """
     of_task: dict[Any, str] = {}
     of_split: dict[Any, str] = {}
     paid_alike: dict[Any, str] = {}
     first, copies, total = ("", "", "", ""), 0, 0
-    for place, split, task, episode in placed:
+    marked = chain(((one, True) for one in known), ((one, False) for one in placed))
+    for (place, split, task, episode), was_there in marked:
         done, paid = origin(episode) if episode.origin is None else episode.origin
         other = "test" if split == "train" else "train"
         before = of_task.get((done, split, task))
@@ -58,10 +62,10 @@ def twice(family: TaskFamily, placed: Iterable[tuple[str, str, Any, LabelledEpis
         if before is None and not family.sparse_reward:
             before = paid_alike.get((done, split, paid))
             same, why = "observations, actions and rewards", "rewards are a task's own; "
-        if before is not None:
+        if before is not None and not was_there:
             copies += 1
             first = first if copies > 1 else (place, same, before, why)
-        total += 1
+        total += not was_there
         of_task.setdefault((done, split, task), place)
         of_split.setdefault((done, split), place)
         paid_alike.setdefault((done, split, paid), place)

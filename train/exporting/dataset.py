@@ -16,6 +16,7 @@ from typing import Any, Final
 from fieldtune import plain_yaml
 from fieldtune.file_errors import naming, require_writable
 from fieldtune.files import sync
+from fieldtune.sim.family import TaskFamily
 from fieldtune.train.data.dataset import DatasetError
 from fieldtune.train.exporting.lerobot import write_lerobot
 from fieldtune.train.exporting.minari import write_minari
@@ -37,11 +38,14 @@ class Exported:
     transitions: int
 
 
-def export_dataset(source: Path, kind: str, out: Path) -> Exported:
+def export_dataset(
+    source: Path, kind: str, out: Path, family: TaskFamily | None = None
+) -> Exported:
     """Write the dataset in the folder `source` to the new folder `out`.
 
     Args:
         kind: one of `FORMATS`.
+        family: None: the one that the dataset names.
 
     Raises:
         DatasetError: no such format, `out` exists, or `source` cannot be exported.
@@ -53,7 +57,7 @@ def export_dataset(source: Path, kind: str, out: Path) -> Exported:
     if out.exists():
         raise DatasetError(f"{out} exists; nothing is overwritten: remove it or choose another")
     require_writable(out)
-    data = open_for_export(source)
+    data = open_for_export(source, family)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.absolute().with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)

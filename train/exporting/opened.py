@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fieldtune.sim.family import Array, Field, TaskFamily
 from fieldtune.sim.registry import family as make_family
+from fieldtune.sim.registry import names as registered
+from fieldtune.sim.registry import options
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.dataset import DatasetError, Split, read_dataset, read_metadata
+from fieldtune.train.data.joining import own_name
 from fieldtune.train.importing.source import SPLITS
 
 MOST_IN_TEXT = 6  # parameters of a task that its text shows
@@ -38,17 +42,18 @@ class Opened:
         return [text for split in SPLITS for text in self.tasks[split]]
 
 
-def open_for_export(folder: Path) -> Opened:
-    """Read a dataset with the family that its metadata name.
+def open_for_export(folder: Path, family: TaskFamily | None = None) -> Opened:
+    """Read a dataset.
+
+    Args:
+        family: None: the one that its metadata name, with the options that it was made with.
 
     Raises:
-        DatasetError: it is none, or was thinned out, so that its rows do not follow each other.
-        UnknownFamily: its family is not installed.
+        DatasetError: it is none, its family is not installed, or it was thinned out, so that its
+            rows do not follow each other.
     """
     metadata = read_metadata(folder)
-    family = make_family(metadata["family"])
-    if family.robot != metadata.get("robot"):
-        family = make_family(metadata["family"], robot=metadata.get("robot"))
+    family = _family_of(folder, metadata) if family is None else family
     dataset = read_dataset(folder, family)
     if dataset.thinned:
         raise DatasetError(
@@ -57,6 +62,7 @@ def open_for_export(folder: Path) -> Opened:
         )
     names = metadata.get("how", {}).get("task_names", {})
     numbers = iter(range(len(dataset.train_tasks) + len(dataset.test_tasks)))
+    taken: set[str] = set()
     tasks: dict[Split, dict[str, Array]] = {}
     found: list[Labelled] = []
     for split in SPLITS:
@@ -66,12 +72,28 @@ def open_for_export(folder: Path) -> Opened:
         tasks[split] = {}
         for index, episodes in enumerate(by_task):
             number = next(numbers)
-            name = names[split][index] if split in names else str(number)
+            known = names.get(split, ())
+            name = own_name(known[index] if index < len(known) else str(number), taken)
             text = _text(family, name, parameters[index])
             tasks[split][text] = parameters[index]
             found += [Labelled(split, text, episode) for episode in episodes]
     measured = bool(family.signal_fields) and all(e.episode.signals is not None for e in found)
     return Opened(family, tuple(found), tasks, measured)
+
+
+def _family_of(folder: Path, metadata: dict[str, Any]) -> TaskFamily:
+    name = metadata["family"]
+    if name not in registered():
+        raise DatasetError(
+            f"{folder}: its family, {name!r}, is not installed: install its package, or give the "
+            "file of a family of labelled data alone, --family FILE.yaml"
+        )
+    family = make_family(name)
+    known = options(family)
+    told = {k: v for k, v in metadata.get("family_options", {}).items() if k in known}
+    if family.robot != metadata.get("robot"):
+        told["robot"] = metadata.get("robot")
+    return make_family(name, **told) if told else family
 
 
 def _text(family: TaskFamily, name: str, parameters: Array) -> str:

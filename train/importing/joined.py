@@ -12,10 +12,26 @@ from tempfile import TemporaryDirectory
 
 from fieldtune.file_errors import require_writable
 from fieldtune.sim.family import TaskFamily
-from fieldtune.train.data.dataset import DatasetError
-from fieldtune.train.data.joining import join_datasets
-from fieldtune.train.importing.dataset import Imported, import_dataset
-from fieldtune.train.importing.source import NamedTasks, Source
+from fieldtune.sim.rollout import LabelledEpisode
+from fieldtune.train.data.admission import problem_of_all
+from fieldtune.train.data.dataset import DatasetError, Split, read_dataset
+from fieldtune.train.data.joining import join_datasets, require_joinable
+from fieldtune.train.importing.dataset import Gathered, Imported, import_dataset
+from fieldtune.train.importing.source import SPLITS, NamedTasks, Source
+
+
+def require_joined(first: Path, family: TaskFamily, tasks: NamedTasks, sound: Gathered) -> None:
+    """Raises what `import_joined` would, of what was gathered; writes nothing."""
+    old = read_dataset(first, family)
+    split = require_joinable(family, first, old, tasks.split, sound.episodes, tasks.names)
+    both: dict[Split, list[LabelledEpisode]] = {}
+    for name in SPLITS:
+        known = old.train if name == "train" else old.test
+        before = [replace(e, task_index=n) for n, task in enumerate(known) for e in task]
+        behind = [replace(e, task_index=e.task_index + len(known)) for e in sound.episodes[name]]
+        both[name] = before + behind
+    if wrong := problem_of_all(family, split, both):
+        raise DatasetError(wrong)
 
 
 def import_joined(

@@ -137,8 +137,10 @@ def read_mapped(
                 "tells tasks apart"
             )
         )
-    listed = family_tasks(family) if task_file is None else read_tasks(task_file, family)
-    named = [name for split in listed.names.values() for name in split]
+    listed = None if task_file is None else read_tasks(task_file, family)
+    if listed is None and (mapping.tasks is None or mapping.tasks.name is not None):
+        listed = family_tasks(family)  # else the data may bring theirs, and a family have none
+    named = [name for split in listed.names.values() for name in split] if listed else []
     places: list[tuple[str | None, str]]
     if by_path:
         places = [(name, place.replace("{task}", name)) for name in named]
@@ -176,6 +178,8 @@ def read_mapped(
         listed = tasks_in_data(
             [told for told, _ in made], mapping.tasks.held_out, family, mapping_file
         )
+    if listed is None:
+        listed = family_tasks(family)
     by_task: dict[str, list[Placed]] = {}
     for told, piece in made:
         by_task.setdefault(told.name, []).append(Placed(piece.place, piece.episode))

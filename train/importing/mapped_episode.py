@@ -15,7 +15,7 @@ from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import ended_early
 from fieldtune.train.data.dataset import DatasetError
-from fieldtune.train.importing.fields import Rows, columns_of, observed_rows
+from fieldtune.train.importing.fields import Rows, before_steps, columns_of, observed_rows
 from fieldtune.train.importing.mapping import REWARD, FieldMapping
 from fieldtune.train.importing.recording import RecordedEpisode
 
@@ -68,7 +68,9 @@ def episodes_made(
     whole = LabelledEpisode(
         task_index=0,
         observations=columns_of(mapping.observation, family.observation_fields, seen),
-        actions=columns_of(mapping.action, family.action_fields, rows),
+        actions=columns_of(
+            mapping.action, family.action_fields, replace(rows, before=before_steps(recorded))
+        ),
         rewards=rewards,
         terminated=_terminated(rows, mapping.terminated),
         signals=signals,

@@ -6,7 +6,7 @@ Holds what can be written, and whether it fits a family; not how rows are read o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +18,7 @@ from fieldtune.sim.family import Field as FamilyField
 from fieldtune.sim.family import TaskFamily
 from fieldtune.train.importing.units import (
     ANGLES,
+    IN_RADIANS,
     QUATERNION,
     ROTATION_WIDTHS,
     Angle,
@@ -100,12 +101,12 @@ class Part(_Strict):
         return self
 
     @property
-    def positions(self) -> list[int] | None:
+    def positions(self) -> Sequence[int] | None:
         """Which of the key's numbers; None: all."""
         if isinstance(self.take, str):
             first, end = self.take.split(":")
-            return list(range(int(first), int(end)))
-        return None if self.take is None else list(self.take)
+            return range(int(first), int(end))
+        return self.take
 
     def needs(self) -> Iterator[str]:
         """The keys of the data that it needs."""
@@ -174,6 +175,8 @@ def load_mapping(path: Path, family: TaskFamily) -> FieldMapping:
     mapping = load(FieldMapping, path, prepare=written_out)
     _fields(path, "observation", mapping.observation, family.observation_fields, family)
     _fields(path, "action", mapping.action, family.action_fields, family)
+    for part in mapping.reward or ():
+        _part(f"{path}: 'reward'", part, REWARD)
     if mapping.signals:
         _fields(path, "signals", mapping.signals, family.signal_fields, family)
     if mapping.tasks is not None and mapping.tasks.parameters is not None:
@@ -263,11 +266,22 @@ def _part(where: str, part: Part, field: FamilyField) -> None:
             f"{where} is a quaternion: say how the data hold it, 'rotation: {{data: wxyz}}' or "
             f"{', '.join(kind for kind in ROTATION_WIDTHS if kind not in ('wxyz', *ANGLES))}"
         )
-    if part.rotation is not None and (part.rotation.family in (*ANGLES, "rpy")):
+    turn = part.rotation
+    if turn is not None and part.derivative and turn.family not in (*ANGLES, "rpy"):
+        raise ConfigError(
+            f"{where}: 'derivative' of a rotation as {turn.family} is no angular velocity: map the "
+            "data's own, or give 'rotation.family' roll, pitch, yaw or rpy"
+        )
+    if field.unit == QUATERNION and turn is not None and turn.family != "wxyz":
+        raise ConfigError(
+            f"{where}: 'rotation.family' is {turn.family!r}, but the field is a quaternion, w, x, "
+            "y, z: leave 'family' out; 'data' says how the data hold it"
+        )
+    if turn is not None and turn.family in IN_RADIANS:
         given = "rad/s" if part.derivative else "rad"
         if factor(given, field.unit) is None:
             raise ConfigError(
-                f"{where}: 'rotation.family' is {part.rotation.family!r}, in {given}, but the "
+                f"{where}: 'rotation.family' is {turn.family!r}, in {given}, but the "
                 f"field is in {field.unit!r}: map another field, or ask for another form"
             )
     if part.minus is not None:

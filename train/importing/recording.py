@@ -29,13 +29,15 @@ class RecordedEpisode:
     `name` is what a person finds it by in its file. `columns[key]` `(T, number)` float64 are the
     numbers of each step: what was observed before it, what was done in it, what came of it.
     `following[key]` `(number,)` is what was observed after the last step, of those keys of which
-    that was recorded. `attributes` are of the whole episode: text or single numbers.
+    that was recorded; `preceding[key]` what was noted before the first, of keys whose columns are
+    noted after each step. `attributes` are of the whole episode: text or single numbers.
     """
 
     name: str
     columns: Columns
     following: Columns = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    preceding: Columns = field(default_factory=dict)
 
 
 class Recording(Protocol):

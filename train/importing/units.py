@@ -48,6 +48,7 @@ ROTATION_WIDTHS: Final[dict[str, int]] = {
     "yaw": 1,
 }
 ANGLES: Final[tuple[str, ...]] = get_args(Angle)[-3:]
+IN_RADIANS: Final = (*ANGLES, "rpy", "rotvec")
 _UNIT_LENGTH = 0.01  # a quaternion's norm may differ from 1 by this much
 
 

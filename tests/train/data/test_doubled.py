@@ -100,3 +100,10 @@ def test_a_copy_is_told_by_the_whole_of_it_and_in_single_precision():
     )
     assert origin(replace(whole, observations=whole.observations + 1e-6))[0] != known[0]
     assert origin(replace(whole, rewards=-whole.rewards)) != known
+
+
+def test_copies_among_what_was_there_before_are_not_told_again():
+    there = [("old 0", "train", 0, episode()), ("old 1", "train", 0, episode())]
+    assert twice(CHEETAH, [("new 0", "train", 1, episode(1))], there) == ""
+    told = twice(CHEETAH, [("new 0", "test", 1, episode(paid=1))], there)
+    assert told.startswith("new 0 has the same observations and actions as old 0 (1 of 1 episodes")

@@ -16,6 +16,7 @@ from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.cli.app import app
 from fieldtune.train.data.dataset import read_dataset, write_dataset
+from fieldtune.train.exporting.opened import open_for_export
 
 ANT = make_family("ant-dir")
 TASKS = TaskSplit(np.array([[90.0], [180.0]]), np.array([[270.0]]))
@@ -105,3 +106,53 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(ants, tmp_pat
     result = fieldtune("export-dataset", ants, "--format", "minari", "--out", out)
     assert (result.exit_code, "nothing is overwritten" in result.stderr) == (1, True)
     assert list(out.iterdir()) == []
+
+
+def test_a_joined_dataset_of_before_is_exported_with_numbers_where_it_has_no_names(tmp_path):
+    names = {"train": ["2"], "test": []}
+    write_dataset(
+        tmp_path / "data", ANT, train=[episode(0, 0, 5), episode(1, 1, 5)], test=[episode(0, 2, 5)],
+        how={"task_names": names}, tasks=TASKS,
+    )  # fmt: skip
+    opened = open_for_export(tmp_path / "data")
+    assert opened.texts == [
+        "ant-dir, task 2: direction 90 degrees",
+        "ant-dir, task 1: direction 180 degrees",
+        "ant-dir, task 2 (2): direction 270 degrees",
+    ]
+
+
+LABELLED = """
+name: carry
+robot: my-arm
+period_s: 0.05
+horizon: 50
+observation: [{name: state, unit: m, width: 4}]
+action: [{name: target, unit: m, low: [-1, -1], high: [1, 1]}]
+task: [{name: goal, unit: m, low: [0], high: [9]}]
+"""
+
+
+def test_labelled_data_alone_are_exported_with_their_familys_file(tmp_path):
+    file, out = tmp_path / "carry.yaml", tmp_path / "out"
+    file.write_text(LABELLED)
+    family, rng = make_family(str(file)), np.random.default_rng(0)
+    episodes = [
+        LabelledEpisode(
+            0, rng.normal(size=(6, 4)), rng.uniform(-1, 1, (5, 2)), rng.normal(size=5), False
+        )
+        for _ in range(2)
+    ]
+    tasks = TaskSplit(np.array([[1.0]]), np.array([[2.0]]))
+    data = tmp_path / "data"
+    write_dataset(data, family, train=episodes[:1], test=episodes[1:], how={}, tasks=tasks)
+    command = ["export-dataset", data, "--format", "minari", "--out", out]
+    refused = fieldtune(*command)
+    assert (refused.exit_code, out.exists()) == (1, False)
+    assert "'carry', is not installed: install its package, or give" in refused.stderr
+    done = fieldtune(*command, "--family", file)
+    assert done.exit_code == 0, done.stderr
+    back = ["--mapping", out / "mapping.yaml", "--tasks", out / "tasks.json"]
+    again = fieldtune("import", "--family", file, "--from", out, *back, "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.stderr
+    assert read_dataset(tmp_path / "again", family).digest == read_dataset(data, family).digest

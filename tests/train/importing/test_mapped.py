@@ -12,6 +12,7 @@ import pytest
 
 from fieldtune.errors import UserError
 from fieldtune.sim.registry import family as make_family
+from fieldtune.train.importing.formats.robomimic import Robomimic
 from fieldtune.train.importing.mapped import read_mapped
 
 # The mappings under test are those of the page.
@@ -99,6 +100,57 @@ def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file, other
     assert any("agentview_image" in sentence for sentence in found.notes)
 
 
+def test_attributes_of_robomimics_data_are_those_of_each_demonstration(
+    tmp_path, robomimic_file, others
+):
+    demos = [others.demo(target, seed) for seed, target in enumerate(TARGETS_SEEN[:2])]
+    path = robomimic_file(tmp_path / "low_dim.hdf5", demos)
+
+    def named(file):
+        file["data"].attrs["goal"] = "everyone's"
+        file["data/demo_1"].attrs["goal"] = "its own"
+
+    edit(path, named)
+    found = [episode.attributes for episode in Robomimic(str(path)).episodes(frozenset())]
+    assert [each["goal"] for each in found] == ["everyone's", "its own"]
+    assert all("env_args" in each for each in found)
+
+
+LABELLED = """
+name: carry
+robot: my-arm
+period_s: 0.05
+horizon: 50
+observation: [{name: state, unit: m, width: 11}]
+action: [{name: target, unit: mm, low: [-2000, -2000, -2000], high: [2000, 2000, 2000]}]
+task: [{name: goal, unit: m, low: [0], high: [9]}]
+"""
+BRINGS = """
+format: lerobot
+observation: {state: observation.state}
+action: {target: {from: action, take: "0:3"}}
+reward: {from: observation.state, take: "0:1"}
+tasks: {parameters: {goal: goal}, held_out: 1}
+"""
+
+
+def test_tasks_in_the_data_are_enough_for_a_family_of_labelled_data(
+    tmp_path, lerobot_dataset, others
+):
+    (tmp_path / "carry.yaml").write_text(LABELLED)
+    episodes = [
+        others.reaching(seed) | {"task": "carry", "goal": np.full((12, 1), float(seed))}
+        for seed in (1, 2, 3)
+    ]
+    lerobot_dataset(tmp_path / "logs", episodes)
+    family = make_family(str(tmp_path / "carry.yaml"))
+    found = mapped(tmp_path, family, tmp_path / "logs", BRINGS)
+    assert sorted(found.by_task) == ["1", "2", "3"]
+    named = changed(BRINGS, "{parameters: {goal: goal}, held_out: 1}", "{name: task}")
+    with pytest.raises(UserError, match="its file lists no tasks: add them, or give"):
+        mapped(tmp_path, family, tmp_path / "logs", named)
+
+
 VELOCITIES = "file,velocity,split\nslow.hdf5,0.5,train\nfast.hdf5,2.5,test\n"
 
 
@@ -146,6 +198,26 @@ def test_minaris_dicts_and_tuples_are_flattened_and_signals_label(tmp_path, mina
     assert episode.terminated
 
 
+def test_infos_that_repeat_an_observation_are_of_the_same_step(tmp_path, minari_dicts, others):
+    episodes = [others.ant(direction, seed) for seed, direction in enumerate([0.5, 1.5, 2.5])]
+    for seen, _, _, infos in episodes:
+        infos["height"], infos["joints"] = seen["torso"]["height"], seen["joints"][0]
+    minari_dicts(tmp_path / "ants", episodes)
+    less = "{from: actions, scale: 0, minus: {from: JOINTS, scale: 0.01}}"
+    text = re.sub(r"joint_torque: \{.*?\}", f"joint_torque: {less}", MINARI)
+
+    def episode(text):
+        found = mapped(tmp_path, ANT, tmp_path / "ants", text)
+        return found.episodes(f"{np.rad2deg(1.5):.9g}")[0]
+
+    plain = episode(changed(text, "JOINTS", "observations/joints/0"))
+    noted = changed(text, "JOINTS", "infos/joints")
+    found = episode(changed(noted, "observations/torso/height", "infos/height"))
+    np.testing.assert_array_equal(found.observations, plain.observations)
+    np.testing.assert_array_equal(found.actions, plain.actions)
+    np.testing.assert_array_equal(found.signals, plain.signals)
+
+
 def changed(text, before, after):
     assert before in text
     return text.replace(before, after)
@@ -162,6 +234,7 @@ def changed(text, before, after):
         ('"0:7", unit: deg}', '"0:7", unit: mm}',
          r"'unit' is 'mm', .* become 'rad': expected one of \['rad', 'deg'"),
         ('"7:10", unit: mm}', '"9:12", unit: mm}', "position 11, the key has 11 numbers, 0 to 10"),
+        ('"7:10", unit: mm}', '"0:99999999999", unit: mm}', "position 99999999998, the key has 11"),
         ('"0:7", unit: deg}', '"7:0", unit: deg}', "'take' is '7:0': expected \"FIRST:END\""),
         ("from: action", "from: actions", r"no key 'actions' .* there are action \(4\)"),
         ("from: action", "from: observation.images.top", "video, which is never read"),

@@ -72,6 +72,24 @@ def test_parts_are_computed_in_their_order():
     np.testing.assert_allclose(gripper, 1 - 2 * ROWS.columns["grip"])
 
 
+def test_an_angle_turns_through_half_a_turn_without_a_jump_in_the_fields_unit():
+    degrees = np.array([170.0, 178.0, -174.0, -166.0, -158.0])
+    columns = {"heading": np.stack([0 * degrees, 0 * degrees, degrees], axis=1)}
+    columns["target"] = columns["heading"] + [0, 0, 20]
+    rows = Rows("log: episode 0", columns, 5, 0.05)
+
+    def turned(unit, **more):
+        part = {"from": "target", "unit": "deg", "rotation": {"data": "rpy", "family": "yaw"}}
+        field = Field.unbounded("heading", unit)
+        return columns_of({"heading": (Part.model_validate(part | more),)}, (field,), rows)[:, 0]
+
+    heading = {"from": "heading", "unit": "deg", "rotation": {"data": "rpy", "family": "yaw"}}
+    np.testing.assert_allclose(turned("deg/s", derivative=True), 160)
+    np.testing.assert_allclose(turned("rad/s", derivative=True, scale=(2,)), 2 * np.deg2rad(160))
+    np.testing.assert_allclose(turned("deg", minus=heading), 20)
+    np.testing.assert_allclose(turned("rad", minus=heading), np.deg2rad(20))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -91,6 +109,17 @@ def test_parts_are_computed_in_their_order():
         ({"observation": FIELDS | {"gripper_opening": {
             "from": "pose", "take": "3:7", "rotation": {"data": "xyzw", "family": "yaw"}}}},
          "'rotation.family' is 'yaw', in rad, but the field is in 'm'"),
+        ({"observation": FIELDS | {"joint_velocity": {
+            "from": "pose", "take": "3:7", "derivative": True,
+            "rotation": {"data": "wxyz", "family": "rotvec"}}}},
+         "'derivative' of a rotation as rotvec is no angular velocity"),
+        ({"observation": FIELDS | {"gripper_opening": {
+            "from": "pose", "take": "3:7", "rotation": {"data": "xyzw", "family": "rotvec"}}}},
+         "'rotation.family' is 'rotvec', in rad, but the field is in 'm'"),
+        ({"observation": FIELDS | {"block_orientation": {
+            "from": "pose", "take": "3:7", "rotation": {"data": "xyzw", "family": "xyzw"}}}},
+         "'rotation.family' is 'xyzw', but the field is a quaternion, w, x, y, z: leave"),
+        ({"reward": {"from": "grip", "unit": "mm"}}, "'reward': 'unit' is 'mm', which is not"),
         ({"action": ACTION | {"gripper_command": {
             "from": "grip", "range": {"data": [1, 1], "family": [1, -1]}}}},
          "both numbers of 'data' are 1"),

@@ -69,7 +69,7 @@ class Minari:
         self, found: Any, attributes: Mapping[str, Any], keys: frozenset[str]
     ) -> RecordedEpisode:
         steps, leaves = len(found.rewards), dict(_leaves(found))
-        columns, following = {}, {}
+        columns, following, preceding = {}, {}, {}
         for key in keys:
             where = f"{self._place}: episode {found.id}: {key!r}"
             if key not in leaves:
@@ -79,7 +79,9 @@ class Minari:
             columns[key] = whole[1:] if kind == NOTED else whole[:steps]
             if kind == SEEN:
                 following[key] = whole[-1]
-        return RecordedEpisode(f"episode {found.id}", columns, following, attributes)
+            elif kind == NOTED:
+                preceding[key] = whole[0]
+        return RecordedEpisode(f"episode {found.id}", columns, following, attributes, preceding)
 
     def _unreadable(self, error: Exception) -> RecordingError:
         return RecordingError(

@@ -79,6 +79,7 @@ class Robomimic:
     def episodes(self, keys: frozenset[str]) -> Iterator[RecordedEpisode]:
         demos = self._demos
         with opened(self._path) as file:
+            shared = attributes(file["data"])
             for name in demos:
                 demo = file["data"][name]
                 known = dict(leaves(self._path, demo))
@@ -95,7 +96,7 @@ class Robomimic:
                     for key, later in after.items()
                     if later in known and steps
                 }
-                yield RecordedEpisode(name, columns, following, attributes(demo))
+                yield RecordedEpisode(name, columns, following, {**shared, **attributes(demo)})
 
 
 def _number(name: str) -> tuple[int, str]:
