@@ -101,6 +101,7 @@ def main() -> None:
     unknown = sorted(set(given.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(NAMES)}")
+    given.out.mkdir(parents=True, exist_ok=True)  # found missing after an hour, all would be lost
     found = versions()
     report = begun(given.out, found, given.quick) if given.resume else None
     here = machine()
