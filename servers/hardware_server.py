@@ -10,6 +10,7 @@ is; they need Python 3.10 and pyzmq alone. `python hardware_server.py FILE` make
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zmq
 from hardware_frames import MAX_FRAME_BYTES, Description
@@ -33,6 +35,10 @@ _LOOPBACK = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+|\*)\Z|ipc://.
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PLANT = ("home", "homed", "sense", "apply", "hold")
 _ZAP = "inproc://zeromq.zap.01"
+
+
+class Mistake(Exception):
+    """A setting that cannot be used. The message names it and the cure."""
 
 
 class CannotServe(Exception):
@@ -159,6 +165,22 @@ class HardwareServer:
         # 300 rather than 400, because libzmq says nothing to the peer then.
         status = (b"200", b"OK") if allowed else (b"300", b"not allowed")
         return [version, request, *status, b"", b""]
+
+
+def read_object(path: Path, known: Sequence[str]) -> dict[str, Any]:
+    """A server's settings, a JSON object of known keys. Raises `Mistake`."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Mistake(f"{path}: is no file")
+    try:
+        given = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{path}: {error}") from None
+    if not isinstance(given, dict):
+        raise Mistake(f"{path}: expected an object with the keys {', '.join(known)}")
+    for key in given:
+        if key not in known:
+            raise Mistake(f"{path}: unknown key {key!r}; known: {', '.join(known)}")
+    return given
 
 
 def new_key(path: Path) -> str:

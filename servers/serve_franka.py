@@ -9,7 +9,6 @@ to look at before the first motion. An arm in reflex is refused until a person h
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -44,7 +43,7 @@ from franka_law import (
 )
 from franka_link import Link, NotReady, Seen, Way, explain
 from hardware_frames import Description, Field, Sensed
-from hardware_server import parser, serve
+from hardware_server import Mistake, parser, read_object, serve
 
 _HEARD_S = 0.03  # until a stop has reached the controller
 _BRAKE_RAD_S2 = 7.5  # the least of the arm's joints' limits
@@ -87,10 +86,6 @@ _RANGES = {  # the least, the most, and why
     "torque_threshold_nm": (0.0, 100.0, "beyond that a collision is not felt"),
     "force_threshold_n": (0.0, 100.0, "beyond that a collision is not felt"),
 }
-
-
-class Mistake(Exception):
-    """A setting that cannot be used. The message names it and the cure."""
 
 
 class Controller(Protocol):
@@ -177,18 +172,7 @@ class Arm:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Raises `Mistake`."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise Mistake(f"{path}: is no file")
-    try:
-        given = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{path}: {error}") from None
-    if not isinstance(given, dict):
-        raise Mistake(f"{path}: expected an object with the keys {', '.join(_KEYS)}")
-    settings: dict[str, Any] = _OPTIONAL | given
-    for key in settings:
-        if key not in _KEYS:
-            raise Mistake(f"{path}: unknown key {key!r}; known: {', '.join(_KEYS)}")
+    settings: dict[str, Any] = _OPTIONAL | read_object(path, tuple(_KEYS))
     for key, kind in _KEYS.items():
         if key not in settings:
             raise Mistake(f"{path}: {key!r} is missing: docs/franka.md has an example")

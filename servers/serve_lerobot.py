@@ -9,7 +9,6 @@ that the robot declares becomes a field of its name. Cameras are left out.
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import math
 import pkgutil
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware_frames import Description, Field, Sensed
-from hardware_server import parser, serve
+from hardware_server import Mistake, parser, read_object, serve
 
 log = logging.getLogger("hardware")
 
@@ -36,10 +35,6 @@ _KEYS: dict[str, Any] = {
 _OPTIONAL = {"start_speed": 10.0, "start_tolerance": 2.0, "plugins": []}
 _FIELD_KEYS: dict[str, Any] = {"unit", "low", "high", "start", "rest", "wraps"}
 _TURNS = {"deg": 360.0, "degrees": 360.0, "rad": 2 * math.pi}
-
-
-class Mistake(Exception):
-    """A setting that cannot be used. The message names it and the cure."""
 
 
 class Arm:
@@ -137,18 +132,7 @@ def numbers(features: dict[str, Any]) -> list[str]:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Raises `Mistake`."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise Mistake(f"{path}: is no file")
-    try:
-        given = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{path}: {error}") from None
-    if not isinstance(given, dict):
-        raise Mistake(f"{path}: expected an object with the keys {', '.join(_KEYS)}")
-    settings: dict[str, Any] = _OPTIONAL | given
-    for key in settings:
-        if key not in _KEYS:
-            raise Mistake(f"{path}: unknown key {key!r}; known: {', '.join(_KEYS)}")
+    settings: dict[str, Any] = _OPTIONAL | read_object(path, tuple(_KEYS))
     for key, kind in _KEYS.items():
         if not isinstance(settings.get(key), kind) or isinstance(settings.get(key), bool):
             raise Mistake(f"{path}: {key!r} is {settings.get(key)!r}, which it cannot be")
