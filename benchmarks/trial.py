@@ -95,13 +95,8 @@ def _curve(adapted: Adapted) -> str:
 
 
 def _mean(returns: list[list[float]], successes: list[list[float]] | None) -> str:
-    share = None if successes is None else float(np.mean(successes))
-    return _told(float(np.mean(returns)), share)
-
-
-def _told(mean_return: float, success: float | None) -> str:
-    told = f"{mean_return:8.1f}"
-    return told if success is None else f"{told} ({success:4.0%})"
+    told = f"{np.mean(returns):8.1f}"
+    return told if successes is None else f"{told} ({np.mean(successes):4.0%})"
 
 
 def label_error(run: Run, agent: Agent) -> str:
