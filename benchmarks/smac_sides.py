@@ -31,7 +31,7 @@ from fieldtune.train.algorithms.smac import Smac, SmacSettings
 from fieldtune.train.config import RunConfig
 from fieldtune.train.data.replay import Batch, Replay, Trajectory
 from fieldtune.train.data.sampling import draw_offline
-from fieldtune.train.device import device_of
+from fieldtune.train.device import device_of, resolve
 from fieldtune.train.phases.updates import offline_updates
 from fieldtune.train.process_settings import environment
 from fieldtune.train.runs.config_file import load_config
@@ -122,7 +122,7 @@ def make_ours(config: RunConfig, device: str = "cpu") -> Smac:
     assert isinstance(algorithm, SmacSettings)
     agent = Agent(Shape(OBSERVATION, ACTION), algorithm, normalisation())
     smac = Smac(agent, algorithm, algorithm.learning_rate)
-    place(smac, torch.device(device))
+    place(smac, resolve(device))  # which says what multiplies on a CPU
     return smac
 
 
@@ -167,6 +167,7 @@ def turn_of(side: str, device: str, size: str) -> Callable[[float], float]:
         return lambda seconds: run_products(products, seconds)
     if side in ("ours", "bfloat16"):
         return lambda seconds: _updates(_as_trained(ours, data), seconds)
+    torch.set_float32_matmul_precision("highest")  # a plain process's
     plain = make_plain(ours.agent, data.config, device)
     return lambda seconds: _updates(lambda: plain.update(*data.draw()), seconds)
 

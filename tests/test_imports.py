@@ -121,7 +121,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
             "process_settings",
             "turns",
         },
-        {"algorithm_settings"},
+        {"algorithm_settings", "cpu_products"},
     ),
 }
 SIM_DRIVER = "robot/drivers/sim.py"

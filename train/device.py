@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fieldtune.errors import UserError
+from fieldtune.train.cpu_products import choose_products
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ _known = _Known()
 def resolve(asked: str) -> torch.device:
     """The device that the key `device` asks for; said once a thread in the log.
 
-    On a GPU it becomes the thread's current one, so that a job has to do with one.
+    A GPU becomes the thread's current one, so that a job has to do with one; on a CPU it is chosen
+    what multiplies there (`fieldtune.train.cpu_products`).
 
     Args:
         asked: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes the first GPU that works, else the
@@ -52,6 +54,8 @@ def resolve(asked: str) -> torch.device:
     """
     if asked not in _known.devices:
         _known.devices[asked] = _found(asked)
+        if _known.devices[asked] == CPU:
+            choose_products()
     return _known.devices[asked]
 
 
