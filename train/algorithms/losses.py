@@ -88,6 +88,15 @@ def awac_loss(log_prob: Tensor, weights: Tensor) -> Tensor:
     return -(log_prob * weights).mean()
 
 
+def action_error(mean: Tensor, action: Tensor) -> Tensor:
+    """(tanh μ(s,z) − a)², a mean over the action's components, `(...,)`.
+
+    log π lets a policy explain a poor mean by a wide spread, and near a bound it counts in units of
+    atanh, where ±1 is far away. This asks for the mean alone, in the action's own units.
+    """
+    return (torch.tanh(mean) - action).square().mean(dim=-1)
+
+
 def q_loss(q: Tensor, scale_by_q: bool) -> Tensor:
     """−Q(s, ã, z), the online phase's extra actor term; divided by mean |Q| if asked."""
     scale = q.detach().abs().mean() + 1e-6 if scale_by_q else 1.0

@@ -60,6 +60,12 @@ class SmacSettings(CriticSettings):
         description="keep the value in the critic's target within what the family's rewards allow, "
         "[r_min, r_max] / (1 − discount); the paper has no such bound",
     )
+    action_error_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="of the mean action's squared error beside −log π in what the actor imitates "
+        "by; the paper has none",
+    )
     dynamics_weight: float = Field(
         default=1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
     )
@@ -180,8 +186,10 @@ class Smac(LatentAlgorithm[SmacSettings]):
                 value = q_policy
             advantage = torch.min(q1, q2) - value
             weights = self._weights(advantage)
-        log_prob = squashed_log_prob(mean, log_std, a, settings.distribution.action_edge)
-        actor_loss = losses.awac_loss(log_prob, weights)
+        likeness = squashed_log_prob(mean, log_std, a, settings.distribution.action_edge)
+        if settings.action_error_weight > 0:
+            likeness = likeness - settings.action_error_weight * losses.action_error(mean, a)
+        actor_loss = losses.awac_loss(likeness, weights)
         if q_weight > 0:
             actor_loss = actor_loss + q_weight * losses.q_loss(q_policy, scale_by_q)
         gradient_step(actor_loss, self.optimisers["policy"])

@@ -85,6 +85,12 @@ def test_the_actors_loss_is_the_weighted_log_likelihood():
     assert losses.awac_loss(rows(log_prob), rows(weights)).item() == pytest.approx(expected)
 
 
+def test_the_mean_actions_error_is_in_the_actions_own_units_and_a_mean_over_its_components():
+    mean, action = torch.tensor([[0.0, 10.0], [-0.5, 0.25]]), torch.tensor([[0.5, 1.0], [0.0, 0.0]])
+    expected = [0.125, (math.tanh(0.5) ** 2 + math.tanh(0.25) ** 2) / 2]
+    assert losses.action_error(mean, action).tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_q_term_is_minus_q_and_its_gradient_is_scaled_by_mean_q_if_asked():
     q = rows([4.0, -2.0, 6.0]).requires_grad_()
     assert losses.q_loss(q, scale_by_q=False).item() == pytest.approx(-8 / 3)

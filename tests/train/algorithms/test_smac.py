@@ -11,6 +11,7 @@ import torch
 
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_sample
+from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.smac import Advantage
 from fieldtune.train.config import Networks, SelfSupervised
 from fieldtune.train.data.replay import Ahead, Batch
@@ -102,6 +103,24 @@ def test_the_critics_reward_is_scaled(update):
 def test_the_actors_loss_changes_no_critic(update, same):
     plain, with_q = (update(ours(q_weight=weight))[2] for weight in (0.0, 1.0))
     assert differing(same, plain, with_q) == {"policy"}
+
+
+def test_the_mean_actions_error_moves_the_policy_alone_by_its_weight(
+    update, same, make_learner, make_batch
+):
+    plain, asked = (update(action_error_weight=weight)[2] for weight in (0.0, 20.0))
+    assert differing(same, plain, asked) == {"policy"}
+
+    def error_after(weight):
+        learner, batch = make_learner(action_error_weight=weight), make_batch(20)
+        for _ in range(30):
+            learner.update(make_batch(10), batch)
+        torch.manual_seed(1)
+        z = learner.embedding(make_batch(10)).unsqueeze(1).expand(-1, batch.reward.shape[1], -1)
+        mean, _ = learner.agent.policy(batch.observation, z)
+        return losses.action_error(mean, batch.action).mean().item()
+
+    assert error_after(20.0) < error_after(0.0)
 
 
 def test_beyond_a_terminal_state_nothing_counts_and_beyond_a_time_limit_it_does(update, same):
