@@ -10,7 +10,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,11 +24,12 @@ from fieldtune.robot.bundles.judge import BundleJudge
 from fieldtune.robot.config import RobotConfig
 from fieldtune.robot.drivers.checked import checked
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
+from fieldtune.robot.drivers.person import NotOffered
+from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode, ToldTask
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.bundle_fit import fit, refusing
 from fieldtune.robot.loop.control_loop import run_episode
-from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
+from fieldtune.robot.loop.parts import Actor, EpisodeSpec, LoopParts, Outcome
 from fieldtune.robot.loop.short_episodes import ShortEpisodes, is_short
 from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import Draws, NextZ
@@ -45,6 +48,7 @@ from fieldtune.robot.timing.realtime import Collections, realtime
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+A = TypeVar("A", bound=Actor)
 
 _LAST_FLUSH_S = 2.0
 _UNWRITTEN = "the journal cannot be written: "
@@ -77,7 +81,7 @@ class EpisodeRunner:
         self.recorder = recorder
         self.boot_session = boot_session or uuid.uuid4().hex
         self.states = States()
-        self.parts: LoopParts | None = None
+        self.parts: LoopParts[Policy] | None = None
         self.estop = EStop(
             lambda: latched(config.latch) or "", on_trip=lambda reason: latch(config.latch, reason)
         )
@@ -150,7 +154,7 @@ class EpisodeRunner:
         with refusing(path):
             fit(self.judge.read(path).manifest, self.config, self.driver)
 
-    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> LoopParts:
+    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> LoopParts[Policy]:
         """Check a bundle, dry-run it on what the robot senses now, and use it from now on.
 
         Raises:
@@ -165,24 +169,29 @@ class EpisodeRunner:
             known = self.config.policy
             policy = Policy(bundle, known.providers, known.tolerance)
             policy.dry_run(observation)
-        clock = Clock(self.driver.period_s, self.driver.time_scale)
-        parts = LoopParts(
+        parts = self.parts_for(policy, limits, told=self.parts is not None)
+        log.info("bundle %s in use, on %s", parts.policy.bundle_id[:12], policy.provider)
+        self.parts = parts
+        return parts
+
+    def parts_for(
+        self, actor: A, limits: Limits, *, asks_driver: bool = False, told: bool = False
+    ) -> LoopParts[A]:
+        """What episodes run on in which `actor` acts; limits are logged unless `told` before."""
+        for line in [] if told else describe(limits, self.config.limits.max_run_s):
+            log.info("%s", line)
+        return LoopParts(
             self.driver,
-            policy,
+            actor,
             limits,
             self.recorder,
-            clock,
+            Clock(self.driver.period_s, self.driver.time_scale),
             self.states,
             self.estop,
             self.report,
             self._collections,
+            asks_driver,
         )
-        if self.parts is None:
-            for line in describe(parts.limits, self.config.limits.max_run_s):
-                log.info("%s", line)
-        log.info("bundle %s in use, on %s", parts.policy.bundle_id[:12], policy.provider)
-        self.parts = parts
-        return parts
 
     def run(
         self,
@@ -197,6 +206,7 @@ class EpisodeRunner:
         stop: Callable[[], str],
         clock_offset: Callable[[], tuple[int, int] | None] = lambda: None,
         label_task: int | None = None,
+        task: ToldTask | msgspec.UnsetType = msgspec.UNSET,
     ) -> Outcome | None:
         """Arm, bring the robot to a start, run one episode, and leave it at rest.
 
@@ -214,12 +224,72 @@ class EpisodeRunner:
                 when the episode has ended; None where it is not known.
             label_task: index of the task embedding that labels the episode; None where true rewards
                 do.
+            task: what a person said that it is.
 
         Returns:
             None when the robot faulted before the episode began, or there was reason to stop.
         """
-        assert self.parts is not None, "take() a bundle first"
-        manifest = self.parts.policy.manifest
+        parts = self.parts
+        assert parts is not None, "take() a bundle first"
+        manifest, bundle_id = parts.policy.manifest, parts.policy.bundle_id
+
+        def drive() -> Outcome:
+            header = EpisodeHeader(
+                robot=self.config.name,
+                family=manifest.family,
+                boot_session=self.boot_session,
+                number=number,
+                trial=trial,
+                bundle_id=bundle_id,
+                mode=mode,
+                seed=self.config.seed,
+                started_ns=parts.clock.now_ns(),
+                period_s=self.driver.period_s,
+                label_task=label_task,
+                task=task,
+            )
+            spec = EpisodeSpec(
+                header=header,
+                horizon=manifest.horizon,
+                z=z,
+                noise=draws.noise if noise else None,
+                follow=follow,
+                stop=stop,
+                clock_offset=clock_offset,
+                noise_scale=self.config.exploration.action_noise,
+            )
+            return run_episode(parts, spec)
+
+        def home() -> None:
+            self.driver.home(draws.start_seed)
+
+        outcome = self.carry_out(home, drive, stop, manifest.horizon)
+        if outcome is None:
+            return None
+        if outcome.fault:
+            self.judge.record.faulted(bundle_id, outcome.fault)
+        elif outcome.reason is not EndReason.STOPPED and not _short(outcome, manifest.horizon):
+            self.judge.record.passed(bundle_id)
+        return outcome
+
+    def carry_out(
+        self,
+        start: Callable[[], None],
+        drive: Callable[[], Outcome],
+        stop: Callable[[], str],
+        horizon: int,
+    ) -> Outcome | None:
+        """Arm, bring the robot to a start, have an episode driven, and latch what went wrong.
+
+        Args:
+            start: brings it there; may be left by an emergency stop, or the end of the run.
+            drive: runs the episode, and leaves the robot at rest.
+            stop: says why to stop, asked before `start`; empty means go on.
+            horizon: of the episode.
+
+        Returns as `run`. Raises `NotOffered` where `start` needs what the hardware does not have:
+        the robot is at rest, and in no fault.
+        """
         try:
             self.estop.look()
             self.estop.check()
@@ -227,7 +297,13 @@ class EpisodeRunner:
             with self.estop.interrupting():
                 if why := stop():
                     raise WaitAbandoned(why)
-                self.driver.home(draws.start_seed)
+                start()
+        except NotOffered:
+            if trouble := hold(self.driver):
+                self._fault(trouble, at_rest=False)
+            else:
+                self.states.to(State.DISARMED)
+            raise
         except WaitAbandoned as left:
             if trouble := hold(self.driver):
                 self._fault(trouble, at_rest=False)
@@ -240,42 +316,15 @@ class EpisodeRunner:
         except BaseException:
             hold(self.driver)
             raise
-        header = EpisodeHeader(
-            robot=self.config.name,
-            family=manifest.family,
-            boot_session=self.boot_session,
-            number=number,
-            trial=trial,
-            bundle_id=self.parts.policy.bundle_id,
-            mode=mode,
-            seed=self.config.seed,
-            started_ns=self.parts.clock.now_ns(),
-            period_s=self.driver.period_s,
-            label_task=label_task,
-        )
-        outcome = run_episode(
-            self.parts,
-            EpisodeSpec(
-                header=header,
-                horizon=manifest.horizon,
-                z=z,
-                noise=draws.noise if noise else None,
-                follow=follow,
-                stop=stop,
-                clock_offset=clock_offset,
-                noise_scale=self.config.exploration.action_noise,
-            ),
-        )
+        outcome = drive()
         if outcome.fault:
             self._fault(outcome.fault, at_rest=outcome.at_rest)
-            self.judge.record.faulted(header.bundle_id, outcome.fault)
-        elif outcome.reason is EndReason.TERMINATED and is_short(outcome.steps, manifest.horizon):
-            # No proof of the bundle, nor blame: each needs a homing, for nothing.
+        elif _short(outcome, horizon):
+            # No proof of a bundle, nor blame: each needs a homing, for nothing.
             if why := self._short.add(outcome.steps):
                 self._fault(why)
         elif outcome.reason is not EndReason.STOPPED:
             self._short.forget()
-            self.judge.record.passed(header.bundle_id)
         return outcome
 
     def hold_if_stopped(self) -> None:
@@ -333,3 +382,7 @@ class EpisodeRunner:
         if self.parts is not None:
             self.judge.record.faulted(self.parts.policy.bundle_id, reason)
         self.recorder.flush(_LAST_FLUSH_S)
+
+
+def _short(outcome: Outcome, horizon: int) -> bool:
+    return outcome.reason is EndReason.TERMINATED and is_short(outcome.steps, horizon)

@@ -194,7 +194,7 @@ class _File:
         self._log(
             shift + header.started_ns,
             INFO,
-            f"episode {number} began: z from the {header.mode}, trial {header.trial}, "
+            f"episode {number} began: {header.mode.said}, trial {header.trial}, "
             f"bundle {header.bundle_id[:12]}",
         )
         for step in episode.steps:

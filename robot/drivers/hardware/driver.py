@@ -36,6 +36,7 @@ from fieldtune.robot.drivers.hardware.frames import (
     write_seed,
 )
 from fieldtune.robot.drivers.hardware.link import Answer, HardwareLink, NoAnswer, Refusal, patiently
+from fieldtune.robot.drivers.person import NotOffered
 from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ _UNHELD = (
     "the hardware server has not said that it holds; it does by itself when its lease runs out, if "
     "it lives"
 )
+_GUIDING = "being guided by hand (release, guided)"
+_TELEOPERATION = "a person's commands (commanded)"
 _TRIES = 4  # to be heard within a lease of homing, at least
 
 
@@ -100,6 +103,7 @@ class ZmqDriver:
         self._moves = False  # whether motion was asked for since the server last said that it holds
         self._link = link_for(options)
         self._sensed_by = 0  # the SENSE that brought the latest observation
+        self._guided = False
 
     @property
     def robot(self) -> str:
@@ -169,6 +173,12 @@ class ZmqDriver:
     def read(self) -> Observation:
         """What the server senses now. The time may be a little too early, never too late."""
         answer, sensed = self._sense()
+        if self._guided and sensed.state is not State.GUIDED:
+            raise DriverFault(
+                f"{self._link.address}: the robot is {sensed.state.name.lower()}, and in nobody's "
+                "hands any more: nobody asked for it within its lease, or the hardware failed; the "
+                "server's log says why"
+            )
         return Observation(
             values=sensed.values,
             sense_ns=self._link.clock.ours(sensed.sense_ns, answer.returned_ns),
@@ -184,6 +194,27 @@ class ZmqDriver:
             return read_numbers(answer.reply.body, self._description.action_width)
         except FrameError as error:
             raise DriverFault(f"{self._link.address}: {error}") from error
+
+    def release(self) -> None:
+        """Have the server let a person move the robot, for as long as it is read."""
+        state, _ = self._look(self._options.home_patience_s)
+        if state not in (State.RESTING, State.READY):
+            patiently(self._ask_hold, self._home_wait_s, self._options.home_patience_s)
+            self._look(self._options.home_patience_s)
+        self._moves = True
+        try:
+            self._ask(Ask.RELEASE, Say.RELEASED, lease_ns=self._home_lease_ns)
+        except Refusal as error:
+            raise _as_not_offered(error, _GUIDING) from error
+        self._guided = True
+
+    def guided_action(self) -> Array:
+        """What the server says that the motion to the latest `read` amounts to."""
+        return self._by_hand(_GUIDING)
+
+    def teleoperated_action(self) -> Array:
+        """What the server says that a person commands now."""
+        return self._by_hand(_TELEOPERATION)
 
     def hold(self) -> None:
         """Have the server say that it holds, asked again until its longest lease has run out.
@@ -215,7 +246,17 @@ class ZmqDriver:
         finally:
             self._link.close()
 
+    def _by_hand(self, what: str) -> Array:
+        try:
+            answer = self._ask(Ask.PERSON, Say.DONE_BY_HAND)
+            return read_numbers(answer.reply.body, self._description.action_width)
+        except Refusal as error:
+            raise _as_not_offered(error, what) from error
+        except FrameError as error:
+            raise DriverFault(f"{self._link.address}: {error}") from error
+
     def _ask_hold(self, timeout_s: float) -> None:
+        self._guided = False  # whatever comes of it: it is to rest
         self._ask(Ask.HOLD, Say.HELD, timeout_s=timeout_s)
         self._moves = False
 
@@ -285,6 +326,16 @@ class ZmqDriver:
             lease_ns=self._lease_ns if lease_ns is None else lease_ns,
             body=body,
         )
+
+
+def _as_not_offered(error: Refusal, what: str) -> Refusal | NotOffered:
+    """The sentence for a server that does not know how, or whose hardware cannot; else itself."""
+    if error.code not in (Code.MALFORMED, Code.NOT_OFFERED):
+        return error
+    return NotOffered(
+        f"{error}: the hardware server does not offer {what}: give its plant the methods that "
+        "docs/drivers.md names, with the newest hardware_rules.py and hardware_frames.py"
+    )
 
 
 def served_description(options: ZmqOptions) -> HardwareDescription:

@@ -22,7 +22,8 @@ from fieldtune.robot.journal.journal import Journal
 from fieldtune.train.bridge.fleet import Watcher
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.cli.app import app
-from fieldtune.train.phases.finetune import Finetune, as_trajectory, unusable
+from fieldtune.train.data.robot_episode import as_trajectory
+from fieldtune.train.phases.finetune import Finetune, unusable
 from fieldtune.train.runs.checkpoint import read_facts
 
 ANY = "tcp://127.0.0.1:*"
