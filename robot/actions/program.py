@@ -12,6 +12,7 @@ import queue
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 READY_S = 20.0  # to start, and before each episode
 SHARE = 0.5  # of a control period, which an answer may take
 LONGEST_LINE = 65_536
+_LOOK_S = 0.005
 
 _encoder = msgspec.json.Encoder()
 _ready = msgspec.json.Decoder(str)
@@ -79,14 +81,19 @@ class ProgramActions:
         self._thread = threading.Thread(target=self._listen, name="actions", daemon=True)
         self._thread.start()
 
-    def begin(self, seed: int) -> None:
+    def begin(self, seed: int, stop: Callable[[], str]) -> None:
         """Wait until the program says `"ready"`."""
         while not self._lines.empty():
             self._lines.get_nowait()
         self._step = 0
         self._tell({"begins": True, "seed": seed})
+        until = time.monotonic() + READY_S
+        while self._lines.empty() and time.monotonic() < until:
+            if stop():
+                return
+            time.sleep(_LOOK_S)
         try:
-            said = _ready.decode(self._hear(READY_S))
+            said = _ready.decode(self._hear(0.0))
         except msgspec.MsgspecError:
             said = ""
         if said != "ready":

@@ -5,6 +5,7 @@ A script is a plug-in of the group `fieldtune.scripts` (`fieldtune.robot.actions
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class ScriptedActions:
 
     def open(self) -> None: ...
 
-    def begin(self, seed: int) -> None:
+    def begin(self, seed: int, stop: Callable[[], str]) -> None:  # noqa: ARG002
         try:
             self._script.begin(seed)
         except Exception as error:

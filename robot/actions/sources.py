@@ -5,6 +5,7 @@ Holds the contract. It must not know any one source, nor the limits that its act
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,8 +49,11 @@ class ActionSource(Protocol):
         """Get ready, before the robot is connected. Raises `ActionsError`, leaving nothing open."""
         ...
 
-    def begin(self, seed: int) -> None:
-        """An episode is about to begin; the robot rests. May wait. Raises `ActionsError`."""
+    def begin(self, seed: int, stop: Callable[[], str]) -> None:
+        """An episode is about to begin; the robot rests. May wait, until `stop()` says why not to.
+
+        Raises `ActionsError`.
+        """
         ...
 
     def require(self) -> None:

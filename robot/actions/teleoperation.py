@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ class Teleoperation:
 
     def open(self) -> None: ...
 
-    def begin(self, seed: int) -> None: ...
+    def begin(self, seed: int, stop: Callable[[], str]) -> None: ...
 
     def require(self) -> None:
         """Ask once, which commands nothing."""

@@ -166,7 +166,7 @@ class Recording:
         number, actions = self.robot.recorder.next_number(), self._actions
         draws = Draws(self.robot.config.seed, number)
         if actions is not None:
-            actions.begin(draws.start_seed)
+            actions.begin(draws.start_seed, self._why_stop)
         if self._rewards is not None:
             self._rewards.begin(number)
         drive: Drive | None = follow_hand if actions is None else None

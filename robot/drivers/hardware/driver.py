@@ -9,17 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from fieldtune.config_paths import PathText
 from fieldtune.export.manifest import FieldSpec
-from fieldtune.robot.curve_keys import BridgeKeys, KeysError, check_public, read_secret
 from fieldtune.robot.drivers.driver import Array, DriverFault, Observation
 from fieldtune.robot.drivers.hardware.description import (
-    HardwareDescription,
     read_description,
     require_same,
 )
@@ -35,13 +28,13 @@ from fieldtune.robot.drivers.hardware.frames import (
     write_action,
     write_seed,
 )
-from fieldtune.robot.drivers.hardware.link import Answer, HardwareLink, NoAnswer, Refusal, patiently
+from fieldtune.robot.drivers.hardware.link import Answer, NoAnswer, Refusal, patiently
+from fieldtune.robot.drivers.hardware.options import ZmqOptions, link_for
 from fieldtune.robot.drivers.person import NotOffered
 from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LEASE_PERIODS = 3  # a command outlives one missed period, and not two
 _CURE = "`fieldtune-robot describe`"
 _ECHOES = 8
@@ -52,31 +45,6 @@ _UNHELD = (
 _GUIDING = "being guided by hand (release, guided)"
 _TELEOPERATION = "a person's commands (commanded)"
 _TRIES = 4  # to be heard within a lease of homing, at least
-
-
-class ZmqOptions(BaseModel):
-    """The keys of `robot.driver` for hardware behind a server, which listens at `address`.
-
-    `description` is the file that `fieldtune-robot describe` writes. `lease_s` is for how long one
-    command may act, counted from the observation that it answers: three control periods where not
-    given. `timeout_s`, the lease where not given, is how long an answer is waited for. The server's
-    first answer is waited for `connect_timeout_s`. Homing may take `home_timeout_s`, and is given
-    up when nothing was answered for `home_patience_s`; for no longer the server homes on unheard.
-    `server_key` is the server's public key and `secret` this robot's key file; both are required
-    where the address is not on this machine.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    address: Annotated[str, PathText("ipc://")]
-    description: Path
-    lease_s: Positive | None = None
-    timeout_s: Positive | None = None
-    connect_timeout_s: Positive = 5.0
-    home_timeout_s: Positive = 60.0
-    home_patience_s: Positive = 1.0
-    server_key: str | None = None
-    secret: Path | None = None
 
 
 class ZmqDriver:
@@ -336,30 +304,3 @@ def _as_not_offered(error: Refusal, what: str) -> Refusal | NotOffered:
         f"{error}: the hardware server does not offer {what}: give its plant the methods that "
         "docs/drivers.md names, with the newest hardware_rules.py and hardware_frames.py"
     )
-
-
-def served_description(options: ZmqOptions) -> HardwareDescription:
-    """What the server offers now. Raises `DriverFault`."""
-    link = link_for(options)
-    try:
-        return link.open(options.connect_timeout_s)
-    finally:
-        link.close()
-
-
-def link_for(options: ZmqOptions) -> HardwareLink:
-    """A connection, closed, as the options say. Raises `DriverFault`."""
-    if (options.server_key is None) != (options.secret is None):
-        raise DriverFault(
-            "robot.driver.server_key and robot.driver.secret belong together: the first is what "
-            "the server printed when its key was made, the second this robot's key file"
-        )
-    keys = None
-    if options.server_key is not None and options.secret is not None:
-        try:
-            own = read_secret(options.secret, "fieldtune-robot keys new --config FILE")
-            server = check_public(options.server_key, "robot.driver.server_key")
-        except KeysError as error:
-            raise DriverFault(str(error)) from error
-        keys = BridgeKeys(own, server)
-    return HardwareLink(options.address, keys)

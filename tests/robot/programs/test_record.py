@@ -241,7 +241,7 @@ def test_a_program_that_is_late_or_ends_is_told():
     actions = ProgramActions([sys.executable, "-c", sleeper], 0.05, 1.0)
     actions.open()
     try:
-        actions.begin(0)
+        actions.begin(0, lambda: "")
         with pytest.raises(ActionsError, match=r"printed nothing for 0\.025 s"):
             actions.act(np.zeros(2))
     finally:
@@ -251,7 +251,7 @@ def test_a_program_that_is_late_or_ends_is_told():
     with pytest.raises(
         ActionsError, match=r"ended with status 3|does not read|printed nothing more"
     ):
-        gone.begin(0)
+        gone.begin(0, lambda: "")
     gone.close()
     with pytest.raises(ActionsError, match="--program cannot be started"):
         ProgramActions(["./no-such-program"], 0.05, 1.0).open()

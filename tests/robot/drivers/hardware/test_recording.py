@@ -18,6 +18,16 @@ from fieldtune.robot.programs.record import Recording
 from fieldtune.robot.safety.latch import latched
 from tests.robot.drivers.conftest import SERVERS
 
+# A cheetah whose server outlasts a busy machine.
+LENIENT = """
+from dataclasses import replace
+from hardware_server import parser, serve
+from serve_sim import Simulated, describe
+from fieldtune.robot.drivers.sim import SimDriver, SimOptions
+robot = SimDriver("cheetah-vel", SimOptions())
+robot.connect()
+serve(Simulated(robot), replace(describe(robot, ()), max_lease_s=20.0), parser("").parse_args())
+"""
 PATIENT = LimitsConfig(
     observation_age_s=20.0,
     late_fraction=1.0,
@@ -30,8 +40,8 @@ PATIENT = LimitsConfig(
 
 @pytest.fixture
 def config(options, tmp_path):
-    def make(server) -> RobotConfig:
-        settings = options(server)
+    def make(server, **changes) -> RobotConfig:
+        settings = options(server, **changes)
         return RobotConfig(
             name="m1",
             family="any",
@@ -43,9 +53,10 @@ def config(options, tmp_path):
     return make
 
 
-def test_a_served_robot_is_guided_by_hand_and_then_teleoperated(serve, config):
-    server = serve(sys.executable, SERVERS / "serve_sim.py", "cheetah-vel")
-    settings = config(server)
+def test_a_served_robot_is_guided_by_hand_and_then_teleoperated(serve, config, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(SERVERS))
+    server = serve(sys.executable, "-c", LENIENT)
+    settings = config(server, lease_s=10.0)
     (one,) = Recording(settings, create_driver(settings, ""), None, steps=4, pause_s=0.2).run()
     driver = create_driver(settings, "")
     (two,) = Recording(settings, driver, Teleoperation(driver), steps=4).run()
@@ -76,8 +87,6 @@ def test_a_robot_that_left_the_persons_hands_unasked_is_a_fault(serve, driver):
     server = serve(sys.executable, SERVERS / "serve_sim.py", "cheetah-vel")
     here = driver(server)
     here.release()
-    here.read()
-    assert here.guided_action().shape == (6,)
     while "lease ran out while guided" not in server.log:
         time.sleep(0.01)
     with pytest.raises(DriverFault, match="in nobody's hands any more"):
