@@ -81,6 +81,8 @@ def read_journal(
                 continue
             found.append(_Found(told, trajectory, known))
         notes += [f"{one}: {sentence}" for sentence in journal.unread]
+    found, by_name = _wanted(place, found, leave_out)
+    notes += by_name
     if not found:
         raise DatasetError(f"{place}: no episode can be used: {_listed(counts) or 'there is none'}")
     tasks = _tasks(family, place, found, task_file, held_out)
@@ -112,7 +114,22 @@ def read_journal(
         by_task,
         _described(found, by_task, labelled),
         tuple(notes),
-        tuple(leave_out),
+    )
+
+
+def _wanted(
+    place: str, found: Sequence[_Found], leave_out: Sequence[str]
+) -> tuple[list[_Found], list[str]]:
+    """Those of other tasks than `leave_out`, and a sentence for each of these."""
+    of = Counter(one.told.name for one in found)
+    if absent := [name for name in leave_out if name not in of]:
+        raise DatasetError(
+            f"--leave-out {absent[0]!r}: no episode of {place} is of that task; there are "
+            f"{sorted(of)}"
+        )
+    return (
+        [one for one in found if one.told.name not in leave_out],
+        [f"{of[name]} episodes of task {name!r} (--leave-out)" for name in leave_out],
     )
 
 
@@ -206,7 +223,8 @@ def _tasks(
     if other := next((one for one in unknown if one.told.name not in own), None):
         raise DatasetError(
             f"{other.known.place}: task {other.told.name!r} is told by its name alone: give its "
-            "parameters in --tasks FILE, or when recording (--parameters)"
+            "parameters in --tasks FILE, or when recording (--parameters); or give --leave-out "
+            f"{other.told.name!r}"
         )
     return family_tasks(family)
 

@@ -118,6 +118,25 @@ def test_rewards_that_were_given_are_kept_and_others_are_the_familys_own(many):
         assert any(text in note for note in found.notes)
 
 
+def test_a_task_that_nobody_knows_more_of_is_left_out_by_its_name(write):
+    path = str(
+        write(
+            (episode(1, task=FAST), GIVEN),
+            (episode(2, task=ToldTask("odd")), GIVEN),
+            (episode(3, task=SLOW), GIVEN),
+        )
+    )
+    with pytest.raises(DatasetError, match="'odd' is told by its name alone"):
+        read_journal(CHEETAH, path, None, 1)
+    found = read_journal(CHEETAH, path, None, 1, ["odd"])
+    assert sorted(found.by_task) == ["0.5", "fast"]
+    assert found.left_out(["0.5", "fast"]) == ["1 episodes of task 'odd' (--leave-out)"]
+    with pytest.raises(
+        DatasetError, match=r"--leave-out 'od': .* there are \['0.5', 'fast', 'odd'\]"
+    ):
+        read_journal(CHEETAH, path, None, 1, ["od"])
+
+
 def test_what_a_trainer_received_is_the_same_data(many, tmp_path):
     inbox = Inbox(tmp_path / "run" / "inbox")
     inbox.prepare()
