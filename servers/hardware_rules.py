@@ -237,7 +237,7 @@ class Rules:
     def _besides(self, name: str, what: str) -> Callable[[], Any]:
         method = getattr(self._plant, name, None)
         if not callable(method):
-            raise Refused(Code.NOT_OFFERED, f"this hardware does not offer {what}")
+            raise Refused(Code.UNOFFERED, f"this hardware does not offer {what}")
         return method
 
     def _hello(self, request: Request) -> int:

@@ -298,7 +298,7 @@ class ZmqDriver:
 
 def _as_not_offered(error: Refusal, what: str) -> Refusal | NotOffered:
     """The sentence for a server that does not know how, or whose hardware cannot; else itself."""
-    if error.code not in (Code.MALFORMED, Code.NOT_OFFERED):
+    if error.code not in (Code.MALFORMED, Code.UNOFFERED):
         return error
     return NotOffered(
         f"{error}: the hardware server does not offer {what}: give its plant the methods that "

@@ -68,7 +68,7 @@ class Code(IntEnum):
     STATE = 6
     VALUE = 7
     HARDWARE = 8
-    NOT_OFFERED = 9
+    UNOFFERED = 9
 
 
 class State(IntEnum):

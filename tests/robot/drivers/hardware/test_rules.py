@@ -379,7 +379,7 @@ def test_hardware_without_hands_says_so_and_goes_on_as_it_was(client):
     client.home()
     client.sense()
     client.command()
-    assert code(client.ask(ours.Ask.RELEASE)) is ours.Code.NOT_OFFERED
-    assert code(client.ask(ours.Ask.PERSON)) is ours.Code.NOT_OFFERED
+    assert code(client.ask(ours.Ask.RELEASE)) is ours.Code.UNOFFERED
+    assert code(client.ask(ours.Ask.PERSON)) is ours.Code.UNOFFERED
     assert client.plant.moving
     assert client.rules.state is frames.State.DRIVEN
