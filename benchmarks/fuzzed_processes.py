@@ -145,7 +145,8 @@ def _bridge(address: str, folder: str) -> None:
 def _driver(address: str, server: str, folder: str) -> None:
     from fieldtune.robot.drivers.driver import DriverFault
     from fieldtune.robot.drivers.hardware.description import write_description
-    from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
+    from fieldtune.robot.drivers.hardware.driver import ZmqDriver
+    from fieldtune.robot.drivers.hardware.options import ZmqOptions, served_description
 
     def options(place: str) -> ZmqOptions:
         return ZmqOptions(

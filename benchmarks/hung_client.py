@@ -29,7 +29,8 @@ from typing import Any
 from benchmarks.pair import FAMILY, ROOT, Member, Pair, Unfit, prepare, wait_for
 from benchmarks.proof import conclude, remember, remembered, table
 from fieldtune.robot.drivers.hardware.description import write_description
-from fieldtune.robot.drivers.hardware.driver import LEASE_PERIODS, ZmqOptions, served_description
+from fieldtune.robot.drivers.hardware.driver import LEASE_PERIODS
+from fieldtune.robot.drivers.hardware.options import ZmqOptions, served_description
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.safety.latch import release
 from fieldtune.train.launch import settle

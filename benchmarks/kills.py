@@ -153,7 +153,7 @@ def ingestion(pair: Pair) -> tuple[int, list[str]]:
         return 0, []
     # torch takes seconds, and not every proof has a trainer that learns
     from fieldtune.train.bridge.inbox import Inbox
-    from fieldtune.train.phases.finetune import as_trajectory
+    from fieldtune.train.data.robot_episode import as_trajectory
     from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
     from fieldtune.train.runs.config_file import load_config
     from fieldtune.train.runs.opening import open_run

@@ -1,13 +1,15 @@
 """A child process that does not outlive its parent, however that ends (Linux; elsewhere it may).
 
-Knows one call of the kernel; not what the child does.
+Knows one call of the kernel, and how a group of processes is ended; not what the child does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -32,3 +34,13 @@ def ends_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], No
             os._exit(1)
 
     return before_program
+
+
+def end_group(process: subprocess.Popen[bytes], farewell_s: float = 1.0) -> None:
+    """End a child that leads a process group, and what it started: SIGTERM, then SIGKILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(farewell_s)
+            return

@@ -22,6 +22,7 @@ Group = Literal[
     "fieldtune.families",
     "fieldtune.drivers",
     "fieldtune.rewards",
+    "fieldtune.scripts",
     "fieldtune.algorithms",
     "fieldtune.importers",
 ]
@@ -30,6 +31,7 @@ KINDS: Final[dict[Group, str]] = {
     "fieldtune.families": "task family",
     "fieldtune.drivers": "driver",
     "fieldtune.rewards": "source of rewards",
+    "fieldtune.scripts": "script",
     "fieldtune.algorithms": "algorithm",
     "fieldtune.importers": "format of data",
 }
@@ -57,6 +59,7 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "keys": "fieldtune.robot.rewards.keyboard:key_rewards",
         "command": "fieldtune.robot.rewards.command:command_rewards",
     },
+    "fieldtune.scripts": {"waves": "fieldtune.robot.drivers.waves:Waves"},
     "fieldtune.algorithms": {
         "smac": "fieldtune.train.algorithms.smac:Smac",
         "meta-bc": "fieldtune.train.algorithms.meta_bc:MetaBehaviourCloning",
@@ -64,6 +67,7 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
     },
     "fieldtune.importers": {
         "d4rl": "fieldtune.train.importing.formats.d4rl:D4rl",
+        "journal": "fieldtune.train.importing.formats.journal:RobotJournal",
         "lerobot": "fieldtune.train.importing.formats.lerobot:LeRobot",
         "minari": "fieldtune.train.importing.formats.minari:Minari",
         "robomimic": "fieldtune.train.importing.formats.robomimic:Robomimic",

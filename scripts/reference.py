@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from fieldtune import plugins
-from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.robot.drivers.hardware.options import ZmqOptions
 from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.train.algorithms.registry import DEFAULT, GROUP
 from fieldtune.train.runs.config_file import ChosenAlgorithm

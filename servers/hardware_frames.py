@@ -34,6 +34,8 @@ class Ask(IntEnum):
     HOME = 3
     COMMAND = 4
     HOLD = 5
+    RELEASE = 6
+    PERSON = 7
 
 
 class Say(IntEnum):
@@ -45,6 +47,8 @@ class Say(IntEnum):
     APPLIED = 104
     HELD = 105
     REFUSED = 106
+    RELEASED = 107
+    DONE_BY_HAND = 108
 
 
 class Code(IntEnum):
@@ -58,6 +62,7 @@ class Code(IntEnum):
     STATE = 6
     VALUE = 7
     HARDWARE = 8
+    UNOFFERED = 9
 
 
 class State(IntEnum):
@@ -67,6 +72,7 @@ class State(IntEnum):
     HOMING = 1  # on its way to a start
     READY = 2  # at its start, waiting for a first command
     DRIVEN = 3  # under a command that has not expired
+    GUIDED = 4  # in a person's hands; nothing is commanded
 
 
 @dataclass(frozen=True)

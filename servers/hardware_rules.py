@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from hardware_frames import (
     Ask,
@@ -33,6 +33,7 @@ from hardware_frames import (
 log = logging.getLogger("hardware")
 
 _QUIET_NS = 10_000_000_000
+_MOVING = (State.HOMING, State.DRIVEN, State.GUIDED)
 
 
 class Plant(Protocol):
@@ -57,6 +58,27 @@ class Plant(Protocol):
 
         Called again and again where it raises.
         """
+        ...
+
+
+class GuidedPlant(Plant, Protocol):
+    """Hardware that a person can move by hand: a plant that has these two methods besides."""
+
+    def release(self) -> None:
+        """Let a person move it from where it is, until `hold`: its weight carried, nothing
+        commanded."""
+        ...
+
+    def guided(self) -> Sequence[float]:
+        """The action that the motion between the latest two `sense` amounts to."""
+        ...
+
+
+class TeleoperatedPlant(Plant, Protocol):
+    """Hardware that a person commands, by a leader arm or a joystick: a plant that has this too."""
+
+    def commanded(self) -> Sequence[float]:
+        """The action that the person commands now, within its bounds. Commands nothing itself."""
         ...
 
 
@@ -99,11 +121,11 @@ class Rules:
                 return
             if done:
                 self.state = State.READY
-        if self.state in (State.HOMING, State.DRIVEN) and self._now_ns() >= self._expiry_ns:
+        if self.state in _MOVING and self._now_ns() >= self._expiry_ns:
             self.rest(f"the lease ran out while {self.state.name.lower()}")
 
     def rest(self, why: str) -> None:
-        """Bring the hardware to its safe state; only homing leads out of it."""
+        """Bring the hardware to its safe state; only homing and a release lead out of it."""
         self._hold()
         if self.state is not State.RESTING:
             log.warning("at rest: %s", why)
@@ -160,7 +182,8 @@ class Rules:
 
     def _carry_out(self, request: Request) -> tuple[Say, bytes]:
         if request.ask is Ask.SENSE:
-            if self.state is State.HOMING and self._expiry(request) > self._now_ns():
+            renewed = self.state in (State.HOMING, State.GUIDED)
+            if renewed and self._expiry(request) > self._now_ns():
                 self._expiry_ns = self._expiry(request)
             return Say.OBSERVATION, self._sense()
         if request.ask is Ask.HOLD:
@@ -169,10 +192,16 @@ class Rules:
             return Say.HELD, b""
         if request.ask is Ask.HOME:
             self._require_held()
+            if self.state is State.GUIDED:
+                raise Refused(Code.STATE, "a person has the robot in their hands: hold it first")
             self._require_fresh(request)
             self.state, self._expiry_ns = State.HOMING, self._expiry(request)
             self._plant.home(request.seed)
             return Say.HOMING, b""
+        if request.ask is Ask.RELEASE:
+            return self._release(request)
+        if request.ask is Ask.PERSON:
+            return Say.DONE_BY_HAND, self._by_hand()
         if self.state not in (State.READY, State.DRIVEN):
             raise Refused(Code.STATE, f"the robot is {self.state.name.lower()}: {self._why}")
         self._require_sound(request.action)
@@ -183,12 +212,40 @@ class Rules:
             raise ValueError(f"the plant says that it applied {len(applied)} numbers")
         return Say.APPLIED, write_numbers(applied)
 
+    def _release(self, request: Request) -> tuple[Say, bytes]:
+        """Into a person's hands, from rest or a start; under a lease that SENSE renews."""
+        release = self._besides("release", "being guided by hand")
+        self._besides("guided", "being guided by hand")
+        if self.state not in (State.RESTING, State.READY):
+            raise Refused(Code.STATE, f"the robot is {self.state.name.lower()}: hold it first")
+        self._require_held()
+        self._require_fresh(request)
+        self.state, self._expiry_ns = State.GUIDED, self._expiry(request)
+        release()
+        return Say.RELEASED, b""
+
+    def _by_hand(self) -> bytes:
+        """What the hand did while it guides; else what a person commands."""
+        if self.state is State.GUIDED:
+            action = self._besides("guided", "being guided by hand")()
+        else:
+            action = self._besides("commanded", "a person who commands it")()
+        if len(action) != len(self._low):
+            raise ValueError(f"the plant says that a person did {len(action)} numbers")
+        return write_numbers(action)
+
+    def _besides(self, name: str, what: str) -> Callable[[], Any]:
+        method = getattr(self._plant, name, None)
+        if not callable(method):
+            raise Refused(Code.UNOFFERED, f"this hardware does not offer {what}")
+        return method
+
     def _hello(self, request: Request) -> int:
         """The session granted. The same hello again changes nothing; another one takes over."""
         if request.session == self._nonce and self._session:
             self._take_sequence(request)
             return self._session
-        if self.state in (State.HOMING, State.DRIVEN):
+        if self.state in _MOVING:
             raise Refused(Code.SESSION, "another session moves the robot: wait until it has ended")
         self.rest("another session took over")
         self._nonce, self._session = request.session, secrets.randbits(64) | 1

@@ -20,7 +20,7 @@ from fieldtune.sim import family, registry
 
 
 class Simulated:
-    """Implements `hardware_rules.Plant` with the `sim` driver."""
+    """Implements `hardware_rules.GuidedPlant` and `TeleoperatedPlant` with the `sim` driver."""
 
     def __init__(self, driver: SimDriver) -> None:
         self._driver = driver
@@ -47,6 +47,16 @@ class Simulated:
     def hold(self) -> None:
         self._driven = False
         self._driver.hold()
+
+    def release(self) -> None:
+        self._driven = True  # it moves by itself from here on
+        self._driver.release()
+
+    def guided(self) -> list[float]:
+        return self._driver.guided_action().tolist()
+
+    def commanded(self) -> list[float]:
+        return self._driver.teleoperated_action().tolist()
 
 
 def describe(driver: SimDriver, signals: Sequence[family.Field]) -> Description:

@@ -60,7 +60,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"cli"},
         {"programs"},
         {"monitor"},
-        {"loop", "rewards", "mcap", "driver_trial"},
+        {"loop", "rewards", "actions", "mcap", "driver_trial"},
         {"drivers"},
         {"bridge"},  # a bundle stands its trial before it is handed on
         {"bundles"},

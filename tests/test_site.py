@@ -19,7 +19,7 @@ import yaml
 from fieldtune import plugins
 from fieldtune.robot.cli.app import app as robot
 from fieldtune.robot.drivers.faults import FaultOptions
-from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.robot.drivers.hardware.options import ZmqOptions
 from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.train.algorithms.registry import GROUP
 from fieldtune.train.cli.app import app as trainer

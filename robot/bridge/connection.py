@@ -198,6 +198,9 @@ class TrainerConnection:
             self._fetch.want(reply.newest_bundle)
 
     def _take_refusal(self, refusal: wire.Refusal) -> None:
+        malformed = refusal.kind is wire.RefusalKind.MALFORMED
+        if malformed and self._uploads.take_misunderstood():
+            return
         if refusal.kind in (wire.RefusalKind.HELLO, wire.RefusalKind.MALFORMED):
             raise LinkLost(f"the trainer refused: {refusal.reason}")
         if self._uploads.take_refusal(refusal, time.monotonic()):

@@ -12,6 +12,7 @@ from fieldtune.robot.bridge.wire import (
     CHUNK_BYTES,
     BundleChunk,
     BundleRequest,
+    RewardsOffer,
     UploadChunk,
     UploadOffer,
     UploadStatus,
@@ -22,18 +23,21 @@ STALLED_S = 2.0  # of silence about a file, before it is spoken of again
 
 
 class Upload:
-    """An episode's bytes. Nothing is sent before the trainer has said what it holds already."""
+    """The bytes of an episode, or of its `rewards`. Nothing is sent before the trainer has said
+    what it holds already."""
 
-    def __init__(self, sha256: str, blob: bytes) -> None:
+    def __init__(self, sha256: str, blob: bytes, *, rewards: bool = False) -> None:
         self.sha256 = sha256
+        self.rewards = rewards
         self._blob = blob
         self._held: int | None = None
         self._sent = 0
 
-    def offer(self) -> UploadOffer:
+    def offer(self) -> UploadOffer | RewardsOffer:
         """Say what there is; also after silence, which makes the trainer say what it holds."""
         self._held = None
-        return UploadOffer(self.sha256, len(self._blob))
+        kind = RewardsOffer if self.rewards else UploadOffer
+        return kind(self.sha256, len(self._blob))
 
     def take(self, status: UploadStatus) -> None:
         """The trainer holds that much: where to go on, or that the chunks sent have arrived."""

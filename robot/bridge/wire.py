@@ -92,8 +92,18 @@ class UploadOffer(_Body, frozen=True):
     size: Size
 
 
+class RewardsOffer(_Body, frozen=True):
+    """Rewards of an episode are ready, of `size` bytes. From there on as an episode.
+
+    Trainers before them call it malformed.
+    """
+
+    sha256: Sha256
+    size: Size
+
+
 class UploadChunk(_Body, frozen=True):
-    """Bytes of an offered episode. Taken only where `offset` is what the trainer holds so far."""
+    """Bytes of what was offered. Taken only where `offset` is what the trainer holds so far."""
 
     sha256: Sha256
     size: Size
@@ -132,7 +142,7 @@ class UploadStatus(_Body, frozen=True):
 
 
 class UploadDone(_Body, frozen=True):
-    """The whole episode is stored durably: the robot need not offer it again."""
+    """The whole episode, or its rewards, are stored durably: no need to offer them again."""
 
     sha256: Sha256
 
@@ -163,7 +173,7 @@ class Refusal(_Body, frozen=True):
     sha256: Sha256 | None = None
 
 
-FromRobot = Hello | Heartbeat | UploadOffer | UploadChunk | BundleRequest
+FromRobot = Hello | Heartbeat | UploadOffer | RewardsOffer | UploadChunk | BundleRequest
 FromTrainer = Welcome | HeartbeatReply | UploadStatus | UploadDone | BundleChunk | Stop | Refusal
 Body = FromRobot | FromTrainer
 

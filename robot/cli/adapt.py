@@ -14,6 +14,7 @@ import typer
 from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import FAULT, MISTAKE
 from fieldtune.robot.cli.options import Bundle, Config, Output, Overrides, load_to_drive, write_line
+from fieldtune.robot.cli.record import Parameters, told_task
 from fieldtune.robot.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def adapt(
     save: Annotated[
         str | None, typer.Option("--save", help="Keep the task by this name, for `act --task`.")
     ] = None,
+    parameters: Parameters = None,
     summary: Output = None,
 ) -> None:
     """Adapt to the task from a few episodes with rewards, then do it.
@@ -73,6 +75,7 @@ def adapt(
 
         chosen = [] if rewards is None else [f"robot.rewards.source={rewards}"]
         settings = load_to_drive(config, [*(overrides or []), *chosen], summary)
+        called = told_task(save, parameters)
         tasks = SavedTasks(settings.tasks)
         if context_episodes is None:
             context_episodes = 0 if continuous else CONTEXT_EPISODES
@@ -98,6 +101,7 @@ def adapt(
             episodes=episodes,
             continuous=continuous,
             save=keep,
+            task=called,
         )
         stop_on_signals(adaptation.robot.request_stop, adaptation.robot.estop)
         done: list[AdaptedEpisode] = []

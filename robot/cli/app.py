@@ -28,6 +28,7 @@ from fieldtune.robot.cli.options import (
     load_to_drive,
     write_line,
 )
+from fieldtune.robot.cli.record import record
 from fieldtune.robot.cli.signals import stop_on_signals
 from fieldtune.robot.cli.stop import stop
 from fieldtune.robot.cli.tasks import app as tasks_app
@@ -56,6 +57,10 @@ app = typer.Typer(
     Do that task again, tomorrow:
 
       fieldtune-robot act --config configs/reach.yaml --task left
+
+    Record episodes by hand, with rewards, as data for phase 1:
+
+      fieldtune-robot record --config configs/reach.yaml --by hand --steps 50 --rewards driver --task left
     """,  # noqa: E501
 )
 add_version(app, ("numpy", "onnxruntime", "pyzmq", "msgspec", "pydantic"))
@@ -65,6 +70,7 @@ app.command()(check)
 app.command()(describe)
 app.command()(doctor)
 app.command()(monitor)
+app.command()(record)
 app.command()(stop)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(journal_app, name="journal")

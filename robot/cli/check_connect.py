@@ -159,7 +159,7 @@ def _told(wrong: list[str], doing: str = "") -> Iterator[None]:
     from fieldtune.robot.driver_trial.trial import Stopped
     from fieldtune.robot.drivers.driver import DriverFault
     from fieldtune.robot.journal.file import JournalError
-    from fieldtune.robot.loop.episode_runner import Latched
+    from fieldtune.robot.loop.connected_robot import Latched
     from fieldtune.robot.safety.estop import EmergencyStop
     from fieldtune.robot.safety.limits import LimitFault
 

@@ -37,7 +37,7 @@ def describe(
             require_same,
             write_description,
         )
-        from fieldtune.robot.drivers.hardware.driver import ZmqOptions, served_description
+        from fieldtune.robot.drivers.hardware.options import ZmqOptions, served_description
         from fieldtune.settings import ConfigError, check, load
 
         settings = load(RobotConfig, config, section="robot", overrides=overrides or [])

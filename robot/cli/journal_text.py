@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import typer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def started(entry: Entry) -> str:
 def facts(entry: Entry) -> dict[str, Any]:
     """All that is known of an episode without its steps, in names for programs and people."""
     header, footer = entry.header, entry.footer
+    task = None if isinstance(header.task, msgspec.UnsetType) else header.task
     wall = None if entry.wall_ns is None else datetime.fromtimestamp(entry.wall_ns / 1e9)
     return {
         "episode": entry.number,
@@ -38,6 +40,9 @@ def facts(entry: Entry) -> dict[str, Any]:
         "period_s": header.period_s,
         "boot_session": header.boot_session,
         "bundle": header.bundle_id,
+        "by": None if header.by is msgspec.UNSET else header.by,
+        "task": None if task is None else task.name,
+        "task_parameters": None if task is None else task.parameters,
         "steps": entry.steps,
         "ended": None if footer is None else str(footer.end_reason),
         "fault": None if footer is None else footer.fault,

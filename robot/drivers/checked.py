@@ -17,12 +17,13 @@ import numpy as np
 
 from fieldtune.robot.drivers.driver import Array, Driver, DriverFault, Observation
 from fieldtune.robot.drivers.offered import offered
+from fieldtune.robot.drivers.person import NotOffered
 from fieldtune.robot.safety.estop import EmergencyStop, WaitAbandoned
 
 log = logging.getLogger(__name__)
 
 _FLOAT = np.dtype(np.float64)
-_OWN_WORDS = (DriverFault, EmergencyStop, WaitAbandoned)  # say what is meant already
+_OWN_WORDS = (DriverFault, NotOffered, EmergencyStop, WaitAbandoned)  # say what is meant already
 _KEPT = 8
 
 
@@ -69,6 +70,10 @@ class CheckedDriver:
         self._raised: list[tuple[str, BaseException]] = []
         if hasattr(driver, "reward"):  # an attribute, so that `RewardSource` is found by it
             self.reward = self._reward
+        if hasattr(driver, "guided_action"):  # as above
+            self.release, self.guided_action = self._release, self._guided_action
+        if hasattr(driver, "teleoperated_action"):
+            self.teleoperated_action = self._teleoperated_action
 
     def __getattr__(self, name: str) -> Any:
         """What this driver offers beyond the protocol."""
@@ -131,6 +136,27 @@ class CheckedDriver:
         if not isinstance(reward, numbers.Real):
             raise self._gave("reward", reward, "a number")
         return float(reward)
+
+    def _release(self) -> None:
+        self._call("release", self.driver.release)  # type: ignore[attr-defined]
+
+    def _guided_action(self) -> Array:
+        return self._action("guided_action")
+
+    def _teleoperated_action(self) -> Array:
+        return self._action("teleoperated_action")
+
+    def _action(self, method: str) -> Array:
+        """What a person does; numbers that are none end here, before any limit looks at them."""
+        action = self._own(
+            method,
+            "an action",
+            self._call(method, getattr(self.driver, method)),
+            self._action_shape,
+        )
+        if not np.isfinite(action).all():
+            raise DriverFault(f"{self.label}.{method} gave {action}, expected finite numbers")
+        return action
 
     def _call(self, method: str, call: Callable[..., Any], *arguments: Any) -> Any:
         if not self._connected:

@@ -12,13 +12,14 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.drivers.driver import Array, Driver, DriverFault, Observation
+from fieldtune.robot.drivers.person import offered_besides
 from fieldtune.robot.timing.clock import SECOND_NS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -67,8 +68,8 @@ class FaultyDriver:
         self._under_way: deque[Observation] = deque(maxlen=_KEPT)
         self._arrived: Observation | None = None
         self._restart()
-        if hasattr(driver, "reward"):  # an attribute, since isinstance() against a protocol
-            self.reward = cast(Any, driver).reward  # does not ask __getattr__ from Python 3.12 on
+        for name in offered_besides(driver):  # attributes, since isinstance() against a protocol
+            setattr(self, name, getattr(driver, name))  # does not ask __getattr__ from 3.12 on
 
     def __getattr__(self, name: str) -> Any:
         """What this driver offers beyond the protocol, e.g. `reward`."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.drivers.driver import Driver, DriverFault
+from fieldtune.robot.drivers.person import OPTIONAL, offered_besides
 
 _METHODS: dict[str, tuple[str, ...]] = {
     "connect": (),
@@ -24,7 +25,6 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "hold": (),
     "close": (),
 }
-_REWARD = ("observation", "action", "next_observation")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,13 @@ def offered(driver: Driver, label: str) -> Offered:
         )
     for name, arguments in _METHODS.items():
         _require_taking(driver, name, arguments, label)
-    if hasattr(driver, "reward"):
-        _require_taking(driver, "reward", _REWARD, label)
+    if hasattr(driver, "guided_action") and not hasattr(driver, "release"):
+        raise DriverFault(
+            f"{label} has guided_action() and no release(): to be guided by hand a driver lets the "
+            "robot go too (docs/drivers.md)"
+        )
+    for name in offered_besides(driver):
+        _require_taking(driver, name, OPTIONAL[name], label)
     return Offered(
         robot=_property(driver, "robot", _is_text, "the model's name", label),
         observation_fields=_fields(driver, "observation_fields", label),

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.drivers.driver import Array, DriverFault, Observation
 from fieldtune.robot.drivers.faults import FaultOptions
+from fieldtune.robot.drivers.waves import Waves
 
 
 class SimOptions(BaseModel):
@@ -36,7 +37,11 @@ class SimOptions(BaseModel):
 
 class SimDriver:
     """Implements `fieldtune.robot.drivers.driver.Driver`. The simulated robot rests between two
-    `apply`."""
+    `apply`.
+
+    Its person, who guides and commands it, waves slowly (`fieldtune.robot.drivers.waves`): for
+    trying out what records a real one. Guided, the robot moves on at each `read`.
+    """
 
     Options = SimOptions
 
@@ -63,6 +68,10 @@ class SimDriver:
         self._task = self._choose_task()
         self._robot: Any = None
         self._latest: Observation | None = None
+        self._person: Waves | None = None
+        self._start_seed = 0
+        self._guided: Array | None = None  # the motion to the latest observation, by hand
+        self._released = False
 
     @property
     def robot(self) -> str:
@@ -94,29 +103,54 @@ class SimDriver:
 
     def home(self, seed: int) -> None:
         values = self._connected().reset(seed, self._task)
+        self._released = False
+        self._person, self._start_seed = None, seed
         self._latest = Observation(np.array(values), time.monotonic_ns())
 
     def read(self) -> Observation:
         """What the last `home` or `apply` led to, with the time at which that was known."""
         self._connected()
+        if self._released:
+            self._guided = self._waves().act()
+            self._step(self._guided)
         assert self._latest is not None
         return self._latest
 
     def apply(self, action: Array) -> Array:
         """Simulate one control period under `action`."""
+        self._released = False
+        self._step(action)
+        return action
+
+    def _step(self, action: Array) -> None:
         values, terminated = self._connected().step(action)
         signals = np.array(self._robot.signals()) if self._family.signal_fields else None
         self._latest = Observation(np.array(values), time.monotonic_ns(), terminated, signals)
-        return action
 
     def hold(self) -> None:
-        """Nothing to do: no simulated time passes between two `apply`."""
+        """No simulated time passes between two `apply`; a person who guides lets go."""
+        self._released = False
 
     def close(self) -> None:
         self.hold()
         if self._robot is not None:
             self._robot.close()
             self._robot = None
+
+    def release(self) -> None:
+        """A simulated person moves it from here on, until `hold`."""
+        self._connected()
+        self._released = True
+
+    def guided_action(self) -> Array:
+        """What the person did between the latest two `read`."""
+        if self._guided is None:
+            raise DriverFault("nobody has guided the simulated robot: call release() and read()")
+        return self._guided
+
+    def teleoperated_action(self) -> Array:
+        """What the person commands now."""
+        return self._waves().act()
 
     def reward(self, observation: Array, action: Array, next_observation: Array) -> float:
         """The true reward of its own task: what a person or a sensor would give when adapting.
@@ -131,6 +165,12 @@ class SimDriver:
         return float(
             self._family.reward(observation, action, next_observation, self._task, signals)
         )
+
+    def _waves(self) -> Waves:
+        if self._person is None:
+            self._person = Waves(self.observation_fields, self.action_fields, self.period_s)
+            self._person.begin(self._start_seed)
+        return self._person
 
     def _rest(self) -> Array:
         """The action nearest to none, within its bounds."""

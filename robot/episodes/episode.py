@@ -23,23 +23,40 @@ class EndReason(StrEnum):
 
 
 class Mode(StrEnum):
-    """Where the episode's z came from."""
+    """Where the episode's actions came from: a policy, by where its z did, or who acted instead."""
 
     PRIOR = "prior"
     POSTERIOR = "posterior"
     ADAPT = "adapt"
+    GUIDED = "guided"  # a person moved the robot by hand; nothing was commanded
+    TELEOPERATED = "teleoperated"  # a person commanded, through the driver
+    SCRIPTED = "scripted"  # a program did
+
+    @property
+    def said(self) -> str:
+        """As a person reads it."""
+        return str(self) if self in RECORDED else f"z from the {self}"
+
+
+RECORDED = frozenset({Mode.GUIDED, Mode.TELEOPERATED, Mode.SCRIPTED})
+"""Of episodes that no policy acted: data for phase 1, and no exploration."""
 
 
 Vector = Annotated[list[float], msgspec.Meta(max_length=4096)]
+Said = Annotated[str, msgspec.Meta(max_length=1024)]
+
+BEYOND = "beyond"
+"""Begins the `reason` of a guided step that is out of the action's range, as no command can be."""
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One control period. Times are this robot's monotonic clock, in nanoseconds.
 
     `infer_ns` and `apply_ns` are how long inference and the driver's `apply` took.
-    `reason` says why `applied` differs from `requested`; empty when it does not. `signals` are what
-    was measured on the way to `observation`, so that the transition before can be scored later;
-    left out where nothing was.
+    `reason` says why `applied` differs from `requested`; empty when it does not. Where a person
+    guided the robot both are what was measured, and z is empty. `signals` are what was measured on
+    the way to `observation`, so that the transition before can be scored later; left out where
+    nothing was.
     """
 
     index: int
@@ -56,11 +73,20 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signals: Vector | msgspec.UnsetType = msgspec.UNSET
 
 
+class ToldTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The task of an episode, as a person told it: by `name`, by the family's `parameters` in its
+    units, or both; empty where not told."""
+
+    name: Said = ""
+    parameters: Vector = []
+
+
 class EpisodeHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is known when an episode starts.
 
     `trial` groups episodes that share one context. `label_task` is the index of the bundle's task
-    embedding that labelled it; None where true rewards did.
+    embedding that labelled it; None where true rewards did. `task` is what a person said that it
+    is; `by` who gave the actions of a recorded one, which ran no bundle: `bundle_id` is empty then.
     """
 
     robot: str
@@ -75,6 +101,8 @@ class EpisodeHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period_s: float
     label_task: int | None = None
     version: int = EPISODE_VERSION
+    task: ToldTask | msgspec.UnsetType = msgspec.UNSET
+    by: Said | msgspec.UnsetType = msgspec.UNSET
 
 
 class EpisodeFooter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,9 +19,9 @@ from fieldtune.lock import FileLock, Held, holder
 
 log = logging.getLogger(__name__)
 
-# 2 added episodes.wall_ns, 3 the table of rewards; older ones are read, and upgraded when recorded
-# into.
-SCHEMA_VERSION = 3
+# 2 added episodes.wall_ns, 3 the table of rewards, 4 that of their uploads; older ones are read,
+# and upgraded when recorded into.
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x464C4454  # "FLDT", in SQLite's own header field
 BUSY_TIMEOUT_S = 5.0
 LOCK = ".lock"  # ends the name of the file beside a journal that its one writer holds
@@ -36,6 +36,13 @@ CREATE TABLE rewards (
     source  TEXT NOT NULL,
     PRIMARY KEY (episode, step)
 ) STRICT, WITHOUT ROWID;
+"""
+_REWARD_UPLOADS = """
+CREATE TABLE reward_uploads (
+    episode INTEGER PRIMARY KEY REFERENCES episodes (number) ON DELETE CASCADE,
+    receipt TEXT CHECK (receipt IN ('acknowledged', 'rejected'))
+) STRICT;
+CREATE INDEX pending_rewards ON reward_uploads (episode) WHERE receipt IS NULL;
 """
 _SCHEMA = f"""
 CREATE TABLE episodes (
@@ -56,7 +63,7 @@ CREATE TABLE steps (
     PRIMARY KEY (episode, step)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pending ON episodes (number) WHERE sha256 IS NOT NULL AND receipt IS NULL;
-{_REWARDS}"""
+{_REWARDS}{_REWARD_UPLOADS}"""
 
 
 class JournalError(UserError):
@@ -213,7 +220,13 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         if version < 2:
             connection.execute("ALTER TABLE episodes ADD COLUMN wall_ns INTEGER")
-        connection.execute(_REWARDS)
+        if version < 3:
+            connection.execute(_REWARDS)
+        for statement in filter(str.strip, _REWARD_UPLOADS.split(";")):
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO reward_uploads (episode) SELECT DISTINCT episode FROM rewards"
+        )
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
         log.info("%s: upgraded to journal schema %d", path, SCHEMA_VERSION)

@@ -206,6 +206,20 @@ class Journal(JournalReader):
         """Note that the trainer refused this episode for good. It is kept, not offered again."""
         self._receive(sha256, EntryState.REJECTED, reason)
 
+    def acknowledge_rewards(self, number: int, sha256: str) -> None:
+        """Note that the trainer has stored an episode's rewards, those with this address.
+
+        Rewards that have changed since are offered again.
+        """
+        with self.transaction():
+            if self.rewards_blob(number)[0] == sha256:
+                journal_rewards.receive(self.connection, number, EntryState.ACKNOWLEDGED)
+
+    def reject_rewards(self, number: int) -> None:
+        """Note that the trainer refused an episode's rewards for good. They are kept."""
+        with self.transaction():
+            journal_rewards.receive(self.connection, number, EntryState.REJECTED)
+
     def offer_again(
         self, first: int = 1, last: int | None = None, *, acknowledged: bool = False
     ) -> list[int]:
@@ -224,7 +238,11 @@ class Journal(JournalReader):
                 "RETURNING number",
                 (acknowledged, first, last, last),
             )
-            return sorted(number for (number,) in rows.fetchall())
+            numbers = {number for (number,) in rows.fetchall()}
+            rewarded = journal_rewards.forget_receipts(
+                self.connection, first, last, acknowledged=acknowledged
+            )
+            return sorted(numbers.union(rewarded))
 
     def _open_length(self, number: int) -> int:
         row = self.connection.execute(

@@ -3,9 +3,9 @@
 Knows the tables and SQLite's pages, and which folder shares the quota. It does not know what lies
 there, who acknowledges, nor what else its thread does.
 
-An episode may go once the trainer has acknowledged it, and only then. The newest one stays in any
-case: its number says which comes next. Each episode goes in one transaction, so a kill leaves it
-whole or gone.
+An episode may go once the trainer has acknowledged it and its rewards, and only then. The newest
+one stays in any case: its number says which comes next. Each episode goes in one transaction, so a
+kill leaves it whole or gone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.rewards import UNSENT
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _PIECE_PAGES = 256
 
 _OLDEST_ACKNOWLEDGED = (
     "SELECT min(number) FROM episodes WHERE receipt = 'acknowledged' "
-    "AND number < (SELECT max(number) FROM episodes)"
+    f"AND number < (SELECT max(number) FROM episodes) AND NOT {UNSENT}"
 )
 
 
@@ -144,7 +145,8 @@ def make_room(journal: Journal, quota_bytes: int, piece_s: float = PIECE_S) -> R
 def _room(connection: sqlite3.Connection, quota_bytes: int, deleted: int, settled: bool) -> Room:
     used = _used_bytes(connection)
     (kept,) = connection.execute(
-        "SELECT count(*) FROM episodes WHERE sha256 IS NOT NULL AND receipt IS NOT 'acknowledged'"
+        "SELECT count(*) FROM episodes WHERE sha256 IS NOT NULL "
+        f"AND (receipt IS NOT 'acknowledged' OR {UNSENT})"
     ).fetchone()
     return Room(
         used_bytes=used,

@@ -13,6 +13,7 @@ from pathlib import Path
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
 from fieldtune.robot.episodes.episode import Episode, Step
+from fieldtune.robot.episodes.rewards import pack_rewards
 from fieldtune.robot.journal import rewards as journal_rewards
 from fieldtune.robot.journal.entry import DamagedEpisode, Entry, read_entry
 from fieldtune.robot.journal.file import JournalError, explained
@@ -113,6 +114,33 @@ class JournalReader:
     def rewards(self, number: int) -> dict[int, float]:
         """What steps of an episode were worth, by step; empty where nobody said."""
         return journal_rewards.read(self.connection, number)
+
+    def pending_rewards(self, limit: int = -1) -> list[int]:
+        """Numbers of episodes that the trainer has, and whose rewards it has not; oldest first."""
+        return journal_rewards.pending(self.connection, limit)
+
+    def reward_sources(self, number: int) -> list[str]:
+        """Who gave an episode's rewards."""
+        return journal_rewards.sources(self.connection, number)
+
+    def rewards_blob(self, number: int) -> tuple[str, bytes]:
+        """Address and bytes of a finished episode's rewards as they are now, to be sent.
+
+        Raises `JournalError` where the episode is unknown, or open.
+        """
+        row = self.connection.execute(
+            "SELECT header, sha256 FROM episodes WHERE number = ? AND sha256 IS NOT NULL", (number,)
+        ).fetchone()
+        if row is None:
+            raise JournalError(f"{self.path}: episode {number} is not finished, or not here")
+        header, sha256 = row
+        try:
+            robot = codec.unpack_header(header).robot
+        except EpisodeError as error:
+            raise JournalError(f"{self.path}: episode {number}: {error}: check the disk") from error
+        source = ", ".join(self.reward_sources(number))[:1024]
+        blob = pack_rewards(sha256, robot, source, self.rewards(number))
+        return codec.address(blob), blob
 
     def _join(self, number: int, footer: bytes) -> bytes:
         (header,) = self.connection.execute(

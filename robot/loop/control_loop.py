@@ -6,38 +6,45 @@ or which hardware there is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.robot.drivers.driver import Driver, Observation
+from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, Step
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
+from fieldtune.robot.loop.sensing import Past, ending, packed, patience_ns, require_sound
 from fieldtune.robot.loop.states import State
 from fieldtune.robot.safety.estop import EmergencyStop, stood_still
 from fieldtune.robot.safety.fault import LimitFault, explain
-from fieldtune.robot.safety.limits import Limits, allow, check_applied, check_observation, staying
+from fieldtune.robot.safety.limits import Limits, allow, check_applied
 from fieldtune.robot.safety.rest import hold
-from fieldtune.robot.timing.clock import SECOND_NS, Clock, elapsed_s
+from fieldtune.robot.timing.clock import SECOND_NS
 from fieldtune.robot.timing.cycle_report import Marks
 from fieldtune.robot.timing.lateness import Late, Lateness
 
 Array = NDArray[np.float64]
+Parts = LoopParts[Any]
+Drive = Callable[[Parts, EpisodeSpec, Outcome], EndReason]
 
 
-def run_episode(parts: LoopParts, spec: EpisodeSpec) -> Outcome:
+def run_episode(parts: Parts, spec: EpisodeSpec, drive: Drive | None = None) -> Outcome:
     """Run one episode on an armed robot, record it, and leave the robot at rest.
+
+    `drive` goes from the first observation to the last, and says why it ended: where not given, by
+    asking for actions and applying what the limits allow of them.
 
     Whatever goes wrong ends in `driver.hold()`, an episode with reason `fault` or `late`, and state
     fault. Nothing that can block stands before `hold`.
     """
-    parts.states.to(State.RUNNING, f"episode {spec.header.number}, z from the {spec.header.mode}")
+    parts.states.to(State.RUNNING, f"episode {spec.header.number}, {spec.header.mode.said}")
     parts.recorder.begin(spec.header)
     outcome = Outcome()
     with parts.collections.paused():
-        _until_rest(parts, spec, outcome)
+        _until_rest(parts, spec, outcome, drive or _drive)
     parts.recorder.end(_footer(outcome, spec.clock_offset()))
     if outcome.fault:
         parts.states.fault(outcome.fault)
@@ -47,10 +54,10 @@ def run_episode(parts: LoopParts, spec: EpisodeSpec) -> Outcome:
     return outcome
 
 
-def _until_rest(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> None:
+def _until_rest(parts: Parts, spec: EpisodeSpec, outcome: Outcome, drive: Drive) -> None:
     try:
         try:
-            outcome.reason = _drive(parts, spec, outcome)
+            outcome.reason = drive(parts, spec, outcome)
         finally:
             parts.estop.rest()  # from here on no signal's handler raises
     except Late as error:
@@ -64,39 +71,38 @@ def _until_rest(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> None:
             outcome.fault = "; ".join(filter(None, (outcome.fault, trouble)))
 
 
-def _drive(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> EndReason:
-    clock, marks, past = parts.clock, Marks(), _Past()
+def _drive(parts: Parts, spec: EpisodeSpec, outcome: Outcome) -> EndReason:
+    clock, marks, past = parts.clock, Marks(), Past()
     applied = np.empty(0)
     parts.report.begin()
-    patience_ns = _patience_ns(parts)
+    patience = patience_ns(parts)
     lateness = Lateness(parts.limits.late_fraction, parts.driver.period_s)
     for deadline in clock.deadlines():
         marks.began = clock.now_ns()
-        if patience_ns is not None:
-            parts.estop.beat(marks.began, patience_ns)
+        if patience is not None:
+            parts.estop.beat(marks.began, patience)
             parts.estop.check()
         if deadline.skipped:
             outcome.skipped += deadline.skipped
-            if patience_ns is not None:
+            if patience is not None:
                 lateness.add(deadline.skipped, outcome.steps + outcome.skipped)
         observation = parts.driver.read()
         marks.read = clock.now_ns()
         age_ns = marks.read - observation.sense_ns
-        _check(observation, _age_s(observation, marks, parts.clock), past, parts)
-        outcome.final, outcome.final_signals = observation.values, _packed(observation.signals)
+        require_sound(observation, marks, past, parts)
+        outcome.final, outcome.final_signals = observation.values, packed(observation.signals)
         marks.checked = clock.now_ns()
         if past.seen is not None:
             spec.follow(past.seen.values, applied, observation.values)
-        end = _ending(spec, outcome, observation)
+        end = ending(spec, outcome, observation)
         if end is not None:
-            if patience_ns is not None:
+            if patience is not None:
                 lateness.end(outcome.steps + outcome.skipped)
             return end
 
         z = spec.z.next()
         marks.ready = clock.now_ns()
-        with parts.estop.lent:  # a watchdog may hold meanwhile
-            requested = parts.policy.act(observation.values, z, spec.noise, spec.noise_scale)
+        requested = _requested(parts, spec, observation.values, z)
         marks.inferred = clock.now_ns()
         allowed, reason = allow(
             requested,
@@ -108,8 +114,8 @@ def _drive(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> EndReason:
         )
         parts.estop.check()
         marks.limited = clock.now_ns()
-        if patience_ns is not None:
-            _require_fresh(marks.limited - observation.sense_ns, patience_ns)
+        if patience is not None:
+            _require_fresh(marks.limited - observation.sense_ns, patience)
         applied = _apply(parts.driver, allowed, parts.limits)
         marks.applied = clock.now_ns()
         if applied is not allowed and (applied != allowed).any():
@@ -137,96 +143,32 @@ def _drive(parts: LoopParts, spec: EpisodeSpec, outcome: Outcome) -> EndReason:
         outcome.overruns += overrun
         marks.recorded = clock.now_ns()
         parts.report.add(marks, deadline, overrun)
-        if patience_ns is not None and marks.recorded - marks.began > patience_ns:
+        if patience is not None and marks.recorded - marks.began > patience:
             raise EmergencyStop(stood_still(marks.recorded - marks.began))
     raise AssertionError("deadlines never end")
 
 
-@dataclass
-class _Past:
-    """What the limits compare with: the observation before, and the two actions before.
-
-    `repeats` counts how often in a row the same observation came, to the last bit.
-    """
-
-    seen: Observation | None = None
-    repeats: int = 0
-    action: Array | None = None
-    action_before: Array | None = None
-
-    def remember(self, observation: Observation, action: Array, limits: Limits) -> None:
-        self.action_before = self.action
-        if self.action_before is None:
-            self.action_before = staying(observation.values, limits)
-        self.seen, self.action = observation, action
+def _requested(parts: Parts, spec: EpisodeSpec, observation: Array, z: Array) -> Array:
+    if parts.asks_driver:
+        return parts.policy.act(observation, z, spec.noise, spec.noise_scale)
+    with parts.estop.lent:  # a watchdog may hold meanwhile
+        return parts.policy.act(observation, z, spec.noise, spec.noise_scale)
 
 
-def _check(observation: Observation, age_s: float, past: _Past, parts: LoopParts) -> None:
-    earlier, apart_s = None, 0.0
-    if past.seen is not None:
-        earlier = past.seen.values
-        past.repeats = past.repeats + 1 if np.array_equal(earlier, observation.values) else 0
-        apart_s = elapsed_s(
-            past.seen.sense_ns,
-            observation.sense_ns,
-            parts.driver.period_s,
-            parts.clock.time_scale,
-        )
-    check_observation(
-        observation.values,
-        age_s,
-        parts.limits,
-        earlier=earlier,
-        elapsed_s=apart_s,
-        repeats=past.repeats,
-    )
-
-
-def _patience_ns(parts: LoopParts) -> int | None:
-    """How long a cycle may take before the robot is stopped; None for a simulation at another pace
-    than real time, which waits for the loop."""
-    return parts.limits.patience_ns if parts.clock.time_scale == 1.0 else None
-
-
-def _require_fresh(age_ns: int, patience_ns: int) -> None:
+def _require_fresh(age_ns: int, patience: int) -> None:
     """What counts is how old an observation is when the robot acts on it."""
-    if age_ns > patience_ns:
+    if age_ns > patience:
         raise LimitFault(
             f"the observation is {age_ns / SECOND_NS:.3f} s old now that its command is ready, at "
-            f"most {patience_ns / SECOND_NS:.3f} s are allowed: the loop stood still, or inference "
+            f"most {patience / SECOND_NS:.3f} s are allowed: the loop stood still, or inference "
             "takes too long"
         )
-
-
-def _ending(spec: EpisodeSpec, outcome: Outcome, observation: Observation) -> EndReason | None:
-    if observation.terminated:
-        return EndReason.TERMINATED
-    if outcome.steps == spec.horizon:
-        return EndReason.HORIZON
-    outcome.stopped = spec.stop()
-    return EndReason.STOPPED if outcome.stopped else None
 
 
 def _apply(driver: Driver, action: Array, limits: Limits) -> Array:
     applied = np.asarray(driver.apply(action), dtype=np.float64)
     check_applied(applied, action, limits)
     return applied
-
-
-def _age_s(observation: Observation, marks: Marks, clock: Clock) -> float:
-    """The age that counts. In slow motion the robot itself is slow.
-
-    A simulation that is faster than real time waits for the loop, so that its time stands still
-    from the last command on: what a busy machine does to the process meanwhile ages nothing.
-    """
-    until = marks.read
-    if clock.time_scale > 1.0:
-        until = marks.applied or observation.sense_ns  # before the first command nothing moves
-    return (until - observation.sense_ns) / SECOND_NS * min(1.0, clock.time_scale)
-
-
-def _packed(signals: Array | None) -> list[float] | msgspec.UnsetType:
-    return msgspec.UNSET if signals is None else signals.tolist()
 
 
 def _footer(outcome: Outcome, offset: tuple[int, int] | None) -> EpisodeFooter:

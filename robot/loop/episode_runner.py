@@ -1,68 +1,41 @@
-"""A robot made ready to run episodes: its bundle checked, its limits built, its faults latched.
+"""A robot made ready to run episodes of bundles: these checked, its limits built, taken, and run.
 
-Joins driver, policy, limits and recorder. It must not know which episodes to run, nor the network.
+Joins a connected robot with policy and limits. It must not know which episodes to run, nor the
+network.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.errors import UserError
-from fieldtune.exit_status import FAULT
 from fieldtune.export.bundle import Bundle
-from fieldtune.export.sessions import require_available
 from fieldtune.robot.bundles.judge import BundleJudge
 from fieldtune.robot.config import RobotConfig
-from fieldtune.robot.drivers.checked import checked
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode
+from fieldtune.robot.episodes.episode import EndReason, EpisodeHeader, Mode, ToldTask
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.bundle_fit import fit, refusing
+from fieldtune.robot.loop.connected_robot import ConnectedRobot, over_at_once
 from fieldtune.robot.loop.control_loop import run_episode
 from fieldtune.robot.loop.parts import EpisodeSpec, LoopParts, Outcome
-from fieldtune.robot.loop.short_episodes import ShortEpisodes, is_short
-from fieldtune.robot.loop.states import State, States
 from fieldtune.robot.policy.exploration import Draws, NextZ
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.safety.build import describe
-from fieldtune.robot.safety.estop import EmergencyStop, EStop, WaitAbandoned
-from fieldtune.robot.safety.fault import explain
-from fieldtune.robot.safety.latch import confirm, latch, latch_twice, latched, reserve
 from fieldtune.robot.safety.limits import Limits, check_observation
-from fieldtune.robot.safety.rest import close, hold, kept_signals
-from fieldtune.robot.safety.watchdog import Watchdog
-from fieldtune.robot.timing.clock import Clock
-from fieldtune.robot.timing.cycle_report import CycleReport
-from fieldtune.robot.timing.realtime import Collections, realtime
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-_LAST_FLUSH_S = 2.0
-_UNWRITTEN = "the journal cannot be written: "
 
-
-class Latched(UserError):
-    """The robot is in a fault that a person has not looked at yet."""
-
-    status = FAULT  # so that a supervisor does not try again
-
-
-class EpisodeRunner:
-    """One connected robot. `parts` is None until a bundle has been taken.
-
-    `estop` may be tripped from any thread; writing the latch trips it too. `report` tells how the
-    loop has kept time, `judge` which bundles may run. `boot_session` names this life of the process
-    in every episode.
-    """
+class EpisodeRunner(ConnectedRobot):
+    """One connected robot that runs bundles. `parts` is None until one has been taken; `judge` says
+    which may run."""
 
     def __init__(
         self,
@@ -72,59 +45,9 @@ class EpisodeRunner:
         judge: BundleJudge | None = None,
         boot_session: str = "",
     ) -> None:
-        self.config = config
-        self.driver = checked(driver, config.driver.name)
-        self.recorder = recorder
-        self.boot_session = boot_session or uuid.uuid4().hex
-        self.states = States()
-        self.parts: LoopParts | None = None
-        self.estop = EStop(
-            lambda: latched(config.latch) or "", on_trip=lambda reason: latch(config.latch, reason)
-        )
-        self.report = CycleReport()
+        super().__init__(config, driver, recorder, boot_session)
+        self.parts: LoopParts[Policy] | None = None
         self.judge = judge or BundleJudge(config.bundle_record, config.probation_episodes)
-        self._watchdog = Watchdog(self.estop, lambda: hold(self.driver), self._held_for, self._lost)
-        self._short = ShortEpisodes()
-        self._collections = Collections()
-        self._undo = ExitStack()
-
-    @property
-    def fault_reason(self) -> str:
-        """Why the robot is in fault, with where a journal that was lost is saved by now; empty when
-        it is not."""
-        reason, broken = self.states.fault_reason, self.recorder.broken
-        return f"{_UNWRITTEN}{broken}" if broken and reason.startswith(_UNWRITTEN) else reason
-
-    def require_unlatched(self) -> None:
-        """Raise `Latched` while an earlier fault waits for a person."""
-        reason = latched(self.config.latch)
-        if reason is not None:
-            raise Latched(
-                f"robot {self.config.name!r} is in fault: {reason}: look at the robot, then re-arm "
-                "it with `fieldtune-robot rearm` and this config"
-            )
-
-    def connect(self) -> None:
-        """Open the hardware and ask for real time; nothing moves yet.
-
-        From here to `close` the caller's thread is the loop's. Raises
-        `fieldtune.export.sessions.ProviderError` before anything else, for `policy.providers`.
-        """
-        require_available(self.config.policy.providers)
-        hurried = self.driver.time_scale == 1.0
-        priority = self.config.realtime.priority if hurried else None
-        reserve(self.config.latch)
-        with kept_signals() as taken:
-            self.driver.connect()
-        if taken:
-            log.warning(
-                "the driver took %s for itself: given back, since they stop the robot",
-                ", ".join(taken),
-            )
-        self.estop.start(priority)
-        self._watchdog.start(priority)
-        self._undo.enter_context(realtime(self.config.realtime, self.driver.time_scale))
-        log.info("%s connected: %s", self.config.name, self.driver.robot)
 
     def check(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> tuple[Bundle, Limits]:
         """Try a bundle in a process of its own and check it against this robot, connected or not.
@@ -150,7 +73,7 @@ class EpisodeRunner:
         with refusing(path):
             fit(self.judge.read(path).manifest, self.config, self.driver)
 
-    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> LoopParts:
+    def take(self, path: Path, why_stop: Callable[[], str] = lambda: "") -> LoopParts[Policy]:
         """Check a bundle, dry-run it on what the robot senses now, and use it from now on.
 
         Raises:
@@ -165,21 +88,7 @@ class EpisodeRunner:
             known = self.config.policy
             policy = Policy(bundle, known.providers, known.tolerance)
             policy.dry_run(observation)
-        clock = Clock(self.driver.period_s, self.driver.time_scale)
-        parts = LoopParts(
-            self.driver,
-            policy,
-            limits,
-            self.recorder,
-            clock,
-            self.states,
-            self.estop,
-            self.report,
-            self._collections,
-        )
-        if self.parts is None:
-            for line in describe(parts.limits, self.config.limits.max_run_s):
-                log.info("%s", line)
+        parts = self.parts_for(policy, limits, told=self.parts is not None)
         log.info("bundle %s in use, on %s", parts.policy.bundle_id[:12], policy.provider)
         self.parts = parts
         return parts
@@ -197,6 +106,7 @@ class EpisodeRunner:
         stop: Callable[[], str],
         clock_offset: Callable[[], tuple[int, int] | None] = lambda: None,
         label_task: int | None = None,
+        task: ToldTask | msgspec.UnsetType = msgspec.UNSET,
     ) -> Outcome | None:
         """Arm, bring the robot to a start, run one episode, and leave it at rest.
 
@@ -214,48 +124,31 @@ class EpisodeRunner:
                 when the episode has ended; None where it is not known.
             label_task: index of the task embedding that labels the episode; None where true rewards
                 do.
+            task: what a person said that it is.
 
         Returns:
             None when the robot faulted before the episode began, or there was reason to stop.
         """
-        assert self.parts is not None, "take() a bundle first"
-        manifest = self.parts.policy.manifest
-        try:
-            self.estop.look()
-            self.estop.check()
-            self.states.to(State.ARMED)
-            with self.estop.interrupting():
-                if why := stop():
-                    raise WaitAbandoned(why)
-                self.driver.home(draws.start_seed)
-        except WaitAbandoned as left:
-            if trouble := hold(self.driver):
-                self._fault(trouble, at_rest=False)
-            else:
-                self.states.to(State.DISARMED, f"homing was left: {left}")
-            return None
-        except (Exception, EmergencyStop) as error:
-            self._hold_and_fault(f"bringing the robot to its start: {explain(error)}")
-            return None
-        except BaseException:
-            hold(self.driver)
-            raise
-        header = EpisodeHeader(
-            robot=self.config.name,
-            family=manifest.family,
-            boot_session=self.boot_session,
-            number=number,
-            trial=trial,
-            bundle_id=self.parts.policy.bundle_id,
-            mode=mode,
-            seed=self.config.seed,
-            started_ns=self.parts.clock.now_ns(),
-            period_s=self.driver.period_s,
-            label_task=label_task,
-        )
-        outcome = run_episode(
-            self.parts,
-            EpisodeSpec(
+        parts = self.parts
+        assert parts is not None, "take() a bundle first"
+        manifest, bundle_id = parts.policy.manifest, parts.policy.bundle_id
+
+        def drive() -> Outcome:
+            header = EpisodeHeader(
+                robot=self.config.name,
+                family=manifest.family,
+                boot_session=self.boot_session,
+                number=number,
+                trial=trial,
+                bundle_id=bundle_id,
+                mode=mode,
+                seed=self.config.seed,
+                started_ns=parts.clock.now_ns(),
+                period_s=self.driver.period_s,
+                label_task=label_task,
+                task=task,
+            )
+            spec = EpisodeSpec(
                 header=header,
                 horizon=manifest.horizon,
                 z=z,
@@ -264,72 +157,30 @@ class EpisodeRunner:
                 stop=stop,
                 clock_offset=clock_offset,
                 noise_scale=self.config.exploration.action_noise,
-            ),
-        )
+            )
+            return run_episode(parts, spec)
+
+        def home() -> None:
+            self.driver.home(draws.start_seed)
+
+        outcome = self.carry_out(home, drive, stop, manifest.horizon)
+        if outcome is None:
+            return None
         if outcome.fault:
-            self._fault(outcome.fault, at_rest=outcome.at_rest)
-            self.judge.record.faulted(header.bundle_id, outcome.fault)
-        elif outcome.reason is EndReason.TERMINATED and is_short(outcome.steps, manifest.horizon):
-            # No proof of the bundle, nor blame: each needs a homing, for nothing.
-            if why := self._short.add(outcome.steps):
-                self._fault(why)
-        elif outcome.reason is not EndReason.STOPPED:
-            self._short.forget()
-            self.judge.record.passed(header.bundle_id)
+            self.judge.record.faulted(bundle_id, outcome.fault)
+        elif outcome.reason is not EndReason.STOPPED and not over_at_once(
+            outcome, manifest.horizon
+        ):
+            self.judge.record.passed(bundle_id)
         return outcome
 
-    def hold_if_stopped(self) -> None:
-        """Hold and latch when the emergency stop was tripped between two episodes, or the journal
-        broke."""
-        self.fault_if_journal_broke()
-        if self.estop.reason and self.states.current is not State.FAULT:
-            self._hold_and_fault(self.estop.reason)
-
-    def fault_if_journal_broke(self) -> None:
-        """Hold and latch where the journal is lost, or its disk broken: not while an episode runs,
-        nor for a disk that only is full. Also after `close`."""
-        broken = self.recorder.broken
-        if broken is None:
-            return
-        if self.states.current is not State.FAULT:
-            self._hold_and_fault(f"{_UNWRITTEN}{broken}")
-        try:  # a latch in a folder that was moved comes and goes with it
-            latch_twice(self.config.latch, self.states.reason)
-        except OSError as error:
-            log.error("%s: the fault is not latched twice: %s", self.config.latch, error)
-
     def close(self) -> None:
-        """Hold, and release the hardware. Safe to call twice."""
-        if trouble := close(self.driver):
-            self._fault(trouble, at_rest=False)
-        self._watchdog.close()
-        self.estop.close()
-        self._undo.close()
+        """As `ConnectedRobot.close`."""
+        super().close()
         self.judge.close()
-        if self.states.current in (State.HOLD, State.ARMED):
-            self.states.to(State.DISARMED)
-
-    def _hold_and_fault(self, reason: str) -> None:
-        trouble = hold(self.driver)
-        self._fault("; ".join(filter(None, (reason, trouble))), at_rest=not trouble)
-
-    def _fault(self, reason: str, *, at_rest: bool = True) -> None:
-        """Only what is at rest is confirmed to be."""
-        self.states.fault(reason)
-        try:
-            latch(self.config.latch, reason)
-            if at_rest:
-                confirm(self.config.latch)
-        except OSError as error:
-            log.error("%s: the fault cannot be latched on disk: %s", self.config.latch, error)
-
-    def _held_for(self, reason: str, trouble: str) -> None:
-        """The watchdog has held in the loop's place, or could not."""
-        self._fault("; ".join(filter(None, (reason, trouble))), at_rest=not trouble)
 
     def _lost(self, reason: str) -> None:
         """The loop will not come back, and this process is about to end."""
-        log.error("this process ends: %s", reason)
         if self.parts is not None:
             self.judge.record.faulted(self.parts.policy.bundle_id, reason)
-        self.recorder.flush(_LAST_FLUSH_S)
+        super()._lost(reason)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,7 +17,6 @@ from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, EpisodeFooter, EpisodeHeader, Step
 from fieldtune.robot.loop.states import States
 from fieldtune.robot.policy.exploration import NextZ
-from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.safety.estop import EStop
 from fieldtune.robot.safety.limits import Limits
 from fieldtune.robot.timing.clock import Clock
@@ -25,6 +24,20 @@ from fieldtune.robot.timing.cycle_report import CycleReport
 from fieldtune.robot.timing.realtime import Collections
 
 Array = NDArray[np.float64]
+
+
+class Actor(Protocol):
+    """What is asked for actions: a bundle's policy, or what acts in its place."""
+
+    def act(
+        self, observation: Array, z: Array, rng: np.random.Generator | None, noise: float, /
+    ) -> Array:
+        """The action `(action,)` for an observation `(observation,)`; see
+        `fieldtune.robot.policy.policy.Policy.act`."""
+        ...
+
+
+A = TypeVar("A", bound=Actor)
 
 
 class StepRecorder(Protocol):
@@ -38,11 +51,15 @@ class StepRecorder(Protocol):
 
 
 @dataclass
-class LoopParts:
-    """What an episode runs on. The last three belong to the robot, whatever the bundle."""
+class LoopParts(Generic[A]):
+    """What an episode runs on.
+
+    `estop`, `report` and `collections` belong to the robot, whatever the bundle. `asks_driver` says
+    that `policy` calls the driver, so that nobody else may meanwhile.
+    """
 
     driver: Driver
-    policy: Policy
+    policy: A
     limits: Limits
     recorder: StepRecorder
     clock: Clock
@@ -50,6 +67,7 @@ class LoopParts:
     estop: EStop = field(default_factory=EStop)
     report: CycleReport = field(default_factory=CycleReport)
     collections: Collections = field(default_factory=Collections)
+    asks_driver: bool = False
 
 
 @dataclass(frozen=True)

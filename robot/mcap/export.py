@@ -194,7 +194,7 @@ class _File:
         self._log(
             shift + header.started_ns,
             INFO,
-            f"episode {number} began: z from the {header.mode}, trial {header.trial}, "
+            f"episode {number} began: {header.mode.said}, trial {header.trial}, "
             f"bundle {header.bundle_id[:12]}",
         )
         for step in episode.steps:
@@ -216,7 +216,8 @@ class _File:
         self._add_parts(time, time, step.index, observation, step.observation)
         self._add_parts(time, acted, step.index, requested, step.requested)
         self._add_parts(time, acted, step.index, applied, step.applied)
-        self._add_parts(time, time, step.index, [Part("/z", 0, len(step.z), "")], step.z)
+        if step.z:  # a recorded one follows none
+            self._add_parts(time, time, step.index, [Part("/z", 0, len(step.z), "")], step.z)
         if not isinstance(step.signals, msgspec.UnsetType):
             signals = [Part("/signals", 0, len(step.signals), "")]
             self._add_parts(time, time, step.index, signals, step.signals)

@@ -13,16 +13,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.episodes.episode import EndReason
+from fieldtune.robot.episodes.episode import EndReason, ToldTask
 from fieldtune.robot.policy.familiarity import Familiarity, familiarity
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.policy.task_records import SavedTask, remember
+from fieldtune.robot.programs.rewarded import gather
 from fieldtune.robot.programs.session import Attempt, RobotSession
 from fieldtune.robot.programs.within_episode import WithinEpisode, require_live
 from fieldtune.robot.rewards.streams import NoRewards, RewardStream
@@ -31,7 +33,6 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-MOST_REWARD = 1e30  # graphs are float32; no number is no more than anything
 _UNLEARNED = (EndReason.FAULT, EndReason.LATE)
 
 
@@ -75,6 +76,7 @@ class Adaptation:
         continuous: z follows the rewards of acting episodes too, within each.
         save: called with the task once its context is complete, before acting on it; where this is
             continuous, again after each acting episode.
+        task: what a person calls it, kept with each episode.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Adaptation:
         episodes: int = 1,
         continuous: bool = False,
         save: Callable[[SavedTask], None] = lambda _: None,
+        task: ToldTask | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
         self.config = config
         self.posterior: Posterior | None = None
@@ -99,7 +102,7 @@ class Adaptation:
         self._live = require_live(rewards) if continuous else None
         self.within: WithinEpisode | None = None
         self._save = save
-        self.robot = RobotSession(config, driver, "adapting")
+        self.robot = RobotSession(config, driver, "adapting", task=task)
         self._seen: list[tuple[Array, Array, Array]] = []
 
     def run(self) -> Iterator[AdaptedEpisode]:
@@ -125,7 +128,7 @@ class Adaptation:
                 attempt = self._one_episode(trial, self.posterior if follows else prior, acting)
                 if attempt is None:
                     break
-                rewards = self._gather(attempt)
+                rewards = gather(self.robot, self._rewards, attempt)
                 if not acting:
                     self._learn(context, attempt, rewards, policy)
                 elif self.within is not None:
@@ -173,38 +176,6 @@ class Adaptation:
     def _follow(self, observation: Array, action: Array, next_observation: Array) -> None:
         self._seen.append((observation, action, next_observation))
         self._rewards.follow(observation, action, next_observation)
-
-    def _gather(self, attempt: Attempt) -> dict[int, float]:
-        """The episode's rewards, in the journal too; what a source says of no step, or is no
-        number, is left out and told."""
-        said = self._rewards.collect(lambda: not self.robot.may_go_on())
-        rewards = {
-            step: reward
-            for step, reward in said.items()
-            if 0 <= step < attempt.steps and abs(reward) <= MOST_REWARD
-        }
-        if len(rewards) < len(said):
-            left = [step for step in said if step not in rewards]
-            log.warning(
-                "episode %d: %d rewards of %s are left out: step %d has %s, expected steps 0 to %d "
-                "and numbers",
-                attempt.number,
-                len(left),
-                self._rewards.source,
-                left[0],
-                said[left[0]],
-                attempt.steps - 1,
-            )
-        self.robot.recorder.reward(attempt.number, rewards, self._rewards.source)
-        log.info(
-            "episode %d: %d of %d steps rewarded by %s, %.2f in all",
-            attempt.number,
-            len(rewards),
-            attempt.steps,
-            self._rewards.source,
-            sum(rewards.values()),
-        )
-        return rewards
 
     def _learn(
         self, context: _Context, attempt: Attempt, rewards: dict[int, float], policy: Policy

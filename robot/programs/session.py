@@ -1,7 +1,8 @@
 """A robot's process from its connection to rest: what is opened, why it stops, how it ends.
 
-Joins runner, recorder, status and, where there is one, the way to the trainer; explore, adapt and
-act stand on it. It must not know which episodes to run, rewards, nor how messages travel.
+Joins runner, recorder, status and, where there is one, the way to the trainer; explore, adapt,
+act and record stand on it. It must not know which episodes to run, rewards, nor how messages
+travel.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.robot.bundles.judge import BundleJudge
 from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
-from fieldtune.robot.episodes.episode import EndReason, Mode
+from fieldtune.robot.episodes.episode import EndReason, Mode, ToldTask
 from fieldtune.robot.journal.recorder import Recorder
 from fieldtune.robot.loop.episode_runner import EpisodeRunner
 from fieldtune.robot.loop.states import State
@@ -74,6 +76,7 @@ class RobotSession:
         judge: which bundles may run, where its first trial has begun already.
         uplink: not started; started and closed here. None without a trainer.
         boot_session: what `uplink` told the trainer of this life of the process; empty draws one.
+        task: what a person calls the task of its episodes.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class RobotSession:
         judge: BundleJudge | None = None,
         uplink: Uplink | None = None,
         boot_session: str = "",
+        task: ToldTask | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
         self.config = config
+        self.task = task
         self.recorder = Recorder(
             config.journal, quota_bytes=config.journal_quota_bytes, beside=config.bundles
         )
@@ -236,6 +241,7 @@ class RobotSession:
             noise=noise,
             follow=follow,
             stop=lambda: self.why_stop() or stop(),
+            task=self.task,
         )
         return None if outcome is None else Attempt(number, outcome.steps, outcome.reason)
 

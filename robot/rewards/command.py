@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import signal
 import subprocess
 import threading
 import time
@@ -20,7 +18,7 @@ from typing import IO, Any
 
 import msgspec
 
-from fieldtune.child_process import ends_with_parent
+from fieldtune.child_process import end_group, ends_with_parent
 from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards, RewardStream
@@ -115,12 +113,7 @@ class CommandRewards:
         if process is None:
             return
         self._to_tell.put(None)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(FAREWELL_S)
-                break
+        end_group(process, FAREWELL_S)
         for thread in self._threads:
             thread.join(FAREWELL_S)
 

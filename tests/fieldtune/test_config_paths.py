@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fieldtune.robot.config import RobotConfig
-from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.robot.drivers.hardware.options import ZmqOptions
 from fieldtune.settings import ConfigError, check, dump, load
 
 ROBOT = "name: a\n  family: reach\n"

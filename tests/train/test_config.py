@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from fieldtune import plugins, settings
 from fieldtune.robot.config import DriverConfig
-from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.robot.drivers.hardware.options import ZmqOptions
 from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.settings import ConfigError
 from fieldtune.sim import registry

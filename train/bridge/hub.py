@@ -224,7 +224,7 @@ class Hub:
                 yield self._beat(session, body, arrived_ns)
                 if self._stop_requested.is_set():
                     yield wire.Stop(self._emergency)
-            case wire.UploadOffer():
+            case wire.UploadOffer() | wire.RewardsOffer():
                 yield self._take(body.sha256, body.size, None, session)
             case wire.UploadChunk():
                 yield self._take(body.sha256, body.size, body, session)
@@ -272,7 +272,7 @@ class Hub:
                 )
             return wire.UploadStatus(sha256, held)
         except Refused as refused:
-            said = f"episode {sha256} of robot {sender} is refused: {refused}"
+            said = f"episode or rewards {sha256} of robot {sender} refused: {refused}"
             self._quiet.warn(f"refused {sender}", said, logging.ERROR)
             return wire.Refusal(RefusalKind.REJECTED, str(refused)[:1000], sha256)
         except OSError as error:

@@ -4,6 +4,7 @@ Holds what is stored, and for each sender what is half-received and refused; sur
 moment. It knows no sockets and no learning, and must not import torch.
 
     inbox/<sha256>.episode                  whole, checked, durable
+    inbox/rewards/<sha256>.rewards          what steps of an episode were worth, whole too
     inbox/partial/<sender>/<sha256>         the first bytes of one that is still coming
     inbox/refused/<sender>/<sha256>.reason  why it will never be taken from there, its bytes beside
     inbox/refused/<sha256>.damaged          what this disk made of one that was stored
@@ -23,6 +24,7 @@ from fieldtune.files import sync
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.codec import EpisodeError
 from fieldtune.robot.episodes.episode import Episode, EpisodeHeader
+from fieldtune.robot.episodes.rewards import EpisodeRewards, are_rewards, unpack_rewards
 from fieldtune.train.bridge.inbox_share import Refused, Share
 
 __all__ = ["SUFFIX", "Inbox", "Refused", "damaged"]
@@ -30,6 +32,7 @@ __all__ = ["SUFFIX", "Inbox", "Refused", "damaged"]
 log = logging.getLogger(__name__)
 
 SUFFIX = ".episode"
+_REWARDS = ".rewards"
 _DAMAGED = ".damaged"
 _SENDERS_KEPT = 1_024  # in memory
 _LOOKED_AT_KEPT = 4_096
@@ -37,7 +40,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Inbox:
-    """A folder of episodes. One process receives into it; any may read.
+    """A folder of episodes and their rewards. One process receives into it; any may read.
 
     What a sender half sends, or is refused, is its own affair: nobody can have another's episode
     refused, or use up what another may leave here. What is stored belongs to all.
@@ -47,6 +50,7 @@ class Inbox:
         self.path = Path(path)
         self._partial = self.path / "partial"
         self._refused = self.path / "refused"
+        self._rewards = self.path / "rewards"
         self._shares: OrderedDict[str, Share] = OrderedDict()
         self._unreadable: set[str] = set()
         self._looked_at: dict[str, tuple[int, int, int]] = {}  # files whose bytes were looked at
@@ -58,7 +62,7 @@ class Inbox:
         Half uploads from before there were senders are dropped: nobody knows whose they were. What
         was refused then stays for people to see, and may be offered again.
         """
-        for folder in (self.path, self._partial, self._refused):
+        for folder in (self.path, self._partial, self._refused, self._rewards):
             folder.mkdir(parents=True, exist_ok=True)
         for file in self._partial.iterdir():
             if _SHA256.fullmatch(file.name) and file.is_file():
@@ -66,12 +70,16 @@ class Inbox:
                 file.unlink()
 
     def is_stored(self, sha256: str) -> bool:
-        """Whether it is here as it came. What the disk has damaged since is set aside: it may come
-        again.
+        """Whether an episode, or rewards, are here as they came. What the disk has damaged since is
+        set aside: it may come again.
 
         Reads a file once, and again where it has changed. Raises `OSError` where the disk refuses.
         """
-        file = self._file(sha256)
+        return self._holds(self._file(sha256), sha256) or self._holds(
+            self._rewards_file(sha256), sha256
+        )
+
+    def _holds(self, file: Path, sha256: str) -> bool:
         try:
             status = file.stat()
             found = status.st_ino, status.st_size, status.st_mtime_ns
@@ -81,7 +89,11 @@ class Inbox:
         except FileNotFoundError:
             return False
         if codec.address(blob) != sha256:
-            self._set_aside(sha256)
+            if file.suffix == _REWARDS:
+                log.error("%s: its bytes have changed since it was stored: removed", file)
+                file.unlink(missing_ok=True)
+            else:
+                self._set_aside(sha256)
             return False
         self._looked_at[sha256] = found
         if len(self._looked_at) > _LOOKED_AT_KEPT:
@@ -97,7 +109,7 @@ class Inbox:
         return share
 
     def finish(self, sender: str, sha256: str, robot: str | None = None) -> bool:
-        """Check all the bytes that `sender` has sent, and store them durably.
+        """Check all that `sender` has sent, an episode or rewards, and store it durably.
 
         Returns False when they are not what was announced because a power cut damaged the part
         that was here before: they are thrown away, to be sent again.
@@ -119,15 +131,19 @@ class Inbox:
                 share.drop(sha256)
                 return False
             share.refuse(sha256, f"its sha256 is {actual}, announced was {sha256}")
+        stored = self._rewards_file(sha256) if are_rewards(blob) else self._file(sha256)
         try:
-            recorded_by = codec.unpack_episode(blob).header.robot
+            if stored.suffix == _REWARDS:
+                recorded_by = unpack_rewards(blob).robot
+            else:
+                recorded_by = codec.unpack_episode(blob).header.robot
         except EpisodeError as error:
             share.refuse(sha256, str(error))
         if robot not in (None, recorded_by):
             share.refuse(sha256, f"it is of robot {recorded_by!r}, and robot {robot!r} sent it")
         sync(partial)
-        partial.replace(self._file(sha256))
-        sync(self.path)
+        partial.replace(stored)
+        sync(stored.parent)
         share.forget(sha256)
         return True
 
@@ -156,6 +172,25 @@ class Inbox:
                 continue
             yield sha256, episode
 
+    def rewards(self) -> dict[tuple[str, str], EpisodeRewards]:
+        """Stored rewards by their episode's address and robot: of several the last that came.
+
+        A damaged file is reported and left out: `fieldtune-robot journal offer` sends it again.
+        """
+        arrived = [(file.stat().st_mtime_ns, file) for file in self._rewards.glob(f"*{_REWARDS}")]
+        found: dict[tuple[str, str], EpisodeRewards] = {}
+        for _, file in sorted(arrived):
+            try:
+                blob = file.read_bytes()
+                if codec.address(blob) != file.stem:
+                    raise EpisodeError("its bytes have changed since it was stored")
+                told = unpack_rewards(blob)
+            except (OSError, EpisodeError) as error:
+                log.error("%s: left out: %s", file, error)
+                continue
+            found[told.rewards_of, told.robot] = told
+        return found
+
     def _set_aside(self, sha256: str) -> None:
         """Move a damaged file away, unless another thread has, and the episode has come again."""
         file, aside = self._file(sha256), self._refused / f"{sha256}{_DAMAGED}"
@@ -181,6 +216,9 @@ class Inbox:
 
     def _file(self, sha256: str) -> Path:
         return self.path / f"{sha256}{SUFFIX}"
+
+    def _rewards_file(self, sha256: str) -> Path:
+        return self._rewards / f"{sha256}{_REWARDS}"
 
 
 def damaged(inbox: Path) -> dict[str, EpisodeHeader | None]:

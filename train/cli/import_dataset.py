@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,14 @@ def import_(
         bool,
         Option("--dry-run", help="Show what the data are, and whether they fit; write nothing."),
     ] = False,
+    journal: Annotated[
+        str | None,
+        Option(help="A robot's journal, or a run that robots sent to: their rewarded episodes."),
+    ] = None,
+    held_out: Annotated[
+        int | None,
+        Option(min=1, help="--journal: of the tasks that bring parameters, how many are held out."),
+    ] = None,
     hdf5: Annotated[
         str | None, Option(help="HDF5 files, one a task; {task} stands for its name.")
     ] = None,
@@ -55,7 +64,9 @@ def import_(
     ] = None,
     leave_out: Annotated[
         list[str] | None,
-        Option(help="With --task-attribute or --mapping: a task to leave out; may be repeated."),
+        Option(
+            help="--task-attribute, --mapping, --journal: a task to leave out; may be repeated."
+        ),
     ] = None,
     tasks: Annotated[
         Path | None,
@@ -84,6 +95,8 @@ def import_(
 
       fieldtune import --family reach --mapping mapping.yaml --from data/lerobot/reach --out data/mine
 
+      fieldtune import --family reach --journal runs/robot/journal.sqlite --held-out 2 --out data/real
+
       fieldtune import --family cheetah-vel --tasks tasks.json --out data/macaw --hdf5
       'macaw/buffers_cheetah_vel_train_{task}_sub_task_0.hdf5'
 
@@ -99,32 +112,31 @@ def import_(
         from fieldtune.train.console import progress
         from fieldtune.train.importing.dataset import import_dataset, source_of
         from fieldtune.train.importing.joined import import_joined
+        from fieldtune.train.importing.journal import read_journal
         from fieldtune.train.importing.mapped import read_mapped
         from fieldtune.train.importing.task_file import family_tasks, read_tasks
 
         of, folder = _chosen(family, config, out, dry_run)
-        if join is not None and mapping is None and tasks is None:
+        if join is not None and mapping is None and tasks is None and journal is None:
             raise OptionError("--join adds new tasks: name them with --tasks FILE")
         found: Source
-        if mapping is None:
+        others: dict[str, object] = {"--hdf5": hdf5, "--minari": minari, "--last": last}
+        others |= {"--task-attribute": task_attribute, "--stride": stride}
+        if held_out is not None and journal is None:
+            raise OptionError("--held-out is for --journal: in a mapping it is 'tasks.held_out'")
+        if journal is not None:
+            _refuse({"--mapping": mapping, "--from": source} | others, "--journal")
+            recorded = read_journal(of, journal, tasks, held_out, leave_out or [])
+            found, named = recorded, recorded.tasks
+        elif mapping is None:
             if source is not None:
                 raise OptionError("--from is for --mapping: name the file that says what is what")
             found = source_of(of, hdf5, minari, task_attribute, stride, last, leave_out or [])
             named = family_tasks(of) if tasks is None else read_tasks(tasks, of)
         else:
-            others: dict[str, object] = {
-                "--hdf5": hdf5,
-                "--minari": minari,
-                "--task-attribute": task_attribute,
-            }
-            others |= {"--stride": stride, "--last": last}
-            wrong = next((name for name, value in others.items() if value is not None), None)
-            if wrong is not None or source is None:
-                raise OptionError(
-                    f"{wrong} is not for --mapping: leave it out"
-                    if wrong
-                    else "--mapping needs --from: where the data are"
-                )
+            _refuse(others, "--mapping")
+            if source is None:
+                raise OptionError("--mapping needs --from: where the data are")
             mapped = read_mapped(of, mapping, source, tasks, leave_out or [])
             found, named = mapped, mapped.tasks
         if dry_run:
@@ -144,6 +156,13 @@ def import_(
             f"rewards differ from the family's own by {result.reward_error:.3f} of their spread"
             + ("" if result.reward_error < 0.5 else ": are tasks, fields and units right?")
         )
+
+
+def _refuse(given: Mapping[str, object], option: str) -> None:
+    """Raises `OptionError` for the first of these that was given beside `option`."""
+    wrong = next((name for name, value in given.items() if value is not None), None)
+    if wrong is not None:
+        raise OptionError(f"{wrong} is not for {option}: leave it out")
 
 
 def _chosen(

@@ -1,6 +1,6 @@
 """`fieldtune finetune`: the trainer's side of the loop with robots.
 
-Takes reward-free episodes from the hub, labels them, trains while the robots keep running, and
+Takes the policy's episodes from the hub, labels them, trains while the robots keep running, and
 publishes a new bundle every so many updates. What no robot can have measured is quarantined. Killed
 at any moment, it continues from its checkpoint and its inbox; a full disk only delays bundles and
 checkpoints.
@@ -13,17 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fieldtune.robot.episodes.episode import EndReason, Episode
+from fieldtune.robot.episodes.episode import RECORDED, EndReason, Episode
 from fieldtune.sim.family import width
-from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.bridge.quarantine import Quarantine, Quarantined
 from fieldtune.train.bridge.sessions import PRESENT_S, RobotView
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.plausible import Plausible
+from fieldtune.train.data.robot_episode import as_trajectory, columns
 from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases.retried_write import RetriedWrite
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
@@ -73,6 +70,7 @@ class Finetune:
         self._parent: str | None = None
         self._quarantine = Quarantine(run.folder)
         self.quarantined = set(self._quarantine.addresses())
+        self._recorded: set[str] = set()  # of no policy: for phase 1, by `fieldtune import`
 
     def work(self, on_progress: OnProgress = lambda _: None) -> SelfSupervisedPhase:
         """Train to the end, then let the robots fetch the last bundle and send them home.
@@ -123,7 +121,11 @@ class Finetune:
     def _ingest(self) -> None:
         if self.phase.full:
             return
-        for sha256, episode in self.hub.episodes(after=self.seen | self.quarantined):
+        known = self.seen | self.quarantined | self._recorded
+        for sha256, episode in self.hub.episodes(after=known):
+            if episode.header.mode in RECORDED:
+                self._leave_to_import(sha256, episode)
+                continue
             reason = unusable(self.run, episode, self.phase.plausible)
             if reason:
                 self._set_aside(sha256, episode, reason)
@@ -131,6 +133,17 @@ class Finetune:
             self.seen.add(sha256)
             if not self.phase.full:
                 self.phase.add_unlabelled([as_trajectory(episode)], [episode.header.label_task])
+
+    def _leave_to_import(self, sha256: str, episode: Episode) -> None:
+        if not self._recorded:
+            log.info(
+                "episode %s of robot %r is %s, and no exploration: its kind stays in the inbox for "
+                "`fieldtune import --journal`",
+                sha256[:12],
+                episode.header.robot,
+                episode.header.mode,
+            )
+        self._recorded.add(sha256)
 
     def _set_aside(self, sha256: str, episode: Episode, reason: str) -> None:
         """Leave it out, now and after a restart; its bytes stay in the inbox."""
@@ -198,7 +211,7 @@ def unusable(run: Run, episode: Episode, where: Plausible | None = None) -> str:
         return f"family is {episode.header.family!r}, this run's is {run.family.name!r}"
     if episode.footer.end_reason is EndReason.LATE:
         return "the robot left out too many of its control periods (robot.limits.late_fraction)"
-    observations, actions = _columns(episode)
+    observations, actions = columns(episode)
     if not actions:
         return "it has no complete step"
     for kind, rows, fields in (
@@ -209,40 +222,3 @@ def unusable(run: Run, episode: Episode, where: Plausible | None = None) -> str:
         if sizes != [width(fields)]:
             return f"{kind}s are {sizes} wide, expected {width(fields)}"
     return problem(as_trajectory(episode), run.family, where, labelled=False)
-
-
-def as_trajectory(episode: Episode) -> LabelledEpisode:
-    """A robot's episode as training data: the *applied* actions, rewards unknown (NaN)."""
-    observations, actions = _columns(episode)
-    return LabelledEpisode(
-        task_index=-1,
-        observations=np.array(observations),
-        actions=np.array(actions),
-        rewards=np.full(len(actions), np.nan),
-        terminated=episode.footer.end_reason is EndReason.TERMINATED,
-        signals=_signals(episode, len(actions)),
-    )
-
-
-def _signals(episode: Episode, transitions: int) -> NDArray[np.float64] | None:
-    """What each transition's reward needs besides, `(T, signal)`; None where nobody measured it.
-
-    A step holds what was measured on the way *to* it. Signals are not learned from, so that one
-    that is no number does not cost the episode.
-    """
-    rows = [*(step.signals for step in episode.steps[1:]), episode.footer.final_signals]
-    known = [row for row in rows[:transitions] if isinstance(row, list)]
-    whole = len(known) == transitions and len({len(row) for row in known}) == 1
-    signals = np.array(known) if whole else np.empty(0)
-    return signals if whole and np.isfinite(signals).all() else None
-
-
-def _columns(episode: Episode) -> tuple[list[list[float]], list[list[float]]]:
-    """Observations `(T+1)` and applied actions `(T)`; without the last step where nobody saw what
-    it led to."""
-    observations = [step.observation for step in episode.steps]
-    actions = [step.applied for step in episode.steps]
-    footer = episode.footer
-    if footer.end_reason is EndReason.INTERRUPTED or not footer.final_observation:
-        return observations, actions[:-1]
-    return [*observations, footer.final_observation], actions

@@ -9,17 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from fieldtune.config_paths import PathText
 from fieldtune.export.manifest import FieldSpec
-from fieldtune.robot.curve_keys import BridgeKeys, KeysError, check_public, read_secret
 from fieldtune.robot.drivers.driver import Array, DriverFault, Observation
 from fieldtune.robot.drivers.hardware.description import (
-    HardwareDescription,
     read_description,
     require_same,
 )
@@ -35,12 +28,13 @@ from fieldtune.robot.drivers.hardware.frames import (
     write_action,
     write_seed,
 )
-from fieldtune.robot.drivers.hardware.link import Answer, HardwareLink, NoAnswer, Refusal, patiently
+from fieldtune.robot.drivers.hardware.link import Answer, NoAnswer, Refusal, patiently
+from fieldtune.robot.drivers.hardware.options import ZmqOptions, link_for
+from fieldtune.robot.drivers.person import NotOffered
 from fieldtune.robot.timing.clock import SECOND_NS
 
 log = logging.getLogger(__name__)
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LEASE_PERIODS = 3  # a command outlives one missed period, and not two
 _CURE = "`fieldtune-robot describe`"
 _ECHOES = 8
@@ -48,32 +42,9 @@ _UNHELD = (
     "the hardware server has not said that it holds; it does by itself when its lease runs out, if "
     "it lives"
 )
+_GUIDING = "being guided by hand (release, guided)"
+_TELEOPERATION = "a person's commands (commanded)"
 _TRIES = 4  # to be heard within a lease of homing, at least
-
-
-class ZmqOptions(BaseModel):
-    """The keys of `robot.driver` for hardware behind a server, which listens at `address`.
-
-    `description` is the file that `fieldtune-robot describe` writes. `lease_s` is for how long one
-    command may act, counted from the observation that it answers: three control periods where not
-    given. `timeout_s`, the lease where not given, is how long an answer is waited for. The server's
-    first answer is waited for `connect_timeout_s`. Homing may take `home_timeout_s`, and is given
-    up when nothing was answered for `home_patience_s`; for no longer the server homes on unheard.
-    `server_key` is the server's public key and `secret` this robot's key file; both are required
-    where the address is not on this machine.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    address: Annotated[str, PathText("ipc://")]
-    description: Path
-    lease_s: Positive | None = None
-    timeout_s: Positive | None = None
-    connect_timeout_s: Positive = 5.0
-    home_timeout_s: Positive = 60.0
-    home_patience_s: Positive = 1.0
-    server_key: str | None = None
-    secret: Path | None = None
 
 
 class ZmqDriver:
@@ -100,6 +71,7 @@ class ZmqDriver:
         self._moves = False  # whether motion was asked for since the server last said that it holds
         self._link = link_for(options)
         self._sensed_by = 0  # the SENSE that brought the latest observation
+        self._guided = False
 
     @property
     def robot(self) -> str:
@@ -169,6 +141,12 @@ class ZmqDriver:
     def read(self) -> Observation:
         """What the server senses now. The time may be a little too early, never too late."""
         answer, sensed = self._sense()
+        if self._guided and sensed.state is not State.GUIDED:
+            raise DriverFault(
+                f"{self._link.address}: the robot is {sensed.state.name.lower()}, and in nobody's "
+                "hands any more: nobody asked for it within its lease, or the hardware failed; the "
+                "server's log says why"
+            )
         return Observation(
             values=sensed.values,
             sense_ns=self._link.clock.ours(sensed.sense_ns, answer.returned_ns),
@@ -184,6 +162,27 @@ class ZmqDriver:
             return read_numbers(answer.reply.body, self._description.action_width)
         except FrameError as error:
             raise DriverFault(f"{self._link.address}: {error}") from error
+
+    def release(self) -> None:
+        """Have the server let a person move the robot, for as long as it is read."""
+        state, _ = self._look(self._options.home_patience_s)
+        if state not in (State.RESTING, State.READY):
+            patiently(self._ask_hold, self._home_wait_s, self._options.home_patience_s)
+            self._look(self._options.home_patience_s)
+        self._moves = True
+        try:
+            self._ask(Ask.RELEASE, Say.RELEASED, lease_ns=self._home_lease_ns)
+        except Refusal as error:
+            raise _as_not_offered(error, _GUIDING) from error
+        self._guided = True
+
+    def guided_action(self) -> Array:
+        """What the server says that the motion to the latest `read` amounts to."""
+        return self._by_hand(_GUIDING)
+
+    def teleoperated_action(self) -> Array:
+        """What the server says that a person commands now."""
+        return self._by_hand(_TELEOPERATION)
 
     def hold(self) -> None:
         """Have the server say that it holds, asked again until its longest lease has run out.
@@ -215,7 +214,17 @@ class ZmqDriver:
         finally:
             self._link.close()
 
+    def _by_hand(self, what: str) -> Array:
+        try:
+            answer = self._ask(Ask.PERSON, Say.DONE_BY_HAND)
+            return read_numbers(answer.reply.body, self._description.action_width)
+        except Refusal as error:
+            raise _as_not_offered(error, what) from error
+        except FrameError as error:
+            raise DriverFault(f"{self._link.address}: {error}") from error
+
     def _ask_hold(self, timeout_s: float) -> None:
+        self._guided = False  # whatever comes of it: it is to rest
         self._ask(Ask.HOLD, Say.HELD, timeout_s=timeout_s)
         self._moves = False
 
@@ -287,28 +296,11 @@ class ZmqDriver:
         )
 
 
-def served_description(options: ZmqOptions) -> HardwareDescription:
-    """What the server offers now. Raises `DriverFault`."""
-    link = link_for(options)
-    try:
-        return link.open(options.connect_timeout_s)
-    finally:
-        link.close()
-
-
-def link_for(options: ZmqOptions) -> HardwareLink:
-    """A connection, closed, as the options say. Raises `DriverFault`."""
-    if (options.server_key is None) != (options.secret is None):
-        raise DriverFault(
-            "robot.driver.server_key and robot.driver.secret belong together: the first is what "
-            "the server printed when its key was made, the second this robot's key file"
-        )
-    keys = None
-    if options.server_key is not None and options.secret is not None:
-        try:
-            own = read_secret(options.secret, "fieldtune-robot keys new --config FILE")
-            server = check_public(options.server_key, "robot.driver.server_key")
-        except KeysError as error:
-            raise DriverFault(str(error)) from error
-        keys = BridgeKeys(own, server)
-    return HardwareLink(options.address, keys)
+def _as_not_offered(error: Refusal, what: str) -> Refusal | NotOffered:
+    """The sentence for a server that does not know how, or whose hardware cannot; else itself."""
+    if error.code not in (Code.MALFORMED, Code.UNOFFERED):
+        return error
+    return NotOffered(
+        f"{error}: the hardware server does not offer {what}: give its plant the methods that "
+        "docs/drivers.md names, with the newest hardware_rules.py and hardware_frames.py"
+    )

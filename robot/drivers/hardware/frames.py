@@ -40,6 +40,8 @@ class Ask(IntEnum):
     HOME = 3
     COMMAND = 4
     HOLD = 5
+    RELEASE = 6
+    PERSON = 7
 
 
 class Say(IntEnum):
@@ -51,6 +53,8 @@ class Say(IntEnum):
     APPLIED = 104
     HELD = 105
     REFUSED = 106
+    RELEASED = 107
+    DONE_BY_HAND = 108
 
 
 class Code(IntEnum):
@@ -64,6 +68,7 @@ class Code(IntEnum):
     STATE = 6
     VALUE = 7
     HARDWARE = 8
+    UNOFFERED = 9
 
 
 class State(IntEnum):
@@ -73,6 +78,7 @@ class State(IntEnum):
     HOMING = 1
     READY = 2
     DRIVEN = 3
+    GUIDED = 4
 
 
 class FrameError(Exception):

@@ -20,6 +20,7 @@ from fieldtune.robot.bridge.uploads import AT_ONCE
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.journal.journal import EntryState, Journal
 from fieldtune.train.bridge.hub import Hub
+from fieldtune.train.bridge.inbox import Inbox
 
 WAIT_S = 60
 
@@ -135,6 +136,41 @@ def test_every_finished_episode_arrives_and_gets_its_receipt(bridge, hub, record
     assert bridge(hub.address).close(WAIT_S)
     assert states() == [EntryState.ACKNOWLEDGED] * 5
     assert [sha256 for sha256, _ in hub.episodes(set())] == hashes
+
+
+def test_rewards_arrive_behind_their_episodes(bridge, hub, record, journal_path, tmp_path):
+    first, second = record(), record()
+    with Journal.open(journal_path) as journal:
+        journal.add_rewards(1, {0: -1.0, 3: 0.5}, "keys")
+        journal.add_rewards(2, {2: 1.0}, "command")
+    assert bridge(hub.address).close(WAIT_S)
+    found = Inbox(tmp_path / "inbox").rewards()
+    assert {key: (given.by_step(), given.source) for key, given in found.items()} == {
+        (first, "sawyer"): ({0: -1.0, 3: 0.5}, "keys"),
+        (second, "sawyer"): ({2: 1.0}, "command"),
+    }
+    with Journal.read(journal_path) as journal:
+        assert journal.pending_rewards() == []
+
+
+def test_a_trainer_of_before_rewards_goes_on_taking_episodes(
+    bridge, trainer, record, states, journal_path
+):
+    first = record()
+    with Journal.open(journal_path) as journal:
+        journal.add_rewards(1, {0: 1.0}, "keys")
+    client = bridge(trainer.address)
+    trainer.until(wire.UploadOffer)
+    trainer.say(wire.UploadDone(first))
+    trainer.until(wire.RewardsOffer)
+    trainer.say(wire.Refusal(wire.RefusalKind.MALFORMED, "Invalid value 'rewardsoffer'"))
+    second = record()
+    assert trainer.until(wire.UploadOffer).sha256 == second  # on the same connection
+    trainer.say(wire.UploadDone(second))
+    wait_for(lambda: states() == [EntryState.ACKNOWLEDGED] * 2)
+    assert client.connected()
+    with Journal.read(journal_path) as journal:
+        assert journal.pending_rewards() == [1]
 
 
 def test_a_large_episode_arrives_bit_for_bit(bridge, hub, record, journal_path):

@@ -42,3 +42,41 @@ def test_a_receipt_for_another_does_not_shorten_the_wait_for_the_trainers_disk(j
     assert not uploads.is_idle()
     uploads.take_done(wire.UploadDone(first))
     assert uploads.is_idle()
+
+
+def said(uploads: Uploads, now: float) -> list[tuple[str, str]]:
+    return [(type(body).__name__, body.sha256) for body in uploads.speak(now)]
+
+
+def test_rewards_follow_once_the_trainer_has_their_episode(journal):
+    journal.add_rewards(1, {0: 1.0}, "keys")
+    journal.add_rewards(2, {0: 2.0}, "keys")
+    uploads = Uploads(journal, RationedLog(logging.getLogger("test")))
+    first, second = (sha256 for _, sha256 in said(uploads, 10.0))
+    uploads.take_done(wire.UploadDone(first))
+    rewards = journal.rewards_blob(1)[0]
+    assert said(uploads, 11.0) == [("RewardsOffer", rewards)]
+    uploads.take_done(wire.UploadDone(second))
+    assert said(uploads, 11.1) == []  # one at a time until it is known to take them
+    uploads.take_status(wire.UploadStatus(rewards, 0), 11.1)
+    assert ("RewardsOffer", journal.rewards_blob(2)[0]) in said(uploads, 11.2)
+    for number in (1, 2):
+        assert not uploads.is_idle()
+        uploads.take_done(wire.UploadDone(journal.rewards_blob(number)[0]))
+    assert uploads.is_idle()
+    assert journal.pending_rewards() == []
+
+
+def test_a_trainer_of_before_rewards_gets_episodes_and_its_robot_keeps_them(journal):
+    journal.add_rewards(1, {0: 1.0}, "keys")
+    uploads = Uploads(journal, RationedLog(logging.getLogger("test")))
+    assert not uploads.take_misunderstood()
+    first, second = (sha256 for _, sha256 in said(uploads, 10.0))
+    uploads.take_done(wire.UploadDone(first))
+    assert [kind for kind, _ in said(uploads, 11.0)] == ["RewardsOffer"]
+    assert uploads.take_misunderstood()
+    assert not uploads.take_misunderstood()  # anything else that it does not understand is new
+    uploads.take_done(wire.UploadDone(second))
+    assert said(uploads, 20.0) == []
+    assert uploads.is_idle()
+    assert journal.pending_rewards() == [1]

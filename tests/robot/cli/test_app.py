@@ -246,6 +246,7 @@ def test_help_shows_examples():
 def test_without_a_driver_no_simulator_and_no_torch_is_imported():
     code = (
         "import sys, fieldtune.robot.programs.explore, fieldtune.robot.programs.adapt\n"
+        "import fieldtune.robot.programs.record\n"
         "import fieldtune.robot.cli.app, fieldtune.robot.launch, fieldtune.robot.drivers.sim\n"
         "loaded = {name.removeprefix('fieldtune.').partition('.')[0] for name in sys.modules}\n"
         "print(sorted(loaded & {'torch', 'mujoco', 'robosuite', 'gymnasium', 'numba'"

@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from fieldtune.robot.drivers.hardware.description import HardwareDescription, write_description
-from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
+from fieldtune.robot.drivers.hardware.driver import ZmqDriver
 from fieldtune.robot.drivers.hardware.frames import (
     Ask,
     Reply,
@@ -29,6 +29,7 @@ from fieldtune.robot.drivers.hardware.frames import (
     write_request,
     write_seed,
 )
+from fieldtune.robot.drivers.hardware.options import ZmqOptions, served_description
 
 ROOT = Path(__file__).parents[3]
 SERVERS = ROOT / "servers"

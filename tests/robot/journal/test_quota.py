@@ -180,7 +180,7 @@ def as_written_by_schema_1(path):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript(
         "PRAGMA journal_mode = DELETE; ALTER TABLE episodes DROP COLUMN wall_ns;"
-        "DROP TABLE rewards;"
+        "DROP TABLE rewards; DROP TABLE reward_uploads;"
         "PRAGMA user_version = 1; PRAGMA auto_vacuum = NONE; VACUUM;"
     )
     connection.close()

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.rewards import unpack_rewards
 from fieldtune.robot.journal.check import find_problems
 from fieldtune.robot.journal.file import SCHEMA_VERSION
 from fieldtune.robot.journal.journal import Journal, JournalError
@@ -34,7 +35,9 @@ def record(make_header, make_step, make_footer):
 
 def as_written_by_schema_2(path):
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript("DROP TABLE rewards; PRAGMA user_version = 2;")
+    connection.executescript(
+        "DROP TABLE rewards; DROP TABLE reward_uploads; PRAGMA user_version = 2;"
+    )
     connection.close()
 
 
@@ -80,10 +83,52 @@ def test_rewards_go_with_their_episode_when_room_is_made(path, record):
         for number in (first, second):
             journal.add_rewards(number, {0: 1.0}, "keys")
         journal.acknowledge(journal.blob(first)[0])
+        make_room(journal, 0)  # the trainer has not its rewards yet
+        assert [entry.number for entry in journal.entries()] == [first, second]
+        journal.acknowledge_rewards(first, journal.rewards_blob(first)[0])
         make_room(journal, 0)
         assert [entry.number for entry in journal.entries()] == [second]
         assert (journal.rewards(first), journal.rewards(second)) == ({}, {0: 1.0})
         assert find_problems(journal) == []
+
+
+def test_rewards_wait_until_the_trainer_has_their_episode_and_then_them(path, record):
+    with Journal.open(path) as journal:
+        number, other = record(journal), record(journal)
+        journal.add_rewards(number, {0: 1.0, 2: -0.5}, "keys")
+        journal.add_rewards(other, {}, "keys")
+        assert journal.pending_rewards() == []
+        episode = journal.blob(number)[0]
+        journal.acknowledge(episode)
+        journal.acknowledge(journal.blob(other)[0])
+        assert journal.pending_rewards() == [number]
+        sha256, blob = journal.rewards_blob(number)
+        found = unpack_rewards(blob)
+        assert (found.rewards_of, found.robot, found.source) == (episode, "sawyer", "keys")
+        assert (found.by_step(), codec.address(blob)) == ({0: 1.0, 2: -0.5}, sha256)
+
+        journal.add_rewards(number, {1: 9.0}, "keys")  # said while the others were under way
+        journal.acknowledge_rewards(number, sha256)
+        assert journal.pending_rewards() == [number]
+        journal.acknowledge_rewards(number, journal.rewards_blob(number)[0])
+        assert journal.pending_rewards() == []
+        assert journal.offer_again(number, number, acknowledged=True) == [number]
+        journal.acknowledge(episode)
+        assert journal.pending_rewards() == [number]
+
+
+def test_rewards_of_a_journal_of_schema_3_are_sent_too(path, record):
+    with Journal.open(path) as journal:
+        number = record(journal)
+        journal.add_rewards(number, {0: 1.0}, "keys")
+        journal.acknowledge(journal.blob(number)[0])
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript("DROP TABLE reward_uploads; PRAGMA user_version = 3;")
+    connection.close()
+    with Journal.read(path) as journal:
+        assert (journal.rewards(number), journal.pending_rewards()) == ({0: 1.0}, [])
+    with Journal.open(path) as journal:
+        assert journal.pending_rewards() == [number]
 
 
 def test_a_journal_of_schema_2_is_read_and_upgraded(path, record):

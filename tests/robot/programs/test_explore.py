@@ -29,7 +29,7 @@ from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.loop.bundle_fit import BundleRefused
-from fieldtune.robot.loop.episode_runner import Latched
+from fieldtune.robot.loop.connected_robot import Latched
 from fieldtune.robot.policy.exploration import Draws
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.posterior import GaussianPosterior

@@ -18,7 +18,9 @@ from msgspec.structs import replace
 from fieldtune.export.bundle import BundleError
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.rewards import pack_rewards
 from fieldtune.train.bridge.hub import Hub, HubError
+from fieldtune.train.bridge.inbox import Inbox
 
 ROOT = Path(__file__).parents[3]
 WAIT_MS = 30_000
@@ -394,3 +396,19 @@ def test_a_second_trainer_at_the_same_address_is_explained(hub, tmp_path):
 def test_the_hub_imports_no_torch():
     script = "import sys, fieldtune.train.bridge.hub; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_rewards_are_stored_beside_their_episode_before_they_are_acknowledged(robot, folder, blob):
+    episode = codec.address(blob)
+    assert robot.upload(blob) == wire.UploadDone(episode)
+    for rewards in ({0: -1.0, 3: 0.0}, {0: -2.0}):  # of two the last counts
+        record = pack_rewards(episode, "sawyer", "keys", rewards)
+        sha256 = codec.address(record)
+        assert robot.ask(wire.RewardsOffer(sha256, len(record))) == wire.UploadStatus(sha256, 0)
+        chunk = wire.UploadChunk(sha256, len(record), 0, record)
+        assert robot.ask(chunk) == wire.UploadDone(sha256)
+        assert (folder / "rewards" / f"{sha256}.rewards").read_bytes() == record
+        assert robot.ask(wire.RewardsOffer(sha256, len(record))) == wire.UploadDone(sha256)
+        assert Inbox(folder).rewards()[episode, "sawyer"].by_step() == rewards
+    (found,) = Inbox(folder).episodes(after=set())
+    assert found[0] == episode

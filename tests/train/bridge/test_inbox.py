@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from fieldtune.robot.episodes import codec
+from fieldtune.robot.episodes.rewards import pack_rewards
 from fieldtune.train.bridge import inbox_share
 from fieldtune.train.bridge.inbox import Inbox, Refused, damaged
 from fieldtune.train.bridge.inbox_share import folder_name
@@ -325,3 +326,19 @@ def test_every_name_of_a_sender_is_a_folder_of_its_own(inbox, blob):
         assert inbox.share(sender).file(sha256).parent.parent == inbox.path / "partial"
     inbox.prepare()
     assert len(files(inbox)) == len(SENDERS)
+
+
+def test_another_robots_rewards_are_refused_and_damaged_ones_come_again(inbox, blob):
+    episode = codec.address(blob)
+    record = pack_rewards(episode, "sawyer", "keys", {0: 1.0})
+    with pytest.raises(Refused, match="is of robot 'sawyer', and robot 'arm' sent it"):
+        inbox.finish(A, send(inbox, record), robot=A)
+    sha256 = send(inbox, record, sender=B)
+    assert inbox.finish(B, sha256, robot=B)
+    assert inbox.is_stored(sha256)
+    file = inbox.path / "rewards" / f"{sha256}.rewards"
+    file.write_bytes(record[:-1] + b"\x00")
+    assert restarted(inbox).rewards() == {}
+    assert not restarted(inbox).is_stored(sha256)
+    assert inbox.finish(B, send(inbox, record, sender=B), robot=B)
+    assert list(inbox.rewards()) == [(episode, "sawyer")]

@@ -25,7 +25,7 @@ from fieldtune.train.agent.trials import explore
 from fieldtune.train.collecting.agent_replay import collect_replay
 from fieldtune.train.config import AgentReplay
 from fieldtune.train.data.dataset import DatasetError, read_dataset, write_dataset
-from fieldtune.train.phases.finetune import as_trajectory
+from fieldtune.train.data.robot_episode import as_trajectory
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.replays import offline_replay

@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.bridge.client import BridgeClient
 from fieldtune.robot.episodes import codec
-from fieldtune.robot.episodes.episode import EndReason, Episode
+from fieldtune.robot.episodes.episode import EndReason, Episode, Mode
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.train.bridge.fleet import Watcher
 from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.cli.app import app
-from fieldtune.train.phases.finetune import Finetune, as_trajectory, unusable
+from fieldtune.train.data.robot_episode import as_trajectory
+from fieldtune.train.phases.finetune import Finetune, unusable
 from fieldtune.train.runs.checkpoint import read_facts
 
 ANY = "tcp://127.0.0.1:*"
@@ -274,6 +275,7 @@ def test_unusable_episodes_are_passed_over_once_and_the_others_learned_from(
 ):
     run = make_trained()
     episodes = [make(1), make(2, family="reach"), make(3, steps=5, end=EndReason.INTERRUPTED)]
+    episodes.append(make(4, mode=Mode.GUIDED, bundle_id=""))  # data for phase 1, and no exploration
     with Hub(ANY, tmp_path / "inbox") as hub:
         assert Robot(tmp_path / "robot", hub.address, episodes).client.start().close(60)
         finetune = Finetune(run, hub)

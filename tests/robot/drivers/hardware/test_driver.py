@@ -19,8 +19,9 @@ from fieldtune.robot.cli.app import app
 from fieldtune.robot.config import DriverConfig, ExplorationConfig, LimitsConfig, RobotConfig
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.drivers.hardware.description import HardwareDescription, write_description
-from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions, served_description
+from fieldtune.robot.drivers.hardware.driver import ZmqDriver
 from fieldtune.robot.drivers.hardware.frames import Say, State
+from fieldtune.robot.drivers.hardware.options import ZmqOptions, served_description
 from fieldtune.robot.drivers.lookup import create_driver
 from fieldtune.robot.drivers.sim import SimDriver, SimOptions
 from fieldtune.robot.episodes.episode import EndReason
@@ -35,7 +36,8 @@ MOVER = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from fieldtune.robot.drivers.hardware.driver import ZmqDriver, ZmqOptions
+from fieldtune.robot.drivers.hardware.driver import ZmqDriver
+from fieldtune.robot.drivers.hardware.options import ZmqOptions
 driver = ZmqDriver("joints", ZmqOptions(
     address=sys.argv[1], description=Path(sys.argv[2]), lease_s=0.4, timeout_s=20.0))
 driver.connect()

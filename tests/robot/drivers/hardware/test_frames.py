@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fieldtune.robot.drivers.faults import FaultOptions
 from fieldtune.robot.drivers.hardware import frames as ours
 from fieldtune.robot.drivers.hardware.description import HardwareDescription
-from fieldtune.robot.drivers.hardware.driver import ZmqOptions
+from fieldtune.robot.drivers.hardware.options import ZmqOptions
 
 INFINITE = float("inf")
 DESCRIPTION = served.Description(

@@ -60,8 +60,8 @@ class Plant:
 class Client:
     """Rules, their plant, a clock, and frames that are right unless told otherwise."""
 
-    def __init__(self) -> None:
-        self.now_ns, self.plant = 10**12, Plant()
+    def __init__(self, plant: Plant | None = None) -> None:
+        self.now_ns, self.plant = 10**12, plant or Plant()
         number = frames.Field("x", "", (-1.0,), (1.0,))
         description = frames.Description("r", 0.02, LONGEST / 1e9, (number,), (number,))
         self.rules = Rules(self.plant, description, lambda: self.now_ns)
@@ -295,3 +295,91 @@ def test_whatever_is_asked_a_plant_moves_only_within_the_lease_of_what_was_obser
         if client.plant.moving:
             assert started
             assert client.now_ns < observed_ns + LEASE
+
+
+class GuidedPlant(Plant):
+    """One that a person may move, and command."""
+
+    free = False
+
+    def release(self) -> None:
+        self._may_raise("release")
+        self.free = True
+
+    def guided(self):
+        return [0.25]
+
+    def commanded(self):
+        return [0.75] if "width" not in self.trouble else []
+
+    def hold(self) -> None:
+        self.free = False
+        super().hold()
+
+
+@pytest.fixture
+def guided() -> Client:
+    return Client(GuidedPlant())
+
+
+def by_hand(client: Client) -> float:
+    reply = client.ask(ours.Ask.PERSON)
+    assert reply.say is ours.Say.DONE_BY_HAND
+    return float(ours.read_numbers(reply.body, 1)[0])
+
+
+def test_in_a_persons_hands_while_it_is_looked_at_and_held_when_nobody_does(guided):
+    guided.sense()
+    assert by_hand(guided) == 0.75
+    assert guided.ask(ours.Ask.RELEASE).say is ours.Say.RELEASED
+    for _ in range(10):
+        guided.wait(LEASE // 2 - MS)  # a SENSE counts from the observation before
+        assert guided.plant.free
+        guided.sense()
+        assert by_hand(guided) == 0.25
+    guided.wait(LEASE)
+    assert not guided.plant.free
+    assert guided.rules.state is frames.State.RESTING
+
+
+def test_what_a_person_holds_is_moved_by_nothing_but_them(guided):
+    guided.sense()
+    guided.ask(ours.Ask.RELEASE)
+    guided.sense()
+    assert code(guided.command()) is ours.Code.STATE
+    assert code(guided.ask(ours.Ask.HOME, ours.write_seed(1))) is ours.Code.STATE
+    assert code(guided.ask(ours.Ask.RELEASE)) is ours.Code.STATE
+    assert code(guided.ask(ours.Ask.HELLO, session=77)) is ours.Code.SESSION
+    assert guided.plant.free
+    assert (guided.plant.moving, guided.plant.applied) == (False, [])
+    assert guided.ask(ours.Ask.HOLD).say is ours.Say.HELD
+    assert not guided.plant.free
+    assert code(guided.command()) is ours.Code.STATE  # only homing leads to commands
+
+
+def test_a_moving_robot_is_not_released_nor_in_answer_to_an_old_observation(guided):
+    assert code(guided.ask(ours.Ask.RELEASE)) is ours.Code.LATE
+    guided.home()
+    guided.sense()
+    guided.command()
+    assert code(guided.ask(ours.Ask.RELEASE)) is ours.Code.STATE
+    assert not guided.plant.free
+
+
+def test_a_plant_that_fails_in_a_persons_hands_is_held(guided):
+    guided.plant.trouble = {"release", "width"}
+    guided.sense()
+    assert code(guided.ask(ours.Ask.RELEASE)) is ours.Code.HARDWARE
+    assert guided.rules.state is frames.State.RESTING
+    assert guided.plant.held == 2  # hello's, and this
+    assert code(guided.ask(ours.Ask.PERSON)) is ours.Code.HARDWARE
+
+
+def test_hardware_without_hands_says_so_and_goes_on_as_it_was(client):
+    client.home()
+    client.sense()
+    client.command()
+    assert code(client.ask(ours.Ask.RELEASE)) is ours.Code.UNOFFERED
+    assert code(client.ask(ours.Ask.PERSON)) is ours.Code.UNOFFERED
+    assert client.plant.moving
+    assert client.rules.state is frames.State.DRIVEN
