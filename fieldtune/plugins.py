@@ -24,6 +24,7 @@ Group = Literal[
     "fieldtune.rewards",
     "fieldtune.algorithms",
     "fieldtune.importers",
+    "fieldtune.trackers",
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 KINDS: Final[dict[Group, str]] = {
@@ -32,6 +33,7 @@ KINDS: Final[dict[Group, str]] = {
     "fieldtune.rewards": "source of rewards",
     "fieldtune.algorithms": "algorithm",
     "fieldtune.importers": "format of data",
+    "fieldtune.trackers": "tracker",
 }
 
 OURS: Final = "fieldtune"
@@ -67,6 +69,12 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "lerobot": "fieldtune.train.importing.formats.lerobot:LeRobot",
         "minari": "fieldtune.train.importing.formats.minari:Minari",
         "robomimic": "fieldtune.train.importing.formats.robomimic:Robomimic",
+    },
+    "fieldtune.trackers": {
+        "tensorboard": "fieldtune.train.runs.trackers.tensorboard:TensorBoard",
+        "wandb": "fieldtune.train.runs.trackers.wandb:WandB",
+        "mlflow": "fieldtune.train.runs.trackers.mlflow:MLflow",
+        "trackio": "fieldtune.train.runs.trackers.trackio:Trackio",
     },
 }
 

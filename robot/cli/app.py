@@ -31,6 +31,7 @@ from fieldtune.robot.cli.options import (
 from fieldtune.robot.cli.signals import stop_on_signals
 from fieldtune.robot.cli.stop import stop
 from fieldtune.robot.cli.tasks import app as tasks_app
+from fieldtune.robot.cli.view import view
 from fieldtune.versions import add_version
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ app.command()(describe)
 app.command()(doctor)
 app.command()(monitor)
 app.command()(stop)
+app.command()(view)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")
