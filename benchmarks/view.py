@@ -128,7 +128,7 @@ class Robot:
 
 def measure(effort: Effort) -> Iterator[Table]:
     """The three in turns."""
-    episodes, steps = effort.choose(4, 1), effort.choose(EPISODE, 60)
+    episodes, steps = effort.choose(2, 1), effort.choose(EPISODE, 60)
     with TemporaryDirectory() as temporary:
         robot = Robot(Path(temporary), episodes, steps)
         runs: dict[str, Callable[[], float]] = {

@@ -27,7 +27,8 @@ class Surface:
 
 def box(half: Floats) -> Surface:
     """A box around the origin; each side has vertices of its own, so that its edges are sharp."""
-    vertices, faces = [], []
+    vertices: list[Floats] = []
+    faces: list[tuple[int, int, int]] = []
     for axis in range(3):
         others = [(axis + 1) % 3, (axis + 2) % 3]
         for sign in (1.0, -1.0):

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import rerun as rr
 import rerun.dataframe as rd
 from typer.testing import CliRunner
 
@@ -22,13 +21,13 @@ ROOT = Path(__file__).parents[3]
 def entities(path: Path) -> dict[str, int]:
     """How many rows each entity of a recording has over time, by its path."""
     recording = rd.load_recording(path)
-    found: dict[str, int] = {}
-    for column in recording.schema().component_columns():
-        if not column.is_static:
-            table = recording.view(index="time", contents=column.entity_path).select().read_all()
-            found[column.entity_path.removeprefix("/")] = table.num_rows
-        else:
-            found.setdefault(column.entity_path.removeprefix("/"), 0)
+    columns = recording.schema().component_columns()
+    found = {column.entity_path.removeprefix("/"): 0 for column in columns}
+    changing = [column for column in columns if not column.is_static]
+    table = recording.view(index="time", contents="/**").select(*changing).read_all()
+    for column, values in zip(changing, table.columns, strict=True):
+        name = column.entity_path.removeprefix("/")
+        found[name] = max(found[name], len(values) - values.null_count)
     return found
 
 
@@ -104,7 +103,6 @@ def test_a_live_robot_is_shown_and_a_view_that_hangs_costs_it_nothing(live, tmp_
     done = CliRunner().invoke(app, [*command[:3], "--episodes", "9", "--save", str(out)])
     assert done.exit_code == 1
     assert "no episode from 9 to 9" in done.output
-    assert rr.__version__
 
 
 def test_without_the_package_one_sentence_says_what_to_install(tmp_path, monkeypatch):
