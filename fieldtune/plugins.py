@@ -71,10 +71,10 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "robomimic": "fieldtune.train.importing.formats.robomimic:Robomimic",
     },
     "fieldtune.trackers": {
-        "tensorboard": "fieldtune.train.runs.trackers.tensorboard:TensorBoard",
-        "wandb": "fieldtune.train.runs.trackers.wandb:WandB",
-        "mlflow": "fieldtune.train.runs.trackers.mlflow:MLflow",
-        "trackio": "fieldtune.train.runs.trackers.trackio:Trackio",
+        "tensorboard": "fieldtune.train.runs.trackers.to_tensorboard:TensorBoard",
+        "wandb": "fieldtune.train.runs.trackers.to_wandb:WandB",
+        "mlflow": "fieldtune.train.runs.trackers.to_mlflow:MLflow",
+        "trackio": "fieldtune.train.runs.trackers.to_trackio:Trackio",
     },
 }
 

@@ -30,11 +30,12 @@ def task_space(manifest: Manifest, tasks: Array, fields: tuple[Field, ...]) -> S
     turning = tuple(turns(field) for field in fields for _ in range(field.width))
     if len(embeddings) != len(tasks) or len(turning) > 3 or (any(turning) and len(turning) > 1):
         return None
+    directional = any(turning)
     known = TaskMap(embeddings, tasks, turning, nearest=min(len(tasks), len(turning) + 1))
 
     def place(z: Floats) -> Floats:
         found = known(z)
-        if turning[0]:
+        if directional:
             angle = np.deg2rad(found[:, 0])
             return np.stack([np.cos(angle), np.sin(angle)], axis=1)
         if found.shape[1] == 1:

@@ -19,7 +19,7 @@ class Trackio:
 
     def __init__(self, tracked: Tracked) -> None:
         os.environ.setdefault("TRACKIO_DIR", str(tracked.folder.absolute() / "trackio"))
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]  # an extra
 
         self._run = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", PROJECT),

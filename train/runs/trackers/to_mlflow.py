@@ -23,8 +23,8 @@ class MLflow:
     library: ClassVar[str] = "mlflow"
 
     def __init__(self, tracked: Tracked) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Param
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]  # an extra
+        from mlflow.entities import Param  # pyright: ignore[reportMissingImports]
 
         default = f"sqlite:///{tracked.folder.absolute() / 'mlflow.db'}"
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", default))
@@ -49,7 +49,7 @@ class MLflow:
             self._client.update_run(known, status="RUNNING")
 
     def add(self, update: int, values: Mapping[str, float]) -> None:
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         now = int(time.time() * 1e3)
         points = [Metric(_name(name), value, now, update) for name, value in values.items()]

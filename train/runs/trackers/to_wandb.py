@@ -19,7 +19,7 @@ class WandB:
     library: ClassVar[str] = "wandb"
 
     def __init__(self, tracked: Tracked) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]  # an extra
 
         known = tracked.remembered("wandb")
         self._run = wandb.init(
