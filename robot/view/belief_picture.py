@@ -38,6 +38,7 @@ class BeliefPicture:
         beliefs: of the bundle.
         space: where a z is drawn; z's own where not given.
         under: the entity that all of it is put under.
+        clouds: how many are drawn of an episode that informs, about.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class BeliefPicture:
         beliefs: Beliefs,
         space: Space | None = None,
         under: Sequence[str] = (),
+        clouds: int = CLOUDS_AN_EPISODE,
     ) -> None:
         self._recording, self._beliefs, self._under = recording, beliefs, under
         policy = beliefs.policy
@@ -53,7 +55,7 @@ class BeliefPicture:
         self._space = space or latent_space(known)
         self.axes = self._space.says
         self.dimensions = len(at(self._space, known[0]))
-        self._every = max(1, policy.manifest.horizon // CLOUDS_AN_EPISODE)
+        self._every = max(1, policy.manifest.horizon // clouds)
         self._acted: tuple[float, ...] = ()
         self._trouble = ""
         what, _ = narrowness(beliefs.posterior)

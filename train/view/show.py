@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 UPDATE = "update"
+CLOUDS_AN_EPISODE = 3  # of many episodes, each a thousand points
 
 SpaceOf = Callable[[Bundle], Space | None]
 
@@ -58,15 +59,19 @@ class RunPicture:
     def look(self) -> int:
         """Draw what is new; how much that was."""
         changed = self._draw_curves()
+        if changed:
+            self._arrange()
+        self._draw_fleet()
         self._take_bundle()
         count = 0
         for received in self._arrivals.look():
-            changed |= self._draw_episode(received)
+            self._draw_episode(received)
             count += 1
-        self._draw_fleet()
-        if changed:
-            self._recording.arrange(layout(self._curves, self._shown))
         return count + changed
+
+    def _arrange(self) -> None:
+        """Before what is new is drawn: much of it may follow."""
+        self._recording.arrange(layout(self._curves, self._shown))
 
     def _draw_curves(self) -> bool:
         changed = False
@@ -102,7 +107,7 @@ class RunPicture:
         when = moment(place.stat().st_mtime_ns)
         self._recording.event(when, f"bundle {bundle.id[:12]} {what}")
 
-    def _draw_episode(self, received: Received) -> bool:
+    def _draw_episode(self, received: Received) -> None:
         header, footer = received.news.entry.header, received.news.entry.footer
         assert footer is not None
         robot, when = received.robot, moment(received.wall_ns)
@@ -115,13 +120,18 @@ class RunPicture:
         self._steps[robot] = self._steps.get(robot, 0) + footer.steps
         self._recording.scalars(path("robots", robot, "steps"), when, [self._steps[robot]])
         if self._policy is None:
-            return False
+            return
         picture = self._beliefs.get(robot)
         if picture is None:
             beliefs = Beliefs(self._policy)
             under = ("robots", robot)
-            picture = BeliefPicture(self._recording, beliefs, self._space, under=under)
+            picture = BeliefPicture(
+                self._recording, beliefs, self._space, under=under, clouds=CLOUDS_AN_EPISODE
+            )
             self._beliefs[robot] = picture
+            if self._shown.get(robot) != (picture.dimensions, picture.axes):
+                self._shown[robot] = picture.dimensions, picture.axes
+                self._arrange()
         period_ns = round(header.period_s * 1e9)
         began = received.wall_ns - period_ns * footer.steps
 
@@ -129,9 +139,6 @@ class RunPicture:
             return Times(began + period_ns * np.asarray(steps, dtype=np.int64))
 
         picture.tell(received.news, times)
-        fresh = self._shown.get(robot) != (picture.dimensions, picture.axes)
-        self._shown[robot] = picture.dimensions, picture.axes
-        return fresh
 
     def _draw_fleet(self) -> None:
         view, now = self._watcher.look(), moment(time.time_ns())
