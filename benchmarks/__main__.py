@@ -36,6 +36,7 @@ NAMES = (
     "following",
     "bridge",
     "journal",
+    "view",
     "start",
     "scaling",
     "cores",

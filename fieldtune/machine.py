@@ -22,6 +22,7 @@ LEAST_ROOM = 200_000_000
 """Bytes on a disk; with less, the next file of any size may be the one that fills it."""
 
 ANSWER_S = 2.0
+_WORKING = {"dev", "docs", "train"}  # extras that are no part of what is used
 _STA_UNSYNC, _ADJTIMEX = 0x40, "i4x qqqqi"  # modes, offset, frequency, largest and mean error
 
 
@@ -58,6 +59,36 @@ def libraries(extra: str = "") -> Finding:
     if wrong:
         return Finding("libraries", ", ".join(wrong), f'pip install "{what}"')
     return Finding("libraries", f"all {len(wanted)} that {what} asks for are installed")
+
+
+def known_extras() -> list[str]:
+    """The optional parts of fieldtune, by name; none of a checkout that was never installed."""
+    try:
+        found = metadata.metadata("fieldtune").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return sorted(set(found) - _WORKING)
+
+
+def extras() -> Finding:
+    """Which optional parts of fieldtune are installed; none is needed."""
+    from packaging.requirements import Requirement
+
+    known = known_extras()
+    required = [Requirement(text) for text in metadata.requires("fieldtune") or ()] if known else []
+    there: list[str] = []
+    absent: list[str] = []
+    for extra in known:
+        wanted = [
+            one
+            for one in required
+            if one.marker is not None and one.marker.evaluate({"extra": extra})
+        ]
+        (absent if any(map(_problem, wanted)) else there).append(extra)
+    found = f"{', '.join(there) or 'none'} installed"
+    if absent:
+        found += f'; not {", ".join(absent)} (pip install "fieldtune[{absent[0]}]")'
+    return Finding("extras", found)
 
 
 def imports(*modules: str) -> Finding:

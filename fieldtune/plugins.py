@@ -25,6 +25,7 @@ Group = Literal[
     "fieldtune.scripts",
     "fieldtune.algorithms",
     "fieldtune.importers",
+    "fieldtune.trackers",
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 KINDS: Final[dict[Group, str]] = {
@@ -34,6 +35,7 @@ KINDS: Final[dict[Group, str]] = {
     "fieldtune.scripts": "script",
     "fieldtune.algorithms": "algorithm",
     "fieldtune.importers": "format of data",
+    "fieldtune.trackers": "tracker",
 }
 
 OURS: Final = "fieldtune"
@@ -71,6 +73,12 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "lerobot": "fieldtune.train.importing.formats.lerobot:LeRobot",
         "minari": "fieldtune.train.importing.formats.minari:Minari",
         "robomimic": "fieldtune.train.importing.formats.robomimic:Robomimic",
+    },
+    "fieldtune.trackers": {
+        "tensorboard": "fieldtune.train.runs.trackers.to_tensorboard:TensorBoard",
+        "wandb": "fieldtune.train.runs.trackers.to_wandb:WandB",
+        "mlflow": "fieldtune.train.runs.trackers.to_mlflow:MLflow",
+        "trackio": "fieldtune.train.runs.trackers.to_trackio:Trackio",
     },
 }
 

@@ -23,6 +23,7 @@ def look(settings: RobotConfig | None) -> Iterator[Finding]:
     """
     yield machine.python()
     yield machine.libraries()
+    yield machine.extras()
     yield machine.imports(*_LOADED)
     yield machine.open_files()
     yield _realtime(RealtimeConfig() if settings is None else settings.realtime)

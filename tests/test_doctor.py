@@ -85,6 +85,7 @@ def test_the_trainer_finds_no_gpu_no_graphics_and_a_port_in_use(
     assert found == {
         "Python": "ok",
         "libraries": "ok",
+        "extras": "ok",
         "open files": "ok",
         "device": "mend",
         "pictures": "note",
@@ -142,6 +143,7 @@ def test_all_that_is_broken_is_found_at_once(config, closed, tmp_path, mounted):
     assert found == {
         "Python": "mend",
         "libraries": "mend",
+        "extras": "ok",
         "imports": "mend",
         "open files": "mend",
         "real time": "note",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
+from fieldtune import plugins
 from fieldtune.config_paths import PathText
 from fieldtune.robot.config import RobotConfig
 from fieldtune.train.algorithm_settings import (
@@ -25,6 +26,7 @@ from fieldtune.train.algorithm_settings import (
 )
 
 __all__ = (
+    "NO_TRACKER",
     "ONLY_WHERE",
     "AgentReplay",
     "AlgorithmSettings",
@@ -44,6 +46,7 @@ __all__ = (
     "SelfSupervised",
     "Size",
     "Slice",
+    "Trackers",
     "Workers",
 )
 
@@ -250,7 +253,25 @@ def _device(value: str) -> str:
 Device = Annotated[str, AfterValidator(_device)]
 Workers = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 
-ONLY_WHERE = ("device", "workers")  # keys that say where a run computes, and not what
+NO_TRACKER = "none"
+
+
+def _trackers(given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else given
+    for name in names:
+        alone = name == NO_TRACKER and len(names) == 1
+        if not alone and not plugins.is_known("fieldtune.trackers", name):
+            known = ", ".join(plugins.names("fieldtune.trackers"))
+            raise ValueError(f"{name!r}: expected {known}, a list of these, or {NO_TRACKER}")
+    if len(set(names)) < len(names):
+        raise ValueError("one of them is named twice")
+    return given
+
+
+Trackers = Annotated[str | tuple[str, ...], AfterValidator(_trackers)]
+
+# Keys that say where a run computes and where its curves go, and not what it is.
+ONLY_WHERE = ("device", "workers", "tracker")
 
 
 class RunConfig(Section):
@@ -258,6 +279,9 @@ class RunConfig(Section):
 
     `device` is where networks learn and act: `auto` is a GPU if there is one (docs/gpu.md). A run
     that was begun on one device may go on, on another.
+
+    `tracker` is where learning curves go: `tensorboard`, `wandb`, `mlflow`, `trackio`, a package's
+    own, a list of these, or `none` (docs/tracking.md).
 
     `workers` is how many processes simulate at once: `auto` is one a core, of which a study gives
     each of its jobs a share. It changes nothing of what is made.
@@ -278,6 +302,7 @@ class RunConfig(Section):
     seed: int = Field(default=0, ge=0)
     device: Device = "auto"
     workers: Workers = "auto"
+    tracker: Trackers = "tensorboard"
     data: Data = Data()
     algorithm: SerializeAsAny[AlgorithmSettings]
     inference: Inference = "likelihood"
@@ -286,6 +311,12 @@ class RunConfig(Section):
     evaluation: Evaluation = Evaluation()
     randomisation: Randomisation = Randomisation()
     robot: RobotConfig
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The names in `tracker`; empty for `none`."""
+        names = (self.tracker,) if isinstance(self.tracker, str) else self.tracker
+        return tuple(name for name in names if name != NO_TRACKER)
 
     @property
     def family_options(self) -> dict[str, Any]:

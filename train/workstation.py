@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,10 @@ def look(config: RunConfig | None) -> Iterator[Finding]:
     """
     yield machine.python()
     yield machine.libraries("train")
+    yield machine.extras()
+    for tracker in () if config is None else config.trackers:
+        if tracker in machine.known_extras():
+            yield replace(machine.libraries(tracker), subject="tracker")
     yield machine.open_files()
     yield gpu("auto" if config is None else config.device)
     yield pictures()

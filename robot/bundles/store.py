@@ -1,6 +1,6 @@
 """The bundle files in a robot's state folder: which there are, and which nobody needs any more.
 
-Knows names, times and sizes of files; not what is in them, nor which a robot may run.
+Knows names, times and sizes of files, and ids; not which a robot may run.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
+from fieldtune.export.bundle import Bundle, BundleError, bundle_id, read_bundle
 from fieldtune.robot.journal.quota import folder_bytes
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,21 @@ def stored_bundles(folder: Path) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):  # the daemon has just deleted it
             found.append((path.stat().st_mtime_ns, path.name, path))
     return [path for *_, path in sorted(found, reverse=True)]
+
+
+def bundle_of_id(wanted: str, folders: Sequence[Path]) -> Bundle | None:
+    """The verified bundle of that id, whatever its file is called; None where none of `folders` has
+    it whole."""
+    for folder in folders:
+        by_name = folder / f"{wanted}.bundle"
+        others = (path for path in sorted(folder.glob("*.bundle")) if path != by_name)
+        for path in (by_name, *others):
+            try:
+                if bundle_id(path) == wanted:
+                    return read_bundle(path, wanted)
+            except BundleError:  # not the one, or of no use
+                continue
+    return None
 
 
 def forget_bundles(folder: Path, needed: Set[str]) -> list[Path]:

@@ -32,6 +32,7 @@ from fieldtune.robot.cli.record import record
 from fieldtune.robot.cli.signals import stop_on_signals
 from fieldtune.robot.cli.stop import stop
 from fieldtune.robot.cli.tasks import app as tasks_app
+from fieldtune.robot.cli.view import view
 from fieldtune.versions import add_version
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ app.command()(doctor)
 app.command()(monitor)
 app.command()(record)
 app.command()(stop)
+app.command()(view)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")

@@ -21,7 +21,7 @@ def doctor(
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Look at this computer: libraries, real-time rights, clock, disk and ports; nothing moves.
+    """Look at this computer: libraries, extras, real time, clock, disk and ports; nothing moves.
 
     Each line is `ok`, `note` (a robot runs without, less well) or `mend`, with the cure below.
     The exit status is 1 where something has to be mended.

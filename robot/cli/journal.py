@@ -6,7 +6,6 @@ Safe while a daemon records: all but `offer` only read. Imports what a command n
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from fieldtune.errors import report_user_errors
 from fieldtune.exit_status import MISTAKE
 from fieldtune.file_errors import sentence
 from fieldtune.robot.cli.journal_text import facts, print_summary, print_table, started
+from fieldtune.robot.cli.options import driver_of, episode_range
 from fieldtune.str_enum import StrEnum
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def export(
 
         require_writable(out)
         place = _place(config, overrides, journal)
-        first, last = _range(episodes)
+        first, last = episode_range(episodes)
         folders = bundles or [place.journal.parent / "bundles"]
         with _open(place) as opened:
             exported = export_mcap(
@@ -214,7 +214,7 @@ def offer(
         from fieldtune.robot.journal.journal import Journal
 
         place = _place(config, overrides, journal)
-        first, last = _range(episodes)
+        first, last = episode_range(episodes)
         with explained(place.journal), Journal.attach(place.journal) as opened:
             numbers = opened.offer_again(first, last, acknowledged=episodes is not None)
         none = "none that the trainer refused" + (" or has" if episodes is not None else "")
@@ -232,16 +232,7 @@ class _Place:
 
     def driver(self) -> Driver | None:
         """For its fields; None where no config names it, or it cannot be made here."""
-        from fieldtune.robot.drivers.driver import DriverFault
-        from fieldtune.robot.drivers.lookup import create_driver
-        from fieldtune.settings import ConfigError
-
-        if self.settings is None or self.config is None:
-            return None
-        try:
-            return create_driver(self.settings, self.config)
-        except (ConfigError, DriverFault):
-            return None
+        return driver_of(self.settings, self.config)
 
 
 def _place(config: Path | None, overrides: list[str] | None, journal: Path | None) -> _Place:
@@ -263,18 +254,6 @@ def _open(place: _Place) -> Journal:
     from fieldtune.robot.journal.journal import Journal
 
     return Journal.read(place.journal)
-
-
-def _range(text: str | None) -> tuple[int, int | None]:
-    if text is None:
-        return 1, None
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-    if last < first:
-        raise typer.BadParameter(
-            f"--episodes is {text!r}: expected A-B with A up to B, or a number"
-        )
-    return first, last
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.drivers.driver import Driver
 
 Config = Annotated[
     Path, typer.Option("--config", help="A run's YAML file; its `robot:` section is read.")
@@ -72,3 +74,31 @@ def write_line(path: Path, content: dict[str, Any]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(content) + "\n").encode())
+
+
+def driver_of(settings: RobotConfig | None, config: Path | None) -> Driver | None:
+    """The disconnected driver of a robot, for its fields; None without settings, or where it cannot
+    be made here."""
+    from fieldtune.robot.drivers.driver import DriverFault
+    from fieldtune.robot.drivers.lookup import create_driver
+    from fieldtune.settings import ConfigError
+
+    if settings is None or config is None:
+        return None
+    try:
+        return create_driver(settings, config)
+    except (ConfigError, DriverFault):
+        return None
+
+
+def episode_range(text: str | None) -> tuple[int, int | None]:
+    """The first and last of `--episodes A-B`; all that there are where nothing is given."""
+    if text is None:
+        return 1, None
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    if last < first:
+        raise typer.BadParameter(
+            f"--episodes is {text!r}: expected A-B with A up to B, or a number"
+        )
+    return first, last

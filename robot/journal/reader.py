@@ -53,13 +53,16 @@ class JournalReader:
         )
         return [number for (number,) in rows]
 
-    def entries(self) -> list[Entry]:
-        """Every episode, oldest first, without its steps. Raises `JournalError`."""
+    def entries(self, first: int = 1, most: int = -1) -> list[Entry]:
+        """Episodes from number `first` on, oldest first, without their steps; no more than `most`,
+        where that is not below 0. Raises `JournalError`."""
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()
         wall_ns = "wall_ns" if version >= 2 else "NULL"
         rows = self.connection.execute(
             f"SELECT number, header, footer, sha256, receipt, reason, {wall_ns}, "
-            "(SELECT count(*) FROM steps WHERE episode = number) FROM episodes ORDER BY number"
+            "(SELECT count(*) FROM steps WHERE episode = number) FROM episodes "
+            "WHERE number >= ? ORDER BY number LIMIT ?",
+            (first, most),
         )
         return [read_entry(self.path, *row) for row in rows]
 
@@ -74,9 +77,10 @@ class JournalReader:
                     f"{self.path}: {error}: run `fieldtune-robot journal verify`"
                 ) from error
 
-    def steps(self, number: int) -> list[Step]:
-        """The steps so far, also of an open episode. Raises `JournalError`."""
-        return [self._unpack(number, record) for record in self._records(number)]
+    def steps(self, number: int, first: int = 0, most: int = -1) -> list[Step]:
+        """The steps so far from `first` on, also of an open episode; no more than `most`, where
+        that is not below 0. Raises `JournalError`."""
+        return [self._unpack(number, record) for record in self._records(number, first, most)]
 
     def blob(self, number: int) -> tuple[str, bytes]:
         """A finished episode's content address and bytes: the same after every restart.
@@ -151,9 +155,10 @@ class JournalReader:
         except EpisodeError as error:
             raise JournalError(f"{self.path}: episode {number}: {error}: check the disk") from error
 
-    def _records(self, number: int) -> list[bytes]:
+    def _records(self, number: int, first: int = 0, most: int = -1) -> list[bytes]:
         rows = self.connection.execute(
-            "SELECT record FROM steps WHERE episode = ? ORDER BY step", (number,)
+            "SELECT record FROM steps WHERE episode = ? AND step >= ? ORDER BY step LIMIT ?",
+            (number, first, most),
         )
         return [record for (record,) in rows]
 

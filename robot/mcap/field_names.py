@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fieldtune.export.bundle import BundleError, bundle_id, read_bundle
+from fieldtune.robot.bundles.store import bundle_of_id
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EpisodeHeader
 from fieldtune.robot.mcap.schemas import Names
@@ -40,19 +40,11 @@ def bundle_names(
 
 
 def _from_bundles(wanted: str, folders: Sequence[Path]) -> Names | None:
-    for folder in folders:
-        by_name = folder / f"{wanted}.bundle"
-        others = (path for path in sorted(folder.glob("*.bundle")) if path != by_name)
-        for path in (by_name, *others):
-            try:
-                if bundle_id(path) == wanted:
-                    manifest = read_bundle(path, wanted).manifest
-                    return Names(
-                        manifest.observation_fields, manifest.action_fields, f"bundle {wanted}"
-                    )
-            except BundleError:  # not the one, or of no use
-                continue
-    return None
+    found = bundle_of_id(wanted, folders)
+    if found is None:
+        return None
+    manifest = found.manifest
+    return Names(manifest.observation_fields, manifest.action_fields, f"bundle {wanted}")
 
 
 def _from_driver(driver: Driver | None) -> Names:

@@ -31,6 +31,11 @@ class Draws:
         self.start_seed = int(np.random.default_rng([seed, number, _START]).integers(2**31))
 
 
+def label_threshold(seed: int, number: int) -> float:
+    """`Plan.label_threshold` of an episode, from the seed and number in its header."""
+    return float(np.random.default_rng([seed, number, _THRESHOLD]).random())
+
+
 @dataclass(frozen=True)
 class Plan:
     """One episode to run. `trial` is the number of the trial's first episode.
@@ -120,7 +125,7 @@ class Exploration:
             self.posterior = self._prior
         mode = Mode.PRIOR if self._finished < self._settings.prior_episodes else Mode.POSTERIOR
         label_z = self._embeddings[self._label_task]
-        threshold = float(np.random.default_rng([self._seed, number, _THRESHOLD]).random())
+        threshold = label_threshold(self._seed, number)
         return Plan(number, self._trial, mode, self._seed, self._label_task, label_z, threshold)
 
     def z_source(self, plan: Plan, rng: np.random.Generator) -> ZSource:

@@ -200,6 +200,7 @@ ELSEWHERE = {
     "randomisation.observation_noise": "tests/sim/manipulation/test_variation.py",
     "randomisation.latency": "tests/sim/manipulation/test_variation.py",
     "device": "test_device.py",
+    "tracker": "runs/test_trackers.py",
     "workers": "test_cores.py",
     "inference": "test_in_simulation.py, and the methods of study/test_study.py",
     "offline.checkpoint_every": "test_offline.py",

@@ -26,6 +26,7 @@ from fieldtune.train.cli.options import Config, Folder, Overrides, say_device
 from fieldtune.train.cli.plugins import plugins
 from fieldtune.train.cli.study import study
 from fieldtune.train.cli.train import train
+from fieldtune.train.cli.view import view
 from fieldtune.versions import add_version
 
 if TYPE_CHECKING:
@@ -245,6 +246,7 @@ def evaluate(run: Folder) -> None:
 
 
 app.command()(beliefs)
+app.command()(view)
 app.command()(study)
 app.command()(plugins)
 app.command("check-family")(check_family)

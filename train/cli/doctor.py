@@ -23,7 +23,7 @@ def doctor(
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the file's."),
     ] = None,
 ) -> None:
-    """Look at this machine: libraries, GPU, pictures, clock, disk and ports; changes nothing.
+    """Look at this machine: libraries, extras, GPU, pictures, clock, disk, ports; changes nothing.
 
     Each line is `ok`, `note` (training works without, less well) or `mend`, with the cure below.
     The exit status is 1 where something has to be mended.

@@ -89,7 +89,7 @@ class Finetune:
         bundle.write()
         with (
             memory_explained(self.run.config.device),
-            Curves(self.run.curves / "self-supervised", self.phase.updates) as curves,
+            Curves.of(self.run, "self-supervised", self.phase.updates) as curves,
         ):
             readings = Readings(device_of(self.phase.learner), watch.look, curves.add)
             while self.phase.updates < settings.updates:

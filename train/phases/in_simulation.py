@@ -80,7 +80,7 @@ def _train(
     exploring = randomised(run.family, run.config.randomisation)
     simulator = exploring.simulator(trials_at_once, workers(run.config.workers))
     try:
-        with Curves(run.curves / checkpoint.stem, phase.updates) as curves:
+        with Curves.of(run, checkpoint.stem, phase.updates) as curves:
             readings = Readings(device_of(phase.learner), watch.look, curves.add)
             while phase.updates < settings.updates:
                 if phase.updates >= phase.allowed_updates and not phase.full:

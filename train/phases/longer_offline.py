@@ -79,7 +79,7 @@ def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None
     follow = partial(averaging.follow, average, learner.networks, settings.average_rate)
     replay = offline_replay(run, learner)
     update = offline_updates(learner, replay, rng, run.config, follow)
-    with Curves(run.curves / checkpoint.stem, done) as curves:
+    with Curves.of(run, checkpoint.stem, done) as curves:
         readings = Readings(device_of(learner), watch.look, curves.add)
         while done < settings.updates:
             metrics = update()

@@ -89,7 +89,7 @@ def _train(
     last = phase.updates if until is None else min(until, phase.updates)
     if done < last:
         update = offline_updates(learner, offline_replay(run, learner), rng, run.config, follow)
-        with Curves(run.curves / checkpoint.stem, done) as curves:
+        with Curves.of(run, checkpoint.stem, done) as curves:
             readings = Readings(device_of(learner), watch.look, curves.add)
             while done < last:
                 metrics = update()

@@ -1,15 +1,17 @@
-"""Learning curves for TensorBoard, thinned so that writing them costs nothing.
+"""Learning curves, thinned so that writing them costs nothing, for each tracker of a run.
 
-They are never worth a run: where the disk refuses them, they have a gap and learning goes on.
+They are never worth a run: where a disk or a tool refuses them, they have a gap and learning goes
+on. It must not know the tools.
 """
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Sequence
 from types import TracebackType
 
-from torch.utils.tensorboard import SummaryWriter
+from fieldtune.train.runs.run import Run
+from fieldtune.train.runs.trackers.tracker import Tracked, Tracker, make_trackers
 
 log = logging.getLogger(__name__)
 
@@ -17,19 +19,36 @@ EVERY = 50
 
 
 class Curves:
-    """Writes the mean of each metric over the last `EVERY` updates.
+    """Hands the mean of each metric over the last `EVERY` updates to every tracker.
 
     Args:
-        done: updates that the run goes on from. Points after them, of a process that was killed
-            after its last checkpoint, are no longer shown.
+        tracked: what they are of.
+        trackers: by their names.
+
+    Raises:
+        TrackerError: one of them cannot be opened.
     """
 
-    def __init__(self, folder: Path, done: int = 0) -> None:
-        self._folder = folder
-        self._done = done
-        self._writer: SummaryWriter | None = None
+    def __init__(self, tracked: Tracked, trackers: Sequence[str] = ("tensorboard",)) -> None:
+        self._tracked = tracked
+        self._trackers: dict[str, Tracker] = make_trackers(trackers, tracked)
+        self._refusing: dict[str, str] = {}
         self._sums: dict[str, float] = {}
         self._count = 0
+
+    @classmethod
+    def of(cls, run: Run, phase: str, done: int) -> Curves:
+        """Those of a run's phase, where its configuration says.
+
+        Args:
+            run: whose `tracker` is read.
+            phase: as its checkpoint is called.
+            done: updates that the phase goes on from. Points after them, of a process that was
+                killed after its last checkpoint, are shown no longer, or twice.
+        """
+        config = run.config
+        tracked = Tracked(run.folder, phase, done, config.model_dump(mode="json"))
+        return cls(tracked, config.trackers)
 
     def add(self, step: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
@@ -49,26 +68,23 @@ class Curves:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
+        for name, tracker in self._trackers.items():
+            try:
+                tracker.close()
+            except Exception as refused:
+                log.warning("%s: the last curves are lost: %s", self._where(name), refused)
 
     def _write(self, step: int) -> None:
-        try:
-            if self._writer is None:
-                self._writer = SummaryWriter(
-                    str(self._folder), flush_secs=10, purge_step=self._done + 1
-                )
-            for name, total in self._sums.items():
-                self._writer.add_scalar(name, total / EVERY, step)
-            self._done = step
-        except OSError as error:
-            log.warning("%s: no curves at update %d: %s", self._folder, step, error)
-            self._close()
+        means = {name: total / EVERY for name, total in self._sums.items()}
+        for name, tracker in self._trackers.items():
+            try:
+                tracker.add(step, means)
+                self._refusing.pop(name, None)
+            except Exception as error:
+                if str(error) != self._refusing.get(name):
+                    where = self._where(name)
+                    log.warning("%s: no curves at update %d: %s", where, step, error)
+                self._refusing[name] = str(error)
 
-    def _close(self) -> None:
-        """A writer that has met a full disk is of no more use; the next point gets another."""
-        writer, self._writer = self._writer, None
-        try:
-            if writer is not None:
-                writer.close()
-        except OSError as error:
-            log.warning("%s: the last curves are lost: %s", self._folder, error)
+    def _where(self, name: str) -> str:
+        return f"{self._tracked.folder}, {self._tracked.phase}, {name}"

@@ -23,6 +23,7 @@ from fieldtune.train.data.relabelled import with_relabelled
 from fieldtune.train.device import resolve
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.run import Run, RunError
+from fieldtune.train.runs.trackers.tracker import require_trackers
 
 DATA = "data.sha256"
 
@@ -30,15 +31,15 @@ DATA = "data.sha256"
 def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
     """Check that family and dataset fit, then create the folder with the resolved configuration.
 
-    A folder that is there already must be of the same configuration and data, but for `device` and
-    `workers`. The data may lie elsewhere by now, and where the folder is moved with the data in it,
-    they go with it.
+    A folder that is there already must be of the same configuration and data, but for
+    `device`, `workers` and `tracker`. The data may lie elsewhere by now, and where the folder is
+    moved with the data in it, they go with it.
 
     Args:
         option: the caller's, which names `folder`, for messages.
 
     Raises:
-        DatasetError, ConfigError, DeviceError: nothing was created.
+        DatasetError, ConfigError, DeviceError, TrackerError: nothing was created.
         RunError: the folder holds a run of another configuration, or of other data.
     """
     resolve(config.device)
@@ -86,6 +87,7 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
             there = there.model_copy(update=where)
             settings.dump(there, known, movable="data.path")
     else:
+        require_trackers(config.trackers)
         require_writable(known)
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / DATA, f"{dataset.digest}\n".encode())

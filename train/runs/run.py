@@ -5,7 +5,8 @@ RUN/data.sha256      the digest of the data that it was made from
 RUN/checkpoints/     offline, self-supervised, oracle, meta-bc and pearl .safetensors; and `start`,
                      what phase 1 began with, of a run that was begun from another
 RUN/bundles/         `latest.bundle`, the one published last
-RUN/tensorboard/     learning curves
+RUN/tensorboard/     learning curves, where `tracker` is `tensorboard`
+RUN/tracking/        what other trackers know its phases by
 RUN/report.html      figures and numbers
 """
 

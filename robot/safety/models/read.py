@@ -29,7 +29,7 @@ def read_model(place: str) -> dict[str, JointModel]:
     from fieldtune.robot.safety.models.mjcf import mjcf_joints
     from fieldtune.robot.safety.models.urdf import urdf_joints
 
-    path = _locate(place)
+    path = locate(place)
     root = read_tree(path)
     languages: dict[str, Callable[[Element, Path], dict[str, JointModel]]] = {
         "mujoco": mjcf_joints,
@@ -42,7 +42,8 @@ def read_model(place: str) -> dict[str, JointModel]:
     return languages[root.tag](root, path)
 
 
-def _locate(place: str) -> Path:
+def locate(place: str) -> Path:
+    """The file that a place means, whether it is there or not; as `read_model`."""
     if not place.startswith(PACKAGE):
         return Path(place)
     package, _, inside = place.removeprefix(PACKAGE).partition("/")
