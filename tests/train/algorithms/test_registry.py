@@ -21,6 +21,7 @@ from fieldtune import plugins
 from fieldtune.settings import ConfigError
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting
 from fieldtune.train.algorithms import registry
+from fieldtune.train.algorithms.algorithm import Exportable
 from fieldtune.train.algorithms.meta_bc import MetaBcSettings
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
 from fieldtune.train.algorithms.registry import algorithm_class, settings_of
@@ -32,7 +33,6 @@ from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs import added_decoder
-from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.checkpoint import CheckpointError
 from fieldtune.train.runs.config_file import load_config, method_settings
 from fieldtune.train.runs.methods import as_method
@@ -267,8 +267,8 @@ def test_a_class_that_is_no_algorithm_is_refused_by_the_key_that_names_it(
         load_config(tiny_file)
 
 
-def test_the_example_of_the_page_on_methods_trains_infers_and_is_exported(
-    monkeypatch, make_run, tmp_path
+def test_the_example_of_the_page_on_methods_trains_and_can_be_asked_and_exported(
+    monkeypatch, make_run
 ):
     page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -280,9 +280,7 @@ def test_the_example_of_the_page_on_methods_trains_infers_and_is_exported(
     monkeypatch.setattr(added_decoder, "UPDATES", 10)
     run = make_run("methods.weighted-cloning.temperature=0.5")
     learned = train_offline(run, name="weighted-cloning")
-    method = as_method(run, "weighted-cloning")
-    bundle = Exporter(method, added_decoder.decoded(method, learned)).write(
-        tmp_path / "one.bundle", phase="offline", updates=6
-    )
-    assert bundle.manifest.likelihood is not None
+    given = added_decoder.decoded(as_method(run, "weighted-cloning"), learned)
+    assert given is not learned
+    assert isinstance(given, Exportable)
     assert chosen_methods("offline,weighted-cloning", run.config)[1] == "weighted-cloning"
