@@ -9,7 +9,9 @@ contexts, rows a task and updates are the study's, the same for all. docs/method
 from __future__ import annotations
 
 _RLKIT = (
-    "networks={encoder: [200, 200, 200], policy: [256, 256, 256], critic: [256, 256, 256]}",
+    "networks.encoder=[200, 200, 200]",
+    "networks.policy=[256, 256, 256]",
+    "networks.critic=[256, 256, 256]",
     "latent_size=20",
     "meta_batch=16",
     "repeat_tasks=false",
@@ -19,7 +21,9 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "focal": (*_RLKIT, "repulsion_power=2.0"),
     "csro": (*_RLKIT, "repulsion_power=2.0", "club_weight=0.1"),
     "unicorn": (
-        "networks={encoder: [64, 64], policy: [256, 256], critic: [256, 256], decoder: [64, 64]}",
+        "networks.encoder=[64, 64]",
+        "networks.policy=[256, 256]",
+        "networks.critic=[256, 256]",
         "latent_size=5",
         "meta_batch=16",
         "repeat_tasks=false",
