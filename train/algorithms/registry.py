@@ -89,8 +89,9 @@ def settings_of(
     values = known.model_dump(mode="json", include=shared)
     for key, value in (own or {}).items():
         inside = values.get(key)
-        both = isinstance(value, dict) and isinstance(inside, dict)
-        values[key] = inside | value if both else value
+        if isinstance(value, dict) and isinstance(inside, dict):
+            value = inside | value
+        values[key] = value
     return settings.check(section, values, source="a run's file", key=f"methods.{name}")
 
 
