@@ -48,6 +48,7 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "humanoid-dir": "fieldtune.sim.locomotion.humanoid_dir:HumanoidDirFamily",
         "multi": "fieldtune.sim.manipulation.families.multi:MultiFamily",
         "pick-place": "fieldtune.sim.manipulation.families.pick_place:PickPlaceFamily",
+        "point-goal": "fieldtune.sim.point_goal.family:PointGoalFamily",
         "push": "fieldtune.sim.manipulation.families.push:PushFamily",
         "reach": "fieldtune.sim.manipulation.reach.family:ReachFamily",
         "walker-params": "fieldtune.sim.locomotion.walker_params:WalkerParamsFamily",
@@ -66,6 +67,9 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "smac": "fieldtune.train.algorithms.smac:Smac",
         "meta-bc": "fieldtune.train.algorithms.meta_bc:MetaBehaviourCloning",
         "pearl": "fieldtune.train.algorithms.pearl:Pearl",
+        "focal": "fieldtune.train.algorithms.focal:Focal",
+        "csro": "fieldtune.train.algorithms.csro:Csro",
+        "unicorn": "fieldtune.train.algorithms.unicorn:Unicorn",
     },
     "fieldtune.importers": {
         "d4rl": "fieldtune.train.importing.formats.d4rl:D4rl",

@@ -10,7 +10,7 @@ from fieldtune.export.bundle import Bundle
 # new one has to be looked up there first.
 _NAMES = """
 Add Clip Concat Div Gemm Greater Max Min Mul Neg Pow ReduceSum Relu
-Sigmoid Softplus Split Sub Where
+Sigmoid Softplus Split Sub Tanh Where
 """
 OPERATORS = frozenset(_NAMES.split())
 

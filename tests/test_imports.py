@@ -70,6 +70,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     ),
     "sim": (
         {"registry", "checks"},
+        {"point_goal"},
         {
             "locomotion",
             "manipulation",

@@ -83,17 +83,23 @@ class Distribution(Section):
         return self
 
 
-class LatentSettings(AlgorithmSettings):
+class EncoderSettings(AlgorithmSettings):
     """Of algorithms that infer z, `latent_size` wide, with an encoder, on the networks of
-    `train/agent`. The loss has the KL divergence to the prior `kl_weight` times.
+    `train/agent`."""
+
+    latent_size: Size = 5
+    networks: Networks = Networks()
+    distribution: Distribution = Distribution()
+
+
+class LatentSettings(EncoderSettings):
+    """Of those that infer a distribution of z. The loss has its KL divergence to the prior
+    `kl_weight` times.
 
     With `prior_factor` the posterior is the product of the context's factors and of the prior
     N(0, I) (docs/authors-choices.md); without, of the context's alone, as in the reference.
     """
 
-    latent_size: Size = 5
-    networks: Networks = Networks()
-    distribution: Distribution = Distribution()
     prior_factor: bool = True
     kl_weight: float = Field(default=0.1, ge=0)
 

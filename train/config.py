@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, Field, JsonValue, SerializeAsAny, model_validator
 
 from fieldtune import plugins
 from fieldtune.config_paths import PathText
@@ -19,6 +19,7 @@ from fieldtune.train.algorithm_settings import (
     AlgorithmSettings,
     CriticSettings,
     Distribution,
+    EncoderSettings,
     LatentSettings,
     Networks,
     Section,
@@ -35,6 +36,7 @@ __all__ = (
     "Data",
     "Device",
     "Distribution",
+    "EncoderSettings",
     "Evaluation",
     "Inference",
     "LatentSettings",
@@ -287,8 +289,11 @@ class RunConfig(Section):
     each of its jobs a share. It changes nothing of what is made.
 
     `inference` is what phase 2's exploration and the robot infer z by: the `likelihood` of the
-    decoder over particles (docs/inference.md), or the `encoder`, as in the paper. Algorithms
-    without a reward decoder have their own.
+    decoder over particles (docs/inference.md), or the `encoder`, as in the paper. An algorithm that
+    learns no decoder is given one; one without an encoder has an inference of its own.
+
+    `methods` are settings of a study's other algorithms, by name, such as `focal: {divergence: 1}`:
+    what they share with `algorithm` is as there, where it is not set here (docs/methods.md).
 
     `family_file` is the YAML file that defines `family`, where it has labelled data alone
     (docs/families.md).
@@ -305,6 +310,7 @@ class RunConfig(Section):
     tracker: Trackers = "tensorboard"
     data: Data = Data()
     algorithm: SerializeAsAny[AlgorithmSettings]
+    methods: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     inference: Inference = "likelihood"
     offline: Offline = Offline()
     self_supervised: SelfSupervised = SelfSupervised()

@@ -14,7 +14,7 @@ from fieldtune.train.agent.actor import MEAN_ACTION, Acting, LatentActor
 from fieldtune.train.agent.networks import Critic, Decoder, DynamicsDecoder, Encoder, Policy
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.posterior import product_of_factors
-from fieldtune.train.config import LatentSettings
+from fieldtune.train.config import EncoderSettings, LatentSettings
 from fieldtune.train.data.replay import Batch
 
 
@@ -33,16 +33,16 @@ class Shape:
 
 
 class Agent(nn.Module):
-    """All of SMAC's networks and the constants that turn physical units into theirs."""
+    """An algorithm's networks, SMAC's, and the constants that turn physical units into theirs."""
 
     def __init__(
-        self, shape: Shape, settings: LatentSettings, normalisation: Normalisation
+        self, shape: Shape, settings: EncoderSettings, normalisation: Normalisation
     ) -> None:
         super().__init__()
         self.shape, self.normalisation = shape, normalisation
         sizes, widths = (shape.observation, shape.action), settings.networks
         ends = settings.distribution
-        self.prior_factor = settings.prior_factor
+        self.prior_factor = isinstance(settings, LatentSettings) and settings.prior_factor
         latent = settings.latent_size
         self.latent_size = latent
         self.policy = Policy(*sizes, latent, widths.policy, ends)

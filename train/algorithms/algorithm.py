@@ -72,6 +72,15 @@ def capturable(algorithm: Algorithm) -> bool:
     return bool(getattr(algorithm, "capturable", False))
 
 
+def learns_decoder(algorithm: Algorithm) -> bool:
+    """Whether its updates train the decoder that its agent has; so it is of one that says nothing.
+
+    To one that says otherwise, by an attribute `learns_decoder`, a decoder is given afterwards
+    (`fieldtune.train.runs.added_decoder`).
+    """
+    return bool(getattr(algorithm, "learns_decoder", True))
+
+
 @runtime_checkable
 class SelfSupervised(Algorithm, Protocol):
     """Has a phase 2: labels exploration by its own decoder, and learns from that."""
@@ -101,7 +110,8 @@ class SelfSupervised(Algorithm, Protocol):
 
 @runtime_checkable
 class Exportable(Algorithm, Protocol):
-    """Can be put into a bundle, which a robot runs without torch (docs/bundle.md)."""
+    """Can be put into a bundle, which a robot runs without torch (docs/bundle.md), and infer z by
+    the likelihood of its decoder (docs/inference.md)."""
 
     @property
     def agent(self) -> Agent:

@@ -6,6 +6,7 @@ Knows nothing of any method's losses, nor of files.
 from __future__ import annotations
 
 from itertools import chain
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,21 @@ from torch.optim import Adam
 from fieldtune.errors import UserError
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.algorithms.algorithm import Checkpointable, Metrics
-from fieldtune.train.config import CriticSettings
 from fieldtune.train.data.replay import Batch
 
 
 class TrainingDiverged(UserError):
     """What was learned is no longer numbers. The message says what, when and the cure."""
+
+
+class CriticScale(Protocol):
+    """The settings that a Bellman target needs."""
+
+    @property
+    def discount(self) -> float: ...
+
+    @property
+    def reward_scale(self) -> float: ...
 
 
 def adam(learning_rate: float, *trained: nn.Module | nn.Parameter) -> Adam:
@@ -56,7 +66,7 @@ def gradient_step(loss: Tensor, *optimisers: Adam) -> None:
 
 
 def bellman_target_inputs(
-    agent: Agent, settings: CriticSettings, rows: Batch
+    agent: Agent, settings: CriticScale, rows: Batch
 ) -> tuple[Tensor, Tensor, Tensor, float | Tensor]:
     """Inputs of the n-step Bellman target (Sutton and Barto, Reinforcement Learning, sec. 7.1,
     uncorrected for who acted).

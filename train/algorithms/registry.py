@@ -6,9 +6,10 @@ has learned nothing. What else it must have is `fieldtune.train.algorithms.algor
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
-from fieldtune import plugins
+from fieldtune import plugins, settings
 from fieldtune.plugins import PluginError
 from fieldtune.train.agent.agent import Shape
 from fieldtune.train.agent.normalisation import Normalisation
@@ -66,16 +67,32 @@ def algorithm_class(name: str) -> AlgorithmClass:
     return cast(AlgorithmClass, kind)
 
 
-def settings_of(name: str, known: AlgorithmSettings) -> AlgorithmSettings:
+def settings_of(
+    name: str, known: AlgorithmSettings, own: Mapping[str, Any] | None = None
+) -> AlgorithmSettings:
     """The section of algorithm `name` with the values of `known` for every key that both have.
 
     So baselines are trained as the run is configured, whichever algorithm that is for.
+
+    Args:
+        name: of the algorithm.
+        known: any algorithm's section.
+        own: keys of `name` that are set otherwise, as JSON has them; of `networks` some.
+
+    Raises:
+        ConfigError: a key of `own` is unknown, or a value is none that `name` takes.
     """
     section = algorithm_class(name).Settings
-    if isinstance(known, section):
+    if isinstance(known, section) and not own:
         return known
     shared = section.model_fields.keys() & type(known).model_fields.keys() - {"name"}
-    return section(**{key: getattr(known, key) for key in shared})
+    values = known.model_dump(mode="json", include=shared)
+    for key, value in (own or {}).items():
+        inside = values.get(key)
+        if isinstance(value, dict) and isinstance(inside, dict):
+            value = inside | value
+        values[key] = value
+    return settings.check(section, values, source="a run's file", key=f"methods.{name}")
 
 
 def fresh(

@@ -11,12 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fieldtune.train.agent.graphs import PolicyGraphs
-from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.squashed_gaussian import squashed_log_prob, squashed_sample
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
+from fieldtune.train.algorithms.decoding import unexplained
 from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.losses import kl_to_prior
 from fieldtune.train.algorithms.optimisation import (
@@ -111,15 +110,6 @@ class Smac(LatentAlgorithm[SmacSettings]):
         metrics |= self._actor_critic_step(batch, z, phase.q_weight, phase.scale_by_q)
         return metrics
 
-    def graphs(self) -> PolicyGraphs:
-        """What a bundle is made from; follows the weights."""
-        return PolicyGraphs.of(self.agent)
-
-    @torch.no_grad()
-    def embedding(self, context: Batch) -> Tensor:
-        """z ~ q(z|h), `(task, latent)`."""
-        return sample(*self.agent.infer(context))
-
     def _task_inference_step(
         self, context: Batch, batch: Batch, train: tuple[str, ...]
     ) -> tuple[Tensor, Metrics]:
@@ -128,32 +118,19 @@ class Smac(LatentAlgorithm[SmacSettings]):
         Sparse rewards are classified instead: −log p(r|s,a,z). Where dynamics vary, what (s,a,z)
         leaves unexplained of s' is added.
         """
-        agent, rows = self.agent, batch.reward.shape[1]
+        agent = self.agent
         with torch.set_grad_enabled(bool(train)):
             mean, variance = agent.infer(context)
             z = sample(mean, variance)
-            predicted = agent.decoder(batch.observation, batch.action, per_row(z, rows)).squeeze(-1)
-            if agent.shape.sparse_reward:
-                error = losses.success_loss(predicted, agent.success(batch.reward))
-            else:
-                error = losses.reconstruction_loss(predicted, batch.reward)
+            left = unexplained(agent, batch, z)
             kl = kl_to_prior(mean, variance).mean()
-            loss = error + self.settings.kl_weight * kl
-            metrics: Metrics = {"decoder/error": error.detach()}
-            if agent.dynamics is not None:
-                unexplained = self._unexplained_dynamics(agent.dynamics, batch, z)
-                loss = loss + self.settings.dynamics_weight * unexplained
-                metrics["dynamics/unexplained"] = unexplained.detach()
+            loss = left.reward + self.settings.kl_weight * kl
+            if left.dynamics is not None:
+                loss = loss + self.settings.dynamics_weight * left.dynamics
         if train:
             known = (self.optimisers[name] for name in train if name in self.optimisers)
             gradient_step(loss, *known)
-        return z.detach(), metrics | posterior_metrics(mean, variance, kl)
-
-    @staticmethod
-    def _unexplained_dynamics(dynamics: DynamicsDecoder, batch: Batch, z: Tensor) -> Tensor:
-        predicted = dynamics(batch.observation, batch.action, per_row(z, batch.reward.shape[1]))
-        change = batch.next_observation - batch.observation
-        return losses.dynamics_loss(predicted.flatten(0, 1), change.flatten(0, 1))
+        return z.detach(), left.metrics | posterior_metrics(mean, variance, kl)
 
     def _actor_critic_step(
         self, batch: Batch, z: Tensor, q_weight: float, scale_by_q: bool

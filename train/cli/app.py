@@ -100,20 +100,35 @@ app.command()(train)
 def export(
     run: Folder,
     out: Annotated[Path, typer.Option("--out", help="The bundle file to write.")],
+    method: Annotated[
+        str | None,
+        typer.Option(help="Another algorithm that a study trained, e.g. focal.  [the run's own]"),
+    ] = None,
 ) -> None:
-    """Write the newest policy of a run as a bundle, checked against torch."""
+    """Write the newest policy of a run as a bundle, checked against torch.
+
+    [bold]Examples[/bold]
+
+      fieldtune export --run runs/reach --out reach.bundle
+
+      fieldtune export --run studies/point-goal/seed-0 --method focal --out focal.bundle
+    """
     with report_user_errors(RESUMABLE):
         from fieldtune.file_errors import require_writable
+        from fieldtune.train.runs.added_decoder import decoded
         from fieldtune.train.runs.bundles import Exporter
         from fieldtune.train.runs.capabilities import require_exportable
+        from fieldtune.train.runs.methods import as_method
         from fieldtune.train.runs.opening import open_existing
         from fieldtune.train.runs.trained import newest
 
         require_writable(out)
         say_device()
         opened = open_existing(run)
-        trained, phase, updates = newest(opened)
-        exporter = Exporter(opened, require_exportable(opened, trained))
+        trained, phase, updates = newest(opened, method)
+        opened = as_method(opened, method or opened.config.algorithm.name)
+        require_exportable(opened, trained)
+        exporter = Exporter(opened, decoded(opened, trained))
         bundle = exporter.write(out, phase=phase, updates=updates)
     worst = max(parity.relative for parity in bundle.manifest.parity.values())
     typer.echo(f"{out}: {bundle.id}")

@@ -23,7 +23,7 @@ from fieldtune.train.data.replay import Batch
 from fieldtune.train.device import memory_explained, to_numpy
 from fieldtune.train.evaluation.measure import trained_phases
 from fieldtune.train.evaluation.results import EvaluationError, Inference
-from fieldtune.train.runs.capabilities import require_self_supervised
+from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.inference import by_likelihood
 from fieldtune.train.runs.replays import offline_replay
 from fieldtune.train.runs.run import Run
@@ -75,7 +75,7 @@ def evaluate_logs(
     Raises:
         EvaluationError: no phase was trained, or there are too few held-out tasks or episodes.
         CheckpointError: a phase is not this run's.
-        RunError: the algorithm has no reward decoder.
+        RunError: the algorithm has no reward decoder, and none can be given to it.
         DeviceError: the GPU's memory is full.
     """
     with memory_explained(run.config.device):
@@ -86,7 +86,7 @@ def evaluate_logs(
         phases: dict[str, LogsPhase] = {}
         for name, (algorithm, updates, steps) in trained.items():
             advance(len(phases), len(trained))
-            agent = require_self_supervised(run, algorithm).agent
+            agent = decoded(run, algorithm).agent
             inferring = by_likelihood(run, agent, offline_replay(run, algorithm))
             z = torch.cat([_inferred(run, inferring, each) for each in contexts])
             phases[name] = measure_logs(agent, inferring.particles, z, asked, updates, steps)

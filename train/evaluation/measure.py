@@ -20,7 +20,7 @@ from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.networks import DynamicsDecoder
 from fieldtune.train.algorithms import losses
-from fieldtune.train.algorithms.algorithm import Algorithm, SelfSupervised
+from fieldtune.train.algorithms.algorithm import Algorithm, Exportable
 from fieldtune.train.algorithms.optimisation import per_row
 from fieldtune.train.cores import workers
 from fieldtune.train.data.replay import Batch, Replay
@@ -37,7 +37,7 @@ from fieldtune.train.evaluation.results import (
     Inference,
     PhaseResult,
 )
-from fieldtune.train.runs.capabilities import require_self_supervised
+from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.checkpoint import read_facts
 from fieldtune.train.runs.inference import by_likelihood
 from fieldtune.train.runs.origin import ORACLE, SELF_SUPERVISED, require_own, require_parent
@@ -55,7 +55,8 @@ def evaluate_run(run: Run, advance: Callable[[int, int], None] = lambda *_: None
         EvaluationError: no phase was trained.
         CheckpointError: a phase is not this run's, or a phase 2 began from another phase 1 than
             there is now.
-        RunError: the algorithm has no reward decoder, which is a part of what is measured.
+        RunError: the algorithm has no reward decoder, which is a part of what is measured, and
+            none can be given to it.
         DeviceError: the GPU's memory is full.
     """
     require_simulator(run.family, "fieldtune evaluate")
@@ -69,7 +70,7 @@ def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
         raise EvaluationError(f"{run.folder}: nothing trained yet; run `fieldtune train` first")
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     first = trained["before"][0]
-    decoding = require_self_supervised(run, first).agent
+    decoding = decoded(run, first).agent
     phases: dict[str, PhaseResult] = {}
     try:
         for name, (algorithm, updates, steps) in trained.items():
@@ -132,11 +133,12 @@ def reached(run: Run, evaluator: Evaluator, algorithm: Algorithm) -> dict[Infere
 
 
 def _inferences(run: Run, algorithm: Algorithm) -> Iterator[tuple[Inference, Adaptive]]:
-    """The same weights by each inference; by likelihood where they have a decoder."""
+    """The same weights by each inference; by likelihood where they have a decoder, or are given
+    one."""
     yield "encoder", algorithm
-    if isinstance(algorithm, SelfSupervised):
-        offline = offline_replay(run, algorithm)
-        yield "likelihood", by_likelihood(run, algorithm.agent, offline)
+    if isinstance(algorithm, Exportable):
+        agent, offline = decoded(run, algorithm).agent, offline_replay(run, algorithm)
+        yield "likelihood", by_likelihood(run, agent, offline)
 
 
 def adapted(evaluator: Evaluator, adaptive: Adaptive, seed: int) -> Adapted:

@@ -18,6 +18,7 @@ from fieldtune.train.phases.updates import nothing, offline_updates
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
+from fieldtune.train.runs.methods import as_method, checkpoint_of
 from fieldtune.train.runs.origin import origin, require_own
 from fieldtune.train.runs.readings import Readings
 from fieldtune.train.runs.replays import offline_replay
@@ -27,13 +28,6 @@ from fieldtune.train.runs.untrained import untrained
 from fieldtune.train.runs.warm_start import load_start
 
 OnUpdate = Callable[[int], None]
-
-
-def checkpoint_of(run: Run, name: str) -> Path:
-    """Where training of algorithm `name` on the dataset is kept."""
-    if name == run.config.algorithm.name:
-        return run.offline_checkpoint
-    return run.offline_checkpoint.with_name(f"{name}.safetensors")
 
 
 def train_offline(
@@ -50,7 +44,7 @@ def train_offline(
 
     Args:
         name: an algorithm; the configured one where not given. Those with the same networks start
-            from the same weights and see the same draws.
+            from the same weights and see the same draws, where `methods` sets nothing else.
         until: updates in all.
         on_update: told the number of updates done after each one.
 
@@ -68,10 +62,11 @@ def train_offline(
 def _train(
     run: Run, name: str, checkpoint: Path, until: int | None, on_update: OnUpdate
 ) -> Algorithm:
-    phase, settings = run.config.offline, run.config.algorithm
+    method = as_method(run, name)
+    phase, settings = run.config.offline, method.config.algorithm
     watch = Watch(checkpoint, "algorithm.learning_rate", settings.learning_rate)
     rng = seed_everything(run.config.seed)
-    learner = untrained(run, name=name)
+    learner = untrained(method)
     if name == run.config.algorithm.name:
         load_start(run, learner)
     average, follow = None, nothing
@@ -88,7 +83,9 @@ def _train(
         on_update(done)
     last = phase.updates if until is None else min(until, phase.updates)
     if done < last:
-        update = offline_updates(learner, offline_replay(run, learner), rng, run.config, follow)
+        update = offline_updates(
+            learner, offline_replay(method, learner), rng, method.config, follow
+        )
         with Curves.of(run, checkpoint.stem, done) as curves:
             readings = Readings(device_of(learner), watch.look, curves.add)
             while done < last:

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from fieldtune.errors import UserError
 from fieldtune.sim.family import Array, Field, width
 from fieldtune.train.agent.actor import Acting
-from fieldtune.train.algorithms.algorithm import SelfSupervised
 from fieldtune.train.evaluation.beliefs import (
     EPISODES,
     Reader,
@@ -28,9 +27,10 @@ from fieldtune.train.evaluation.beliefs import (
 from fieldtune.train.evaluation.task_map import TaskMap
 from fieldtune.train.reports.beliefs import COLOURS, Space, belief_figure
 from fieldtune.train.reports.filmstrip import FilmedRobot
+from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.inference import by_likelihood
 from fieldtune.train.runs.replays import offline_replay
-from fieldtune.train.runs.run import Run, RunError
+from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import after_offline, averaged
 
 Show = Literal["episodes", "first-episode", "film"]
@@ -71,18 +71,13 @@ def belief_picture(run: Run, show: Show, phase: Phase, tasks: Array) -> Picture:
     Raises:
         NoPictureOfTasks: they have too many parameters.
         NoPicture: this machine cannot render, where it is filmed.
-        RunError: the run's algorithm has no reward decoder.
+        RunError: the run's algorithm has no reward decoder, and none can be given to it.
         CheckpointError: the phase is not trained.
     """
     family, seed = run.family, run.config.seed
     space = Space.of(family.name, family.task_fields)
     trained = after_offline(run) if phase == "before" else averaged(run, run.finetune_checkpoint)
-    if not isinstance(trained, SelfSupervised):
-        raise RunError(
-            f"{run.folder}: algorithm {run.config.algorithm.name!r} has no reward decoder to ask: "
-            "give the --run of one that has, such as smac"
-        )
-    agent, offline = trained.agent, offline_replay(run, trained)
+    agent, offline = decoded(run, trained).agent, offline_replay(run, trained)
     place = TaskMap.of(agent, offline, run.dataset.train_tasks, family.task_fields, seed)
     reader = Reader(agent, by_likelihood(run, agent, offline), place, seed)
     heading = f"{family.name}, {phase} phase 2"

@@ -79,7 +79,7 @@ class Exporter:
         likelihood = self._likelihood()
         start = start_of(self.run)
         family, config, graphs = self.run.family, self.run.config, self._graphs
-        where = dict.fromkeys(("robot", *ONLY_WHERE), True)
+        where = dict.fromkeys(("robot", "methods", *ONLY_WHERE), True)
         text = config.model_dump_json(exclude={**where, "data": {"path"}})
         description = Description(
             family=family.name,

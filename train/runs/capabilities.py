@@ -27,3 +27,13 @@ def require_exportable(run: Run, algorithm: Algorithm) -> Exportable:
             "graphs that a robot can run"
         )
     return algorithm
+
+
+def require_decoder(run: Run, algorithm: Algorithm) -> Exportable:
+    """`algorithm`, whose z a decoder reads, be it learned or added. Raises `RunError`."""
+    if not isinstance(algorithm, Exportable):
+        raise RunError(
+            f"{run.folder}: algorithm {run.config.algorithm.name!r} has no reward decoder to ask, "
+            "and infers no z that one could be given for: a study measures it (--methods)"
+        )
+    return algorithm

@@ -14,7 +14,7 @@ from pydantic import BaseModel, create_model
 from fieldtune import settings
 from fieldtune.plugins import PluginError
 from fieldtune.settings import ConfigError
-from fieldtune.train.algorithms.registry import DEFAULT, algorithm_class
+from fieldtune.train.algorithms.registry import DEFAULT, algorithm_class, settings_of
 from fieldtune.train.config import AlgorithmSettings, RunConfig
 
 
@@ -52,10 +52,32 @@ def load_config(path: Path, *, overrides: Sequence[str] = ()) -> RunConfig:
         overrides: `a.b=value`, which replace the file's.
 
     Raises:
-        ConfigError: as `fieldtune.settings.load`, or there is no such algorithm.
+        ConfigError: as `fieldtune.settings.load`, or there is no such algorithm, or `methods` has a
+            key that is none.
     """
     chosen = settings.load(ChosenAlgorithm, path, overrides=overrides)
-    return settings.load(chosen.config_model(path), path, overrides=overrides)
+    config = settings.load(chosen.config_model(path), path, overrides=overrides)
+    for name in config.methods:
+        if name == config.algorithm.name:
+            raise ConfigError(
+                f"{path}: 'methods.{name}' is the run's own algorithm: set its keys in 'algorithm'"
+            )
+        try:
+            method_settings(name, config)
+        except PluginError as error:
+            raise ConfigError(f"{path}: 'methods.{name}': {error}") from error
+    return config
+
+
+def method_settings(name: str, config: RunConfig) -> AlgorithmSettings:
+    """The section of algorithm `name` as a run trains it, configured or not.
+
+    Raises:
+        ConfigError: `methods.NAME` has a key or value that is none, or the run's `algorithm` has
+            one that this algorithm cannot share.
+        PluginError: there is no such algorithm, or it cannot be loaded.
+    """
+    return settings_of(name, config.algorithm, config.methods.get(name))
 
 
 @cache

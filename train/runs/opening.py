@@ -21,7 +21,7 @@ from fieldtune.train.data.dataset import Dataset, read_dataset
 from fieldtune.train.data.randomise import CannotRandomise, randomised
 from fieldtune.train.data.relabelled import with_relabelled
 from fieldtune.train.device import resolve
-from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs.config_file import load_config, method_settings
 from fieldtune.train.runs.run import Run, RunError
 from fieldtune.train.runs.trackers.tracker import require_trackers
 
@@ -60,9 +60,13 @@ def open_run(config: RunConfig, folder: Path, *, option: str = "--run") -> Run:
             "(`reward_bounds`): set false"
         )
     dataset = learned_from(config, family)
-    if config.algorithm.n_step > 1 and dataset.thinned:
+    ahead = {"algorithm": config.algorithm.n_step}
+    ahead |= {f"methods.{name}": method_settings(name, config).n_step for name in config.methods}
+    for key, steps in ahead.items():
+        if steps == 1 or not dataset.thinned:
+            continue
         raise RunError(
-            f"algorithm.n_step is {config.algorithm.n_step}, but {config.data.path} has episodes "
+            f"{key}.n_step is {steps}, but {config.data.path} has episodes "
             "with steps left out: nothing is known of what came next; set 1"
         )
     known = folder / "config.yaml"
@@ -156,7 +160,8 @@ def first_difference(before: dict, after: dict, above: str = "") -> str | None:
             continue
         where = f"{above}{key}"
         old, new = before[key], after[key]
-        if isinstance(old, dict) and isinstance(new, dict):
+        by_name = not above and key == "methods"  # whose keys are no version's, but a person's
+        if isinstance(old, dict) and isinstance(new, dict) and not by_name:
             inner = first_difference(old, new, f"{where}.")
             if inner is not None:
                 return inner

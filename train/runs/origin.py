@@ -13,6 +13,7 @@ from typing import Any
 
 from fieldtune.train.config import RunConfig
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts, weights_digest
+from fieldtune.train.runs.config_file import method_settings
 from fieldtune.train.runs.opening import first_difference
 from fieldtune.train.runs.run import Run, RunError
 
@@ -20,6 +21,7 @@ SELF_SUPERVISED, ORACLE = "self-supervised", "oracle"
 LONGER_OFFLINE = "longer-offline"  # in the place of a phase 2, without its data
 
 _LATER = (SELF_SUPERVISED, ORACLE, LONGER_OFFLINE)
+_PHASE_1_OWN = "offline"  # of the configured algorithm; another one's is called as it is
 _PHASE_1 = {"family", "seed", "algorithm", "offline"}
 _PHASE_2 = _PHASE_1 | {"inference", "self_supervised", "randomisation"}
 _HOW_FAR = {  # says when to stop and what to write meanwhile, and changes no update
@@ -132,5 +134,7 @@ def _deciding(config: RunConfig, phase: str) -> dict[str, Any]:
     sections = _PHASE_2 if phase in _LATER else _PHASE_1
     left_out = {name: keys for name, keys in _HOW_FAR.items() if name in sections}
     told = config.model_dump(mode="json", include=sections, exclude=left_out)
+    if phase not in (_PHASE_1_OWN, *_LATER):
+        told["method"] = method_settings(phase, config).model_dump(mode="json")
     known: dict[str, Any] = json.loads(json.dumps(told))
     return known

@@ -2,8 +2,9 @@
 
 RUN/config.yaml      the resolved configuration
 RUN/data.sha256      the digest of the data that it was made from
-RUN/checkpoints/     offline, self-supervised, oracle, meta-bc and pearl .safetensors; and `start`,
-                     what phase 1 began with, of a run that was begun from another
+RUN/checkpoints/     offline, self-supervised and oracle .safetensors, those of other
+                     algorithms by their names; and `start`, what phase 1 began with, of a run that
+                     was begun from another
 RUN/bundles/         `latest.bundle`, the one published last
 RUN/tensorboard/     learning curves, where `tracker` is `tensorboard`
 RUN/tracking/        what other trackers know its phases by

@@ -8,27 +8,56 @@ from typing import Literal
 from torch import nn
 
 from fieldtune.train.algorithms.algorithm import Algorithm
-from fieldtune.train.runs.checkpoint import AGENT, AVERAGE, load_networks, read_facts
+from fieldtune.train.runs.checkpoint import (
+    AGENT,
+    AVERAGE,
+    CheckpointError,
+    load_networks,
+    read_facts,
+)
+from fieldtune.train.runs.methods import as_method, checkpoint_of
 from fieldtune.train.runs.origin import SELF_SUPERVISED, require_own
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.untrained import untrained
 
 
-def after_offline(run: Run) -> Algorithm:
-    """At the end of phase 1. Raises `CheckpointError`."""
-    require_own(run, run.offline_checkpoint, run.offline_checkpoint.stem)
-    trained = untrained(run)
-    load_phase_1(run, trained.networks)
+def after_offline(run: Run, name: str | None = None) -> Algorithm:
+    """At the end of phase 1.
+
+    Args:
+        run: which one.
+        name: another algorithm that a study trained on the same data; the run's own where None.
+
+    Raises:
+        CheckpointError: it was not trained here, its checkpoint cannot be read, or is not this
+            run's.
+        PluginError: there is no such algorithm, or it cannot be loaded.
+    """
+    own = run.config.algorithm.name
+    method, checkpoint = as_method(run, name or own), checkpoint_of(run, name or own)
+    if checkpoint != run.offline_checkpoint and not checkpoint.exists():
+        raise CheckpointError(
+            f"{checkpoint}: {name} was not trained here: `fieldtune study` trains it with "
+            f"--methods, and `fieldtune train` in a run of its own with algorithm.name={name}"
+        )
+    require_own(run, checkpoint, checkpoint.stem)
+    trained = untrained(method)
+    load_phase_1(run, trained.networks, checkpoint)
     return trained
 
 
-def load_phase_1(run: Run, networks: nn.Module) -> None:
+def load_phase_1(run: Run, networks: nn.Module, checkpoint: Path | None = None) -> None:
     """Restore what phase 1 leaves: its last weights, or their average (`offline.average_rate`).
 
     Raises `CheckpointError`.
+
+    Args:
+        run: which one.
+        networks: of the algorithm that was trained.
+        checkpoint: another algorithm's; the run's own where None.
     """
     last = run.config.offline.average_rate == 1.0
-    load_networks(run.offline_checkpoint, networks, prefix=AGENT if last else AVERAGE)
+    load_networks(checkpoint or run.offline_checkpoint, networks, prefix=AGENT if last else AVERAGE)
 
 
 def averaged(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Algorithm:
@@ -48,8 +77,16 @@ def averaged(run: Run, checkpoint: Path, phase: str = SELF_SUPERVISED) -> Algori
     return trained
 
 
-def newest(run: Run) -> tuple[Algorithm, Literal["offline", "self-supervised"], int]:
-    """What a robot should run now, the phase that made it and its number of updates."""
+def newest(
+    run: Run, name: str | None = None
+) -> tuple[Algorithm, Literal["offline", "self-supervised"], int]:
+    """What a robot should run now, the phase that made it and its number of updates.
+
+    Raises as `after_offline`, which says what `name` is.
+    """
+    if name is not None and name != run.config.algorithm.name:
+        trained = after_offline(run, name)
+        return trained, "offline", int(read_facts(checkpoint_of(run, name))["updates"])
     if run.finetune_checkpoint.exists():
         updates = int(read_facts(run.finetune_checkpoint)["updates"])
         return averaged(run, run.finetune_checkpoint), "self-supervised", updates

@@ -18,7 +18,7 @@ from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.seeds import seed_everything
 
 
-def untrained(run: Run, learning_rate: float | None = None, name: str | None = None) -> Algorithm:
+def untrained(run: Run, learning_rate: float | None = None) -> Algorithm:
     """One that has learned nothing; its weights depend on torch's global random state.
 
     They are drawn on the CPU, so that they are the same ones on every device, and then put where
@@ -27,7 +27,6 @@ def untrained(run: Run, learning_rate: float | None = None, name: str | None = N
     Args:
         run: whose data, family and settings it is for.
         learning_rate: the one of phase 1 where not given.
-        name: the configured algorithm where not given.
     """
     low, high = bounds(run.family.action_fields)
     data = run.dataset
@@ -44,7 +43,7 @@ def untrained(run: Run, learning_rate: float | None = None, name: str | None = N
     )
     settings = run.config.algorithm
     rate = settings.learning_rate if learning_rate is None else learning_rate
-    learner = fresh(name or settings.name, shape, normalisation, settings, rate)
+    learner = fresh(settings.name, shape, normalisation, settings, rate)
     place(learner, resolve(run.config.device))
     return learner
 

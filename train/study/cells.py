@@ -69,11 +69,12 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 def all_cells(results: Results) -> list[Cells]:
-    """Every method by every inference that it was measured by."""
+    """Every method by every inference that each of its seeds was measured by."""
     return [
         _cells(method, inference, [dict(result.final.inferences)[inference] for result in found])
         for method, found in results.items()
         for inference, _ in found[0].final.inferences
+        if all(inference in dict(result.final.inferences) for result in found)
     ]
 
 

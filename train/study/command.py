@@ -28,7 +28,7 @@ from fieldtune.train.study.results import require_sound_results
 from fieldtune.train.study.runners import Runner, RunnerName, local_runner
 from fieldtune.train.study.scheduler import OnLook, open_study, run_study
 from fieldtune.train.study.summary import Row
-from fieldtune.train.study.tables import NAMES, closed
+from fieldtune.train.study.tables import closed, named
 
 
 def run_command_line(
@@ -118,7 +118,7 @@ def _print(table: Sequence[Row]) -> None:
         column = str(row.quoted)
         found = row.returns[column]
         shown.add_row(
-            NAMES[row.method],
+            named(row.method, lean=False),
             row.inference,
             number(found.value),
             f"{number(found.low)} to {number(found.high)}",

@@ -23,7 +23,7 @@ from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.exit_status import MISTAKE
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
-from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.algorithms.algorithm import Algorithm, Exportable
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.cores import workers
@@ -40,8 +40,9 @@ from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.longer_offline import train_longer_offline
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.runs.capabilities import require_self_supervised
+from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
+from fieldtune.train.runs.methods import as_method
 from fieldtune.train.runs.opening import open_run
 from fieldtune.train.runs.origin import LONGER_OFFLINE, ORACLE, SELF_SUPERVISED
 from fieldtune.train.runs.replays import held_out_replay
@@ -95,13 +96,10 @@ def _make_data(job: Job, study: Study) -> None:
 
 def _offline(job: Job, run: Run, report: _Report) -> JobResult:
     """Phase 1 of the configured algorithm or of a baseline, and what adaptation gives after it."""
-    updates = run.config.offline.updates
-    learner = train_offline(
-        run,
-        name=None if job.name == "offline" else job.name,
-        on_update=lambda done: report(done, updates),
-    )
-    ours = job.name == "offline"
+    updates, ours = run.config.offline.updates, job.name == "offline"
+    name = run.config.algorithm.name if ours else job.name
+    learner = train_offline(run, name=name, on_update=lambda done: report(done, updates))
+    run = as_method(run, name)
     return JobResult(
         name=job.name,
         seed=run.config.seed,
@@ -199,8 +197,11 @@ def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseRe
         evaluator.close()
 
 
-def _decoder_error(run: Run, trained: Algorithm) -> DecoderError:
-    agent = require_self_supervised(run, trained).agent
+def _decoder_error(run: Run, trained: Algorithm) -> DecoderError | None:
+    """None of an algorithm that has no place for a decoder."""
+    if not isinstance(trained, Exportable):
+        return None
+    agent = decoded(run, trained).agent
     return decoder_error(agent, held_out_replay(run, agent), run.config.seed)
 
 

@@ -20,15 +20,18 @@ from fieldtune.train.evaluation.statistics import LEVEL
 from fieldtune.train.study import tables
 from fieldtune.train.study.cells import Metrics, all_cells, encode_metrics, offline_cells
 from fieldtune.train.study.figures import DPI
+from fieldtune.train.study.methods_figure import section
 from fieldtune.train.study.pictures import (
     ADAPTATION,
     CALIBRATION,
     FILES,
     FIRST,
+    METHODS,
     RETURNS,
     SHIFT,
     SUCCESS,
     Curves,
+    compares_algorithms,
     drawn_figures,
     judged_decoders,
 )
@@ -136,6 +139,7 @@ def _page(
         "",
         *tables.scale(scale, metrics.random, sparse),
         "",
+        *(section(study.config.algorithm.name, METHODS) if compares_algorithms(table) else []),
         *(["Success: the state that an episode ends in.", ""] if sparse else []),
         *(["", *tables.successes(table, lean), ""] if sparse else []),
         f"![Adaptation by episodes of own exploration]({ADAPTATION})",

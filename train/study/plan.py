@@ -16,12 +16,13 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
-from fieldtune import settings
+from fieldtune import plugins, settings
 from fieldtune.settings import ConfigError
+from fieldtune.train.algorithms.registry import GROUP, algorithm_class
 from fieldtune.train.config import RunConfig
-from fieldtune.train.runs.config_file import ChosenAlgorithm
+from fieldtune.train.runs.config_file import ChosenAlgorithm, method_settings
 
-Method = Literal[
+Phase = Literal[
     "offline",
     "trained",
     "trained-encoder",
@@ -29,10 +30,12 @@ Method = Literal[
     "frozen-oracle",
     "oracle",
     "longer-offline",
-    "meta-bc",
-    "pearl",
 ]
-METHODS: tuple[Method, ...] = get_args(Method)
+Method = str
+"""A phase of the configured algorithm, or another algorithm by its name, ours or a plug-in's."""
+PHASES: tuple[Method, ...] = get_args(Phase)
+BASELINES: tuple[Method, ...] = ("meta-bc", "pearl")
+METHODS: tuple[Method, ...] = (*PHASES, *BASELINES)  # where nobody says which
 BY_ENCODER: tuple[Method, ...] = ("trained-encoder", "frozen", "frozen-oracle")  # as they explore
 FROZEN: tuple[Method, ...] = ("frozen", "frozen-oracle")
 TRUE_REWARDS: tuple[Method, ...] = ("oracle", "frozen-oracle")
@@ -64,25 +67,43 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
     """The methods to run, in the study's order.
 
     Args:
-        names: separated by commas; None: all that differ from each other. `trained-encoder` is
-            `trained` where the run infers by the encoder anyway.
+        names: separated by commas; None: those of `METHODS` that differ from each other, as
+            `trained-encoder` and `trained` do not where the run infers by the encoder anyway.
         config: the study's.
 
     Raises:
-        ConfigError: a name is unknown, or `offline` is not among them.
+        ConfigError: a name is unknown or none for this study, `offline` is not among them, or an
+            algorithm cannot share the configured one's settings.
+        PluginError: an algorithm of another package cannot be loaded.
     """
+    own = config.algorithm.name
+    learns_later = hasattr(algorithm_class(own), "self_supervised_update")
     if names is None:
-        same = config.inference == "encoder"
-        return tuple(m for m in METHODS if not (same and m == "trained-encoder"))
-    asked = [name.strip() for name in names.split(",")]
+        left = {own} if learns_later else {own, *AFTER_OFFLINE}
+        left |= {"trained-encoder"} if config.inference == "encoder" else set()
+        return tuple(method for method in METHODS if method not in left)
+    asked, known = [name.strip() for name in names.split(",")], known_methods()
     for name in asked:
-        if name not in METHODS:
-            raise ConfigError(f"--methods has {name!r}: expected some of {', '.join(METHODS)}")
+        if name not in known:
+            raise ConfigError(f"--methods has {name!r}: expected some of {', '.join(known)}")
+        if name == own:
+            raise ConfigError(
+                f"--methods has {name!r}, the study's own algorithm: offline is its phase 1"
+            )
+        if name in AFTER_OFFLINE and not learns_later:
+            raise ConfigError(f"--methods has {name!r}, but algorithm {own!r} has no phase 2")
+        if name not in PHASES:
+            method_settings(name, config)
     if "offline" not in asked:
         raise ConfigError(
             "--methods lacks offline, which the others begin from or are compared with: add it"
         )
-    return tuple(method for method in METHODS if method in asked)
+    return tuple(method for method in known if method in asked)
+
+
+def known_methods() -> tuple[Method, ...]:
+    """Every method, in the order of tables: phases, our algorithms, and those of other packages."""
+    return tuple(dict.fromkeys((*METHODS, *plugins.names(GROUP))))
 
 
 @dataclass(frozen=True)

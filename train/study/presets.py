@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.config import RunConfig
+from fieldtune.train.study.published import published
 
 Preset = Literal["lean", "reference"]
 
@@ -25,6 +26,7 @@ STEPS_AN_ITERATION = 5_000  # 5 tasks, 400 steps and 600
 # A section that begins empty has nothing of the file in it.
 _EMPTY = (
     "algorithm={}",
+    "methods={}",
     "offline={}",
     "self_supervised={}",
     "randomisation={}",
@@ -108,7 +110,8 @@ def overrides(
     """
     if preset != "reference":
         return ()
-    return (*_EMPTY, *_ALL_FAMILIES, *_of_the_family(family, options or {}))
+    own = _of_the_family(family, options or {})
+    return (*_EMPTY, *_ALL_FAMILIES, *own, *published(family))
 
 
 def _of_the_family(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:

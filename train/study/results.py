@@ -13,7 +13,7 @@ from fieldtune.train.evaluation.results import (
     Inference,
     PhaseResult,
 )
-from fieldtune.train.study.plan import METHODS, Job, Method, Study
+from fieldtune.train.study.plan import Job, Method, Study, known_methods
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -66,12 +66,13 @@ def load_results(folder: Path, seeds: int) -> Results:
         EvaluationError: that of `offline`, which all are compared with, is missing, or one is
             something else.
     """
+    known = known_methods()
     done = {
-        method for method in METHODS if all(Job(folder, method, seed).done for seed in range(seeds))
+        method for method in known if all(Job(folder, method, seed).done for seed in range(seeds))
     }
     return {
         method: [_load(folder, method, seed) for seed in range(seeds)]
-        for method in METHODS
+        for method in known
         if method in done or method == "offline"
     }
 
@@ -84,7 +85,7 @@ def require_sound_results(folder: Path, study: Study) -> None:
             protocol than is asked for now.
     """
     asked = study.config.evaluation
-    for method in METHODS:
+    for method in known_methods():
         for seed in range(study.seeds):
             job = Job(folder, method, seed)
             if not job.done:

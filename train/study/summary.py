@@ -16,7 +16,7 @@ from fieldtune.train.evaluation.protocol import QUOTED
 from fieldtune.train.evaluation.results import Inference
 from fieldtune.train.evaluation.statistics import Estimate, Gap, gap, mean, over_tasks, shift
 from fieldtune.train.study.cells import Cells, OfflineCells
-from fieldtune.train.study.plan import PHASE_2, Method
+from fieldtune.train.study.plan import AFTER_OFFLINE, PHASE_2, Method
 from fieldtune.train.study.results import Results
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,6 @@ def rows(table: Table) -> list[Row]:
 
 def ceilings(cells: Sequence[OfflineCells]) -> list[Ceiling]:
     """What offline contexts give before phase 2, and to what learns from the static data alone."""
-    shown: tuple[Method, ...] = ("offline", "meta-bc", "pearl")
     return [
         Ceiling(
             one.method,
@@ -114,7 +113,7 @@ def ceilings(cells: Sequence[OfflineCells]) -> list[Ceiling]:
             None if one.successes is None else mean(over_tasks(one.successes)),
         )
         for one in cells
-        if one.method in shown
+        if one.method not in AFTER_OFFLINE
     ]
 
 
@@ -145,7 +144,7 @@ def gap_of(table: Table, inference: Inference, reached: Floats) -> Gap | None:
 
 
 def _row(table: Table, cells: Cells) -> Row:
-    closes = cells.method not in ("offline", "oracle", "meta-bc", "pearl")
+    closes = cells.method in AFTER_OFFLINE and cells.method != "oracle"
     return Row(
         cells.method,
         cells.inference,

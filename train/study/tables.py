@@ -21,14 +21,19 @@ NAMES: dict[Method, str] = {
     "longer-offline": "as many further offline updates, no new data",
     "meta-bc": "meta-behaviour cloning",
     "pearl": "PEARL on the static data",
+    "focal": "FOCAL",
+    "csro": "CSRO",
+    "unicorn": "UNICORN",
 }
 LEAN = ", at the lean budget"
 NONE = "–"
 
 
 def named(method: Method, lean: bool) -> str:
-    """A method's name in tables; the paper's says where its budget is not the authors'."""
-    return NAMES[method] + (LEAN if lean and method in ("frozen", "frozen-oracle") else "")
+    """A method's name in tables, a plug-in's as it is called; the paper's says where its budget is
+    not the authors'."""
+    known = NAMES.get(method, method)
+    return known + LEAN if lean and method in ("frozen", "frozen-oracle") else known
 
 
 def returns(rows: Sequence[Row], lean: bool) -> list[str]:
@@ -65,15 +70,10 @@ def successes(rows: Sequence[Row], lean: bool) -> list[str]:
 
 def scale(ceilings: Sequence[Ceiling], random: float, sparse: bool) -> list[str]:
     """What own exploration is compared with."""
-    names = {
-        "offline": "offline context, before phase 2",
-        "meta-bc": "meta-behaviour cloning, offline context",
-        "pearl": "PEARL on the static data, offline context",
-    }
     head = ["for scale", "return", "by seed", *(["success"] if sparse else [])]
     body = [
         [
-            names[one.method],
+            f"offline context, {named(one.method, lean=False)}",
             estimate(one.value),
             ", ".join(number(value) for value in one.by_seed),
             *([] if one.success is None else [share(one.success)]),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
@@ -18,6 +21,7 @@ from fieldtune import plugins
 from fieldtune.settings import ConfigError
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting
 from fieldtune.train.algorithms import registry
+from fieldtune.train.algorithms.algorithm import Exportable
 from fieldtune.train.algorithms.meta_bc import MetaBcSettings
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
 from fieldtune.train.algorithms.registry import algorithm_class, settings_of
@@ -28,10 +32,14 @@ from fieldtune.train.evaluation.measure import evaluate_run
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
-from fieldtune.train.runs.config_file import load_config
+from fieldtune.train.runs import added_decoder
+from fieldtune.train.runs.checkpoint import CheckpointError
+from fieldtune.train.runs.config_file import load_config, method_settings
+from fieldtune.train.runs.methods import as_method
 from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run, RunError
-from fieldtune.train.runs.trained import newest
+from fieldtune.train.runs.trained import after_offline, newest
+from fieldtune.train.study.plan import chosen_methods
 
 
 class TinySettings(AlgorithmSettings):
@@ -143,8 +151,8 @@ def test_it_is_measured_by_the_same_protocol(tiny_run):
 
 def test_without_phase_two_it_says_so(tiny_run):
     train_offline(tiny_run)
-    for phase in (SelfSupervisedPhase, evaluate_run):
-        with pytest.raises(RunError, match="algorithm 'tiny' has no phase 2") as error:
+    for phase, lacks in ((SelfSupervisedPhase, "phase 2"), (evaluate_run, "reward decoder")):
+        with pytest.raises(RunError, match=f"algorithm 'tiny' has no {lacks}") as error:
             phase(tiny_run)
         assert len(str(error.value).splitlines()) == 1
 
@@ -191,7 +199,7 @@ def test_a_file_that_names_no_algorithm_is_of_smac(make_config):
     assert registry.DEFAULT == config.algorithm.name == "smac"
 
 
-@pytest.mark.parametrize("name", ["meta-bc", "pearl"])
+@pytest.mark.parametrize("name", ["meta-bc", "pearl", "focal"])
 def test_a_baseline_is_configured_by_its_own_section(make_config, name):
     narrow = "algorithm.networks={encoder: [5], policy: [6], critic: [7], decoder: [8]}"
     config = make_config(f"algorithm.name={name}", narrow)
@@ -206,6 +214,48 @@ def test_a_baseline_takes_what_it_knows_from_another_algorithms_section():
     assert settings_of("meta-bc", known) == MetaBcSettings(kl_weight=0.5, batch=9)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("methods.focla={}", "'methods.focla': no such algorithm; did you mean 'focal'?"),
+        ("methods.smac={}", "'methods.smac' is the run's own algorithm: set its keys in"),
+        (
+            "methods.focal.divergense=1",
+            "'methods.focal.divergense': did you mean 'methods.focal.diver",
+        ),
+        (
+            "methods.focal.divergence=-1",
+            "'methods.focal.divergence' is -1: expected greater than 0",
+        ),
+        ("methods.csro=fast", "'methods.csro' is 'fast'"),
+    ],
+)
+def test_a_mistake_in_another_algorithms_settings_is_named_with_its_cure(
+    make_config, override, message
+):
+    with pytest.raises(ConfigError) as error:
+        make_config(override)
+    assert message in str(error.value)
+
+
+def test_another_algorithm_shares_the_runs_settings_but_for_its_own(make_config, make_run, same):
+    own = ("methods.focal={divergence: 2.0, batch: 9, networks: {policy: [5]}}",)
+    found = method_settings("focal", make_config(*own))
+    assert (found.divergence, found.batch, found.latent_size) == (2.0, 9, 3)
+    assert (found.networks.policy, found.networks.critic) == ((5,), (8,))
+    assert method_settings("csro", make_config(*own)).batch == 8
+    run = make_run(*own)
+    learned = train_offline(run, name="focal")
+    assert learned.agent.policy.body[0].out_features == 5
+    assert same(
+        dict(after_offline(run, "focal").networks.state_dict()),
+        dict(learned.networks.state_dict()),
+    )
+    other = replace(run, config=make_config("methods.focal.divergence=3.0"))
+    with pytest.raises(CheckpointError, match=r"trained with another method\.\w+ "):
+        after_offline(other, "focal")
+
+
 @pytest.mark.parametrize(("lacks", "says"), [("Settings", "has no `Settings`"), ("fresh", "fresh")])
 def test_a_class_that_is_no_algorithm_is_refused_by_the_key_that_names_it(
     monkeypatch, tiny_file, lacks, says
@@ -215,3 +265,22 @@ def test_a_class_that_is_no_algorithm_is_refused_by_the_key_that_names_it(
     monkeypatch.setattr(sys.modules["tiny_algorithm"], "Tiny", type("Tiny", (), parts))
     with pytest.raises(ConfigError, match=f"'algorithm.name' is 'tiny': .*{says}"):
         load_config(tiny_file)
+
+
+def test_the_example_of_the_page_on_methods_trains_and_can_be_asked_and_exported(
+    monkeypatch, make_run
+):
+    page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    module = ModuleType("weighted_cloning")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "docs/methods.md", "exec"), vars(module))
+    known = plugins.BUILT_IN["fieldtune.algorithms"]
+    monkeypatch.setitem(known, "weighted-cloning", "weighted_cloning:WeightedCloning")
+    monkeypatch.setattr(added_decoder, "UPDATES", 10)
+    run = make_run("methods.weighted-cloning.temperature=0.5")
+    learned = train_offline(run, name="weighted-cloning")
+    given = added_decoder.decoded(as_method(run, "weighted-cloning"), learned)
+    assert given is not learned
+    assert isinstance(given, Exportable)
+    assert chosen_methods("offline,weighted-cloning", run.config)[1] == "weighted-cloning"

@@ -14,8 +14,10 @@ from torch import nn
 from torch.optim import Adam
 
 from fieldtune.robot.config import RobotConfig
-from fieldtune.train.agent.agent import Agent, Shape
+from fieldtune.train.agent.agent import Shape
 from fieldtune.train.algorithms import latent, task_conditioned_sac
+from fieldtune.train.algorithms.csro import Csro, CsroSettings
+from fieldtune.train.algorithms.focal import Focal, FocalSettings
 from fieldtune.train.algorithms.meta_bc import MetaBcSettings, MetaBehaviourCloning
 from fieldtune.train.algorithms.optimisation import place
 from fieldtune.train.algorithms.pearl import Pearl, PearlSettings
@@ -24,6 +26,7 @@ from fieldtune.train.algorithms.task_conditioned_sac import (
     TaskConditionedSac,
     TaskConditionedTransitions,
 )
+from fieldtune.train.algorithms.unicorn import Unicorn, UnicornSettings
 from fieldtune.train.captured import Captured
 from fieldtune.train.config import Context, Networks, Offline, RunConfig, SelfSupervised
 from fieldtune.train.data import device_sampling
@@ -41,6 +44,9 @@ KINDS = {
     "smac": (Smac, SmacSettings),
     "pearl": (Pearl, PearlSettings),
     "meta-bc": (MetaBehaviourCloning, MetaBcSettings),
+    "focal": (Focal, FocalSettings),
+    "csro": (Csro, CsroSettings),
+    "unicorn": (Unicorn, UnicornSettings),
 }
 META = torch.device("meta")  # knows shapes and devices, and no number that could be read
 TASKS, LENGTH = 4, 12
@@ -57,7 +63,7 @@ def make(make_learner):
         small = {"latent_size": 2, "networks": narrow, "meta_batch": 3, "batch": 8}
         settings = section(**(small | changes))
         torch.manual_seed(0)
-        return kind(Agent(Shape(3, 2, next_in_context), settings, known), settings, 1e-3)
+        return kind.fresh(Shape(3, 2, next_in_context), known, settings, 1e-3)
 
     return of
 

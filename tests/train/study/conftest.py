@@ -107,7 +107,7 @@ def make_results() -> Callable[..., Results]:
 
         def result(method: Method, seed: int) -> JobResult:
             rng = np.random.default_rng([seed, *method.encode()])
-            final = _phase(rng, method, means[method], success)
+            final = _phase(rng, method, means.get(method, before - 9), success)
             points = []
             if method in PHASE_2:
                 ended = None if final.encoder.successes is None else final.encoder.successes[2]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from fieldtune.train.evaluation.results import EvaluationError
 from fieldtune.train.study.cells import read_metrics
@@ -189,3 +191,37 @@ def test_particles_that_count_and_contexts_unlike_any_are_told(folder, make_conf
     page = plain((folder / "README.md").read_text())
     assert "| by likelihood | K = 0 | K = 1 | K = 2 | K = 4 |" in page
     assert "| before phase 2 | 1000.0 (0 %) | 50.0 (25 %) | 9.0 (25 %) | 3.5 (25 %) |" in page
+
+
+def test_algorithms_are_compared_in_a_figure_of_their_own(
+    make_results, keep, make_config, tmp_path
+):
+    study = Study(config=make_config(), seeds=2)
+    keep(tmp_path, make_results(success=0.5, methods=("offline", "trained")))
+    write_page(tmp_path, study, "…")
+    assert not (tmp_path / "methods.png").exists()
+    keep(tmp_path, make_results(success=0.5, methods=("focal", "pearl")))
+    table = write_page(tmp_path, study, "…")
+    assert list(dict.fromkeys(row.method for row in table)) == [
+        "offline",
+        "trained",
+        "pearl",
+        "focal",
+    ]
+    page = plain((tmp_path / "README.md").read_text())
+    assert line_of(page, "FOCAL", "likelihood")
+    assert line_of(page, "offline context, FOCAL")
+    assert "is of the study's own, `smac`" in page
+    assert (tmp_path / "methods.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_that_an_older_version_measured_by_one_inference_are_compared_by_that(
+    make_results, keep, make_config, tmp_path
+):
+    results = make_results(methods=("offline", "focal"))
+    first, second = results["focal"]
+    old = replace(second.final, likelihood=None)
+    results["focal"] = [first, structs.replace(second, final=old)]
+    keep(tmp_path, results)
+    table = write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    assert [row.inference for row in table if row.method == "focal"] == ["encoder"]

@@ -69,8 +69,34 @@ def test_what_would_be_the_same_is_run_once(make_config):
         ("offline,traned", "--methods has 'traned': expected some of offline, trained, "),
         ("trained,oracle", "--methods lacks offline, .*: add it"),
         ("", "--methods has ''"),
+        ("offline,smac", "--methods has 'smac', the study's own algorithm: offline is its phase 1"),
     ],
 )
 def test_methods_that_cannot_be_run_are_named(make_config, asked, told):
     with pytest.raises(ConfigError, match=told):
         chosen_methods(asked, make_config())
+
+
+def test_other_algorithms_are_run_where_they_are_asked_for(make_config):
+    asked = chosen_methods("unicorn, offline,pearl,focal", make_config())
+    assert asked == ("offline", "pearl", "focal", "unicorn")
+    assert not {"focal", "csro", "unicorn"} & set(chosen_methods(None, make_config()))
+
+
+def test_a_study_of_an_algorithm_without_a_phase_2_has_none(make_config):
+    narrow = "algorithm.networks={encoder: [5], policy: [6], critic: [7], decoder: [8]}"
+    config = make_config("algorithm.name=pearl", narrow)
+    assert chosen_methods(None, config) == ("offline", "meta-bc")
+    assert chosen_methods("offline,smac", config) == ("offline", "smac")
+    with pytest.raises(ConfigError, match="'trained', but algorithm 'pearl' has no phase 2"):
+        chosen_methods("offline,trained", config)
+
+
+def test_settings_that_an_algorithm_cannot_share_are_told_before_anything_runs(make_config):
+    config = make_config("algorithm.repeat_tasks=true")
+    with pytest.raises(
+        ConfigError, match=r"'methods\.focal\.repeat_tasks' is True: expected false: "
+    ):
+        chosen_methods("offline,focal", config)
+    mended = make_config("algorithm.repeat_tasks=true", "methods.focal.repeat_tasks=false")
+    assert chosen_methods("offline,focal", mended) == ("offline", "focal")

@@ -1,0 +1,49 @@
+"""What the released code of other methods sets, as keys of `methods` for the preset `reference`.
+
+Read in FOCAL's `configs/default.py` and `launch_experiment.py`, in CSRO's of the same names with
+`configs/point-robot.json` and `cheetah-vel.json`, and in UNICORN's `offline_rl_config`. What they
+share with the SMAC of that preset (learning rate, target rate, discount, one step) is not repeated;
+contexts, rows a task and updates are the study's, the same for all. docs/methods.md has the rest.
+"""
+
+from __future__ import annotations
+
+_RLKIT = (
+    "networks.encoder=[200, 200, 200]",
+    "networks.policy=[256, 256, 256]",
+    "networks.critic=[256, 256, 256]",
+    "latent_size=20",
+    "meta_batch=16",
+    "repeat_tasks=false",
+    "reward_scale=5.0",
+)
+_METHODS: dict[str, tuple[str, ...]] = {
+    "focal": (*_RLKIT, "repulsion_power=2.0"),
+    "csro": (*_RLKIT, "repulsion_power=2.0", "club_weight=0.1"),
+    "unicorn": (
+        "networks.encoder=[64, 64]",
+        "networks.policy=[256, 256]",
+        "networks.critic=[256, 256]",
+        "latent_size=5",
+        "meta_batch=16",
+        "repeat_tasks=false",
+        "reward_scale=1.0",
+        "repulsion_power=2.0",
+        "metric_weight=0.15",
+    ),
+}
+_FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "point-goal": {
+        "focal": ("discount=0.9", "reward_scale=100.0"),
+        "csro": ("discount=0.9", "reward_scale=100.0", "club_weight=0.25"),
+    },
+}
+
+
+def published(family: str) -> tuple[str, ...]:
+    """`methods.NAME.KEY=VALUE`, of all methods; a family's own come after those of all."""
+    found = []
+    for keys in (_METHODS, _FAMILIES.get(family, {})):
+        for name, values in keys.items():
+            found += [f"methods.{name}.{value}" for value in values]
+    return tuple(found)
