@@ -1,0 +1,68 @@
+"""The commands of each example's page, and its own tests, in an environment with the wheel alone.
+
+With so little data and so few updates that nothing is learned: that is seen when they are run as
+they stand. Every file of a run's settings is the example's, with these numbers in it.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.examples.conftest import EXAMPLES, ROOT, copied
+
+SMALL = {
+    "data": {"episodes_per_task": 2},
+    "offline": {"updates": 3},
+    "self_supervised": {"first_steps": 25, "steps": 30, "updates": 3, "publish_every": 3},
+    "evaluation": {"context_episodes": 1, "repeats": 1},
+}
+
+
+def story(name: str) -> str:
+    """The commands from data to the end."""
+    text = (ROOT / "examples" / name / "README.md").read_text().split("\n## From ")[1]
+    (block,) = re.findall(r"^```bash\n(.*?)^```", text, re.S | re.M)
+    return block
+
+
+def shrink(folder: Path) -> None:
+    """Small numbers, and a port that is free, in the files that the commands name."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        bridge = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    for file in (folder / "train.yaml", folder / "robot.yaml"):
+        settings = yaml.safe_load(file.read_text())
+        settings["robot"]["bridge"] = bridge
+        if file.name == "train.yaml":
+            for section, values in SMALL.items():
+                settings[section] = settings.get(section, {}) | values
+        file.write_text(yaml.safe_dump(settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_its_commands_lead_from_data_to_a_policy_that_was_finetuned(name, run_there, tmp_path):
+    folder = copied(name, tmp_path)
+    shrink(folder)
+    done = run_there("bash", "-euc", story(name), cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    learned = folder / "run" / "checkpoints" / "self-supervised.safetensors"
+    assert learned.exists(), done.stderr
+    assert learned.stat().st_mtime <= (folder / "run" / "report.html").stat().st_mtime
+
+
+@pytest.mark.parametrize("name", [*EXAMPLES, "desk-crane"])
+def test_its_own_tests_pass(name, run_there, own_robot, tmp_path):
+    """But for the one that `fieldtune check-family` stands for in its commands."""
+    folder = own_robot if name == own_robot.name else copied(name, tmp_path)
+    left_out = [] if name == own_robot.name else ["-k", "not test_it_is_a_family"]
+    done = run_there(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *left_out, cwd=folder
+    )
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
