@@ -56,9 +56,9 @@ def run_there(wheel: Path, own_robot: Path, tmp_path_factory: pytest.TempPathFac
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     clean |= {"PATH": f"{environment / 'bin'}:{clean['PATH']}", "OMP_NUM_THREADS": "1"}
 
-    def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    def run(*command: str | Path, cwd: Path, input: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=cwd, env=clean, capture_output=True, text=True, check=False
+            command, cwd=cwd, env=clean, input=input, capture_output=True, text=True, check=False
         )
 
     return run

@@ -6,6 +6,7 @@ they stand. Every file of a run's settings is the example's, with these numbers 
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 from tests.examples.conftest import EXAMPLES, ROOT, copied
 
+RUNNER = Path(__file__).with_name("in_one_process.py")
 SMALL = {
     "data": {"episodes_per_task": 2},
     "offline": {"updates": 3},
@@ -45,15 +47,18 @@ def shrink(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_its_commands_lead_from_data_to_a_policy_that_was_finetuned(name, run_there, tmp_path):
-    folder = copied(name, tmp_path)
-    shrink(folder)
-    done = run_there("bash", "-euc", story(name), cwd=folder)
+def test_their_commands_lead_from_data_to_a_policy_that_was_finetuned(run_there, tmp_path):
+    stories = []
+    for name in EXAMPLES:
+        shrink(copied(name, tmp_path))
+        stories.append([str(tmp_path / name), story(name)])
+    done = run_there("python", RUNNER, cwd=tmp_path, input=json.dumps(stories))
     assert done.returncode == 0, done.stdout + done.stderr
-    learned = folder / "run" / "checkpoints" / "self-supervised.safetensors"
-    assert learned.exists(), done.stderr
-    assert learned.stat().st_mtime <= (folder / "run" / "report.html").stat().st_mtime
+    for name in EXAMPLES:
+        run = tmp_path / name / "run"
+        learned = run / "checkpoints" / "self-supervised.safetensors"
+        assert learned.exists(), name
+        assert learned.stat().st_mtime <= (run / "report.html").stat().st_mtime
 
 
 @pytest.mark.parametrize("name", [*EXAMPLES, "desk-crane"])

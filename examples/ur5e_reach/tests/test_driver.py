@@ -68,10 +68,11 @@ def test_homing_ends_at_rest_near_home_and_the_seed_chooses_where(driver):
 def test_no_command_leads_the_tip_into_the_table():
     joints, down = HOME.copy(), np.array([0.3, 1.0, 0.5, 0.0, 0.0, 0.0])
     assert tip_and_jacobian(joints)[1][2] @ down < -0.2
-    for _ in range(100):
+    heights = []
+    for _ in range(40):
         joints = joints + 0.05 * above_the_floor(joints, down)
-        assert tip(joints)[2] > FLOOR - 0.01
-    assert tip(joints)[2] < FLOOR + 0.02
+        heights.append(tip(joints)[2])
+    assert FLOOR - 0.01 < min(heights) < FLOOR + 0.02
     up = -down
     np.testing.assert_array_equal(above_the_floor(joints, up), up)
 
