@@ -25,11 +25,14 @@ SMALL = {
 }
 
 
+BEFORE_PHASE_2 = ("rover_velocity",)  # the rest takes half a minute more, and two others have it
+
+
 def story(name: str) -> str:
-    """The commands from data to the end."""
+    """The commands from data to the end, or to where phase 2 begins."""
     text = (ROOT / "examples" / name / "README.md").read_text().split("\n## From ")[1]
     (block,) = re.findall(r"^```bash\n(.*?)^```", text, re.S | re.M)
-    return block
+    return block.split("fieldtune finetune")[0] if name in BEFORE_PHASE_2 else block
 
 
 def shrink(folder: Path) -> None:
@@ -56,6 +59,9 @@ def test_their_commands_lead_from_data_to_a_policy_that_was_finetuned(run_there,
     assert done.returncode == 0, done.stdout + done.stderr
     for name in EXAMPLES:
         run = tmp_path / name / "run"
+        if name in BEFORE_PHASE_2:
+            assert (run / "checkpoints" / "offline.safetensors").exists()
+            continue
         learned = run / "checkpoints" / "self-supervised.safetensors"
         assert learned.exists(), name
         assert learned.stat().st_mtime <= (run / "report.html").stat().st_mtime
