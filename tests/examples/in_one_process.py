@@ -15,6 +15,8 @@ import sys
 
 from fieldtune.train.cli.app import app
 
+BEGAN = os.times()[4]
+
 
 def workstation(words: list[str]) -> None:
     """A `fieldtune` command. Raises `SystemExit` where it does not end well."""
@@ -42,7 +44,10 @@ def follow(commands: str) -> None:
                 workstation(beside.pop()[1:])
             if process.wait():
                 raise SystemExit(f"{words[0]} ended with {process.returncode}")
-        print(f"after {sum(os.times()[:4]):.1f} s of the processor", flush=True)
+        print(
+            f"after {sum(os.times()[:4]):.1f} s of the processor, {os.times()[4] - BEGAN:.1f} s",
+            flush=True,
+        )
 
 
 for folder, commands in json.load(sys.stdin):
