@@ -121,7 +121,7 @@ def disk(subject: str, folder: Path, wanted: int, otherwise: str = "") -> Findin
         otherwise: what else than freeing space would do, for the cure.
     """
     try:
-        require_writable(folder / "new")
+        require_writable(folder / ".fieldtune-doctor")  # nobody has one of that name
         place = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
         there = os.statvfs(place)
     except OSError as error:

@@ -1,8 +1,9 @@
-"""Episodes and bundles that any test may make for itself, without torch and without a robot."""
+"""Episodes, bundles and the wheel, for any test: made without torch and without a robot."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ from fieldtune.robot.episodes.episode import (
 # A busy machine is slow, which is no fault of what is tested.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -130,6 +133,25 @@ def mounted() -> Callable[..., contextlib.AbstractContextManager[Path]]:
     """`with mounted(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs")`: a file system in `folder`,
     for the block; a test that cannot mount here, for want of root, is skipped and says so."""
     return _mounted
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, built once, away from it: nothing of a build stays behind."""
+    work = tmp_path_factory.mktemp("wheel")
+    source = work / "source"
+    for package in ("fieldtune", "train", "robot", "sim", "export"):
+        shutil.copytree(
+            ROOT / package,
+            source / package,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "-w", work, source], check=True)
+    return next(work.glob("fieldtune-*.whl"))
 
 
 @pytest.fixture(scope="session")

@@ -17,30 +17,10 @@ import pytest
 from fieldtune.export.manifest import FieldSpec
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("fieldtune", "train", "robot", "sim", "export")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("wheel")
-    source = work / "source"
-    for package in PACKAGES:
-        shutil.copytree(
-            ROOT / package,
-            source / package,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", work, source], check=True
-    )
-    return next(work.glob("fieldtune-*.whl"))
 
 
 def installed(python: str | Path, environment: Path, *requirements: str | Path) -> Run:

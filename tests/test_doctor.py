@@ -165,6 +165,11 @@ def test_all_that_is_broken_is_found_at_once(config, closed, tmp_path, mounted):
         assert words in done.stdout, words
 
 
+def test_a_folder_of_whatever_name_in_it_makes_no_folder_one_that_cannot_be_written(tmp_path):
+    (tmp_path / "new").mkdir()
+    assert not machine.disk("x", tmp_path, 1).cure
+
+
 def test_a_disk_without_inodes_or_that_is_read_only_is_found(tmp_path, mounted):
     with mounted(tmp_path / "few", "-t", "tmpfs", "-o", "nr_inodes=2", "tmpfs") as disk:
         (disk / "last").touch()

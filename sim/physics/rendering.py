@@ -5,11 +5,17 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
+# Of packages that hold an LLVM of their own. Loaded after Mesa's software renderer, which brings
+# another, they crash the process; before it, both work. torch's optimisers load it, where it is.
+_BEFORE_GRAPHICS = ("triton",)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Renderer:
             buffer.offwidth = max(buffer.offwidth, width)
             buffer.offheight = max(buffer.offheight, height)
             try:
+                _load_before_graphics()
                 _choose_graphics()
                 context = self._context = mujoco.Renderer(self._model, height, width)
             except Exception as error:
@@ -87,6 +94,12 @@ class Renderer:
             options.geomgroup[:] = 0
             options.geomgroup[list(self._view.geom_groups)] = 1
         return options
+
+
+def _load_before_graphics() -> None:
+    for name in _BEFORE_GRAPHICS:
+        with suppress(ImportError):
+            import_module(name)
 
 
 def _choose_graphics() -> None:

@@ -1,0 +1,1 @@
+"""The package bench-logs for fieldtune; README.md says what is in it."""
