@@ -126,7 +126,7 @@ class ProgramActions:
 
     def _tell(self, told: dict[str, Any]) -> None:
         process = self._process
-        assert process is not None, "open() it first"
+        assert process is not None, "it was not opened"
         assert process.stdin is not None
         line = _encoder.encode(told) + b"\n"
         try:

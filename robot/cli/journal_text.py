@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import typer
 
 if TYPE_CHECKING:
@@ -25,8 +24,10 @@ def started(entry: Entry) -> str:
 
 def facts(entry: Entry) -> dict[str, Any]:
     """All that is known of an episode without its steps, in names for programs and people."""
+    from msgspec import UNSET, UnsetType  # here: `doctor` starts where this library is broken
+
     header, footer = entry.header, entry.footer
-    task = None if isinstance(header.task, msgspec.UnsetType) else header.task
+    task = None if isinstance(header.task, UnsetType) else header.task
     wall = None if entry.wall_ns is None else datetime.fromtimestamp(entry.wall_ns / 1e9)
     return {
         "episode": entry.number,
@@ -40,7 +41,7 @@ def facts(entry: Entry) -> dict[str, Any]:
         "period_s": header.period_s,
         "boot_session": header.boot_session,
         "bundle": header.bundle_id,
-        "by": None if header.by is msgspec.UNSET else header.by,
+        "by": None if header.by is UNSET else header.by,
         "task": None if task is None else task.name,
         "task_parameters": None if task is None else task.parameters,
         "steps": entry.steps,

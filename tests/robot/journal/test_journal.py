@@ -220,7 +220,7 @@ def test_an_unknown_schema_version_is_refused_and_left_alone(path):
     connection.close()
     before = path.read_bytes()
     for opened in (Journal.open, Journal.attach, Journal.read):
-        with pytest.raises(JournalError, match="schema version 99 is unknown, expected 3"):
+        with pytest.raises(JournalError, match="schema version 99 is unknown, expected 4"):
             opened(path)
     assert path.read_bytes() == before
 

@@ -152,6 +152,7 @@ def test_a_recomputed_task_fits_the_other_bundle(tasks, config, mass, other):
 def test_a_context_that_the_journal_no_longer_has_is_not_half_recomputed(tasks, config, other):
     with Journal.open(config.journal) as journal:
         journal.acknowledge(journal.blob(1)[0])
+        journal.acknowledge_rewards(1, journal.rewards_blob(1)[0])
         make_room(journal, 0)
         with pytest.raises(TaskError, match="adapt again"):
             recompute(tasks.read("push"), journal, Policy(read_bundle(other)))
