@@ -31,9 +31,9 @@ import yaml
 
 from benchmarks import mass_robot
 from benchmarks.bridge_sides import Child
-from benchmarks.cycle import make_bundle
 from benchmarks.hour_figures import SAMPLE_S, Sample, draw, judge
 from benchmarks.machine import facts
+from benchmarks.mass_bundle import make_mass_bundle
 from benchmarks.processes import environment, resident_mb, terminate
 from fieldtune.robot.monitor import heartbeat
 from fieldtune.robot.monitor.status import Status
@@ -60,15 +60,7 @@ class Bare:
 def start_robot(folder: Path, address: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
     """The daemon, by its command line, in `folder`."""
     bundle = folder / "chain.bundle"
-    make_bundle(
-        bundle,
-        family=mass_robot.FAMILY,
-        robot=mass_robot.ROBOT,
-        observation_fields=mass_robot.OBSERVATIONS,
-        action_fields=mass_robot.ACTIONS,
-        period_s=options.period_s,
-        horizon=round(options.episode_s / options.period_s),
-    )
+    make_mass_bundle(bundle, options.period_s, round(options.episode_s / options.period_s))
     limits: dict[str, Any] = {
         "action_rate": {"force": 200.0},
         "box": {"position": {"low": [-50.0] * 10, "high": [50.0] * 10}},

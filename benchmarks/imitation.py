@@ -8,6 +8,8 @@ success on training tasks kept back, by width of the three layers, rows an updat
 task. Where this fails, no inference of tasks can help: the data, the observations or the network
 are what is missing. `--time 30` times each setting's updates for so long, in float32 and in
 bfloat16, and trains none.
+`--action-errors 0,20` clones with the mean action's error beside −log π at each of these weights
+(`algorithm.action_error_weight`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from fieldtune.sim.registry import family as make_family
 from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.sim.success import succeeded
 from fieldtune.train.agent.networks import Policy
-from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
+from fieldtune.train.agent.squashed_gaussian import ACTION_EDGE
+from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.optimisation import adam, gradient_step
 from fieldtune.train.config import LatentSettings, RunConfig
 from fieldtune.train.data.dataset import Dataset
@@ -51,17 +54,20 @@ class Setting:
         rows: of an update.
         episodes: of each training task, the first ones; None: all.
         bf16: whether the policy learns as with `algorithm.precision: bfloat16`.
+        action_error: weight of the mean action's error beside −log π.
     """
 
     widths: tuple[int, ...]
     rows: int = 512
     episodes: int | None = None
     bf16: bool = False
+    action_error: float = 0.0
 
     def __str__(self) -> str:
         layers = " × ".join(map(str, self.widths))
         of_task = "all" if self.episodes is None else self.episodes
         kind = ", bfloat16" if self.bf16 else ""
+        kind += f", action error × {self.action_error:g}" if self.action_error else ""
         return f"{layers} wide, {self.rows} rows, {of_task} episodes a task{kind}"
 
 
@@ -99,8 +105,9 @@ class Clone:
             rows = torch.randint(self.rows, (self._setting.rows,))
             with in_precision("bfloat16" if self._setting.bf16 else "float32", CPU):
                 mean, log_std = self.policy(self.observations[rows], self.tasks[rows])
-            loss = -squashed_log_prob(mean, log_std, self.actions[rows]).mean()
-            gradient_step(loss, self._optimiser)
+            weight = self._setting.action_error
+            found = losses.likeness(mean, log_std, self.actions[rows], ACTION_EDGE, weight)
+            gradient_step(-found.mean(), self._optimiser)
 
     @torch.no_grad()
     def act(self, observations: Array, tasks: Array) -> Array:
@@ -196,6 +203,7 @@ def main() -> None:
     parser.add_argument("--widths", type=_numbers, help="of three layers each; default: the file's")
     parser.add_argument("--rows", type=_numbers, default=[512])
     parser.add_argument("--episodes", type=_numbers, default=[None], help="of each training task")
+    parser.add_argument("--action-errors", type=_weights, default=[0.0], help="beside −log π")
     parser.add_argument("--starts", type=int, default=4, help="episodes of each task kept back")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--time", type=float, metavar="SECONDS")
@@ -208,8 +216,9 @@ def main() -> None:
     layers = [(width,) * DEPTH for width in given.widths or ()]
     layers = layers or [config.algorithm.networks.policy]
     table: list[str] = []
-    for widths, rows, episodes in product(layers, given.rows, given.episodes):
-        setting = Setting(widths, rows, episodes, given.bf16)
+    chosen = product(layers, given.rows, given.episodes, given.action_errors)
+    for widths, rows, episodes, action_error in chosen:
+        setting = Setting(widths, rows, episodes, given.bf16, action_error)
         shown, tasks = successes(dataset, setting)
         if not shown:
             parser.error(f"{setting}: no episode of {config.data.path} ended in success")
@@ -235,6 +244,10 @@ def main() -> None:
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
+
+
+def _weights(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

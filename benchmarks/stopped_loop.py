@@ -23,7 +23,7 @@ from tempfile import mkdtemp
 import yaml
 
 from benchmarks import mass_robot
-from benchmarks.cycle import make_bundle
+from benchmarks.mass_bundle import make_mass_bundle
 from benchmarks.pair import Unfit
 from benchmarks.processes import environment
 from benchmarks.proof import conclude, remember, remembered, table
@@ -58,15 +58,7 @@ class Robot:
         self._bundle, self._log = folder / "chain.bundle", folder / "daemon.log"
         shutil.rmtree(self._plugin, ignore_errors=True)
         mass_robot.install(self._plugin)
-        make_bundle(
-            self._bundle,
-            family=mass_robot.FAMILY,
-            robot=mass_robot.ROBOT,
-            observation_fields=mass_robot.OBSERVATIONS,
-            action_fields=mass_robot.ACTIONS,
-            period_s=PERIOD_S,
-            horizon=100_000,
-        )
+        make_mass_bundle(self._bundle, PERIOD_S, 100_000)
         reason = "a machine shared with other work"
         settings = {
             "name": "chain-1",

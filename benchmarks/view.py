@@ -21,8 +21,8 @@ import yaml
 
 from benchmarks import mass_robot
 from benchmarks.alone import main
-from benchmarks.cycle import make_bundle
 from benchmarks.figures import Goal, Role, Series, Table
+from benchmarks.mass_bundle import make_mass_bundle
 from benchmarks.processes import environment, terminate
 from benchmarks.turns import Effort, in_turns
 from fieldtune.robot.journal.journal import Journal, JournalError
@@ -45,15 +45,7 @@ class Robot:
         self._bundle, self._state = folder / "chain.bundle", folder / "robot"
         self._summary, self.seen_mb = folder / "summary.json", 0.0
         mass_robot.install(self._plugin)
-        make_bundle(
-            self._bundle,
-            family=mass_robot.FAMILY,
-            robot=mass_robot.ROBOT,
-            observation_fields=mass_robot.OBSERVATIONS,
-            action_fields=mass_robot.ACTIONS,
-            period_s=PERIOD_S,
-            horizon=steps,
-        )
+        make_mass_bundle(self._bundle, PERIOD_S, steps)
         reason = "what is measured is how late the loop is"
         settings = {
             "name": "chain-1",

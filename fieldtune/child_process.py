@@ -10,7 +10,8 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
@@ -34,6 +35,23 @@ def ends_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], No
             os._exit(1)
 
     return before_program
+
+
+def start_group(
+    command: Sequence[str], cwd: Path | None = None, bufsize: int = -1
+) -> subprocess.Popen[bytes]:
+    """A child that is spoken with by pipes and leads a process group: Ctrl-C is for its parent to
+    answer, and it ends with it (`ends_with_parent`). `cwd` and `bufsize` as `subprocess.Popen`'s.
+    """
+    return subprocess.Popen(
+        command,
+        bufsize=bufsize,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=cwd,
+        start_new_session=True,
+        preexec_fn=ends_with_parent(),
+    )
 
 
 def end_group(process: subprocess.Popen[bytes], farewell_s: float = 1.0) -> None:

@@ -12,6 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 """Of an array's axis: more is a slip of the keys, and fails in ways of its own."""
 
+ActionErrorWeight = Annotated[
+    float,
+    Field(
+        ge=0,
+        description="of the mean action's squared error beside −log π in what the actor imitates "
+        "by; the paper has none",
+    ),
+]
+
 
 class Section(BaseModel):
     """A mapping of known keys; its values never change."""

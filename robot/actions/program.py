@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.child_process import end_group, ends_with_parent
+from fieldtune.child_process import end_group, start_group
 from fieldtune.robot.actions.sources import ActionsError
 from fieldtune.robot.episodes.episode import Mode
 
@@ -64,20 +64,12 @@ class ProgramActions:
 
     def open(self) -> None:
         try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C is for the robot's process to answer
-                preexec_fn=ends_with_parent(),
-            )
+            self._process = start_group(self._command, bufsize=0)
         except OSError as error:
             raise ActionsError(f"--program cannot be started: {error}") from error
         assert self._process.stdin is not None
-        os.set_blocking(
-            self._process.stdin.fileno(), False
-        )  # who does not read is no reason to wait
+        # Who does not read is no reason to wait.
+        os.set_blocking(self._process.stdin.fileno(), False)
         self._thread = threading.Thread(target=self._listen, name="actions", daemon=True)
         self._thread.start()
 

@@ -16,6 +16,7 @@ from fieldtune.robot.cli.options import Overrides, driver_of, episode_range
 
 if TYPE_CHECKING:
     from fieldtune.robot.config import RobotConfig
+    from fieldtune.robot.view.target import Target
 
 Save = Annotated[Path | None, typer.Option("--save", help="Write a .rrd file; opens no viewer.")]
 Web = Annotated[bool, typer.Option("--web", help="Serve a browser, until Ctrl-C.")]
@@ -72,7 +73,7 @@ def view(
         raise typer.BadParameter("give --config (a robot as it runs) or --journal (afterwards)")
     if config is None and overrides:
         raise typer.BadParameter(f"{overrides[0]!r} is a setting, and needs --config")
-    first, last = episode_range(episodes)
+    chosen = episode_range(episodes)
     with report_user_errors():
         from fieldtune.robot.config import RobotConfig
         from fieldtune.robot.view.target import Target
@@ -82,27 +83,25 @@ def view(
         settings = None
         if config is not None:
             settings = load(RobotConfig, config, section="robot", overrides=overrides or [])
-        afterwards = journal is not None or episodes is not None
-        _show(target, settings, config, journal, first, last, bundles or [], model, afterwards)
+        afterwards = None if journal is None and episodes is None else chosen
+        _show(target, settings, config, journal, afterwards, bundles or [], model)
 
 
 def _show(
-    target: object,
+    target: Target,
     settings: RobotConfig | None,
     config: Path | None,
     journal: Path | None,
-    first: int,
-    last: int | None,
+    afterwards: tuple[int, int | None] | None,
     bundles: list[Path],
     model: str | None,
-    afterwards: bool,
 ) -> None:
+    """The episodes from and to `afterwards`; None: live."""
     import logging
 
     from fieldtune.robot.view.show import robot_picture, show_live, show_recorded
-    from fieldtune.robot.view.target import Target, address, ended_by_signals, modest, opened
+    from fieldtune.robot.view.target import address, ended_by_signals, modest, opened
 
-    assert isinstance(target, Target)
     logging.basicConfig(format="%(levelname)s %(message)s")
     modest()
     where = journal
@@ -119,15 +118,16 @@ def _show(
             config=settings,
             driver=lambda: driver_of(settings, config),
             model=model,
-            live=not afterwards,
+            live=afterwards is None,
         )
-        if not afterwards:
+        if afterwards is None:
             assert settings is not None
             assert config is not None
             show_live(
                 recording, settings, config, picture, ended, until_end=target.save is not None
             )
         else:
+            first, last = afterwards
             count = show_recorded(recording, where, picture, first=first, last=last, ended=ended)
             typer.echo(f"{where}: {count} episodes shown")
             if target.stays:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import msgspec
 
-from fieldtune.child_process import end_group, ends_with_parent
+from fieldtune.child_process import end_group, start_group
 from fieldtune.robot.config import RewardsConfig
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.rewards.streams import Array, GivenReward, Listener, NoRewards, RewardStream
@@ -72,14 +72,7 @@ class CommandRewards:
 
     def open(self) -> None:
         try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd=self._folder,
-                start_new_session=True,  # Ctrl-C is for the robot's process to answer
-                preexec_fn=ends_with_parent(),
-            )
+            self._process = start_group(self._command, self._folder)
         except OSError as error:
             raise NoRewards(f"robot.rewards.command cannot be started: {error}") from error
         for target in (self._listen, self._speak):

@@ -18,8 +18,8 @@ from fieldtune.train.runs.config_file import load_config
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_clone_acts_as_it_was_shown_for_each_task(bf16):
+@pytest.mark.parametrize(("bf16", "action_error"), [(False, 0.0), (True, 20.0)])
+def test_a_clone_acts_as_it_was_shown_for_each_task(bf16, action_error):
     config = load_config(ROOT / "configs" / "reach.yaml")
     reach, rng = family("reach"), np.random.default_rng(0)
     _, high = bounds(reach.action_fields)  # as far on either side
@@ -42,7 +42,8 @@ def test_a_clone_acts_as_it_was_shown_for_each_task(bf16):
         for index, task in enumerate(tasks)
     ]
     torch.manual_seed(0)
-    clone = Clone(config, episodes, tasks, Setting((64, 64), rows=256, bf16=bf16))
+    setting = Setting((64, 64), rows=256, bf16=bf16, action_error=action_error)
+    clone = Clone(config, episodes, tasks, setting)
     assert clone.rows == 80
     clone.learn(150)
     for episode, task in zip(episodes, tasks, strict=True):

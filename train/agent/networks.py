@@ -87,6 +87,8 @@ class Critic(nn.Module):
 class Encoder(nn.Module):
     """One transition (s, a, r[, s']) → one Gaussian factor of q(z|h)."""
 
+    outputs = 2  # for each number of z: a mean and a variance
+
     def __init__(
         self,
         observation: int,
@@ -99,7 +101,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.next_too, self.least_variance = next_too, distribution.least_variance
         inputs = observation * (2 if next_too else 1) + action + 1
-        self.body = mlp([inputs, *hidden, 2 * latent])
+        self.body = mlp([inputs, *hidden, self.outputs * latent])
 
     def forward(
         self, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor
@@ -130,18 +132,7 @@ class PointEncoder(Encoder):
     product of such factors is their average, and a robot needs nothing new to compute it.
     """
 
-    def __init__(
-        self,
-        observation: int,
-        action: int,
-        latent: int,
-        hidden: Sequence[int],
-        next_too: bool,
-        distribution: Distribution = DEFAULT,
-    ) -> None:
-        super().__init__(observation, action, latent, hidden, next_too, distribution)
-        inputs = observation * (2 if next_too else 1) + action + 1
-        self.body = mlp([inputs, *hidden, latent])
+    outputs = 1
 
     def gaussian(self, transition: Tensor) -> tuple[Tensor, Tensor]:
         """See `Encoder.gaussian`."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
+
 UNCHANGED = 1e-12  # variance below which a component is a constant
 
 
@@ -86,6 +88,21 @@ def spread(values: Tensor) -> Tensor:
 def awac_loss(log_prob: Tensor, weights: Tensor) -> Tensor:
     """−log π(a|s,z) · w, eq. 6."""
     return -(log_prob * weights).mean()
+
+
+def likeness(
+    mean: Tensor, log_std: Tensor, action: Tensor, edge: float, error_weight: float
+) -> Tensor:
+    """log π(a|s,z) − weight · `action_error`, `(...,)`: what an actor that imitates makes large.
+
+    Args:
+        mean, log_std: of the policy, before squashing, `(..., action)`.
+        action: `(..., action)` in [−1, 1].
+        edge: see `squashed_log_prob`.
+        error_weight: 0 is the paper's log π alone.
+    """
+    log_prob = squashed_log_prob(mean, log_std, action, edge)
+    return log_prob - error_weight * action_error(mean, action) if error_weight > 0 else log_prob
 
 
 def action_error(mean: Tensor, action: Tensor) -> Tensor:

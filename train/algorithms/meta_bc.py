@@ -7,7 +7,8 @@ from typing import Literal
 from torch import nn
 
 from fieldtune.train.agent.posterior import sample
-from fieldtune.train.agent.squashed_gaussian import squashed_log_prob
+from fieldtune.train.algorithm_settings import ActionErrorWeight
+from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.latent import LatentAlgorithm
 from fieldtune.train.algorithms.losses import kl_to_prior
@@ -21,9 +22,10 @@ from fieldtune.train.data.replay import Batch
 
 
 class MetaBcSettings(LatentSettings):
-    """Nothing besides what every algorithm with a z has."""
+    """What every algorithm with a z has, and how it imitates."""
 
     name: Literal["meta-bc"] = "meta-bc"
+    action_error_weight: ActionErrorWeight = 0.0
 
 
 class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
@@ -38,13 +40,16 @@ class MetaBehaviourCloning(LatentAlgorithm[MetaBcSettings]):
         return {"policy": (self.agent.policy,), "encoder": (self.agent.encoder,)}
 
     def update(self, context: Batch, batch: Batch) -> Metrics:
-        """One step of policy and encoder on −log π(a|s,z) + w·KL(q(z|h)‖N(0,I)), z ~ q(z|h)."""
+        """One step of policy and encoder on −log π(a|s,z) + w·KL(q(z|h)‖N(0,I)), z ~ q(z|h).
+
+        To −log π the mean action's error may be added (`losses.likeness`).
+        """
         agent, rows = self.agent, batch.reward.shape[1]
         mean, variance = agent.infer(context)
         z = per_row(sample(mean, variance), rows)
         policy_mean, log_std = agent.policy(batch.observation, z)
-        edge = self.settings.distribution.action_edge
-        log_prob = squashed_log_prob(policy_mean, log_std, batch.action, edge).mean()
+        edge, weight = self.settings.distribution.action_edge, self.settings.action_error_weight
+        likeness = losses.likeness(policy_mean, log_std, batch.action, edge, weight).mean()
         kl = kl_to_prior(mean, variance).mean()
-        gradient_step(-log_prob + self.settings.kl_weight * kl, *self.optimisers.values())
-        return {"actor/loss": -log_prob.detach()} | posterior_metrics(mean, variance, kl)
+        gradient_step(-likeness + self.settings.kl_weight * kl, *self.optimisers.values())
+        return {"actor/loss": -likeness.detach()} | posterior_metrics(mean, variance, kl)

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fieldtune.train.agent.posterior import sample
-from fieldtune.train.agent.squashed_gaussian import squashed_log_prob, squashed_sample
+from fieldtune.train.agent.squashed_gaussian import squashed_sample
+from fieldtune.train.algorithm_settings import ActionErrorWeight
 from fieldtune.train.algorithms import losses
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.decoding import unexplained
@@ -59,12 +60,7 @@ class SmacSettings(CriticSettings):
         description="keep the value in the critic's target within what the family's rewards allow, "
         "[r_min, r_max] / (1 − discount); the paper has no such bound",
     )
-    action_error_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="of the mean action's squared error beside −log π in what the actor imitates "
-        "by; the paper has none",
-    )
+    action_error_weight: ActionErrorWeight = 0.0
     dynamics_weight: float = Field(
         default=1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
     )
@@ -163,9 +159,8 @@ class Smac(LatentAlgorithm[SmacSettings]):
                 value = q_policy
             advantage = torch.min(q1, q2) - value
             weights = self._weights(advantage)
-        likeness = squashed_log_prob(mean, log_std, a, settings.distribution.action_edge)
-        if settings.action_error_weight > 0:
-            likeness = likeness - settings.action_error_weight * losses.action_error(mean, a)
+        edge = settings.distribution.action_edge
+        likeness = losses.likeness(mean, log_std, a, edge, settings.action_error_weight)
         actor_loss = losses.awac_loss(likeness, weights)
         if q_weight > 0:
             actor_loss = actor_loss + q_weight * losses.q_loss(q_policy, scale_by_q)

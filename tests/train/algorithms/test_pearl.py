@@ -215,10 +215,10 @@ def actor_by_hand(before, after, context, batch, noise):
 
 @pytest.fixture
 def one_update(make_baseline, make_batch):
-    """`one_update(kind)`: the agent before and after, the update's metrics, its batches, noise."""
+    """`one_update(kind, ...)`: agents before and after, the metrics, the batches, the noise."""
 
-    def run(kind):
-        learner = make_baseline(kind, kl_weight=0.3, reward_scale=3.0, discount=0.8)
+    def run(kind, **settings):
+        learner = make_baseline(kind, kl_weight=0.3, reward_scale=3.0, discount=0.8, **settings)
         before, batches = copy.deepcopy(learner.agent), (make_batch(10, rows=7), make_batch(20))
         torch.manual_seed(1)
         metrics = learner.update(*batches)
@@ -234,6 +234,21 @@ def test_one_update_of_cloning_by_hand(one_update):
     loss, divergence = cloning_by_hand(before, *batches, noise)
     assert metrics["actor/loss"] == pytest.approx(loss, rel=1e-4)
     assert metrics["encoder/kl"] == pytest.approx(divergence, rel=1e-4)
+
+
+def test_cloning_may_imitate_the_mean_action_too_by_its_weight(one_update):
+    before, _, metrics, (context, batch), noise = one_update(
+        MetaBehaviourCloning, action_error_weight=20.0
+    )
+    loss, _ = cloning_by_hand(before, context, batch, noise)
+    errors = []
+    for task in range(len(batch.reward)):
+        mean, precision = posterior(before, context, task)
+        z = mean + precision.rsqrt() * noise[0][task]
+        for s, a in zip(batch.observation[task], batch.action[task], strict=True):
+            errors.append((torch.tanh(before.policy(s, z)[0]) - a).square().mean().item())
+    expected = loss + 20.0 * sum(errors) / len(errors)
+    assert metrics["actor/loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_one_update_of_pearl_by_hand(one_update):
