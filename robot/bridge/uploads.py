@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.bridge.transfer import STALLED_S, WINDOW, Upload
 from fieldtune.robot.journal.entry import DamagedEpisode
-from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.rationed_log import RationedLog, printable
 
 log = logging.getLogger(__name__)
@@ -99,9 +99,7 @@ class Uploads:
             self._quiet.warn("wait", f"{what} {sha256} has to wait: {refusal.reason}")
             self._wait_until = now + STALLED_S
         elif known.upload.rewards:
-            said = f"rewards of episode {known.number} stay on the robot: {refusal.reason}"
-            log.error("%s", printable(said))
-            self._journal.reject_rewards(known.number)
+            self._reject_rewards(known.number, refusal.reason)
         else:
             self._reject(sha256, refusal.reason)
         return True
@@ -151,8 +149,12 @@ class Uploads:
         for number in self._journal.pending_rewards(AT_ONCE):
             if number in known or len(known) >= most or not self._has_room():
                 continue
+            try:
+                sha256, blob = self._journal.rewards_blob(number)
+            except JournalError as error:  # its header is damaged: the next one's may go
+                self._reject_rewards(number, str(error))
+                continue
             known.add(number)
-            sha256, blob = self._journal.rewards_blob(number)
             yield self._set_out(number, Upload(sha256, blob, rewards=True), len(blob), now)
 
     def _set_out(self, number: int, upload: Upload, size: int, now: float) -> wire.Body:
@@ -164,3 +166,8 @@ class Uploads:
         log.error("%s", printable(said))
         self._journal.reject(sha256, reason)
         self._look_at = 0.0
+
+    def _reject_rewards(self, number: int, reason: str) -> None:
+        said = f"rewards of episode {number} stay on the robot: {reason}"
+        log.error("%s", printable(said))
+        self._journal.reject_rewards(number)

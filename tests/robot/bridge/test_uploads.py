@@ -80,3 +80,18 @@ def test_a_trainer_of_before_rewards_gets_episodes_and_its_robot_keeps_them(jour
     assert said(uploads, 20.0) == []
     assert uploads.is_idle()
     assert journal.pending_rewards() == [1]
+
+
+def test_rewards_of_an_episode_the_disk_damaged_do_not_hold_up_the_others(journal, caplog):
+    journal.add_rewards(1, {0: 1.0}, "keys")
+    journal.add_rewards(2, {0: 2.0}, "keys")
+    uploads = Uploads(journal, RationedLog(logging.getLogger("test")))
+    for _, sha256 in said(uploads, 10.0):
+        uploads.take_done(wire.UploadDone(sha256))
+    with journal.transaction():
+        journal.connection.execute("UPDATE episodes SET header = x'80' WHERE number = 1")
+    second = journal.rewards_blob(2)[0]
+    assert said(uploads, 11.0) == [("RewardsOffer", second)]
+    assert "rewards of episode 1 stay on the robot" in caplog.text
+    uploads.take_done(wire.UploadDone(second))
+    assert uploads.is_idle()
