@@ -21,15 +21,17 @@ def choose_products() -> None:
 
     torch asks MKL, which leaves half of an AMD core unused (docs/performance.md). It asks oneDNN at
     "medium" precision, which permits bfloat16 but on processors without such units takes float32.
-    What is chosen depends on the processor alone, so that a run resumes bit for bit.
+    What is chosen depends on the processor alone, so that a run resumes bit for bit; whatever else
+    in the process chose otherwise is overruled.
     """
-    if _vendor() == "AuthenticAMD":
+    if _vendor(PROCESSOR) == "AuthenticAMD":
         torch.set_float32_matmul_precision("medium" if _medium_is_float32() else "highest")
 
 
-def _vendor() -> str:
+@cache
+def _vendor(processor: Path) -> str:
     try:
-        found = re.search(r"^vendor_id\s*:\s*(\S+)", PROCESSOR.read_text(), re.MULTILINE)
+        found = re.search(r"^vendor_id\s*:\s*(\S+)", processor.read_text(), re.MULTILINE)
     except OSError:  # no Linux
         return ""
     return found[1] if found else ""

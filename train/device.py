@@ -54,8 +54,8 @@ def resolve(asked: str) -> torch.device:
     """
     if asked not in _known.devices:
         _known.devices[asked] = _found(asked)
-        if _known.devices[asked] == CPU:
-            choose_products()
+    if _known.devices[asked] == CPU:
+        choose_products()  # each time: it is the process's, and another thread may have changed it
     return _known.devices[asked]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = str(Path(__file__).parents[2])
 if ROOT not in sys.path:
@@ -40,3 +41,11 @@ def make_table() -> Callable[..., Table]:
         return Table(**(given | changes))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def products_left_as_they_were() -> Iterator[None]:
+    """Which library multiplies is the process's, and benchmarks try them all."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)

@@ -36,9 +36,10 @@ def test_outputs_that_are_not_finite_are_refused(policy, samples):
 
 
 def test_the_trainers_coarser_products_are_not_the_reference(policy, samples):
+    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
         measure("policy", *policy, samples)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.set_float32_matmul_precision("highest")
+        torch.set_float32_matmul_precision(before)

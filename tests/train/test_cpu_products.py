@@ -7,6 +7,7 @@ import torch
 
 from fieldtune.train import cpu_products
 from fieldtune.train.cpu_products import choose_products
+from fieldtune.train.device import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +63,12 @@ def test_asking_how_exact_it_is_changes_nothing():
     torch.set_float32_matmul_precision("highest")
     cpu_products._medium_is_float32.__wrapped__()
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_choice_that_something_else_undid_is_made_again(of):
+    """By every job that asks for its device: two in one process multiply alike."""
+    of("AuthenticAMD", exact=True)
+    resolve("cpu")
+    torch.set_float32_matmul_precision("highest")
+    resolve("cpu")
+    assert torch.get_float32_matmul_precision() == "medium"
