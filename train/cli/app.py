@@ -18,6 +18,7 @@ from fieldtune.train.cli.bundle import app as bundle_app
 from fieldtune.train.cli.check_family import check_family
 from fieldtune.train.cli.doctor import doctor
 from fieldtune.train.cli.export_dataset import export_dataset
+from fieldtune.train.cli.film import film
 from fieldtune.train.cli.fleet import fleet
 from fieldtune.train.cli.import_dataset import import_
 from fieldtune.train.cli.keys import app as keys_app
@@ -261,6 +262,7 @@ def evaluate(run: Folder) -> None:
 
 
 app.command()(beliefs)
+app.command()(film)
 app.command()(view)
 app.command()(study)
 app.command()(plugins)

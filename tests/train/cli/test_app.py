@@ -25,6 +25,7 @@ COMMANDS = (
     "oracle",
     "evaluate",
     "beliefs",
+    "film",
     "demo",
 )
 

@@ -11,26 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from fieldtune.sim.family import TaskFamily, bounds, width
+from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.agent.actor import Acting
-from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.normalisation import Normalisation
-from fieldtune.train.config import LatentSettings
 from fieldtune.train.reports.filmstrip import Film, Frame, film, png, strip
 
 
-def untrained(family: TaskFamily) -> Agent:
-    torch.manual_seed(0)
-    observations = width(family.observation_fields)
-    low, high = bounds(family.action_fields)
-    data = np.random.default_rng(0).normal(size=(10, observations))
-    constants = Normalisation.of(data, data[:, 0], low, high)
-    return Agent(Shape(observations, len(low)), LatentSettings(name="any"), constants)
-
-
 @pytest.fixture
-def trial() -> Callable:
+def trial(untrained) -> Callable:
     def run(family: TaskFamily, tasks: int, **options: int):
         return film(
             untrained(family),
@@ -86,7 +74,7 @@ def test_filming_depends_on_its_seed_alone(trial):
     assert np.array_equal(strip(one.adapted), strip(two.adapted))
 
 
-def test_filming_leaves_torchs_random_state_alone():
+def test_filming_leaves_torchs_random_state_alone(untrained):
     family = make_family("cheetah-vel")
     agent = untrained(family)
     before = torch.get_rng_state()
@@ -119,7 +107,7 @@ def test_a_machine_without_graphics_says_what_to_install():
     assert "Debian: libegl1" in done.stdout
 
 
-def test_a_fault_of_the_robot_is_not_mistaken_for_missing_graphics():
+def test_a_fault_of_the_robot_is_not_mistaken_for_missing_graphics(untrained):
     class Broken:
         def __getattr__(self, name: str):
             return getattr(make_family("cheetah-vel"), name)
