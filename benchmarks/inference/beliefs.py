@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from benchmarks.inference.bench import NUMBERS, Bench, Episode, Floats, own_randomness
 from fieldtune.sim.family import Array
-from fieldtune.train.agent.actor import MEAN_ACTION, act_by, rewarded_step
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, act_by, rewarded_step
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.likelihood import Particles, log_likelihood
 from fieldtune.train.data.replay import Batch
@@ -118,10 +118,17 @@ class Following:
     """Acts within an episode by what its rewards say, chosen anew at each step.
 
     Implements `fieldtune.train.agent.actor.HeedingActor`.
+
+    Args:
+        agent: whose policy acts.
+        belief: before the episode.
+        exploring: with which noise it explores, by another draw every so many steps; None where it
+            acts by the belief's guess.
     """
 
-    def __init__(self, agent: Agent, belief: Belief) -> None:
-        self._agent, self._belief = agent, belief
+    def __init__(self, agent: Agent, belief: Belief, exploring: Acting | None = None) -> None:
+        self._agent, self.belief = agent, belief
+        self._exploring, self._step = exploring, 0
         self._held = belief.choose()
 
     @property
@@ -133,15 +140,19 @@ class Following:
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator | None) -> Array:
-        agent = self._agent
-        return act_by(agent.policy, agent.normalisation, s, self._held, MEAN_ACTION, rng)
+        agent, acting = self._agent, self._exploring or MEAN_ACTION
+        if acting.draws_at(self._step):
+            self._held = self.belief.choose()
+        self._step += 1
+        return act_by(agent.policy, agent.normalisation, s, self._held, acting, rng)
 
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
         constants, device = self._agent.normalisation, self._held.device
         step = rewarded_step(constants, s, a, r, reached, device)
-        self._belief = self._belief.after_step(step)
-        self._held = self._belief.guess()
+        self.belief = self.belief.after_step(step)
+        if self._exploring is None:
+            self._held = self.belief.guess()
 
 
 E = TypeVar("E", bound=Explorer)

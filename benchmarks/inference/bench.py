@@ -21,7 +21,7 @@ from benchmarks.inference.tables import RETURN, SUCCESS
 from fieldtune.sim.family import Array
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.sim.success import succeeded
-from fieldtune.train.agent.actor import MEAN_ACTION, Acting, HeedingActor, act_by
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, HeedingActor, act_by
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.likelihood import Particles
 from fieldtune.train.agent.trials import run_episodes
@@ -119,13 +119,11 @@ class Bench:
     def first(self, actor: Callable[[], HeedingActor]) -> Floats:
         """What a first episode gives, `(task, repeat)`, that follows its rewards."""
         with own_randomness(self.seed, 0) as rng:
-            following = actor()
-            seeds = rng.integers(2**31, size=self.copies)
-            family, simulator = self.run.family, self.evaluator.simulator
-            tasks = self.evaluator.tasks
-            return self._worth(
-                run_episodes(following, family, simulator, seeds, tasks, following.heed)
-            )
+            return self._worth(self._run(actor(), rng))
+
+    def followed(self, actor: HeedingActor, rng: np.random.Generator) -> Episode:
+        """Explore by an actor that follows its rewards."""
+        return [context_of(self.agent, [one]) for one in self._run(actor, rng)]
 
     def measured(self, acted: Sequence[Acted]) -> list[Floats]:
         """What the library's protocol gave, `(task, repeat)` each, in this bench's measure."""
@@ -133,10 +131,11 @@ class Bench:
             return [100.0 * each.successes for each in acted if each.successes is not None]
         return [each.returns for each in acted]
 
-    def _run(self, actor: Held, rng: np.random.Generator) -> list[LabelledEpisode]:
+    def _run(self, actor: Actor, rng: np.random.Generator) -> list[LabelledEpisode]:
         seeds = rng.integers(2**31, size=self.copies)
         family, simulator = self.run.family, self.evaluator.simulator
-        return run_episodes(actor, family, simulator, seeds, self.evaluator.tasks)
+        heed = actor.heed if isinstance(actor, HeedingActor) else None
+        return run_episodes(actor, family, simulator, seeds, self.evaluator.tasks, heed)
 
     def _worth(self, episodes: list[LabelledEpisode]) -> Floats:
         if self.run.family.sparse_reward:

@@ -10,13 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.inference.beliefs import Belief, Explorer, believed, explore, judged
-from benchmarks.inference.bench import Bench, Episode
+from benchmarks.inference.beliefs import (
+    Belief,
+    Explorer,
+    Following,
+    believed,
+    explore,
+    judged,
+)
+from benchmarks.inference.bench import NUMBERS, Bench, Episode, own_randomness
 from benchmarks.inference.tables import Row, Table
 from fieldtune.train.runs.particles import CONTEXT
 
 CANDIDATES = 16  # drawn by weight, of which one is asked with
 PARTS = 4  # of an episode, each by another particle
+HELD = 10  # steps that a draw is held, where rewards count at once
 ROWS = 64  # transitions of each training task that questions are made of
 
 
@@ -38,13 +46,26 @@ def exploring(bench: Bench) -> Table:
         f"posterior sampling, {PARTS} draws an episode": Changing(start),
         f"asking, of {CANDIDATES} drawn by weight": Asking(start, Questions.of(bench)),
     }
+    explored = {name: explore(bench, explorer)[0] for name, explorer in explorers.items()}
+    turning = f"posterior sampling, drawn by all it was paid so far every {HELD} steps"
+    explored[turning] = _turning(bench, start)
     rows = []
-    for name, explorer in explorers.items():
-        episodes, _ = explore(bench, explorer)
+    for name, episodes in explored.items():
         after = believed(start, episodes)
         facts = {"particles that count, K = 1": after[0].effective}
         rows.append(Row.of(name, judged(bench, after), facts))
     return Table("What explores", bench.measure, rows)
+
+
+def _turning(bench: Bench, belief: Belief) -> list[Episode]:
+    """Posterior sampling within the episode too: what it is paid counts at the next draw."""
+    found: list[Episode] = []
+    with own_randomness(bench.seed) as rng:
+        for _ in range(max(NUMBERS)):
+            actor = Following(bench.agent, belief, replace(bench.exploring, z_hold=HELD))
+            found.append(bench.followed(actor, rng))
+            belief = actor.belief
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import yaml
 from benchmarks import latent_probe, trial
 from benchmarks.decoding import held, looks
 from benchmarks.inference import __main__ as command
-from benchmarks.inference.beliefs import Belief, believed, explore, first, judged
+from benchmarks.inference.beliefs import Belief, Following, believed, explore, first, judged
 from benchmarks.inference.bench import NUMBERS, Bench, kept_back, own_randomness
 from benchmarks.inference.decoders import explained, with_noise
 from benchmarks.inference.exploring import PARTS, Changing, Questions
@@ -139,6 +139,22 @@ def test_an_episode_in_parts_follows_one_z_after_another(bench, belief):
     assert not torch.equal(parts[:, 5], whole[:, 5])
     assert Changing(belief).choose().shape == (PARTS, *first_z.shape)
     assert not torch.equal(other, whole)
+
+
+def test_exploring_by_turns_holds_a_draw_and_counts_every_reward(bench, belief):
+    acting = replace(bench.exploring, z_hold=4)
+    actor, held = Following(bench.agent, belief, acting), []
+    act = actor.act
+    actor.act = lambda s, rng: (act(s, rng), held.append(actor.embeddings))[0]
+    with own_randomness(3) as rng:
+        episode = bench.followed(actor, rng)
+    whole = belief.after(episode)
+    assert torch.allclose(actor.belief.known, whole.known, rtol=1e-4, atol=1e-4)
+    assert len(held) == 10
+    for part in (held[:4], held[4:8], held[8:]):
+        assert all(np.array_equal(z, part[0]) for z in part)
+    assert not np.array_equal(held[3], held[4])
+    assert not np.array_equal(held[7], held[8])
 
 
 def test_a_linear_probe_says_what_z_holds_of_tasks_kept_back(bench):
