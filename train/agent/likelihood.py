@@ -93,7 +93,7 @@ def log_likelihood(
         for first in range(0, tasks, some)
         for begin in range(0, transitions, step)
     ]
-    pieces = [Batch._make((*(c[place] for c in context[:5]), None, None)) for place in places]
+    pieces = [Batch.of(c[place] for c in context[:5]) for place in places]
     for (rows, _), found in zip(places, spread(of_piece, pieces), strict=True):
         total[rows] += found
     return total

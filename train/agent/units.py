@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.normalisation import Normalisation, Normalised
-from fieldtune.train.data.replay import Batch, Trajectory
+from fieldtune.train.data.replay import Ahead, Batch, Trajectory, discounted_returns
 from fieldtune.train.device import device_of, from_numpy
 
 
@@ -39,16 +39,37 @@ def context_of(agent: Normalised, episodes: Sequence[LabelledEpisode]) -> Batch:
         return _nothing_seen(agent.normalisation, device)
     scaled = [to_training_units(agent, episode) for episode in episodes]
 
-    def join(parts: list[NDArray[np.float32]]) -> Tensor:
+    def join(parts: Sequence[NDArray[np.float32]]) -> Tensor:
         return from_numpy(np.concatenate(parts).astype(np.float32), device).unsqueeze(0)
 
     reward = join([episode.rewards for episode in scaled])
+    discount = return_discount(agent)
     return Batch(
         observation=join([episode.observations[:-1] for episode in scaled]),
         action=join([episode.actions for episode in scaled]),
         reward=reward,
         next_observation=join([episode.next_observations for episode in scaled]),
         done=torch.zeros_like(reward),
+        to_end=None
+        if discount is None
+        else Ahead(*map(join, zip(*(_to_end(one, discount) for one in scaled), strict=True))),
+    )
+
+
+def return_discount(trained: object) -> float | None:
+    """The discount of the Monte-Carlo returns that its batches are to carry (`Batch.to_end`), which
+    it says by an attribute `return_discount`; None of what has none, or whose is None."""
+    return getattr(trained, "return_discount", None)
+
+
+def _to_end(episode: Trajectory, discount: float) -> tuple[NDArray[np.float32], ...]:
+    """`Ahead`'s columns of each step of an episode, to its end."""
+    steps = len(episode.actions)
+    return (
+        discounted_returns(episode.rewards, discount),
+        np.repeat(episode.next_observations[-1:], steps, axis=0),
+        np.full(steps, episode.terminated, np.float32),
+        (discount ** np.arange(steps, 0, -1)).astype(np.float32),
     )
 
 

@@ -39,7 +39,12 @@ class Checkpointable(Protocol):
 
 
 class Algorithm(Checkpointable, Protocol):
-    """Learns from labelled data of many tasks, and adapts to a task from a context of it."""
+    """Learns from labelled data of many tasks, and adapts to a task from a context of it.
+
+    One that learns from Monte-Carlo returns says so by an attribute `return_discount`
+    (`fieldtune.train.agent.units.return_discount`); one that cannot be exported may say why by
+    `why_not_exported` (`fieldtune.train.runs.capabilities`).
+    """
 
     @property
     def normalisation(self) -> Normalisation:

@@ -6,7 +6,7 @@ Holds numbers in training units only; does not know where they come from or who 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,6 +72,8 @@ class Batch(NamedTuple):
     `reward` is standardised. `done` is 1 only at terminal states, never at a time limit. `ahead` is
     None where nothing looks further than one step. `counted` `(task, transition)` is 1 where a
     transition belongs to a context and 0 where it fills it up to a fixed length; None: all belong.
+    `to_end` looks ahead to the episode's end, for Monte-Carlo returns; None where none are asked
+    for (`fieldtune.train.agent.units.return_discount`).
     """
 
     observation: Tensor
@@ -81,21 +83,36 @@ class Batch(NamedTuple):
     done: Tensor
     ahead: Ahead | None = None
     counted: Tensor | None = None
+    to_end: Ahead | None = None
+
+    @classmethod
+    def of(cls, columns: Iterable[Tensor]) -> Batch:
+        """Of its five columns from `observation` to `done` alone."""
+        observation, action, reward, next_observation, done = columns
+        return cls(observation, action, reward, next_observation, done)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with every column changed in one way."""
-        ahead = None if self.ahead is None else Ahead(*map(change, self.ahead))
+        ahead, to_end = (
+            None if found is None else Ahead(*map(change, found))
+            for found in (self.ahead, self.to_end)
+        )
         counted = None if self.counted is None else change(self.counted)
-        return Batch._make((*map(change, self[:5]), ahead, counted))
+        return Batch._make((*map(change, self[:5]), ahead, counted, to_end))
 
 
 def concatenate(parts: list[Batch]) -> Batch:
     """Join batches of which all transitions count along the transition axis; all of them look
-    ahead, or none."""
+    ahead, or none, and likewise to the end."""
     columns = zip(*(part[:5] for part in parts), strict=True)
-    known = [part.ahead for part in parts if part.ahead is not None]
-    ahead = Ahead(*map(_along_rows, zip(*known, strict=True))) if known else None
-    return Batch._make((*map(_along_rows, columns), ahead, None))
+    ahead = _joined([part.ahead for part in parts])
+    to_end = _joined([part.to_end for part in parts])
+    return Batch._make((*map(_along_rows, columns), ahead, None, to_end))
+
+
+def _joined(parts: list[Ahead | None]) -> Ahead | None:
+    known = [part for part in parts if part is not None]
+    return Ahead(*map(_along_rows, zip(*known, strict=True))) if known else None
 
 
 def _along_rows(columns: tuple[Tensor, ...]) -> Tensor:
@@ -110,10 +127,19 @@ class Lookahead:
     discount: float
 
 
+def discounted_returns(rewards: Floats, discount: float) -> Floats:
+    """Σ γ^j·r from each step of an episode to its end, `(T,)` of `(T,)`."""
+    found, later = np.zeros(len(rewards)), 0.0
+    for step in range(len(rewards) - 1, -1, -1):
+        later = found[step] = float(rewards[step]) + discount * later
+    return found.astype(np.float32)
+
+
 class Replay:
     """Fixed-capacity store; `add` appends whole trajectories and never forgets.
 
-    With `lookahead`, what `transitions` gives looks that far ahead. It holds numpy arrays, and what
+    With `lookahead`, what `transitions` gives looks that far ahead; with `return_discount`, all
+    that is given looks to its episode's end too, at that discount. It holds numpy arrays, and what
     it gives is on `device`.
     """
 
@@ -125,9 +151,10 @@ class Replay:
         action: int,
         lookahead: Lookahead | None = None,
         device: torch.device = CPU,
+        return_discount: float | None = None,
     ) -> None:
         self.capacity, self.device = capacity, device
-        self.lookahead = lookahead
+        self.lookahead, self.return_discount = lookahead, return_discount
         self.size = 0
         self._observation = np.zeros((capacity, observation), np.float32)
         self._action = np.zeros((capacity, action), np.float32)
@@ -135,6 +162,7 @@ class Replay:
         self._next = np.zeros((capacity, observation), np.float32)
         self._done = np.zeros(capacity, np.float32)
         self._last = np.zeros(capacity, np.int64)  # row of the last step of each one's episode
+        self._return = np.zeros(0 if return_discount is None else capacity, np.float32)
         self._rows: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in range(tasks)]
         self._trajectories: list[list[tuple[int, int]]] = [[] for _ in range(tasks)]
 
@@ -153,8 +181,8 @@ class Replay:
         Raises:
             ValueError: it does not fit, or rows shall look ahead where some are missing.
         """
-        length = len(trajectory.actions)
-        if self.lookahead is not None and not trajectory.whole:
+        length, discount = len(trajectory.actions), self.return_discount
+        if (self.lookahead is not None or discount is not None) and not trajectory.whole:
             raise ValueError("an episode that was thinned out has no steps ahead to look at")
         if self.size + length > self.capacity:
             raise ValueError(
@@ -167,6 +195,8 @@ class Replay:
         self._next[rows] = trajectory.next_observations
         self._done[rows[-1]] = trajectory.terminated
         self._last[rows] = rows[-1]
+        if discount is not None:
+            self._return[rows] = discounted_returns(trajectory.rewards, discount)
         self._rows[task] = np.concatenate([self._rows[task], rows])
         self._trajectories[task].append((self.size, length))
         self.size += length
@@ -221,6 +251,7 @@ class Replay:
             "reward": self._reward[rows],
             "next_observation": self._next[rows],
             "done": self._done[rows],
+            **({} if self.return_discount is None else {"return": self._return[rows]}),
             "trajectories": np.array(sorted(known, key=lambda row: row[1])).reshape(-1, 3),
         }
 
@@ -270,4 +301,14 @@ class Replay:
         index = np.stack(rows)
         columns = self._observation, self._action, self._reward, self._next, self._done
         drawn = (from_numpy(column[index], self.device) for column in columns)
-        return Batch._make((*drawn, None, None))
+        batch = Batch.of(drawn)
+        if self.return_discount is None:
+            return batch
+        return batch._replace(to_end=self._to_end(index, self.return_discount))
+
+    def _to_end(self, rows: NDArray[np.int64], discount: float) -> Ahead:
+        """Of `rows` `(task, transition)`."""
+        last = self._last[rows]
+        left = (discount ** (last - rows + 1)).astype(np.float32)
+        columns = self._return[rows], self._next[last], self._done[last], left
+        return Ahead(*(from_numpy(column, self.device) for column in columns))

@@ -17,6 +17,7 @@ from fieldtune.train.data.replay import Ahead, Batch, Lookahead, Replay
 from fieldtune.train.device import from_numpy
 
 COLUMNS = ("observation", "action", "reward", "next_observation", "done")  # as in `Batch`
+RETURN = "return"  # of a replay that looks to its episodes' ends
 
 
 class Shape(NamedTuple):
@@ -47,9 +48,12 @@ class ResidentReplay:
     def __init__(self, replay: Replay, device: torch.device) -> None:
         self.device, self.lookahead = device, replay.lookahead
         self._replay, self._tasks, self._size = replay, replay.tasks, 0
+        self._return_discount = replay.return_discount
+        self._names = COLUMNS if replay.return_discount is None else (*COLUMNS, RETURN)
         arrays = replay.arrays()
         self._columns = [
-            torch.zeros(replay.capacity, *arrays[name].shape[1:], device=device) for name in COLUMNS
+            torch.zeros(replay.capacity, *arrays[name].shape[1:], device=device)
+            for name in self._names
         ]
         self._last = torch.zeros(replay.capacity, dtype=torch.int64, device=device)
         self.shape = Shape(0, 0, 0, 0)
@@ -62,7 +66,7 @@ class ResidentReplay:
             return False
         arrays = self._replay.arrays()
         new = slice(before, after)
-        for column, name in zip(self._columns, COLUMNS, strict=True):
+        for column, name in zip(self._columns, self._names, strict=True):
             column[new] = from_numpy(arrays[name][new], self.device)
         known = arrays["trajectories"]
         last = np.repeat(known[:, 1] + known[:, 2] - 1, known[:, 2])
@@ -71,8 +75,17 @@ class ResidentReplay:
         return self._place_tables(known)
 
     def gather(self, rows: Tensor) -> Batch:
-        """The transitions `rows` `(task, transition)`, of one step each."""
-        return Batch._make((*(column[rows] for column in self._columns), None, None))
+        """The transitions `rows` `(task, transition)`, of one step each, and to their ends if the
+        replay looks there."""
+        batch = Batch.of(column[rows] for column in self._columns[: len(COLUMNS)])
+        if self._return_discount is None:
+            return batch
+        return batch._replace(to_end=self._to_end(rows, self._return_discount))
+
+    def _to_end(self, rows: Tensor, discount: float) -> Ahead:
+        last = self._last[rows]
+        left = (discount ** (last - rows + 1).double()).float()
+        return Ahead(self._columns[-1][rows], self._columns[3][last], self._columns[4][last], left)
 
     def look_ahead(self, rows: Tensor, far: Lookahead) -> Ahead:
         """What came of `rows` `(task, transition)`: as `Replay`'s."""

@@ -87,7 +87,8 @@ class PhaseResult:
         encoder: as it infers by its own encoder; of an algorithm without one, by what it has.
         likelihood: the same weights, inferring by the decoder's likelihood; None without a decoder.
         offline_returns: with offline contexts, by the encoder, `(task, repeat)`.
-        offline_embeddings: `(task, repeat, latent)`.
+        offline_embeddings: `(task, repeat, latent)`; nothing of a task where what is known of it is
+            in no numbers (`placed`).
         updates, steps: gradient steps of this phase, reward-free steps it learned from.
         offline_successes: 1 or 0 for each return; None where the family has no success.
     """
@@ -99,6 +100,12 @@ class PhaseResult:
     updates: int
     steps: int
     offline_successes: list[list[float]] | None = None
+
+    @property
+    def placed(self) -> bool:
+        """Whether what is known of tasks is in numbers, so that contexts can be told apart by it;
+        an algorithm that adapts its weights has none."""
+        return all(len(known) > 0 for task in self.offline_embeddings for known in task)
 
     @property
     def inferences(self) -> Iterator[tuple[Inference, Adapted]]:

@@ -134,7 +134,7 @@ def _page(
         "Return, mean over seeds and tasks. *First episode*: what is inferred follows every step, "
         "and nothing was explored before. *K*: after so many episodes of own exploration with true "
         "rewards. *By likelihood*: the decoder's, over particles; *by encoder*: the paper's "
-        "inference. Unless a row says otherwise phase 2 explores by "
+        f"inference.{tables.own_inferences(table)} Unless a row says otherwise phase 2 explores by "
         f"{_article(study.config.inference)}.",
         "",
         *tables.scale(scale, metrics.random, sparse),
@@ -239,6 +239,8 @@ def _believed(metrics: Metrics, lean: bool) -> list[str]:
 
 
 def _shift(results: Results) -> list[str]:
+    if not results["offline"][0].final.placed:
+        return []
     decoders = [r.decoder.explained for r in results["offline"] if r.decoder is not None]
     relative = "; ".join(
         f"{SHIFT_NAMES[m]} {s:.2f}" for m, s in shifts(results).items() if m in SHIFT_NAMES

@@ -49,7 +49,8 @@ def drawn_figures(
         found[RETURNS] = figures.by_steps(by_steps, levels)
         if shares:
             found[SUCCESS] = figures.by_steps(by_steps, shares, success=True)
-    found[SHIFT] = figures.posterior_shift(results)
+    if results["offline"][0].final.placed:
+        found[SHIFT] = figures.posterior_shift(results)
     if judged:
         found[CALIBRATION] = figures.reliability(judged)
     return found

@@ -1,7 +1,8 @@
 """What the released code of other methods sets, as keys of `methods` for the preset `reference`.
 
 Read in FOCAL's `configs/default.py` and `launch_experiment.py`, in CSRO's of the same names with
-`configs/point-robot.json` and `cheetah-vel.json`, and in UNICORN's `offline_rl_config`. What they
+`configs/point-robot.json` and `cheetah-vel.json`, in UNICORN's `offline_rl_config`, and in MACAW's
+`config/alg/standard.json` with `src/args.py`, `src/nn.py` and `src/macaw.py`. What they
 share with the SMAC of that preset (learning rate, target rate, discount, one step) is not repeated;
 contexts, rows a task and updates are the study's, the same for all. docs/methods.md has the rest.
 """
@@ -30,6 +31,24 @@ _METHODS: dict[str, tuple[str, ...]] = {
         "reward_scale=1.0",
         "repulsion_power=2.0",
         "metric_weight=0.15",
+    ),
+    "macaw": (
+        "networks.policy=[100, 100, 100]",
+        "networks.critic=[100, 100, 100]",
+        "code_size=100",
+        "meta_batch=5",
+        "repeat_tasks=false",
+        "learning_rate=1.0e-4",
+        "value_learning_rate=1.0e-5",
+        "rates_learning_rate=1.0e-3",
+        "value_inner_rate=1.0e-3",
+        "policy_inner_rate=1.0e-3",
+        "inner_steps=1",
+        "advantage_weight=0.01",
+        "temperature=1.0",
+        "clip=20.0",
+        "action_std=0.2",
+        "bootstrap=true",
     ),
 }
 _FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {

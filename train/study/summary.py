@@ -127,10 +127,12 @@ def curves(results: Results, table: Table, inference: Inference) -> dict[Method,
 
 
 def shifts(results: Results) -> dict[Method, float]:
-    """By method: how far own contexts land from offline ones, in spreads of tasks, over seeds."""
+    """By method: how far own contexts land from offline ones, in spreads of tasks, over seeds; of
+    those that know tasks in numbers."""
     return {
         method: float(np.mean([shift(result.final).relative for result in found]))
         for method, found in results.items()
+        if all(result.final.placed for result in found)
     }
 
 

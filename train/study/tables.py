@@ -24,7 +24,9 @@ NAMES: dict[Method, str] = {
     "focal": "FOCAL",
     "csro": "CSRO",
     "unicorn": "UNICORN",
+    "macaw": "MACAW",
 }
+OWN_INFERENCES: dict[Method, str] = {"macaw": "gradient steps"}  # of those without an encoder
 LEAN = ", at the lean budget"
 NONE = "–"
 
@@ -36,6 +38,23 @@ def named(method: Method, lean: bool) -> str:
     return known + LEAN if lean and method in ("frozen", "frozen-oracle") else known
 
 
+def inferred(row: Row) -> str:
+    """What a row infers by, in words: an algorithm without an encoder says by what else."""
+    if row.inference == "encoder":
+        return OWN_INFERENCES.get(row.method, row.inference)
+    return row.inference
+
+
+def own_inferences(rows: Sequence[Row]) -> str:
+    """A sentence for each algorithm of the table that has no encoder; empty where all have."""
+    known = [method for method in OWN_INFERENCES if any(row.method == method for row in rows)]
+    return "".join(
+        f" {named(method, lean=False)} has no encoder and adapts by {OWN_INFERENCES[method]}, "
+        "which figures show as by encoder."
+        for method in known
+    )
+
+
 def returns(rows: Sequence[Row], lean: bool) -> list[str]:
     """Phase by inference: the first episode, and after one and two."""
     columns = _columns([row.returns for row in rows])
@@ -43,7 +62,7 @@ def returns(rows: Sequence[Row], lean: bool) -> list[str]:
     body = [
         [
             named(row.method, lean),
-            row.inference,
+            inferred(row),
             *(estimate(row.returns[c]) if c in row.returns else NONE for c in columns),
             ", ".join(number(value) for value in row.by_seed),
         ]
@@ -60,7 +79,7 @@ def successes(rows: Sequence[Row], lean: bool) -> list[str]:
     body = [
         [
             named(row.method, lean),
-            row.inference,
+            inferred(row),
             *(share(found[c]) if c in found else NONE for c in columns),
         ]
         for row, found in known

@@ -35,9 +35,9 @@ def trajectory(first, length, ended=False):
     )
 
 
-def filled(lookahead=None, capacity=60):
+def filled(lookahead=None, capacity=60, return_discount=None):
     """Observations count through all transitions, ten thousand times the task on."""
-    replay = Replay(len(LENGTHS), capacity, 2, 1, lookahead)
+    replay = Replay(len(LENGTHS), capacity, 2, 1, lookahead, return_discount=return_discount)
     for task, lengths in LENGTHS.items():
         for index, length in enumerate(lengths):
             first = 1000 * task + 100 * index
@@ -196,3 +196,18 @@ def test_a_union_has_its_share_of_offline_rows_and_its_context_from_either(resid
     context, _ = draw_union(resident, labelled, settings, phase, longer, context_offline=True)
     assert context.observation.shape == (1, 7, 2)
     assert (numbers(context) < 2500).all()
+
+
+def test_draws_look_to_their_ends_as_the_replays_do():
+    replay = filled(return_discount=0.9)
+    resident = ResidentReplay(replay, CPU)
+    tasks = torch.tensor([0, 2])
+    context = draw_context(resident, tasks, Context(source="transitions", size=(5, 5)))
+    for batch in (transitions(resident, tasks, 30), context):
+        known = replay.transitions(np.random.default_rng(0), [0, 2], 400)
+        for task in range(2):
+            rows = {int(n): i for i, n in enumerate(known.observation[task, :, 0])}
+            same = [rows[int(n)] for n in batch.observation[task, :, 0]]
+            for ours, theirs in zip(batch.to_end, known.to_end, strict=True):
+                torch.testing.assert_close(ours[task], theirs[task, same])
+    assert transitions(ResidentReplay(filled(), CPU), tasks, 3).to_end is None

@@ -4,8 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fieldtune.train.data.replay import Lookahead, Replay, Trajectory, concatenate
+from fieldtune.train.data.replay import (
+    Lookahead,
+    Replay,
+    Trajectory,
+    concatenate,
+    discounted_returns,
+)
 
 
 def trajectory(start, length, terminated=False):
@@ -181,4 +189,56 @@ def test_a_thinned_episode_cannot_be_looked_ahead_in():
     replay = looking_ahead()
     with pytest.raises(ValueError, match="thinned out"):
         replay.add(0, kept)
+    assert replay.size == 0
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=30),
+    st.floats(0.0, 0.999),
+)
+def test_returns_are_the_discounted_sums_to_the_end(rewards, discount):
+    found = discounted_returns(np.float32(rewards), discount)
+    for step, value in enumerate(found):
+        later = [discount**j * reward for j, reward in enumerate(rewards[step:])]
+        assert value == pytest.approx(sum(later), rel=1e-5, abs=1e-2)
+
+
+def test_transitions_and_contexts_look_to_their_ends_where_returns_are_asked_for():
+    replay = Replay(tasks=2, capacity=9, observation=2, action=1, return_discount=0.5)
+    replay.add(1, trajectory(10, 3, terminated=True))
+    replay.add(0, trajectory(100, 2))
+    replay.add(1, trajectory(20, 4))
+    ends = {
+        10: (1.0 + 0.55 + 0.3, 13, 1, 0.125),
+        11: (1.1 + 0.6, 13, 1, 0.25),
+        12: (1.2, 13, 1, 0.5),
+        20: (2.0 + 1.05 + 0.55 + 2.3 / 8, 24, 0, 0.0625),
+        21: (2.1 + 1.1 + 2.3 / 4, 24, 0, 0.125),
+        22: (2.2 + 1.15, 24, 0, 0.25),
+        23: (2.3, 24, 0, 0.5),
+    }
+    rng = np.random.default_rng(0)
+    for batch in (replay.transitions(rng, [1], 50), replay.context(rng, [1], 7, None)):
+        steps = starts(batch).astype(int).tolist()
+        assert set(steps) == ends.keys()
+        total, reached, done, left = (column[0].numpy() for column in batch.to_end)
+        found = np.stack([total, reached[:, 0], done, left], axis=1)
+        np.testing.assert_allclose(found, [ends[step] for step in steps], rtol=1e-6)
+    joined = concatenate([replay.transitions(rng, [0, 1], n) for n in (2, 3)])
+    assert joined.to_end.observation.shape == (2, 5, 2)
+    halved = joined.each(lambda column: column[:1])
+    assert halved.to_end.reward.shape == (1, 5)
+    restored = Replay(tasks=2, capacity=9, observation=2, action=1, return_discount=0.5)
+    restored.restore(replay.arrays())
+    np.testing.assert_array_equal(restored.arrays()["return"], replay.arrays()["return"])
+
+
+def test_returns_of_an_episode_that_was_thinned_out_are_refused():
+    replay = Replay(tasks=1, capacity=9, observation=2, action=1, return_discount=0.5)
+    whole = trajectory(0, 4)
+    thinned = Trajectory(
+        whole.observations, whole.actions, whole.rewards, False, whole.next_observations + 1
+    )
+    with pytest.raises(ValueError, match="thinned out has no steps ahead"):
+        replay.add(0, thinned)
     assert replay.size == 0

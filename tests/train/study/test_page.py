@@ -215,6 +215,38 @@ def test_algorithms_are_compared_in_a_figure_of_their_own(
     assert (tmp_path / "methods.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_algorithm_that_knows_tasks_in_no_numbers_has_its_row_and_no_shift(
+    make_results, keep, make_config, tmp_path
+):
+    results, study = (
+        make_results(methods=("offline", "macaw")),
+        Study(config=make_config(), seeds=2),
+    )
+    nothing = np.zeros((6, 2, 0)).tolist()
+
+    def unplaced(method):
+        return [
+            structs.replace(
+                one, final=replace(one.final, likelihood=None, offline_embeddings=nothing)
+            )
+            for one in results[method]
+        ]
+
+    keep(tmp_path, results | {"macaw": unplaced("macaw")})
+    write_page(tmp_path, study, "…")
+    page = plain((tmp_path / "README.md").read_text())
+    assert line_of(page, "MACAW", "gradient steps")
+    assert "MACAW has no encoder and adapts by gradient steps" in page
+    assert "posterior before and after" in page
+    assert list(json.loads((tmp_path / "metrics.json").read_text())["shift"]) == ["offline"]
+
+    own = tmp_path / "its own study"
+    keep(own, {"offline": unplaced("offline")})
+    write_page(own, study, "…")
+    assert "posterior before and after" not in (own / "README.md").read_text()
+    assert not (own / "shift.png").exists()
+
+
 def test_seeds_that_an_older_version_measured_by_one_inference_are_compared_by_that(
     make_results, keep, make_config, tmp_path
 ):
