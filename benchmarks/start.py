@@ -7,6 +7,7 @@ that was resident, of a daemon that drives a robot behind a server of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import yaml
 from benchmarks.alone import main
 from benchmarks.cycle import make_bundle
 from benchmarks.figures import Goal, Role, Series, Table
+from benchmarks.processes import resident_mb
 from benchmarks.turns import Effort, in_turns
 from fieldtune.robot.drivers.hardware.description import write_description
 from fieldtune.robot.drivers.hardware.options import ZmqOptions, served_description
@@ -34,6 +36,7 @@ DAEMON = "fieldtune-robot run, simulated cheetah"
 REMOTE = "fieldtune-robot run, over ZMQ"
 LIBRARIES = "Python importing what the daemon stands on"
 REMOTE_ROUNDS = 3  # an episode takes its time, and memory hardly varies
+LOOK_S = 0.1
 SERVER = Path(__file__).parents[1] / "servers" / "serve_sim.py"
 _IMPORTS = "numpy, zmq, msgspec, pydantic, typer, onnxruntime, mujoco, gymnasium"
 
@@ -113,13 +116,16 @@ class RemoteDaemon:
         command += ["--bundle", str(self._bundle), "--episodes", "1"]
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        most = 0.0  # by looking: what wait4 says has its parent's memory before exec in it
+        while process.poll() is None:
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                most = max(most, resident_mb(process.pid))
+            time.sleep(LOOK_S)
         if process.returncode != 0:
             raise RuntimeError(
                 f"the daemon left with {process.returncode}: {log.read_text()[-500:]}"
             )
-        return used.ru_maxrss * 1024 / 1e6
+        return most
 
     def close(self) -> None:
         self._server.terminate()

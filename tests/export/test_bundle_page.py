@@ -34,7 +34,8 @@ SECTIONS = {part.partition("\n")[0]: part.partition("\n")[2] for part in PAGE.sp
 
 def rows(section: str) -> list[list[str]]:
     """The cells of a section's first table, without its head."""
-    lines = re.findall(r"^\|(.*)\|$", SECTIONS[section], re.M)[2:]
+    (table,) = re.findall(r"^\|.*?^(?!\|)", SECTIONS[section] + "\n", re.M | re.S)[:1]
+    lines = [line.strip("|") for line in table.splitlines()[2:] if line]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines]
 
 
