@@ -20,14 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.alone import main
+from benchmarks.bundle_limits import limits_of
 from benchmarks.cycle import make_bundle
 from benchmarks.figures import Goal, Role, Series, Table
 from benchmarks.inference_alone import HZ, KNOWN, observations
 from benchmarks.turns import Effort
-from fieldtune.export.bundle import Bundle
-from fieldtune.robot.config import LimitsConfig
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.robot.safety.build import build_limits
 from fieldtune.robot.safety.limits import Limits, allow, check_observation
 from fieldtune.robot.safety.written import written
 from fieldtune.robot.timing.clock import Clock
@@ -58,8 +56,8 @@ class Places:
         return self.folder / "found"
 
 
-def build(folder: Path) -> Path | str:
-    """The C++ program, built in `folder`, or why it cannot be."""
+def build(folder: Path, target: str = "fieldtune_pace") -> Path | str:
+    """A program of servers/cpp, built in `folder`, or why it cannot be."""
     if not shutil.which("cmake") or not shutil.which("c++"):
         return "no CMake or C++ compiler here"
     runtimes = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"))
@@ -68,25 +66,13 @@ def build(folder: Path) -> Path | str:
     options = ["-DFIELDTUNE_TOOLS=ON", f"-DFIELDTUNE_ONNXRUNTIME={runtimes[0]}"]
     for command in (
         ["cmake", "-S", str(CPP), "-B", str(folder), *options],
-        ["cmake", "--build", str(folder), "--target", "fieldtune_pace"],
+        ["cmake", "--build", str(folder), "--target", target],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
             return f"servers/cpp cannot be built here: {said.splitlines()[0] if said else command}"
-    return folder / "fieldtune_pace"
-
-
-def limits_of(bundle: Bundle) -> Limits:
-    """The bundle's own bounds, and nothing more."""
-    known = bundle.manifest
-    return build_limits(
-        LimitsConfig(),
-        observation_fields=known.observation_fields,
-        robot_action_fields=known.action_fields,
-        policy_action_fields=known.action_fields,
-        period_s=known.period_s,
-    )
+    return folder / target
 
 
 def in_python(policy: Policy, limits: Limits, cycles: int) -> Durations:

@@ -6,8 +6,10 @@ Reads what a run has left in its folder; does not know how it was started.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -48,8 +50,18 @@ class Sample:
     load: float
 
 
-def slope_mb_an_hour(looked: list[Sample]) -> float:
-    """Of a straight line through the daemon's memory; NaN for fewer than three looks."""
+class Look(Protocol):
+    """Memory of one process at one time."""
+
+    @property
+    def at_s(self) -> float: ...
+
+    @property
+    def rss_mb(self) -> float: ...
+
+
+def slope_mb_an_hour(looked: Sequence[Look]) -> float:
+    """Of a straight line through a process's memory; NaN for fewer than three looks."""
     if len(looked) < 3:
         return float("nan")
     hours = np.array([sample.at_s for sample in looked]) / 3600

@@ -61,6 +61,7 @@ def convert(
     if to == "int8":
         ranges = {name: rows[::2] for name, rows in samples.items()}
         compared = {name: rows[1::2] for name, rows in samples.items()}
+    wanted = _own(bundle, compared)
     graphs = {
         name: _converted(graph, name, signatures[name], to, ranges, bundle.manifest)
         for name, graph in bundle.graphs.items()
@@ -71,7 +72,7 @@ def convert(
         )
     manifest = _manifest(bundle, graphs, to, described, tolerance)
     try:
-        measured = _measured(bundle, manifest, graphs, to, compared)
+        measured = _measured(manifest, graphs, to, compared, wanted)
     except ValueError as error:
         raise ConversionError(f"as {to}, {error}: nothing was written") from error
     worst = max(measured, key=lambda output: measured[output].relative)
@@ -94,17 +95,34 @@ def require_tolerance(tolerance: float) -> None:
         )
 
 
+def _own(bundle: Bundle, samples: Samples) -> dict[str, list[Array]]:
+    """What the bundle's own graphs give. Raises `ConversionError` where that is no number: tools
+    that convert meet it with nothing that a person understands."""
+    found = outputs_of(bundle.manifest, bundle.graphs, samples)
+    try:
+        differences(bundle.manifest.signatures, found, found)
+    except ValueError as error:
+        raise ConversionError(
+            f"before it is converted, {error}: `bundle verify` shows whether a robot would take "
+            "it; export the bundle again"
+        ) from error
+    return found
+
+
 def _measured(
-    bundle: Bundle, manifest: Manifest, graphs: dict[str, bytes], to: To, samples: Samples
+    manifest: Manifest,
+    graphs: dict[str, bytes],
+    to: To,
+    samples: Samples,
+    wanted: dict[str, list[Array]],
 ) -> dict[str, Difference]:
     """By ONNX Runtime; in half precision also by ONNX's own reference, whichever is further off.
 
     On a processor without half precision, ONNX Runtime computes in single, and what overflows on a
     device that has it would pass.
     """
-    wanted = outputs_of(bundle.manifest, bundle.graphs, samples)
     found = outputs_of(manifest, graphs, samples)
-    measured = differences(bundle.manifest.signatures, wanted, found)
+    measured = differences(manifest.signatures, wanted, found)
     if to != "fp16":
         return measured
     few = {name: rows[:_REFERENCE_SAMPLES] for name, rows in samples.items()}
@@ -114,7 +132,7 @@ def _measured(
     }
     wanted = {name: [rows[:_REFERENCE_SAMPLES] for rows in rows_of] for name, rows_of in
               wanted.items()}  # fmt: skip
-    other = differences(bundle.manifest.signatures, wanted, exact)
+    other = differences(manifest.signatures, wanted, exact)
     return {
         output: max(measured[output], other[output], key=lambda one: one.relative)
         for output in measured

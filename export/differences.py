@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
 from fieldtune.export.making import Difference
 from fieldtune.export.manifest import FieldSpec, Manifest, Signature
 from fieldtune.export.sessions import CPU, open_session
@@ -20,6 +21,10 @@ Samples = Mapping[str, Array]
 
 WITHIN = "draws within the ranges that the manifest states"
 _UNBOUNDED = 10.0  # to each side of 0, where neither data nor bounds say more
+
+
+class GraphRefused(UserError):
+    """ONNX Runtime refuses a graph that is sound as far as a reader can see."""
 
 
 def samples_within(manifest: Manifest, decoder: bytes, count: int, seed: int = 0) -> Samples:
@@ -57,9 +62,19 @@ def samples_within(manifest: Manifest, decoder: bytes, count: int, seed: int = 0
 def run_rows(graph: bytes, signature: Signature, samples: Samples) -> list[Array]:
     """Each output of a graph on every sample, `(sample, width)`, on the processor.
 
-    Raises what ONNX Runtime does where it refuses the graph.
+    Raises `GraphRefused`.
     """
-    return run_session(open_session(graph, CPU)[0], signature, samples)
+    try:
+        return run_session(open_session(graph, CPU)[0], signature, samples)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        outputs = ", ".join(name for name, _ in signature.outputs)
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise GraphRefused(
+            f"ONNX Runtime cannot run the graph that gives {outputs} ({said}): "
+            "`bundle verify` shows whether a robot would take it; export the bundle again"
+        ) from error
 
 
 def run_session(

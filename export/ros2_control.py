@@ -20,6 +20,7 @@ from fieldtune.export.convert import ConversionError
 from fieldtune.export.graph import IR_VERSION, OPSET
 from fieldtune.export.making import Strict
 from fieldtune.export.manifest import FieldSpec
+from fieldtune.files import write_atomically
 
 Source = Literal["position", "velocity", "gyro", "accelerometer", "command", "contact", "phase"]
 # What the controller makes of what it reads before the model sees it, undone here
@@ -62,8 +63,8 @@ def write_ros2_control(bundle: Bundle, wiring: Wiring, folder: Path) -> None:
     model = model_of(bundle, wiring)
     text = yaml.safe_dump(_settings(bundle, wiring), sort_keys=False)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policy.onnx").write_bytes(model)
-    (folder / "controllers.yaml").write_text(f"# Of bundle {bundle.id}.\n{text}")
+    write_atomically(folder / "policy.onnx", model)
+    write_atomically(folder / "controllers.yaml", f"# Of bundle {bundle.id}.\n{text}".encode())
 
 
 def model_of(bundle: Bundle, wiring: Wiring) -> bytes:

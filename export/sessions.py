@@ -23,6 +23,7 @@ _CLASSES = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 PROVIDERS = tuple(_CLASSES)
+_IR_10, _IR_9 = b"\x08\x0a", b"\x08\x09"  # ModelProto.ir_version
 # Plain float32, as the bundle's parity was measured in: CUDA would use TF32 where it can.
 _OPTIONS: dict[str, dict[str, str]] = {"cuda": {"use_tf32": "0"}}
 _PACKAGES = {
@@ -55,8 +56,8 @@ def require_available(providers: Sequence[str]) -> tuple[str, ...]:
     wanted = providers[0]
     raise ProviderError(
         f"provider {wanted!r} is not in this ONNX Runtime, which has {', '.join(here)}: install "
-        f"{_PACKAGES[wanted]} in the place of onnxruntime, or name another in "
-        f"robot.policy.providers ([{wanted}, cpu] falls back to the processor)"
+        f"{_PACKAGES[wanted]} in the place of onnxruntime, or name another provider "
+        f"(robot.policy.providers: [{wanted}, cpu] falls back to the processor)"
     )
 
 
@@ -91,7 +92,7 @@ def open_session(
         log.warning("provider %s cannot be used: %s", name, trouble)
     raise ProviderError(
         f"provider {providers[0]!r} cannot be used: {trouble}: install what it needs, or name "
-        f"another in robot.policy.providers ([{', '.join(providers)}, cpu] falls back to the "
+        f"another (robot.policy.providers: [{', '.join(providers)}, cpu] falls back to the "
         "processor)"
     )
 
@@ -101,8 +102,17 @@ def _open(graph: bytes, name: str, threads: int) -> onnxruntime.InferenceSession
     if name != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return onnxruntime.InferenceSession(
-        graph, options, providers=[(_CLASSES[name], _OPTIONS.get(name, {}))]
+        readable(graph), options, providers=[(_CLASSES[name], _OPTIONS.get(name, {}))]
     )
+
+
+def readable(graph: bytes) -> bytes:
+    """The same graph, for an ONNX Runtime of before 1.18.
+
+    Graphs of fieldtune 0.1.0 say that they are of IR 10, the first field of the file, of which they
+    use nothing, and 1.17 reads those up to 9.
+    """
+    return _IR_9 + graph[len(_IR_10) :] if graph.startswith(_IR_10) else graph
 
 
 def _options(threads: int) -> Any:

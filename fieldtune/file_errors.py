@@ -64,6 +64,15 @@ def require_writable(path: Path) -> None:
         raise OSError(code, os.strerror(code), str(path))
 
 
+def require_other(path: Path, *read: Path) -> None:
+    """Raise `OSError` where `path`, which is to be written, is one of the files that are read."""
+    for source in read:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OSError(
+                errno.EINVAL, "is read by this command: choose another file for --out", str(path)
+            )
+
+
 def sentence(error: OSError) -> str:
     """`PATH: what is wrong: the cure`, as far as they are known."""
     if error.errno is None:

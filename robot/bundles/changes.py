@@ -31,12 +31,13 @@ class Change:
 class ActionDifference:
     """How far mean actions lie apart, as a share of each component's range.
 
-    `field` is the action field, `mean` and `largest` over all samples and components of it.
+    `field` is the action field, `mean` and `largest` over all samples and components of it; None
+    where a side gives something that is no number.
     """
 
     field: str
-    mean: float
-    largest: float
+    mean: float | None
+    largest: float | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def _actions(before: Bundle, after: Bundle) -> tuple[ActionDifference, ...] | No
         part = slice(start, start + field.width)
         reach = np.array(field.high) - np.array(field.low)
         apart = np.abs(acted[0][:, part] - acted[1][:, part]) / reach
-        found.append(ActionDifference(field.name, float(apart.mean()), float(apart.max())))
+        known = np.isfinite(apart).all()
+        sizes = (float(apart.mean()), float(apart.max())) if known else (None, None)
+        found.append(ActionDifference(field.name, *sizes))
         start = part.stop
     return tuple(found)
 

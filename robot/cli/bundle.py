@@ -96,16 +96,12 @@ def bench(
 ) -> None:
     """Time an action, a decoded reward and a step of the posterior, one at a time."""
     with report_user_errors():
-        from fieldtune.export.bundle import BundleError, read_bundle
+        from fieldtune.export.bundle import read_bundle
         from fieldtune.robot.bundles.pace import bench as timed
         from fieldtune.robot.cli.journal_text import print_table
-        from fieldtune.robot.policy.policy import PolicyError
 
         found = read_bundle(bundle)
-        try:
-            result = timed(found, calls, (provider.value,))
-        except PolicyError as error:
-            raise BundleError(str(error)) from error
+        result = timed(found, calls, (provider.value,))
         if as_json:
             typer.echo(json.dumps(asdict(result), indent=1))
             return
@@ -131,7 +127,7 @@ def diff(before: File, after: File, as_json: Json = False) -> None:
 
         found = compare(read_bundle(before), read_bundle(after))
         if as_json:
-            typer.echo(json.dumps(asdict(found), indent=1))
+            typer.echo(json.dumps(asdict(found), indent=1, allow_nan=False))
             return
         for change in found.changes:
             typer.echo(f"{change.what}: {change.before} -> {change.after}")
@@ -141,6 +137,9 @@ def diff(before: File, after: File, as_json: Json = False) -> None:
             typer.echo("actions: not to be compared, fields or z differ")
             return
         for one in found.actions:
+            if one.mean is None or one.largest is None:
+                typer.echo(f"mean action {one.field}: no number on one side, see `bundle verify`")
+                continue
             typer.echo(
                 f"mean action {one.field}: {100 * one.mean:.3g} % of its range apart in the mean, "
                 f"{100 * one.largest:.3g} % at most, over {found.samples}"
@@ -161,12 +160,14 @@ def limits(
     with report_user_errors():
         from fieldtune.errors import UserError
         from fieldtune.export.bundle import read_bundle
+        from fieldtune.file_errors import require_other
         from fieldtune.files import write_atomically
         from fieldtune.robot.cli.options import load_settings
         from fieldtune.robot.safety.build import build_limits, describe
         from fieldtune.robot.safety.layout import LimitsError
         from fieldtune.robot.safety.written import written
 
+        require_other(out, bundle, config)
         known = read_bundle(bundle).manifest
         settings = load_settings(config, overrides)
         try:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldtune.errors import UserError
 from fieldtune.export.bundle import Bundle
 from fieldtune.export.differences import (
     Samples,
@@ -25,7 +26,7 @@ Array = NDArray[np.float64]
 DEVICE_SAMPLES = 64
 
 
-class PolicyError(Exception):
+class PolicyError(UserError):
     """A graph cannot be loaded, or gives what no policy may give."""
 
 

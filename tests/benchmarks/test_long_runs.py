@@ -1,4 +1,4 @@
-"""The hour at 500 Hz and the fleet, small: both run to their end and find their promises kept."""
+"""The runs at 500 Hz and the fleet, small: they run to their end and find their promises kept."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def test_the_loop_runs_beside_the_bare_one(tmp_path):
     assert "deadlines missed" in done.stdout, done.stderr
     broken = done.stderr.partition("BROKEN: ")[2].strip()
     assert not broken or broken.endswith("than by the bare loop"), broken  # a busy machine
+
+
+@pytest.mark.slow
+def test_the_loops_in_cpp_and_python_run_side_by_side(tmp_path):
+    done = proof("resident", "--folder", str(tmp_path / "run"))
+    if "cannot be built here" in done.stderr or "no CMake or C++ compiler" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert "| C++ | " in done.stdout
+    assert "| Python | " in done.stdout
+    assert "cycles 6000" in done.stdout
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -170,10 +171,16 @@ def reseal(bundle_path: Path, particle_path: Path) -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library and its tools, built as servers/cpp/README.md says."""
+    """The library and its tools, built as servers/cpp/README.md says.
+
+    `FIELDTUNE_ONNXRUNTIME` names a shared library for a wheel that brings none (before 1.19); the
+    tests compare bits, so it has to be of the installed onnxruntime's version.
+    """
     if not shutil.which("cmake") or not shutil.which("c++"):
         pytest.skip("no CMake or C++ compiler: scripts/setup.sh installs cmake and g++")
     runtimes = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"))
+    if named := os.environ.get("FIELDTUNE_ONNXRUNTIME"):
+        runtimes = [Path(named)]
     if not runtimes:
         pytest.skip("this onnxruntime has no shared library of its own")
     folder = tmp_path_factory.mktemp("cpp")

@@ -106,7 +106,7 @@ def test_a_loop_at_500_hz_allocates_nothing_of_its_own(built, tmp_path, bundle_p
     assert re.search(r"allocations: 0 of this program's, [1-9]\d* of ONNX Runtime's", run.stdout)
 
 
-def test_a_loop_refuses_limits_of_other_names_and_what_is_no_file(
+def test_a_loop_and_its_timing_refuse_limits_of_other_names_and_what_is_no_file(
     built, tmp_path, bundle_path, describe
 ):
     """As wide as the bundle's own: only the names say that they are another robot's."""
@@ -134,13 +134,24 @@ def test_a_loop_refuses_limits_of_other_names_and_what_is_no_file(
         run = subprocess.run(words, capture_output=True, text=True, timeout=60)
         return f"{run.returncode} {run.stderr}"
 
+    def said_by_pace(cycles: str = "2", out: Path = tmp_path / "paces") -> str:
+        words = [built / "fieldtune_pace", bundle_path, limits, cycles, out]
+        run = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return f"{run.returncode} {run.stderr}"
+
     write()
     assert said(limits).startswith("0 ")
+    assert said_by_pace() == "0 "
+    assert (tmp_path / "paces").stat().st_size == 2 * 2 * 8
+    assert said_by_pace(cycles="0") == "1 CYCLES is 0: at least 1\n"
+    assert said_by_pace(out=tmp_path) == f"1 {tmp_path} cannot be written\n"
     write(hand_delta="torque")
-    assert said(limits).startswith(
+    names = (
         "1 the limits are for the actions ['torque[0]', 'torque[1]'], the bundle has "
         "['hand_delta[0]', 'hand_delta[1]']: write them anew with"
     )
+    assert said(limits).startswith(names)
+    assert said_by_pace().startswith(names)
     write(hand_vel="wind")
     assert said(limits).startswith("1 the limits are for the observations ['hand_pos[0]', ")
     write(period_s=0.02)

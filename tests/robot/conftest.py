@@ -128,7 +128,7 @@ def linear(inputs: dict[str, int], outputs: dict[str, tuple[np.ndarray, np.ndarr
         values({name: len(bias) for name, (_, bias, _) in outputs.items()}),
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     return model.SerializeToString()
 
 

@@ -90,11 +90,15 @@ def convert(
         from fieldtune.export.convert import convert as converted
         from fieldtune.export.differences import WITHIN, samples_within
         from fieldtune.export.manifest import PARITY_LIMIT
-        from fieldtune.file_errors import require_writable
+        from fieldtune.file_errors import require_other, require_writable
         from fieldtune.files import write_atomically
 
         found = read_bundle(bundle)
-        if to is To.ROS2_CONTROL:
+        require_other(out, bundle)
+        _require_options(to, run=run, tolerance=tolerance, wiring=wiring)
+        folder = to in (To.OPENVINO, To.ROS2_CONTROL)
+        require_writable(out / "manifest.json" if folder else out)
+        if wiring is not None:
             _to_ros2_control(found, wiring, out)
             return
         if run is None:
@@ -115,9 +119,9 @@ def convert(
             measured = write_openvino(found, out, samples, described, tolerance)
             typer.echo(f"{out}: OpenVINO's files of {found.id}")
         else:
-            require_writable(out)
             form: Any = to.value
             made = converted(found, form, samples, described, tolerance)
+            out.parent.mkdir(parents=True, exist_ok=True)  # as `fieldtune export`
             write_atomically(out, pack_bundle(made.manifest, made.graphs))
             measured = made.manifest.conversions[-1].difference
             typer.echo(f"{out}: {made.id}")
@@ -126,15 +130,24 @@ def convert(
         typer.echo(f"  {name:<26} {difference.relative:.1e}")
 
 
-def _to_ros2_control(found: Bundle, wiring: Path | None, out: Path) -> None:
+def _require_options(to: To, **given: object) -> None:
+    """Raise `UserError` for an option that the form does not read, or lacks."""
     from fieldtune.errors import UserError
-    from fieldtune.export.ros2_control import Wiring, write_ros2_control
-    from fieldtune.settings import load
 
-    if wiring is None:
+    if to is To.ROS2_CONTROL and given["wiring"] is None:
         raise UserError(
             "--to ros2-control needs --wiring FILE: joints, what is observed, the standing pose, z"
         )
+    unread = {"run", "tolerance"} if to is To.ROS2_CONTROL else {"wiring"}
+    for name in sorted(unread):
+        if given[name] is not None:
+            raise UserError(f"--to {to.value} does not read --{name}: leave it out")
+
+
+def _to_ros2_control(found: Bundle, wiring: Path, out: Path) -> None:
+    from fieldtune.export.ros2_control import Wiring, write_ros2_control
+    from fieldtune.settings import load
+
     write_ros2_control(found, load(Wiring, wiring), out)
     typer.echo(f"{out}: policy.onnx and controllers.yaml of {found.id}, not tried on hardware")
 
@@ -146,6 +159,10 @@ def evaluate(
         typer.Argument(metavar="BUNDLE...", help="The first is what others are held against."),
     ],
     run: Annotated[Path, typer.Option("--run", help="The folder of the run they are from.")],
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials of each task.  [the run's evaluation.repeats]"),
+    ] = None,
 ) -> None:
     """What bundles return on the run's held-out tasks, computed as a robot computes it.
 
@@ -153,15 +170,24 @@ def evaluate(
     over tasks; the same start states and draws for all.
     """
     with report_user_errors():
-        from fieldtune.export.bundle import read_bundle
+        from fieldtune.export.bundle import BundleMismatch, read_bundle
+        from fieldtune.sim.label_only import require_simulator
         from fieldtune.train.evaluation.on_board import measure_bundle
         from fieldtune.train.evaluation.statistics import mean, over_tasks
+        from fieldtune.train.runs.bundle_samples import require_fit
         from fieldtune.train.runs.opening import open_existing
 
         opened = open_existing(run)
-        first = None
-        for path in bundles:
-            found = measure_bundle(opened, read_bundle(path))
+        require_simulator(opened.family, "fieldtune bundle evaluate")
+        first, read = None, []
+        for path in bundles:  # all of them before minutes are spent on the first
+            read.append(read_bundle(path))
+            try:
+                require_fit(opened, read[-1].manifest)
+            except BundleMismatch as error:
+                raise BundleMismatch(f"bundle {path}: {error}") from error
+        for path, one in zip(bundles, read, strict=True):
+            found = measure_bundle(opened, one, repeats)
             cells = over_tasks(found.returns)
             told = mean(cells)
             text = f"{path}: return {told.value:.2f} [{told.low:.2f}, {told.high:.2f}]"
@@ -170,9 +196,9 @@ def evaluate(
                 text += f", success {share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
             if first is None:
                 first = cells
-                tasks, repeats = found.returns.shape
+                tasks, trials = found.returns.shape
                 typer.echo(
-                    f"{tasks} held-out tasks, {repeats} each, after {found.context_episodes} "
+                    f"{tasks} held-out tasks, {trials} each, after {found.context_episodes} "
                     "episodes of own exploration"
                 )
             else:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fieldtune.export.bundle import Bundle
 from fieldtune.robot.policy.exploration import Draws, ZSource
-from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.policy import Policy, PolicyError
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.sim.rollout import LabelledEpisode, rollout
 from fieldtune.sim.success import succeeded
@@ -41,21 +41,23 @@ class BundleReturns:
     successes: Floats | None
 
 
-def measure_bundle(run: Run, bundle: Bundle) -> BundleReturns:
+def measure_bundle(run: Run, bundle: Bundle, repeats: int | None = None) -> BundleReturns:
     """Adapt to each held-out task of a run from own exploration, then do it. The run's seed decides
     start states and draws, the same for every bundle.
 
     Args:
         run: its family, held-out tasks, `evaluation.repeats` and `robot.exploration` are read.
         bundle: verified.
+        repeats: in the place of `evaluation.repeats`.
 
     Raises:
         BundleMismatch: the bundle is for another family or robot.
-        PolicyError: ONNX Runtime refuses a graph.
+        PolicyError: ONNX Runtime refuses a graph, or an action is no number.
     """
     require_fit(run, bundle.manifest)
     settings, family = run.config.evaluation, run.family
-    tasks = np.repeat(run.dataset.test_tasks, settings.repeats, axis=0)
+    each = settings.repeats if repeats is None else repeats
+    tasks = np.repeat(run.dataset.test_tasks, each, axis=0)
     count = min(QUOTED, settings.context_episodes)
     policy = Policy(bundle)
     known = [policy.prior() for _ in tasks]
@@ -69,7 +71,7 @@ def measure_bundle(run: Run, bundle: Bundle) -> BundleReturns:
                 known = [_after(policy, *pair) for pair in zip(known, found, strict=True)]
     finally:
         simulator.close()
-    shape = (len(run.dataset.test_tasks), settings.repeats)
+    shape = (len(run.dataset.test_tasks), each)
     done = np.array([succeeded(one) for one in found], dtype=np.float64)
     return BundleReturns(
         bundle.id,
@@ -105,13 +107,19 @@ class _Copies:
         ]
 
     def act(self, observations: Floats) -> Floats:
-        """Physical actions `(copy, action)`."""
-        return np.stack(
+        """Physical actions `(copy, action)`. Raises `PolicyError` for what is no number."""
+        actions = np.stack(
             [
                 self._policy.act(row, z.next(), draws.noise if self._noise else None, self._noise)
                 for row, z, draws in zip(observations, self._z, self._draws, strict=True)
             ]
         )
+        if not np.isfinite(actions).all():
+            raise PolicyError(
+                f"bundle {self._policy.bundle_id[:12]}: policy.onnx gives an action that is no "
+                "number: `bundle verify` shows whether a robot would take it"
+            )
+        return actions
 
 
 def _after(policy: Policy, known: Posterior, episode: LabelledEpisode) -> Posterior:

@@ -165,9 +165,8 @@ int main(int arguments, char** words) try {
   std::vector<double> observation(manifest.observation_width()), earlier(observation.size());
   std::vector<double> action(limits.low.size()), allowed(action.size()), previous(action.size());
   std::vector<double> before(action.size());
-  std::vector<long> lasted, late;
-  lasted.reserve(std::size_t(wanted.cycles));
-  late.reserve(std::size_t(wanted.cycles));
+  // Written to once, so that no cycle waits for a page of memory.
+  std::vector<long> lasted(std::size_t(wanted.cycles), 0), late(lasted);
   long sensed_ns = 0, earlier_ns = 0, changed = 0, repeats = 0, cycle = 0;
   plant.read(observation, sensed_ns);
   policy.dry_run(observation);
@@ -207,8 +206,8 @@ int main(int arguments, char** words) try {
       std::copy(allowed.begin(), allowed.end(), previous.begin());
       std::copy(observation.begin(), observation.end(), earlier.begin());
       earlier_ns = sensed_ns;
-      lasted.push_back(now_ns() - woken_ns);
-      late.push_back(woken_ns - deadline_ns);
+      lasted[std::size_t(cycle)] = now_ns() - woken_ns;
+      late[std::size_t(cycle)] = woken_ns - deadline_ns;
     }
     plant.hold();
   } catch (const std::exception& fault) {
@@ -218,6 +217,7 @@ int main(int arguments, char** words) try {
     status = 1;
   }
   count::counting = false;
+  lasted.resize(std::size_t(cycle)), late.resize(std::size_t(cycle));
   if (!lasted.empty()) report(lasted, late, changed, missed);
   if (wanted.counts) {
     const double counted = double(std::max(cycle - 10, 1L));

@@ -4,8 +4,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <stdexcept>
 
 #include "../src/session.hpp"
 #include "fieldtune/limits.hpp"
@@ -36,7 +38,9 @@ int main(int count, char** words) try {
   }
   const fieldtune::Bundle bundle = fieldtune::read_bundle(words[1]);
   const fieldtune::Limits limits = fieldtune::read_limits(words[2]);
-  const long cycles = std::stol(words[3]);
+  fieldtune::require_fit(limits, bundle.manifest);
+  const long cycles = std::atol(words[3]);
+  if (cycles < 1) throw std::runtime_error(std::string("CYCLES is ") + words[3] + ": at least 1");
   const auto [name, signature] = bundle.manifest.signatures().front();
   fieldtune::Graph alone(std::make_shared<fieldtune::Runtime>(""), "", name, bundle.graphs.at(name),
                          signature, 1, 1);
@@ -65,9 +69,10 @@ int main(int count, char** words) try {
     }
     found.push_back(double(now_ns() - started));
   }
-  std::ofstream(words[4], std::ios::binary)
-      .write(reinterpret_cast<const char*>(found.data()),
-             std::streamsize(found.size() * sizeof(double)));
+  std::ofstream out(words[4], std::ios::binary);
+  out.write(reinterpret_cast<const char*>(found.data()),
+            std::streamsize(found.size() * sizeof(double)));
+  if (!out.flush()) throw std::runtime_error(std::string(words[4]) + " cannot be written");
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";
   return 1;

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from onnx import helper
 from typer.testing import CliRunner
 
 from fieldtune.export.bundle import read_bundle
@@ -87,3 +88,36 @@ def test_diff_says_what_changed_and_how_far_actions_lie_apart(point_bundle, tmp_
     assert apart.largest == pytest.approx(np.tanh(0.5 * z) / 2, rel=1e-5), "of a range of 4"
     assert "period_s: " in told("diff", before, after)
     assert told("diff", before, before).startswith("the same bundle")
+
+
+def test_limits_are_written_over_nothing_that_is_read(point_bundle, tmp_path):
+    bundle, config = point_bundle(), tmp_path / "robot.yaml"
+    config.write_text("robot: {}\n")
+    for out in (bundle, config):
+        before = out.read_bytes()
+        words = ["limits", str(bundle), "--config", str(config), "--out", str(out)]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 1
+        assert f"{out}: is read by this command: choose another file for --out" in result.output
+        assert out.read_bytes() == before
+
+
+def test_a_graph_that_cannot_be_run_is_a_sentence_and_not_a_traceback(point_bundle, tmp_path):
+    nodes, constants, _ = MISBEHAVING["a place that is not there"]
+    odd = point_bundle(replaced={"policy.onnx": policy_graph(nodes, constants)})
+    good = point_bundle(tmp_path / "good.bundle")
+    result = CliRunner().invoke(app, ["diff", str(good), str(odd)])
+    assert result.exit_code == 1
+    assert "ONNX Runtime cannot run the graph that gives mean, log_std (" in result.output
+    nowhere = [np.full((4, 1), np.nan, np.float32), np.zeros(1, np.float32)]
+    nodes = [
+        helper.make_node("Concat", ["observation", "z"], ["both"], axis=1),
+        helper.make_node("Gemm", ["both", "w", "b"], ["mean"]),
+    ]
+    graph = policy_graph(nodes, dict(zip("wb", nowhere, strict=True)))
+    nan = point_bundle(tmp_path / "nan.bundle", replaced={"policy.onnx": graph})
+    assert "mean action force: no number on one side" in told("diff", good, nan)
+    (action,) = json.loads(told("diff", good, nan, "--json"), parse_constant=refuse)["actions"]
+    assert action["mean"] is None
+    result = CliRunner().invoke(app, ["bench", str(odd), "--calls", "100"])
+    assert (result.exit_code, "policy.onnx cannot be run" in result.output) == (1, True)

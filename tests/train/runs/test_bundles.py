@@ -83,6 +83,7 @@ def test_a_converted_bundle_is_measured_on_the_runs_data_and_returns_what_it_ret
     assert returned.returns.shape == (tasks, repeats)
     static = convert(bundle, "static", samples, f"dataset {run.dataset.id}")
     np.testing.assert_array_equal(measure_bundle(run, static).returns, returned.returns)
+    assert measure_bundle(run, bundle, repeats + 1).returns.shape == (tasks, repeats + 1)
     other = bundle.manifest.model_copy(update={"robot": "other"})
     with pytest.raises(BundleMismatch, match="the bundle was made for 'other'"):
         dataset_samples(run, other, 8)
