@@ -70,6 +70,7 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "focal": "fieldtune.train.algorithms.focal:Focal",
         "csro": "fieldtune.train.algorithms.csro:Csro",
         "unicorn": "fieldtune.train.algorithms.unicorn:Unicorn",
+        "borel": "fieldtune.train.algorithms.borel:Borel",
     },
     "fieldtune.importers": {
         "d4rl": "fieldtune.train.importing.formats.d4rl:D4rl",

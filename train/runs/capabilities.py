@@ -20,11 +20,12 @@ def require_self_supervised(run: Run, algorithm: Algorithm) -> SelfSupervised:
 
 
 def require_exportable(run: Run, algorithm: Algorithm) -> Exportable:
-    """`algorithm`, which a robot can run. Raises `RunError`."""
+    """`algorithm`, which a robot can run. Raises `RunError`, with what one of others says by an
+    attribute `not_exportable`."""
     if not isinstance(algorithm, Exportable):
+        why = getattr(algorithm, "not_exportable", "it has no graphs that a robot can run")
         raise RunError(
-            f"{run.folder}: algorithm {run.config.algorithm.name!r} cannot be exported: it has no "
-            "graphs that a robot can run"
+            f"{run.folder}: algorithm {run.config.algorithm.name!r} cannot be exported: {why}"
         )
     return algorithm
 

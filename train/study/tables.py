@@ -24,6 +24,7 @@ NAMES: dict[Method, str] = {
     "focal": "FOCAL",
     "csro": "CSRO",
     "unicorn": "UNICORN",
+    "borel": "BOReL",
 }
 LEAN = ", at the lean budget"
 NONE = "–"
