@@ -71,6 +71,7 @@ BUILT_IN: Final[dict[Group, dict[str, str]]] = {
         "csro": "fieldtune.train.algorithms.csro:Csro",
         "unicorn": "fieldtune.train.algorithms.unicorn:Unicorn",
         "macaw": "fieldtune.train.algorithms.macaw:Macaw",
+        "borel": "fieldtune.train.algorithms.borel:Borel",
     },
     "fieldtune.importers": {
         "d4rl": "fieldtune.train.importing.formats.d4rl:D4rl",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -92,6 +92,15 @@ class HeedingActor(Actor, Protocol):
             reached: s', `(copy, observation)`.
         """
         ...
+
+
+def always_heeds(actor: Actor) -> TypeGuard[HeedingActor]:
+    """Whether it says, by an attribute `always_heeds`, that it adapts within every episode.
+
+    So does a policy on beliefs, which move at every step. Others are told of rewards as they come
+    only where that is what is asked for (`fieldtune.train.evaluation.protocol`).
+    """
+    return bool(getattr(actor, "always_heeds", False))
 
 
 class Adaptive(Protocol):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
 from fieldtune.sim.rollout import Heed, LabelledEpisode, rollout
-from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive
+from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive, always_heeds
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.data.replay import Batch
 from fieldtune.train.turns import aside, computing
@@ -58,9 +58,11 @@ def run_episodes(
         seeds: of the start states, `(copy,)`.
         tasks: `(copy, parameter)`, whose true rewards label the episodes.
         heed: told each rewarded step as it happens: `ParticleActor.heed`, for an actor that adapts
-            within the episode.
+            within the episode; its own, of one that always does.
     """
     actor.begin(None)
+    if heed is None and always_heeds(actor):
+        heed = actor.heed
     act = computing()(lambda s: actor.act(s, None))
     heeding = None if heed is None else computing()(heed)
     with aside():

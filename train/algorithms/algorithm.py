@@ -8,6 +8,7 @@ nothing has to be inherited, and what can do more is recognised by its methods
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -84,6 +85,28 @@ def learns_decoder(algorithm: Algorithm) -> bool:
     (`fieldtune.train.runs.added_decoder`).
     """
     return bool(getattr(algorithm, "learns_decoder", True))
+
+
+@dataclass(frozen=True)
+class WholeEpisodes:
+    """What context and batch consist of, for an algorithm that learns from episodes in their order.
+
+    Attributes:
+        trials: of each task of a meta-batch; they stand one after another along the first
+            dimension, `(task · trial, transition, ...)`.
+        episodes: of a trial, one after another (`fieldtune.train.data.replay.Replay.episodes`).
+    """
+
+    trials: int
+    episodes: int
+
+
+def whole_episodes(algorithm: object) -> WholeEpisodes | None:
+    """What it asks for by an attribute `whole_episodes`; None where single transitions will do.
+
+    It is then never captured, and an offline context of a test is of whole episodes too.
+    """
+    return getattr(algorithm, "whole_episodes", None)
 
 
 @runtime_checkable

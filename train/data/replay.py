@@ -235,6 +235,24 @@ class Replay:
         """
         return self._gather([self._context_rows(rng, task, n, trajectories) for task in tasks])
 
+    def episodes(self, rng: np.random.Generator, tasks: list[int], n: int) -> Batch:
+        """`n` whole episodes of each task one after another, their steps in order; none looks
+        ahead.
+
+        As long as the longest of the tasks: what fills up the others behind their end is not
+        `counted`.
+
+        Args:
+            rng: of the draws.
+            tasks: their numbers, each of a task with data; one that is there twice is drawn twice.
+            n: how many of each, with replacement only where there are fewer.
+        """
+        rows = [self._episode_rows(rng, task, n) for task in tasks]
+        lengths = np.array([len(own) for own in rows])
+        filled = [np.pad(own, (0, lengths.max() - len(own)), mode="edge") for own in rows]
+        counted = (np.arange(lengths.max()) < lengths[:, None]).astype(np.float32)
+        return self._gather(filled)._replace(counted=from_numpy(counted, self.device))
+
     def arrays(self, first: int = 0) -> dict[str, NDArray[Any]]:
         """The transitions from number `first` on, with which a trajectory begins, for a
         checkpoint."""
@@ -276,12 +294,18 @@ class Replay:
     ) -> NDArray[np.int64]:
         rows = self._rows[task]
         if trajectories is not None:
-            known = self._trajectories[task]
-            chosen = rng.integers(len(known), size=trajectories)
-            rows = np.concatenate(
-                [np.arange(known[i][0], known[i][0] + known[i][1]) for i in chosen]
-            )
+            chosen = rng.integers(len(self._trajectories[task]), size=trajectories)
+            rows = self._rows_of(task, chosen)
         return rng.choice(rows, size=n, replace=len(rows) < n)
+
+    def _episode_rows(self, rng: np.random.Generator, task: int, n: int) -> NDArray[np.int64]:
+        known = len(self._trajectories[task])
+        return self._rows_of(task, rng.choice(known, size=n, replace=known < n))
+
+    def _rows_of(self, task: int, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of these trajectories of a task, one after another."""
+        known = self._trajectories[task]
+        return np.concatenate([np.arange(known[i][0], known[i][0] + known[i][1]) for i in chosen])
 
     def _look_ahead(self, rows: NDArray[np.int64], far: Lookahead) -> Ahead:
         """Of `rows` `(task, transition)`."""

@@ -45,6 +45,27 @@ def draw_offline(
     return context, replay.transitions(rng, tasks, phase.batch or settings.batch)
 
 
+def draw_episodes(
+    replay: Replay,
+    rng: np.random.Generator,
+    settings: AlgorithmSettings,
+    trials: int,
+    episodes: int,
+) -> tuple[Batch, Batch]:
+    """Phase 1 from whole episodes: context and batch of a meta-batch of tasks, two independent
+    draws, `(task · trial, transition, ...)`.
+
+    Args:
+        replay: the training tasks' labelled data.
+        rng: of the tasks and of the draws.
+        settings: how many tasks.
+        trials: of each task.
+        episodes: of a trial.
+    """
+    tasks = [task for task in _meta_batch(replay, rng, settings) for _ in range(trials)]
+    return replay.episodes(rng, tasks, episodes), replay.episodes(rng, tasks, episodes)
+
+
 def draw_union(
     offline: Replay,
     labelled: Replay,

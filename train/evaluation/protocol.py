@@ -19,10 +19,18 @@ from numpy.typing import NDArray
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import Heed, LabelledEpisode
 from fieldtune.sim.success import succeeded
-from fieldtune.train.agent.actor import MEAN_ACTION, Acting, Actor, Adaptive, HeedingActor
+from fieldtune.train.agent.actor import (
+    MEAN_ACTION,
+    Acting,
+    Actor,
+    Adaptive,
+    HeedingActor,
+    always_heeds,
+)
 from fieldtune.train.agent.likelihood import ParticleActor
 from fieldtune.train.agent.trials import adapt_to, run_episodes
 from fieldtune.train.agent.units import context_of
+from fieldtune.train.algorithms.algorithm import whole_episodes
 from fieldtune.train.config import Evaluation, RunConfig
 from fieldtune.train.cores import workers
 from fieldtune.train.data.replay import Replay
@@ -120,7 +128,8 @@ class Evaluator:
         """Adaptation from own exploration with true rewards, of 0 to K context episodes.
 
         An encoder explores with z from its prior; by likelihood each episode follows one particle,
-        drawn by what those before it said, or several where `z_hold` is a number of steps.
+        drawn by what those before it said, or several where `z_hold` is a number of steps. What
+        adapts within every episode explores by all that it has seen.
 
         Args:
             adaptive: what explores and adapts.
@@ -147,10 +156,13 @@ class Evaluator:
                     trial.append(episode)
                 if isinstance(exploring, ParticleActor):
                     exploring = exploring.after([context_of(adaptive, [one]) for one in episodes])
+                elif always_heeds(exploring):
+                    exploring = adapt_to(adaptive, trials, self.exploring)
         return OnlineResult(found)
 
     def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> Acted:
-        """Adaptation from offline data: as many transitions as two episodes have, from all of it.
+        """Adaptation from offline data: as many transitions as two episodes have, from all of it;
+        two whole ones, in their order, for what learns from whole episodes.
 
         Args:
             adaptive: what adapts.
@@ -160,7 +172,10 @@ class Evaluator:
         length = QUOTED * self.family.horizon
         tasks = [task for task in range(self.n_tasks) for _ in range(self.settings.repeats)]
         with _own_randomness(seed) as rng, torch.no_grad():
-            context = data.context(rng, tasks, length, trajectories=None)
+            if whole_episodes(adaptive) is None:
+                context = data.context(rng, tasks, length, trajectories=None)
+            else:
+                context = data.episodes(rng, tasks, QUOTED)
             return self._act(adaptive.adapt([context]), rng)
 
     def first_episode(self, adaptive: Adaptive, seed: int) -> Acted | None:

@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fieldtune.train.algorithms.algorithm import Algorithm, Metrics, SelfSupervised, capturable
+from fieldtune.train.algorithms.algorithm import (
+    Algorithm,
+    Metrics,
+    SelfSupervised,
+    capturable,
+    whole_episodes,
+)
 from fieldtune.train.captured import Captured
 from fieldtune.train.config import Context, RunConfig
 from fieldtune.train.data import device_sampling, sampling
@@ -32,7 +38,8 @@ def draws_there(learner: Algorithm) -> bool:
 
     On a CPU they are numpy's, and a run repeats bit for bit what it was before there were others.
     """
-    return device_of(learner).type != "cpu" and capturable(learner)
+    rows = whole_episodes(learner) is None
+    return device_of(learner).type != "cpu" and rows and capturable(learner)
 
 
 def offline_updates(
@@ -52,9 +59,13 @@ def offline_updates(
         after: what else belongs to each update, on the learner's device.
     """
     settings, phase, device = config.algorithm, config.offline, device_of(learner)
+    whole = whole_episodes(learner)
 
     def plain() -> Metrics:
-        draws = sampling.draw_offline(replay, rng, settings, phase)
+        if whole is None:
+            draws = sampling.draw_offline(replay, rng, settings, phase)
+        else:
+            draws = sampling.draw_episodes(replay, rng, settings, whole.trials, whole.episodes)
         with in_precision(settings.precision, device):
             metrics = learner.update(*draws)
         after()

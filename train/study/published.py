@@ -4,7 +4,8 @@ Read in FOCAL's `configs/default.py` and `launch_experiment.py`, in CSRO's of th
 `configs/point-robot.json` and `cheetah-vel.json`, in UNICORN's `offline_rl_config`, and in MACAW's
 `config/alg/standard.json` with `src/args.py`, `src/nn.py` and `src/macaw.py`. What they
 share with the SMAC of that preset (learning rate, target rate, discount, one step) is not repeated;
-contexts, rows a task and updates are the study's, the same for all. docs/methods.md has the rest.
+contexts, rows a task and updates are the study's, the same for all. BOReL's are read in its
+`vae_config` and `offline_config`. docs/methods.md has the rest.
 """
 
 from __future__ import annotations
@@ -50,11 +51,33 @@ _METHODS: dict[str, tuple[str, ...]] = {
         "action_std=0.2",
         "bootstrap=true",
     ),
+    "borel": (
+        "networks.encoder=[128]",
+        "networks.policy=[256, 256]",
+        "networks.critic=[256, 256]",
+        "networks.decoder=[32, 32]",
+        "latent_size=5",
+        "embedding=16",
+        "meta_batch=16",
+        "trials=8",
+        "episodes=2",
+        "elbo_terms=64",
+        "decoded=64",
+        "belief_kl_weight=0.05",
+        "entropy_coefficient=0.2",
+        "reward_scale=1.0",
+    ),
 }
 _FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "point-goal": {
         "focal": ("discount=0.9", "reward_scale=100.0"),
         "csro": ("discount=0.9", "reward_scale=100.0", "club_weight=0.25"),
+        "borel": (
+            "discount=0.9",
+            "networks.policy=[128, 128]",
+            "networks.critic=[128, 128]",
+            "entropy_coefficient=0.01",
+        ),
     },
 }
 

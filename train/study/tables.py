@@ -25,6 +25,7 @@ NAMES: dict[Method, str] = {
     "csro": "CSRO",
     "unicorn": "UNICORN",
     "macaw": "MACAW",
+    "borel": "BOReL",
 }
 OWN_INFERENCES: dict[Method, str] = {"macaw": "gradient steps"}  # of those without an encoder
 LEAN = ", at the lean budget"

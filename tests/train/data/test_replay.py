@@ -242,3 +242,21 @@ def test_returns_of_an_episode_that_was_thinned_out_are_refused():
     with pytest.raises(ValueError, match="thinned out has no steps ahead"):
         replay.add(0, thinned)
     assert replay.size == 0
+
+
+def test_episodes_are_whole_and_in_order_and_what_fills_them_up_does_not_count(replay):
+    lengths = set()
+    for seed in range(30):
+        batch = replay.episodes(np.random.default_rng(seed), [0, 2, 0], 2)
+        assert batch.counted.shape == batch.reward.shape
+        for task in range(3):
+            seen = starts(batch, task)[batch.counted[task].numpy() == 1]
+            first = seen[np.flatnonzero(np.diff(seen, prepend=-1e9) != 1)]
+            assert set(first) <= {0, 100, 200, 1000}
+            whole = {0: 10, 100: 5, 200: 20, 1000: 4}
+            expected = [np.arange(n, n + whole[n]) for n in first.astype(int)]
+            np.testing.assert_array_equal(seen, np.concatenate(expected))
+            assert len(first) == 2
+            lengths.add(len(seen))
+    assert lengths == {8, 15, 25, 30}  # task 2 has one alone, which is drawn twice
+    assert batch.counted[1].sum() == 8
