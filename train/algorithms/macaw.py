@@ -54,9 +54,10 @@ class MacawSettings(AlgorithmSettings):
         default=1, ge=1, le=100, description="gradient steps of adaptation, of V and of the policy"
     )
     value_inner_rate: float = Field(
-        default=0.1,
+        default=0.01,
         gt=0,
-        description="learning rate of V's adaptation at first, of every tensor; each is learned",
+        description="learning rate of V's adaptation at first, of every tensor; each is learned. "
+        "Several inner steps diverge where it is large",
     )
     policy_inner_rate: float = Field(
         default=0.01, gt=0, description="likewise of the policy's adaptation"
