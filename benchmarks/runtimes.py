@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,8 +167,10 @@ def named(texts: Sequence[str]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    for option in ("--python", "--openvino", "--cpp"):
-        parser.add_argument(option, action="append", default=[], metavar="NAME=PATH")
+    several: dict[str, Any] = {"default": [], "metavar": "NAME=PATH"}
+    parser.add_argument("--python", action="append", **several)
+    parser.add_argument("--openvino", action="append", **several)
+    parser.add_argument("--cpp", action="append", **several)
     parser.add_argument("--configs", type=Path, nargs="+", help="in the place of all in configs/")
     options = parser.parse_args()
     folder: Path = options.folder

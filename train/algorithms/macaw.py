@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from fieldtune.errors import UserError
 from fieldtune.sim.family import Array
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting
 from fieldtune.train.agent.agent import Shape
@@ -40,6 +41,10 @@ from fieldtune.train.device import device_of, from_numpy, to_numpy
 
 HEAD = 32  # width of the advantage head, as released
 LEAST_SPREAD = 1e-6  # that advantages are divided by
+
+
+class AdaptationDiverged(UserError):
+    """A context's gradient steps ended in nothing that acts. The message says the cure."""
 
 
 class MacawSettings(AlgorithmSettings):
@@ -307,7 +312,11 @@ class Macaw:
         return (_share(rows) * (found - advantages).square()).sum(dim=1)
 
     def adapt(self, context: Sequence[Batch], acting: Acting = MEAN_ACTION) -> MacawActor:
-        """Gradient steps on each task's context; of no transition, none."""
+        """Gradient steps on each task's context; of no transition, none.
+
+        Raises:
+            AdaptationDiverged: they left weights that are no numbers.
+        """
         tasks = [row for batch in context for row in _by_task(batch)]
         by_length = defaultdict(list)
         for place, rows in enumerate(tasks):
@@ -315,12 +324,22 @@ class Macaw:
         found: dict[int, Weights] = {}
         for places in by_length.values():
             weights = self._adapted(_together([tasks[place] for place in places]))
+            self._require_numbers(weights)
             for index, place in enumerate(places):
                 found[place] = [layer[index] for layer in weights]
         each = zip(*(found[place] for place in range(len(tasks))), strict=True)
         return MacawActor(
             self.networks, [torch.stack(layer) for layer in each], self.settings.action_std, acting
         )
+
+    def _require_numbers(self, weights: Weights) -> None:
+        if not all(bool(layer.isfinite().all()) for layer in weights):
+            settings = self.settings
+            raise AdaptationDiverged(
+                f"macaw: {settings.inner_steps} gradient steps on a context left weights that are "
+                "no numbers: fewer inner_steps, or train anew with smaller value_inner_rate "
+                f"{settings.value_inner_rate} and policy_inner_rate {settings.policy_inner_rate}"
+            )
 
     def _adapted(self, rows: Batch) -> Weights:
         """θ′ of contexts of one length, numbers."""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Shape
 from fieldtune.train.agent.units import context_of
-from fieldtune.train.algorithms.macaw import Macaw, MacawSettings
+from fieldtune.train.algorithms.macaw import AdaptationDiverged, Macaw, MacawSettings
 from fieldtune.train.algorithms.weight_transform import layers
 from fieldtune.train.cli.app import app
 from fieldtune.train.collecting.collect import collect
@@ -300,6 +300,15 @@ def test_it_adapts_each_copy_to_its_own_episodes_and_stays_as_it_is(macaw_run, s
     assert not np.allclose(same_state[1], same_state[3], atol=1e-6)
     noisy = learner.adapt([context_of(learner, [])], Acting(noise=1.0))
     assert not np.allclose(noisy.act(s[:1], None), noisy.act(s[:1], None))
+
+
+def test_steps_that_leave_no_numbers_are_told_and_never_acted_by(macaw_run):
+    learner = untrained(as_method(macaw_run, "macaw"))
+    context = context_of(learner, list(macaw_run.dataset.test[0]))
+    with torch.no_grad():
+        learner.networks.rates.policy.fill_(1e30)
+    with pytest.raises(AdaptationDiverged, match=r"macaw: 1 gradient steps .* policy_inner_rate"):
+        learner.adapt([context])
 
 
 def test_own_episodes_have_the_returns_that_the_data_have(macaw_run):
