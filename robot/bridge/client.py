@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 2.0
 _LINGER_MS = 200
+_TRAINER_ENDED = "the trainer has asked to stop, and seems to have ended"
 
 
 class BridgeClient:
@@ -160,7 +161,9 @@ class BridgeClient:
                     )
                     connection.run(self._ended)
                     break
-            except (LinkLost, JournalError, sqlite3.Error, OSError, zmq.ZMQError) as error:
+            except LinkLost as error:
+                reason = _TRAINER_ENDED if self._shared.dismissed else str(error)
+            except (JournalError, sqlite3.Error, OSError, zmq.ZMQError) as error:
                 reason = str(error)
             except Exception as error:  # the robot goes on without the network, whatever it is
                 log.exception("the bridge failed")
@@ -169,7 +172,9 @@ class BridgeClient:
                 delay_s = FIRST_DELAY_S
             self._shared.connected = False
             if reason != last_reason:
-                log.warning("%s: %s; trying again", self.address, printable(reason))
+                expected = reason == _TRAINER_ENDED
+                level = logging.INFO if expected else logging.WARNING
+                log.log(level, "%s: %s; trying again", self.address, printable(reason))
             last_reason = reason
             self._pause(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)

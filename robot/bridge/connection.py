@@ -47,6 +47,11 @@ class SharedState:
     clock: tuple[int, int] | None = None
     connected: bool = False
 
+    @property
+    def dismissed(self) -> bool:
+        """Whether the trainer has all that it wanted, so that it may end: no emergency."""
+        return self.stop is not None and not self.stop.emergency
+
 
 @dataclass(frozen=True)
 class ClientSession:

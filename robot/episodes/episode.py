@@ -35,7 +35,9 @@ class Mode(StrEnum):
     @property
     def said(self) -> str:
         """As a person reads it."""
-        return str(self) if self in RECORDED else f"z from the {self}"
+        if self in RECORDED:
+            return str(self)
+        return "z from rewards" if self is Mode.ADAPT else f"z from the {self}"
 
 
 RECORDED = frozenset({Mode.GUIDED, Mode.TELEOPERATED, Mode.SCRIPTED})

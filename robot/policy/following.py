@@ -148,6 +148,8 @@ class Follower:
                     self._evidence.heed(final, self._moved)
                     self._evidence.settle()
                 self._publish()
+                if final is None:  # the last word is told by who waits for it
+                    self._tell()
             self._settled = final is not None and not self.trouble
             self._news.set()
         except BaseException as error:  # a plug-in's exit too: the robot goes on with its z
@@ -172,7 +174,9 @@ class Follower:
         self.now = Followed(z, known, evidence.weighed, evidence.rewards)
         self._moved()
         self._news.set()
-        if time.monotonic() - self._told_s >= TELL_S:
+
+    def _tell(self) -> None:
+        if not self.trouble and time.monotonic() - self._told_s >= TELL_S:
             self._told_s = time.monotonic()
             log.info("%s, %s", self.name, self.now)
 

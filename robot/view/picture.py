@@ -191,7 +191,7 @@ class RobotPicture:
     def _begin(self, header: EpisodeHeader, episode: _Episode) -> None:
         label = "" if header.label_task is None else f", labelled as task {header.label_task}"
         text = (
-            f"episode {header.number} begins: z from the {header.mode}, trial {header.trial}"
+            f"episode {header.number} begins: {header.mode.said}, trial {header.trial}"
             f"{label}, bundle {header.bundle_id[:12]}"
         )
         self._recording.event(_began(header, episode), text)

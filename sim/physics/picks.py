@@ -23,6 +23,7 @@ Kind = Literal["joint", "sensor", "site", "body"]
 
 _POSITIONS = {0: 7, 1: 4, 2: 1, 3: 1}  # of mjtJoint: free, ball, slide, hinge
 _VELOCITIES = {0: 6, 1: 3, 2: 1, 3: 1}
+_NOT_OF_JOINTS = {"deg": "rad", "degrees": "rad", "mm": "m", "cm": "m"}  # and what is
 INFINITE = float("inf")
 
 
@@ -52,6 +53,8 @@ class Named:
 
     def of(self, model: mujoco.MjModel) -> Callable[[Read], Array]:
         """See `Pick.of`."""
+        if self.kind == "joint":
+            self._require_mujocos_unit()
         columns = [column for name in self.names for column in self._columns(model, name)]
         if len(columns) != self.field.width:
             raise ModelError(
@@ -64,6 +67,15 @@ class Named:
             return found.reshape(len(found), -1)[:, columns]
 
         return read_it
+
+    def _require_mujocos_unit(self) -> None:
+        said, per, second = self.field.unit.partition("/")
+        if (of_model := _NOT_OF_JOINTS.get(said)) is not None:
+            raise ModelError(
+                f"field {self.field.name!r} is in {self.field.unit!r}, and MuJoCo's joints in "
+                f"{of_model + per + second!r}: say that, bounds too, and let the driver convert; "
+                "or make it with Computed"
+            )
 
     def _columns(self, model: Any, name: str) -> range:
         try:

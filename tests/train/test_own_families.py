@@ -15,7 +15,7 @@ from fieldtune.sim.checks import moves
 from fieldtune.sim.checks.check_family import check_family
 from fieldtune.sim.family import require_signals
 from fieldtune.sim.gymnasium import BadEnvironment
-from fieldtune.sim.mjcf import ModelError, Unstable, positions, sensors
+from fieldtune.sim.mjcf import ModelError, Unstable, positions, sensors, velocities
 from fieldtune.sim.registry import UnknownFamily, code, family, options
 from fieldtune.sim.rollout import random_return
 from fieldtune.sim.scripted import BadScript, scripted
@@ -172,6 +172,8 @@ def test_picks_are_held_against_the_model():
         (positions("q", "rad", "wrist"), r"field 'q': the model has no joint 'wrist'.*'shoulder'"),
         (positions("q", "rad", "elbow", width=2), "are 1 numbers in the model, the field has 2"),
         (sensors("s", "m", "tip"), "the model has no sensor 'tip'"),
+        (positions("q", "deg", "elbow"), "'q' is in 'deg', and MuJoCo's joints in 'rad'"),
+        (velocities("v", "mm/s", "elbow"), "'v' is in 'mm/s', and MuJoCo's joints in 'm/s'"),
     ):
         with pytest.raises(ModelError, match=f"swing-arm: {message}|swing-arm: field .*{message}"):
             type("Other", (kind,), {"observed": (pick,)})().simulator(1)

@@ -130,6 +130,9 @@ def export(
         opened = as_method(opened, method or opened.config.algorithm.name)
         require_exportable(opened, trained)
         exporter = Exporter(opened, decoded(opened, trained))
+        typer.echo(
+            "tracing the policy and holding it against torch: some seconds a graph", err=True
+        )
         bundle = exporter.write(out, phase=phase, updates=updates)
     worst = max(parity.relative for parity in bundle.manifest.parity.values())
     typer.echo(f"{out}: {bundle.id}")

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import zmq
 
-from fieldtune.robot.bridge import wire
+from fieldtune.robot.bridge import connection, wire
 from fieldtune.robot.bridge.bundle_fetch import ANY_BUNDLE, FetchRules
 from fieldtune.robot.bridge.client import BridgeClient
 from fieldtune.robot.bridge.connection import TrainerConnection
@@ -527,6 +527,35 @@ def test_a_stop_reaches_the_robot(bridge, hub):
     assert not client.stop_requested()
     hub.request_stop()
     wait_for(client.stop_requested)
+
+
+def test_a_trainer_that_has_asked_to_stop_may_end_without_a_warning(
+    bridge, trainer, caplog, monkeypatch
+):
+    monkeypatch.setattr(connection, "SILENCE_S", 0.3)
+    caplog.set_level("INFO")
+    client = bridge(trainer.address)
+    trainer.until(wire.Heartbeat)
+    trainer.say(wire.Stop())
+    wait_for(client.stop_requested)
+    trainer.socket.close()
+    wait_for(lambda: "the trainer has asked to stop, and seems to have ended" in caplog.text)
+    time.sleep(1.0)  # and once more, without a new greeting
+    assert "keys" not in caplog.text
+    assert [one.levelname for one in caplog.records if "trying again" in one.message] == ["INFO"]
+
+
+def test_a_trainer_that_ends_after_an_emergency_stop_is_missed(
+    bridge, trainer, caplog, monkeypatch
+):
+    monkeypatch.setattr(connection, "SILENCE_S", 0.3)
+    client = bridge(trainer.address)
+    trainer.until(wire.Heartbeat)
+    trainer.say(wire.Stop(emergency=True))
+    wait_for(client.emergency)
+    trainer.socket.close()
+    wait_for(lambda: "trying again" in caplog.text)
+    assert "has asked to stop" not in caplog.text
 
 
 def test_the_trainer_hears_the_robots_state_and_bundle(bridge, hub):

@@ -202,6 +202,15 @@ def test_how_it_stands_is_logged_while_it_runs(follower, rewards, caplog, monkey
     until(lambda: "return -2.50 over 1 rewarded steps, deviations of z up to 0.71" in caplog.text)
 
 
+def test_the_last_word_is_left_to_who_waited_for_it(follower, caplog, monkeypatch):
+    monkeypatch.setattr(following, "TELL_S", 0.0)
+    caplog.set_level("INFO")
+    follower.put(*ONE)
+    follower.finish({0: -2.5}, never)
+    assert "return -2.50" in str(follower.now)
+    assert "return -2.50" not in caplog.text
+
+
 def test_one_that_cannot_keep_up_tells_as_it_goes_and_not_ever_later(rewards):
     """It told after 1, 2, 4, 8, … transitions, all that had come while it was inferring."""
     allowed = threading.Semaphore(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -35,6 +36,17 @@ def test_its_tests_pass_as_it_is_made(kind, tmp_path):
     )
     assert run.returncode == 0, run.stdout
     assert "skipped" not in run.stdout
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_its_tests_know_how_many_joints_there_are_at_their_heads_alone(kind):
+    """So that a robot of three joints is a line there; the vendor's stand-in may be deleted."""
+    for name, text in contents(kind, PackageName("other-arm")).items():
+        if name.startswith("tests/"):
+            _, *functions = re.split(r"^(?:@.*\n)?def ", text, flags=re.M)
+            counted = re.compile(r"\[:\d|\d:\d|zeros\(\d|, \d\)\)|array\(\[")
+            assert not [found for one in functions for found in counted.findall(one)], name
+            assert "pretend_arm" not in text, name
 
 
 @pytest.mark.parametrize("kind", Kind)
