@@ -255,7 +255,7 @@ def test_a_layer_begins_as_wide_as_a_plain_one_whatever_its_code():
     for code in (1, 100):
         (layer,) = layers([64, 64], code)
         spread = layer.generated(layer.code[None])[0, :-64].std()
-        assert float(spread) == pytest.approx(1 / 8 / math.sqrt(3), rel=0.15)
+        assert spread.item() == pytest.approx(1 / 8 / math.sqrt(3), rel=0.15)
 
 
 def test_precision_that_a_second_derivative_needs_is_not_given_away():
