@@ -37,7 +37,7 @@ from fieldtune.train.algorithms.weight_transform import (
 )
 from fieldtune.train.config import AlgorithmSettings, Networks
 from fieldtune.train.data.replay import Ahead, Batch
-from fieldtune.train.device import device_of, from_numpy, to_numpy
+from fieldtune.train.device import CPU, device_of, from_numpy, to_numpy
 
 HEAD = 32  # width of the advantage head, as released
 LEAST_SPREAD = 1e-6  # that advantages are divided by
@@ -425,4 +425,4 @@ def _together(tasks: Sequence[Batch]) -> Batch:
 
 
 def _before_softplus(value: float, *shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.full(shape, math.log(math.expm1(value))))
+    return nn.Parameter(torch.full(shape, math.log(math.expm1(value)), device=CPU))

@@ -13,6 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from fieldtune.train.device import CPU
+
 Weights = list[Tensor]
 """Of every layer, each task's own: `(task, (inputs + 1) · outputs)`."""
 
@@ -35,7 +37,7 @@ class WeightTransform(nn.Module):
         super().__init__()
         self.outputs = outputs
         size = (inputs + 1) * outputs
-        self.code = nn.Parameter(torch.randn(code) / outputs)
+        self.code = nn.Parameter(torch.randn(code, device=CPU) / outputs)
         self.transform = nn.Parameter(_within(1 / math.sqrt(code), size, code))
         self.offset = nn.Parameter(_within(1 / math.sqrt(inputs), size))
 
@@ -128,4 +130,4 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _within(bound: float, *shape: int) -> Tensor:
-    return torch.empty(shape).uniform_(-bound, bound)
+    return torch.empty(shape, device=CPU).uniform_(-bound, bound)
