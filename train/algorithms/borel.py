@@ -38,12 +38,10 @@ from fieldtune.train.algorithms.varibad import (
     TrialDecoder,
     at,
     drawn,
-    every_step,
     kl_to_previous,
-    one_after_another,
 )
 from fieldtune.train.config import EncoderSettings, Size
-from fieldtune.train.data.replay import Batch
+from fieldtune.train.data.replay import Batch, stack_tasks
 from fieldtune.train.device import to_numpy
 
 
@@ -181,7 +179,7 @@ class Borel:
         (Zintgraf et al. 2020, eq. 8 and 9): of all H steps, for every t. Divided by as many terms,
         and by H."""
         encoder, decoder, settings = self.networks.encoder, self.networks.decoder, self.settings
-        counted = every_step(trials)
+        counted = trials.belonging
         mean, variance = encoder.beliefs(trials)
         kl = kl_to_previous(mean, variance, counted)
 
@@ -201,7 +199,7 @@ class Borel:
     def rows(self, trials: Batch) -> tuple[Batch, Tensor, Tensor]:
         """`batch` steps of each task, `(row, ...)`, with the belief before and after each, `(row,
         2 · latent)`."""
-        counted, (mean, variance) = every_step(trials), self.networks.encoder.beliefs(trials)
+        counted, (mean, variance) = trials.belonging, self.networks.encoder.beliefs(trials)
         steps = drawn(counted, -(-self.settings.batch // self.settings.trials))
         b = belief(mean, variance)
         rows = trials._replace(counted=None).each(lambda column: at(column, steps).flatten(0, 1))
@@ -239,7 +237,7 @@ class Borel:
         which goes on from there at every step."""
         known = []
         for _, alike in groupby(context, key=lambda batch: batch.reward.shape[1]):
-            known.append(self._memory_after(one_after_another(list(alike))))
+            known.append(self._memory_after(stack_tasks(list(alike))))
         return BeliefActor(self.networks, torch.cat(known), acting)
 
     def _memory_after(self, trials: Batch) -> Tensor:
@@ -249,7 +247,7 @@ class Borel:
         if not trials.reward.shape[1]:
             return nothing
         memories = torch.cat([nothing.unsqueeze(1), encoder.memories(trials, nothing)], dim=1)
-        last = every_step(trials).sum(dim=1, keepdim=True).long()
+        last = trials.belonging.sum(dim=1, keepdim=True).long()
         return at(memories, last).squeeze(1)
 
 

@@ -36,7 +36,7 @@ from fieldtune.train.algorithms.weight_transform import (
     layers,
 )
 from fieldtune.train.config import AlgorithmSettings, Networks
-from fieldtune.train.data.replay import Ahead, Batch
+from fieldtune.train.data.replay import Ahead, Batch, stack_tasks
 from fieldtune.train.device import CPU, device_of, from_numpy, to_numpy
 
 HEAD = 32  # width of the advantage head, as released
@@ -323,7 +323,7 @@ class Macaw:
             by_length[rows.reward.shape[1]].append(place)
         found: dict[int, Weights] = {}
         for places in by_length.values():
-            weights = self._adapted(_together([tasks[place] for place in places]))
+            weights = self._adapted(stack_tasks([tasks[place] for place in places]))
             self._require_numbers(weights)
             for index, place in enumerate(places):
                 found[place] = [layer[index] for layer in weights]
@@ -399,8 +399,7 @@ def _of(net: MacawPolicy | MacawValue) -> list[WeightTransform]:
 
 def _share(rows: Batch) -> Tensor:
     """What each row has in its task's mean, `(task, row)`."""
-    counted = torch.ones_like(rows.reward) if rows.counted is None else rows.counted
-    return counted / counted.sum(dim=1, keepdim=True)
+    return rows.belonging / rows.belonging.sum(dim=1, keepdim=True)
 
 
 def _to_end(rows: Batch) -> Ahead:
@@ -414,14 +413,6 @@ def _by_task(batch: Batch) -> list[Batch]:
         batch.each(lambda column, place=place: column[place : place + 1])  # type: ignore[misc]
         for place in range(len(batch.reward))
     ]
-
-
-def _together(tasks: Sequence[Batch]) -> Batch:
-    """Contexts of one length, as one."""
-    columns = [torch.cat(column) for column in zip(*(rows[:5] for rows in tasks), strict=True)]
-    ends = [rows.to_end for rows in tasks if rows.to_end is not None]
-    to_end = Ahead(*map(torch.cat, zip(*ends, strict=True))) if ends else None
-    return Batch.of(columns)._replace(to_end=to_end)
 
 
 def _before_softplus(value: float, *shape: int) -> nn.Parameter:

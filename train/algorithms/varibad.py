@@ -160,15 +160,3 @@ def drawn(counted: Tensor, number: int) -> Tensor:
 def at(column: Tensor, places: Tensor) -> Tensor:
     """What stands there: of `(trial, place, ...)` at `(trial, number)`, `(trial, number, ...)`."""
     return column[torch.arange(len(column), device=column.device).unsqueeze(1), places]
-
-
-def every_step(trials: Batch) -> Tensor:
-    """1 for a step, 0 for what fills a trial up, `(trial, step)`."""
-    return torch.ones_like(trials.reward) if trials.counted is None else trials.counted
-
-
-def one_after_another(parts: Sequence[Batch]) -> Batch:
-    """Trials of one length along the first dimension; which steps count stays known."""
-    columns = (torch.cat(column) for column in zip(*(part[:5] for part in parts), strict=True))
-    counted = torch.cat([every_step(part) for part in parts])
-    return Batch.of(columns)._replace(counted=counted)

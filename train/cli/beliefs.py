@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fieldtune.errors import report_user_errors
+from fieldtune.train.cli.options import Phase
 
 DPI = 100
 
@@ -19,13 +20,6 @@ class Show(StrEnum):
     EPISODES = "episodes"
     FIRST_EPISODE = "first-episode"
     FILM = "film"
-
-
-class Phase(StrEnum):
-    """Whose weights."""
-
-    BEFORE = "before"
-    AFTER = "after"
 
 
 def beliefs(

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fieldtune.errors import UserError, report_user_errors
-
-FORMATS = (".gif", ".webp")
-
-
-class Phase(StrEnum):
-    """Whose weights."""
-
-    BEFORE = "before"
-    AFTER = "after"
+from fieldtune.train.cli.options import Phase
 
 
 def film(
@@ -55,7 +46,7 @@ def film(
         from fieldtune.train.reports.belief_pictures import chosen_tasks
         from fieldtune.train.reports.films import film_run
         from fieldtune.train.reports.filmstrip import NoPicture
-        from fieldtune.train.reports.moving_picture import animated
+        from fieldtune.train.reports.moving_picture import FORMATS, animated
         from fieldtune.train.runs.opening import open_existing
         from fieldtune.train.runs.run import RunError
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import logging
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Phase(StrEnum):
+    """Whose weights: before or after phase 2."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
 
 Config = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
 Folder = Annotated[Path, typer.Option("--run", help="The run's folder.")]

@@ -6,7 +6,7 @@ Holds numbers in training units only; does not know where they come from or who 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,19 +100,37 @@ class Batch(NamedTuple):
         counted = None if self.counted is None else change(self.counted)
         return Batch._make((*map(change, self[:5]), ahead, counted, to_end))
 
+    @property
+    def belonging(self) -> Tensor:
+        """1 where a transition belongs, 0 where it fills up, `(task, transition)`."""
+        return torch.ones_like(self.reward) if self.counted is None else self.counted
+
 
 def concatenate(parts: list[Batch]) -> Batch:
     """Join batches of which all transitions count along the transition axis; all of them look
     ahead, or none, and likewise to the end."""
     columns = zip(*(part[:5] for part in parts), strict=True)
-    ahead = _joined([part.ahead for part in parts])
-    to_end = _joined([part.to_end for part in parts])
+    ahead = _joined([part.ahead for part in parts], _along_rows)
+    to_end = _joined([part.to_end for part in parts], _along_rows)
     return Batch._make((*map(_along_rows, columns), ahead, None, to_end))
 
 
-def _joined(parts: list[Ahead | None]) -> Ahead | None:
+def stack_tasks(parts: Sequence[Batch]) -> Batch:
+    """Join batches of one length along the task axis; all of them look ahead, or none, and likewise
+    to the end. Which transitions count stays known."""
+    columns = zip(*(part[:5] for part in parts), strict=True)
+    ahead = _joined([part.ahead for part in parts], torch.cat)
+    to_end = _joined([part.to_end for part in parts], torch.cat)
+    whole = all(part.counted is None for part in parts)
+    counted = None if whole else torch.cat([part.belonging for part in parts])
+    return Batch._make((*map(torch.cat, columns), ahead, counted, to_end))
+
+
+def _joined(
+    parts: list[Ahead | None], join: Callable[[tuple[Tensor, ...]], Tensor]
+) -> Ahead | None:
     known = [part for part in parts if part is not None]
-    return Ahead(*map(_along_rows, zip(*known, strict=True))) if known else None
+    return Ahead(*map(join, zip(*known, strict=True))) if known else None
 
 
 def _along_rows(columns: tuple[Tensor, ...]) -> Tensor:

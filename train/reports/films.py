@@ -34,6 +34,7 @@ def film_run(
     Raises:
         NoPicture: this machine cannot render.
         CheckpointError: the phase is not trained.
+        RunError: the likelihood is to infer, and the run's algorithm has no place for a decoder.
     """
     trained = after_offline(run) if phase == "before" else averaged(run, run.finetune_checkpoint)
     sampling = run.config.inference == "likelihood"

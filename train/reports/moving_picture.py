@@ -116,8 +116,8 @@ def shoot(
                 posterior_episodes=exploration_episodes if posterior_sampling else 0,
                 acting=exploring,
             )
-            for number_, episode in enumerate(trial, start=1):
-                keep(f"exploring, {number_} of {len(trial)}", OFFLINE, episode)
+            for index, episode in enumerate(trial, start=1):
+                keep(f"exploring, {index} of {len(trial)}", OFFLINE, episode)
             keep("adapted", AFTER, act(trial))
     finally:
         robot.close()

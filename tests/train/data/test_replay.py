@@ -13,6 +13,7 @@ from fieldtune.train.data.replay import (
     Trajectory,
     concatenate,
     discounted_returns,
+    stack_tasks,
 )
 
 
@@ -260,3 +261,15 @@ def test_episodes_are_whole_and_in_order_and_what_fills_them_up_does_not_count(r
             lengths.add(len(seen))
     assert lengths == {8, 15, 25, 30}  # task 2 has one alone, which is drawn twice
     assert batch.counted[1].sum() == 8
+
+
+def test_tasks_are_stacked_and_what_fills_one_up_stays_uncounted(replay):
+    rng = np.random.default_rng(0)
+    filled = replay.episodes(rng, [0, 2], 1)
+    whole = replay.transitions(rng, [0], filled.reward.shape[1])
+    stacked = stack_tasks([whole, filled])
+    np.testing.assert_array_equal(stacked.belonging[0], np.ones(filled.reward.shape[1]))
+    np.testing.assert_array_equal(stacked.belonging[1:], filled.counted)
+    np.testing.assert_array_equal(starts(stacked, 0), starts(whole))
+    np.testing.assert_array_equal(starts(stacked, 2), starts(filled, 1))
+    assert stack_tasks([whole, whole]).counted is None
