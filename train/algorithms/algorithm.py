@@ -44,7 +44,8 @@ class Algorithm(Checkpointable, Protocol):
 
     One that learns from Monte-Carlo returns says so by an attribute `return_discount`
     (`fieldtune.train.agent.units.return_discount`); one that cannot be exported may say why by
-    `why_not_exported` (`fieldtune.train.runs.capabilities`).
+    `why_not_exported` (`fieldtune.train.runs.capabilities`), and one without an encoder what else
+    it adapts by, for tables (`adapts_by`, of the class).
     """
 
     @property

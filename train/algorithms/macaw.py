@@ -176,6 +176,7 @@ class Macaw:
     """
 
     Settings = MacawSettings
+    adapts_by = "gradient steps"
     why_not_exported = (
         "it adapts by gradient steps on its own weights, which a bundle's graphs cannot take"
     )

@@ -67,6 +67,17 @@ def algorithm_class(name: str) -> AlgorithmClass:
     return cast(AlgorithmClass, kind)
 
 
+def adapts_by(name: str) -> str | None:
+    """What an algorithm without an encoder adapts by, in words: its attribute `adapts_by`.
+
+    None of one that has an encoder, and of a name that no algorithm (any more) has.
+    """
+    try:
+        return getattr(algorithm_class(name), "adapts_by", None)
+    except PluginError:
+        return None
+
+
 def settings_of(
     name: str, known: AlgorithmSettings, own: Mapping[str, Any] | None = None
 ) -> AlgorithmSettings:

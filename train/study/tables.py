@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from fieldtune.train.algorithms.registry import adapts_by
 from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import Inference
@@ -27,7 +28,6 @@ NAMES: dict[Method, str] = {
     "macaw": "MACAW",
     "borel": "BOReL",
 }
-OWN_INFERENCES: dict[Method, str] = {"macaw": "gradient steps"}  # of those without an encoder
 LEAN = ", at the lean budget"
 NONE = "–"
 
@@ -42,17 +42,18 @@ def named(method: Method, lean: bool) -> str:
 def inferred(row: Row) -> str:
     """What a row infers by, in words: an algorithm without an encoder says by what else."""
     if row.inference == "encoder":
-        return OWN_INFERENCES.get(row.method, row.inference)
+        return adapts_by(row.method) or row.inference
     return row.inference
 
 
 def own_inferences(rows: Sequence[Row]) -> str:
     """A sentence for each algorithm of the table that has no encoder; empty where all have."""
-    known = [method for method in OWN_INFERENCES if any(row.method == method for row in rows)]
+    others = {method: adapts_by(method) for method in dict.fromkeys(row.method for row in rows)}
     return "".join(
-        f" {named(method, lean=False)} has no encoder and adapts by {OWN_INFERENCES[method]}, "
+        f" {named(method, lean=False)} has no encoder and adapts by {other}, "
         "which figures show as by encoder."
-        for method in known
+        for method, other in others.items()
+        if other is not None
     )
 
 

@@ -79,6 +79,7 @@ class TinyActor:
 class Tiny:
     """Clones behaviour, and takes no notice of the context."""
 
+    adapts_by = "nothing at all"
     Settings = TinySettings
 
     def __init__(self, shape, normalisation, settings: TinySettings, learning_rate: float) -> None:
@@ -136,6 +137,13 @@ def test_it_trains_resumes_and_is_found_again(tiny_run):
     assert (phase, updates) == ("offline", 6)
     assert torch.equal(weights(found), last)
     assert found.networks.body[0].out_features == 5
+
+
+@pytest.mark.usefixtures("tiny_file")
+def test_tables_say_by_what_it_adapts():
+    assert registry.adapts_by("tiny") == "nothing at all"
+    assert registry.adapts_by("smac") is None
+    assert registry.adapts_by("a method that is no algorithm") is None
 
 
 def test_it_is_measured_by_the_same_protocol(tiny_run):
