@@ -1,4 +1,4 @@
-"""Draws the README's figures from several studies' numbers.
+"""Draws docs/adaptation.png and docs/first-episode.png from several studies' numbers.
 
     python -m scripts.study_figure docs/adaptation.png docs/first-episode.png \\
         docs/results/cheetah-vel docs/results/ant-dir docs/results/drawer-door
