@@ -1,11 +1,12 @@
 # Every target makes what it needs, in .venv; PYTHON=python3.11 chooses the interpreter.
 VENV := .venv
+DIST := .venv-dist
 READY := $(VENV)/.installed
 # What runs on a robot's computer, where Python may be 3.10: held to its syntax and its library.
 ROBOT_SIDE := -p fieldtune.robot -p fieldtune.export -m serve_joints
 export PYTHON
 
-.PHONY: demo test lerobot franka check docs clean
+.PHONY: demo test lerobot franka check docs dist licences smoke clean
 
 demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 	$(VENV)/bin/fieldtune demo
@@ -34,6 +35,19 @@ docs: $(READY)  ## the site, in build/site; reference pages are made from the co
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
 	@echo "open build/site/index.html"
 
+dist: $(READY) $(DIST)/.installed  ## sdist, wheel, bills of materials and licences, in dist/
+	rm -rf dist
+	$(DIST)/bin/python -m build
+	$(DIST)/bin/twine check --strict dist/*
+	$(DIST)/bin/python -m scripts.sbom $(VENV) dist
+	cp docs/licences.md dist
+
+licences: $(READY) $(DIST)/.installed  ## docs/licences.md, from what the packages say
+	$(DIST)/bin/python -m scripts.licences $(VENV)
+
+smoke:  ## the wheel of `make dist`, in a clean environment of each Python that is found
+	$${PYTHON:-python3} -m scripts.smoke
+
 # EnvPool's pins are not ours: it gets an environment of its own (1 GB), or is left out.
 bench: $(READY)  ## everything timed side by side, on an idle machine; ARGS=--resume goes on after a cut
 	test -d .venv-envpool || $(VENV)/bin/python -m venv .venv-envpool
@@ -42,9 +56,12 @@ bench: $(READY)  ## everything timed side by side, on an idle machine; ARGS=--re
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-envpool build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DIST) .venv-envpool build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt scripts/setup.sh
 	sh scripts/setup.sh $(VENV)
 	touch $(READY)
+
+$(DIST)/.installed: scripts/dist.sh | $(READY)
+	PYTHON=$(VENV)/bin/python sh scripts/dist.sh $(DIST)

@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from scripts import smoke
+from tests import declared_arguments
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -45,9 +48,39 @@ def test_a_forks_python_is_one_that_the_workstation_takes():
     assert versions == {low[0]}
 
 
-def test_the_citation_is_of_this_version_and_licence():
+def test_a_release_runs_what_the_makefile_has_on_each_python():
+    workflow = read(".github/workflows/release.yml")
+    jobs = workflow["jobs"]
+    ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    makes = [command for command in ran if command.startswith("make ")]
+    assert makes == ["make dist"]
+    assert {command.removeprefix("make ") for command in makes} <= targets()
+    for name, versions in (("smoke", smoke.ROBOT), ("train", smoke.TRAIN)):
+        assert tuple(jobs[name]["strategy"]["matrix"]["python"]) == versions
+    for module, words in re.findall(r"python -m (scripts\.\w+) (.*)", "\n".join(ran)):
+        words = re.sub(r"\$\{\{.*?\}\}|\"\$\w+\"( > .*)?", "3.11", words)
+        declared_arguments.parse(module, words.split())
+
+
+def test_a_release_may_write_only_where_it_has_to_and_publishes_what_was_tried():
+    workflow = read(".github/workflows/release.yml")
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` so
+    assert workflow["permissions"] == {"contents": "read"}
+    granted = {
+        (name, what)
+        for name, job in workflow["jobs"].items()
+        for what, how in job.get("permissions", {}).items()
+        if how == "write"
+    }
+    signs = {("build", "id-token"), ("build", "attestations")}
+    assert granted == signs | {("release", "contents"), ("pypi", "id-token")}
+    for name in ("release", "pypi"):
+        assert set(workflow["jobs"][name]["needs"]) == {"smoke", "train"}
+    assert workflow["jobs"]["pypi"]["environment"] == "pypi"
+
+
+def test_the_citation_is_of_this_licence():
     cited = read("CITATION.cff")
-    assert cited["version"] == PROJECT["version"]
     assert cited["license"] == PROJECT["license"]
     assert {"cff-version", "message", "title", "authors"} <= set(cited)  # what the format asks for
     for paper in (cited["preferred-citation"], *cited["references"]):
