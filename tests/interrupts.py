@@ -112,7 +112,7 @@ def require_clean_interrupts(warm: Warm, case: Case, folder: Path, beside: Path)
             if moment == IMPORT:  # before the command has begun
                 ends, says = exit_status.INTERRUPTED, (TOLD, *says)
             assert done.status == ends, told
-            assert not says or (said.splitlines()[-1:] and said.splitlines()[-1] in says), told
+            assert (said.splitlines() or [""])[-1] in says, told
             for name in case.out:
                 assert not (folder / name).exists(), f"{name} is there: {told}"
         more = _files(folder) - there
