@@ -1,4 +1,4 @@
-"""Ctrl-C, from a command's first moment on: status 130 and one sentence, never a traceback.
+"""Ctrl-C, from a command's first moment to its last: 130 and one sentence, never a traceback.
 
 While modules are loaded it waits until they are: libraries written in C print what breaks them off
 in the middle, and some then end as if they were not installed. Knows no command.
@@ -23,6 +23,9 @@ _IMPORTING = "<frozen importlib._bootstrap>"
 def told_when_interrupted() -> Iterator[None]:
     """Run a whole command line. One that ignores Ctrl-C, as behind `nohup`, goes on doing so.
 
+    After it Ctrl-C ends the process as it does any other, at once and without a word, which a shell
+    tells as 130.
+
     Raises:
         SystemExit: 130 once that is told, where no command inside has told it; or what a command
             ends with.
@@ -40,6 +43,10 @@ def told_when_interrupted() -> Iterator[None]:
         if before is not None and isinstance(before.__cause__, KeyboardInterrupt):
             print(TOLD, file=sys.stderr)  # Typer ends with 130 and says nothing
         raise
+    finally:
+        # What is left is the interpreter's own end, which can take seconds and has nothing to keep.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def held_back() -> None:

@@ -139,6 +139,7 @@ def _served(target: Target) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C is this process's to answer: what is sent is shown first
         preexec_fn=ends_with_parent(),
         env=os.environ | {"RUST_LOG": "error"},
     )
