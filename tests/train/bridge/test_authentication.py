@@ -152,6 +152,7 @@ def stolen_name(hub, keys):  # noqa: ARG001
         (unknown_robot, f"its key {STRANGER.public} is not allowed"),
         (stolen_name, "turned away a connection"),
     ],
+    ids=["plain", "wrong trainer", "unknown robot", "stolen name"],  # a key differs in each process
 )
 def test_without_a_key_there_is_no_reply_and_no_change_but_a_reason_in_the_log(
     context, hub, keys, folder, blob, credentials, reason, caplog
