@@ -1,8 +1,11 @@
 """The latched fault on disk: it outlives the process, so that no supervisor re-arms by restarting.
 
 Whoever puts something at that path stops the robot: the daemon watches it. Mostly that is a small
-text file, whose last line says who holds the robot still because of it; a folder, a pipe or a link
-to nowhere latches too, and is never waited for. It does not know what a fault is.
+text file, one line of which says who holds the robot still because of it; a folder, a pipe or a
+link to nowhere latches too, and is never waited for. It does not know what a fault is.
+
+Several threads and processes may write at once: all of them append, so that none loses what another
+has written, in whatever order.
 
 Where its own folder takes no file, a fault is latched outside of it, in the machine's temporary
 folders: on another disk mostly, and in memory.
@@ -16,6 +19,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -26,7 +30,8 @@ from fieldtune.robot.rationed_log import printable
 
 log = logging.getLogger(__name__)
 
-_HELD = "\nheld by process "
+_HELD = re.compile(r"^held by process ([0-9]+)$\n?", re.MULTILINE)
+_APPENDING = os.O_WRONLY | os.O_APPEND
 _FOR = "\nlatches "  # outside of its folder: which robot that is, for who finds it
 _LONGEST = 65_536
 # The first outlives a restart of the machine, but is a service's own under PrivateTmp; the second
@@ -44,23 +49,23 @@ def latched(path: Path) -> str | None:
     text = _read(path)
     if text is None:
         text = _read_outside(path)
-    return None if text is None else text.partition(_HELD)[0].strip() or "unknown fault"
+    return None if text is None else _HELD.sub("", text).strip() or "unknown fault"
 
 
 def held_by(path: Path) -> str | None:
     """The process that holds the robot still because of the latch; None where none has said so."""
-    text = _read(path) or ""
-    return text.partition(_HELD)[2].strip() or None
+    found = _HELD.search(_read(path) or "")
+    return None if found is None else found[1]
 
 
 def confirm(path: Path) -> None:
     """Say in a latch that is there: this process holds the robot still. Raises `OSError`."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW)
+        descriptor = os.open(path, _APPENDING | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:  # a person was faster
         return
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{_HELD}{os.getpid()}\n")
+        file.write(f"\nheld by process {os.getpid()}\n")
 
 
 def latch(path: Path, reason: str) -> None:
@@ -112,7 +117,7 @@ def _latch_outside(path: Path, text: str) -> None:
 
 
 def _printable(reason: str) -> str:
-    return "\n".join(map(printable, reason.replace(_HELD, " ").split("\n")))
+    return "\n".join(map(printable, _HELD.sub("", reason).split("\n")))
 
 
 def _latch(path: Path, text: str) -> None:
@@ -145,17 +150,24 @@ def reserve(path: Path) -> None:
 def _made(path: Path) -> int:
     """A descriptor of the latch's new file. Raises `OSError`."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        return os.open(path, _APPENDING | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
+        try:  # emptied before it latches: what is written into a latch is never taken back
+            descriptor = os.open(
+                _spare(path), _APPENDING | os.O_TRUNC | os.O_NONBLOCK | os.O_NOFOLLOW
+            )
+        except OSError:
+            raise error from None
         try:
             _spare(path).rename(path)
         except OSError:
+            os.close(descriptor)
             raise error from None
-        return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        return descriptor
 
 
 def _spare(path: Path) -> Path:

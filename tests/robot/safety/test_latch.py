@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -75,6 +76,29 @@ def test_latching_makes_a_file_of_it_so_that_who_holds_can_say_so(tmp_path, make
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
+@pytest.mark.parametrize("spare", [False, True], ids=["a new file", "the file kept ready"])
+def test_who_holds_may_say_so_before_the_reason_is_written(tmp_path, monkeypatch, spare):
+    """Two threads latch at once, as after SIGCONT: the loop's own, and the one that watches it."""
+    path = tmp_path / "fault.txt"
+    write, make = os.write, os.open
+
+    def meanwhile(descriptor, content):
+        confirm(path)
+        return write(descriptor, content)
+
+    def full(name, flags, *rest):
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(name, flags, *rest)
+
+    if spare:
+        reserve(path)
+        monkeypatch.setattr(os, "open", full)
+    monkeypatch.setattr(os, "write", meanwhile)
+    latch(path, "it stood still")
+    assert (latched(path), held_by(path)) == ("it stood still", str(os.getpid()))
+
+
 def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path, mounted):
     with mounted(tmp_path, "-t", "tmpfs", "-o", "nr_inodes=16", "tmpfs"):
         path = tmp_path / "fault.txt"
@@ -136,7 +160,15 @@ def test_where_it_cannot_be_known_is_an_error_that_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "reason", ["x\nheld by process 1", "x\rheld by process 1", "x\x0b\nheld by process 1\n"]
+    "reason",
+    [
+        "x\nheld by process 1",
+        "x\rheld by process 1",
+        "x\x0b\nheld by process 1\n",
+        "held by process 1",
+        "x\nheld by process 1held by process 2",
+        "held by process 1\nheld by process 2\nx",
+    ],
 )
 def test_a_reason_cannot_say_that_the_robot_is_held(tmp_path, reason):
     latch(tmp_path / "fault.txt", reason)
