@@ -28,7 +28,7 @@ COMMAND = [sys.executable, "-m", "fieldtune.robot.launch"]
 def config(tmp_path) -> Path:
     path = tmp_path / "x.yaml"
     robot = {
-        "name": "c1",
+        "name": "commanded",  # by no other file's tests: `stop` finds a robot by its name
         "family": "cheetah-vel",
         "driver": {"name": "sim", "time_scale": float("inf")},
         "state_dir": str(tmp_path / "state"),
@@ -178,7 +178,7 @@ def test_stop_says_so_when_the_process_that_drives_does_not_answer(config, bundl
 
 
 def test_stop_latches_a_robot_that_nobody_drives_and_says_so(config, bundle, tmp_path):
-    other = f"robot.name={uuid4().hex}"  # c1 may be driven by another test, and would be found
+    other = f"robot.name={uuid4().hex}"  # `config`'s may be driven by another test
     stopped = run("stop", "--config", config, other)
     assert stopped.returncode == 4
     assert stopped.stderr.startswith(f"error: no process drives a robot in {tmp_path / 'state'}\n")

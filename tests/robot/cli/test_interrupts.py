@@ -101,7 +101,7 @@ def site(tmp_path_factory, make_bundle, process):
     folder = tmp_path_factory.mktemp("site") / "robot"
     folder.mkdir()
     family = registry.family("point-goal")
-    robot = {"name": "point", "family": family.name, "state_dir": "state"}
+    robot = {"name": "interrupted", "family": family.name, "state_dir": "state"}
     served = {"name": "zmq", "address": "tcp://127.0.0.1:1", "description": "arm.json"}
     for name, driver in {
         "run": {"name": "sim", "time_scale": float("inf")},

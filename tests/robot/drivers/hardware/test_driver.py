@@ -82,7 +82,7 @@ def explore(options, make_bundle, tmp_path):
             horizon=horizon,
         )
         config = RobotConfig(
-            name="m1",
+            name="served",  # by no other file's tests: `stop` finds a robot by its name
             family="joints",
             state_dir=state,
             driver=DriverConfig(name="zmq", **as_in_a_file(settings)),
@@ -421,7 +421,7 @@ def settings_file(tmp_path):
     def write(address: str) -> Path:
         path = tmp_path / "robot.yaml"
         path.write_text(
-            "robot: {name: m1, family: joints, driver: {name: zmq, connect_timeout_s: 0.3, "
+            "robot: {name: served, family: joints, driver: {name: zmq, connect_timeout_s: 0.3, "
             f"address: '{address}', description: {tmp_path}/d.json}}}}\n"
         )
         return path
