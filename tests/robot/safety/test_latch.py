@@ -75,7 +75,6 @@ def test_latching_makes_a_file_of_it_so_that_who_holds_can_say_so(tmp_path, make
     assert all(beside.read_text() == "old\n" for beside in tmp_path.glob("beside.txt"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
 @pytest.mark.parametrize("spare", [False, True], ids=["a new file", "the file kept ready"])
 def test_who_holds_may_say_so_before_the_reason_is_written(tmp_path, monkeypatch, spare):
     """Two threads latch at once, as after SIGCONT: the loop's own, and the one that watches it."""
@@ -99,6 +98,7 @@ def test_who_holds_may_say_so_before_the_reason_is_written(tmp_path, monkeypatch
     assert (latched(path), held_by(path)) == ("it stood still", str(os.getpid()))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
 def test_a_disk_that_takes_no_other_file_latches_all_the_same(tmp_path, mounted):
     with mounted(tmp_path, "-t", "tmpfs", "-o", "nr_inodes=16", "tmpfs"):
         path = tmp_path / "fault.txt"
