@@ -6,8 +6,9 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -31,6 +32,9 @@ from fieldtune.robot.episodes.episode import (
     Mode,
     Step,
 )
+
+if TYPE_CHECKING:
+    from fieldtune.sim.family import Field, TaskFamily
 
 # A busy machine is slow, which is no fault of what is tested.
 settings.register_profile("untimed", deadline=None)
@@ -198,6 +202,28 @@ def make_bundle() -> Callable[..., str]:
         data = pack_bundle(Manifest(**dict(description), files=files, parity=parity), graphs)
         path.write_bytes(data)
         return parse_bundle(data, source=str(path)).id
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_family_bundle(make_bundle: Callable[..., str]) -> Callable[..., str]:
+    """`make_family_bundle(path, family, seed=0, **changes)`: as `make_bundle`, for a family's robot
+    and its fields."""
+
+    def specs(fields: Sequence[Field]) -> tuple[FieldSpec, ...]:
+        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in fields)
+
+    def make(path: Path, family: TaskFamily, seed: int = 0, **changes: object) -> str:
+        known: dict[str, object] = {
+            "family": family.name,
+            "robot": family.robot,
+            "observation_fields": specs(family.observation_fields),
+            "action_fields": specs(family.action_fields),
+            "period_s": family.period_s,
+            "horizon": family.horizon,
+        }
+        return make_bundle(path, seed, **(known | changes))
 
     return make
 

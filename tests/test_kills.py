@@ -22,7 +22,6 @@ import pytest
 import yaml
 import zmq
 
-from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.bridge import wire
 from fieldtune.robot.episodes import codec
 from fieldtune.robot.episodes.episode import EndReason
@@ -154,27 +153,11 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path, make_bundle):
+def site(tmp_path, make_family_bundle):
     from fieldtune.sim import registry
 
-    family = registry.family("cheetah-vel")
-
-    def fields(those):
-        return tuple(
-            FieldSpec(name=item.name, unit=item.unit, low=item.low, high=item.high)
-            for item in those
-        )
-
     site = Site(tmp_path)
-    make_bundle(
-        site.bundle,
-        family=family.name,
-        robot=family.robot,
-        observation_fields=fields(family.observation_fields),
-        action_fields=fields(family.action_fields),
-        period_s=family.period_s,
-        horizon=family.horizon,
-    )
+    make_family_bundle(site.bundle, registry.family("cheetah-vel"))
     yield site
     for process in site.running:
         if process.poll() is None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from scripts import licences, smoke
-from scripts.dependencies import PROJECT, brought_by, requirements
+from scripts.dependencies import PROJECT, brought_by, installed_in, requirements
 from scripts.release_notes import FILES, disagreements, parts
 from scripts.sbom import narrowed
 
@@ -29,8 +28,7 @@ RELEASED = "# Changelog\n\n## 1.2.0 (2027-01-31)\n\n- New.\n\n## 1.1.0 (2027-01-
 CITED = "version: 1.2.0\ndate-released: 2027-01-31\n"
 
 
-def installed() -> dict:
-    return {canonicalize_name(one.metadata["Name"]): one for one in distributions()}
+HERE = Path(sys.prefix)  # the environment of these tests
 
 
 def pyproject(fallback: str) -> str:
@@ -125,14 +123,14 @@ def files(wheel: Path) -> dict[str, str]:
 
 
 def test_an_installation_is_followed_from_package_to_package():
-    robot = brought_by(requirements(), installed())
-    train = brought_by(requirements("train"), installed())
+    robot = brought_by(requirements(), installed_in(HERE))
+    train = brought_by(requirements("train"), installed_in(HERE))
     assert {"numpy", "flatbuffers", "mdurl"} <= robot < train  # of onnxruntime, of rich by way
     assert not {"torch", "mujoco", "pytest"} & robot
     assert "quadprog" in train  # robosuite's qpsolvers[quadprog]
     assert not {"ray", "ruff", "mkdocs"} & train
     with pytest.raises(LookupError, match="no-such-thing>=3 is not installed there: run make"):
-        brought_by([Requirement("no-such-thing>=3")], installed())
+        brought_by([Requirement("no-such-thing>=3")], installed_in(HERE))
 
 
 def test_a_bill_of_materials_has_what_is_needed_and_what_needs_it(tmp_path):
@@ -209,7 +207,7 @@ for name in ("quadprog", "qpsolvers", "mink"):
     sys.modules[name] = None  # an import of it fails
 import numpy as np
 from fieldtune.sim.registry import family
-for name in ("reach", "push", "drawer-door", "pick-place"):
+for name in ("reach", "push", "multi", "drawer-door", "pick-place"):
     made = family(name)
     tasks = made.sample_tasks(0, 1)
     batch, robot = made.simulator(1), made.single_robot()

@@ -97,22 +97,13 @@ def test_a_small_disk_is_full_when_it_is_filled_and_empty_when_it_is_freed(tmp_p
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory, make_bundle) -> Path:
+def template(tmp_path_factory, make_family_bundle) -> Path:
     """What `benchmarks.pair.prepare` makes, with a bundle that nobody trained."""
     from fieldtune.sim.registry import family as make_family
-    from fieldtune.train.runs.bundles import field_specs
 
-    folder, family = tmp_path_factory.mktemp("proof") / "template", make_family(FAMILY)
+    folder = tmp_path_factory.mktemp("proof") / "template"
     (folder / "run").mkdir(parents=True)
-    make_bundle(
-        folder / "published.bundle",
-        family=family.name,
-        robot=family.robot,
-        observation_fields=field_specs(family.observation_fields),
-        action_fields=field_specs(family.action_fields),
-        period_s=family.period_s,
-        horizon=family.horizon,
-    )
+    make_family_bundle(folder / "published.bundle", make_family(FAMILY))
     return folder
 
 

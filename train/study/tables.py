@@ -1,4 +1,6 @@
-"""A study's tables, as Markdown lines. Pure functions of `fieldtune.train.study.summary`'s."""
+"""A study's tables, as Markdown lines: functions of `fieldtune.train.study.summary`'s, and of what
+algorithms say they adapt by.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from fieldtune import exit_status
-from fieldtune.export.manifest import FieldSpec
 from fieldtune.robot.cli.app import app
 from fieldtune.sim import registry
 from tests.interrupts import IMPORT, Case, commands, require_clean_interrupts, warm
@@ -96,7 +95,7 @@ def process():
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, make_bundle, process):
+def site(tmp_path_factory, make_family_bundle, process):
     """A robot's folder: its configuration, a bundle, and what a run with it left."""
     folder = tmp_path_factory.mktemp("site") / "robot"
     folder.mkdir()
@@ -109,18 +108,7 @@ def site(tmp_path_factory, make_bundle, process):
     }.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"robot": robot | {"driver": driver}}))
 
-    def fields(declared):
-        return tuple(FieldSpec(name=f.name, unit=f.unit, low=f.low, high=f.high) for f in declared)
-
-    make_bundle(
-        folder / "a.bundle",
-        family=family.name,
-        robot=family.robot,
-        observation_fields=fields(family.observation_fields),
-        action_fields=fields(family.action_fields),
-        period_s=family.period_s,
-        horizon=family.horizon,
-    )
+    make_family_bundle(folder / "a.bundle", family)
     save = "adapt --config run.yaml --bundle a.bundle --save left"
     done = process.run(save, folder, folder.parent / "beside", None)
     assert done.status == DONE, (folder.parent / "beside" / "err").read_text()
