@@ -23,26 +23,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.trial import kept_back
-from fieldtune.sim.family import Array, Field, TaskFamily, bounds, rewarded
+from fieldtune.sim.family import Array, TaskFamily, bounds
 from fieldtune.sim.registry import family as make_family
-from fieldtune.sim.rollout import LabelledEpisode, rollout
+from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.sim.success import succeeded
-from fieldtune.train.agent.networks import Policy
-from fieldtune.train.agent.squashed_gaussian import ACTION_EDGE
-from fieldtune.train.algorithms import losses
-from fieldtune.train.algorithms.optimisation import adam, gradient_step
+from fieldtune.train.agent.normalisation import Normalisation
+from fieldtune.train.agent.told import ToldActor, ToldPolicy
+from fieldtune.train.agent.trials import run_episodes
+from fieldtune.train.algorithms.told_cloning import Cloning, ToldCloning
 from fieldtune.train.config import LatentSettings, RunConfig
 from fieldtune.train.data.dataset import Dataset
-from fieldtune.train.device import CPU, in_precision
+from fieldtune.train.device import CPU
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import learned_from
 
 LOOKS = 3
 DEPTH = 3
-INDEX = "index"  # unit of a parameter that says which: told as one number for each it may be
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Setting:
 
 
 class Clone:
-    """π(a|s, task), with inputs of zero mean and unit variance."""
+    """A policy that is told the task, of inputs with zero mean and unit variance, and its draws."""
 
     def __init__(
         self, config: RunConfig, episodes: Sequence[LabelledEpisode], tasks: Array, setting: Setting
@@ -86,62 +84,27 @@ class Clone:
         """
         family = make_family(config.family, **config.family_options)
         low, high = bounds(family.action_fields)
-        self._fields, self._setting = family.task_fields, setting
-        self._centre, self._half = (high + low) / 2, (high - low) / 2
         seen = np.concatenate([one.observations[:-1] for one in episodes])
-        told = as_told(self._fields, tasks)
-        self._seen, self._told = _Scale(seen), _Scale(told)
-        steps = [one.steps for one in episodes]
-        self.rows = len(seen)
-        self.observations = self._seen(seen)
-        self.tasks = self._told(np.repeat(told, steps, axis=0))
-        acted = np.concatenate([one.actions for one in episodes])
-        self.actions = _tensor((acted - self._centre) / self._half)
-        self.policy = Policy(seen.shape[1], acted.shape[1], told.shape[1], setting.widths)
-        self._optimiser = adam(config.algorithm.learning_rate, self.policy)
+        rewards = np.concatenate([one.rewards for one in episodes])
+        units = Normalisation.of(seen, rewards, low, high)
+        told = ToldPolicy(family.task_fields, tasks, units, len(low), setting.widths)
+        cloning = Cloning(
+            rows=setting.rows,
+            learning_rate=config.algorithm.learning_rate,
+            error_weight=setting.action_error,
+            precision="bfloat16" if setting.bf16 else "float32",
+        )
+        self._learner = ToldCloning(told, episodes, tasks, cloning, CPU)
+        self._rng = np.random.default_rng(0)
+        self.rows = self._learner.rows
 
     def learn(self, updates: int) -> None:
         for _ in range(updates):
-            rows = torch.randint(self.rows, (self._setting.rows,))
-            with in_precision("bfloat16" if self._setting.bf16 else "float32", CPU):
-                mean, log_std = self.policy(self.observations[rows], self.tasks[rows])
-            weight = self._setting.action_error
-            found = losses.likeness(mean, log_std, self.actions[rows], ACTION_EDGE, weight)
-            gradient_step(-found.mean(), self._optimiser)
+            self._learner.update(self._rng)
 
-    @torch.no_grad()
-    def act(self, observations: Array, tasks: Array) -> Array:
-        """The mean action, in physical units."""
-        told = self._told(as_told(self._fields, tasks))
-        mean, _ = self.policy(self._seen(observations), told)
-        return np.asarray(torch.tanh(mean).double().numpy() * self._half + self._centre)
-
-
-def as_told(fields: tuple[Field, ...], tasks: Array) -> Array:
-    """What rewards depend on of `tasks` `(..., parameter)`; which of several by one number each."""
-    columns, first = [], 0
-    for field in fields:
-        part = tasks[..., first : first + field.width]
-        first += field.width
-        if field.unit == INDEX:
-            columns.append((part == np.arange(field.low[0], field.high[0] + 1)).astype(float))
-        elif rewarded((field,)).any():
-            columns.append(part)
-    return np.concatenate(columns, axis=-1)
-
-
-class _Scale:
-    def __init__(self, rows: Array) -> None:
-        deviation = rows.std(axis=0)
-        self._mean = rows.mean(axis=0)
-        self._deviation = np.where(deviation < 1e-6, 1.0, deviation)
-
-    def __call__(self, rows: Array) -> Tensor:
-        return _tensor((rows - self._mean) / self._deviation)
-
-
-def _tensor(rows: Array) -> Tensor:
-    return torch.as_tensor(rows, dtype=torch.float32)
+    def acting(self, tasks: Array) -> ToldActor:
+        """With the mean action, a task `(copy, parameter)` a copy."""
+        return ToldActor(self._learner.networks, tasks)
 
 
 def successes(dataset: Dataset, setting: Setting) -> tuple[list[LabelledEpisode], Array]:
@@ -175,8 +138,8 @@ def learned(
     try:
         for turn in range(LOOKS):
             clone.learn(updates * (turn + 1) // LOOKS - updates * turn // LOOKS)
-            acted = rollout(
-                simulator, family, lambda seen: clone.act(seen, tasks), np.arange(len(tasks)), tasks
+            acted = run_episodes(
+                clone.acting(tasks), family, simulator, np.arange(len(tasks)), tasks
             )
             done = np.array([succeeded(one) for one in acted]).reshape(-1, starts).mean(axis=1)
             mean = float(np.mean([one.rewards.sum() for one in acted]))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.imitation import Clone, Setting, as_told, pace, successes
-from fieldtune.sim.family import Field, bounds, width
+from benchmarks.imitation import Clone, Setting, pace, successes
+from fieldtune.sim.family import bounds, width
 from fieldtune.sim.registry import family
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.dataset import Dataset
@@ -48,16 +48,9 @@ def test_a_clone_acts_as_it_was_shown_for_each_task(bf16, action_error):
     clone.learn(150)
     for episode, task in zip(episodes, tasks, strict=True):
         seen = episode.observations[:-1]
-        acted = clone.act(seen, np.tile(task, (len(seen), 1)))
+        acted = clone.acting(np.tile(task, (len(seen), 1))).act(seen, None)
         assert (np.abs(acted - shown(task)).mean(axis=0) < 0.2 * high).all()
     assert pace(clone, 0.01) > 0
-
-
-def test_a_job_is_told_by_a_number_each_and_the_seed_of_layouts_not_at_all():
-    told = as_told(family("multi").task_fields, np.array([[0.0, 7.0], [2.0, 9.0]]))
-    assert told.tolist() == [[1, 0, 0], [0, 0, 1]]
-    place = (Field("block", "index", (0.0,), (1.0,)), Field("goal", "m", (-1.0,), (1.0,)))
-    assert as_told(place, np.array([1.0, 0.25])).tolist() == [0, 1, 0.25]
 
 
 def test_only_successes_among_the_first_episodes_of_each_task_are_cloned():

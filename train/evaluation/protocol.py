@@ -178,6 +178,16 @@ class Evaluator:
                 context = data.episodes(rng, tasks, QUOTED)
             return self._act(adaptive.adapt([context]), rng)
 
+    def acted(self, actor: Actor, seed: int) -> Acted:
+        """What acts without adapting, from the start states of `online`'s episode after none.
+
+        Args:
+            actor: acts in a copy for each (task, repeat), `tasks`.
+            seed: everything that is drawn depends on it alone.
+        """
+        with _own_randomness(seed, 0) as rng:
+            return self._act(actor, rng)
+
     def first_episode(self, adaptive: Adaptive, seed: int) -> Acted | None:
         """Adaptation within the first episode: what is known of the task follows the true rewards
         at every step. None where the actor does not adapt within an episode.

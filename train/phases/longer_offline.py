@@ -7,13 +7,13 @@ of the weights; and no data but phase 1's. Resumable at any moment.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from fieldtune.train.alone import training
 from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases import averaging
+from fieldtune.train.phases.loop import OnUpdate, repeat
 from fieldtune.train.phases.updates import offline_updates
 from fieldtune.train.runs.checkpoint import (
     Progress,
@@ -37,9 +37,7 @@ from fieldtune.train.runs.trained import load_phase_1
 from fieldtune.train.runs.untrained import untrained_from_seed
 
 
-def train_longer_offline(
-    run: Run, checkpoint: Path, on_update: Callable[[int], None] = lambda _: None
-) -> None:
+def train_longer_offline(run: Run, checkpoint: Path, on_update: OnUpdate = lambda _: None) -> None:
     """Train to `self_supervised.updates`, from the end of phase 1 or from `checkpoint`.
 
     `fieldtune.train.runs.trained.averaged` loads what came of it, as `LONGER_OFFLINE`.
@@ -60,7 +58,7 @@ def train_longer_offline(
         _train(run, checkpoint, on_update)
 
 
-def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None:
+def _train(run: Run, checkpoint: Path, on_update: OnUpdate) -> None:
     settings = run.config.self_supervised
     watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
     parent = finished_phase_1(run)
@@ -79,15 +77,12 @@ def _train(run: Run, checkpoint: Path, on_update: Callable[[int], None]) -> None
     follow = partial(averaging.follow, average, learner.networks, settings.average_rate)
     replay = offline_replay(run, learner)
     update = offline_updates(learner, replay, rng, run.config, follow)
+
+    def save(done: int) -> None:
+        facts = {**origin(run, LONGER_OFFLINE), "parent": parent, "updates": done, "steps": 0}
+        save_checkpoint(checkpoint, learner, rng, Progress(facts, averaging.kept(average)))
+
     with Curves.of(run, checkpoint.stem, done) as curves:
         readings = Readings(device_of(learner), watch.look, curves.add)
-        while done < settings.updates:
-            metrics = update()
-            done += 1
-            readings.add(done, metrics)
-            on_update(done)
-            if done % settings.checkpoint_every == 0 or done == settings.updates:
-                readings.read()
-                facts = {**origin(run, LONGER_OFFLINE), "parent": parent, "updates": done}
-                arrays = averaging.kept(average)
-                save_checkpoint(checkpoint, learner, rng, Progress({**facts, "steps": 0}, arrays))
+        last, every = settings.updates, settings.checkpoint_every
+        repeat(update, done, last, readings, every=every, save=save, on_update=on_update)

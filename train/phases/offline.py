@@ -6,7 +6,6 @@ The configured algorithm's, or a baseline's beside it; each has a checkpoint of 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.alone import training
 from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases import averaging
+from fieldtune.train.phases.loop import OnUpdate, repeat
 from fieldtune.train.phases.updates import nothing, offline_updates
 from fieldtune.train.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fieldtune.train.runs.curves import Curves
@@ -26,8 +26,6 @@ from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.seeds import seed_everything
 from fieldtune.train.runs.untrained import untrained
 from fieldtune.train.runs.warm_start import load_start
-
-OnUpdate = Callable[[int], None]
 
 
 def train_offline(
@@ -86,18 +84,16 @@ def _train(
         update = offline_updates(
             learner, offline_replay(method, learner), rng, method.config, follow
         )
+
+        def save(done: int) -> None:
+            facts = {"updates": done, **origin(run, checkpoint.stem)}
+            arrays = {} if average is None else averaging.kept(average)
+            save_checkpoint(checkpoint, learner, rng, Progress(facts, arrays))
+
         with Curves.of(run, checkpoint.stem, done) as curves:
             readings = Readings(device_of(learner), watch.look, curves.add)
-            while done < last:
-                metrics = update()
-                done += 1
-                readings.add(done, metrics)
-                on_update(done)
-                if done % phase.checkpoint_every == 0 or done == last:
-                    readings.read()
-                    facts = {"updates": done, **origin(run, checkpoint.stem)}
-                    arrays = {} if average is None else averaging.kept(average)
-                    save_checkpoint(checkpoint, learner, rng, Progress(facts, arrays))
+            every = phase.checkpoint_every
+            repeat(update, done, last, readings, every=every, save=save, on_update=on_update)
     if average is not None:
         learner.networks.load_state_dict(average.state_dict())
     return learner

@@ -19,6 +19,7 @@ from fieldtune.train.runs.run import Run, RunError
 
 SELF_SUPERVISED, ORACLE = "self-supervised", "oracle"
 LONGER_OFFLINE = "longer-offline"  # in the place of a phase 2, without its data
+TOLD = "told"  # in the place of phase 1, told each task
 
 _LATER = (SELF_SUPERVISED, ORACLE, LONGER_OFFLINE)
 _PHASE_1_OWN = "offline"  # of the configured algorithm; another one's is called as it is
@@ -134,7 +135,7 @@ def _deciding(config: RunConfig, phase: str) -> dict[str, Any]:
     sections = _PHASE_2 if phase in _LATER else _PHASE_1
     left_out = {name: keys for name, keys in _HOW_FAR.items() if name in sections}
     told = config.model_dump(mode="json", include=sections, exclude=left_out)
-    if phase not in (_PHASE_1_OWN, *_LATER):
+    if phase not in (_PHASE_1_OWN, TOLD, *_LATER):
         told["method"] = method_settings(phase, config).model_dump(mode="json")
     known: dict[str, Any] = json.loads(json.dumps(told))
     return known

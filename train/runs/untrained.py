@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fieldtune.sim.family import bounds
+from fieldtune.sim.family import bounds, width
 from fieldtune.train.agent.agent import Shape
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.algorithm import Algorithm
@@ -16,6 +16,17 @@ from fieldtune.train.algorithms.registry import fresh
 from fieldtune.train.device import resolve
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.seeds import seed_everything
+
+
+def constants(run: Run) -> Normalisation:
+    """From physical units to those that the run's networks learn in: its training tasks' data have
+    zero mean and unit variance there."""
+    low, high = bounds(run.family.action_fields)
+    data = run.dataset
+    observations, rewards = data.observations(), data.rewards()
+    return Normalisation.of(observations, rewards, low, high).guarded(
+        run.family.observation_fields, observations, data.next_observations(), rewards
+    )
 
 
 def untrained(run: Run, learning_rate: float | None = None) -> Algorithm:
@@ -28,15 +39,10 @@ def untrained(run: Run, learning_rate: float | None = None) -> Algorithm:
         run: whose data, family and settings it is for.
         learning_rate: the one of phase 1 where not given.
     """
-    low, high = bounds(run.family.action_fields)
-    data = run.dataset
-    observations, rewards = data.observations(), data.rewards()
-    normalisation = Normalisation.of(observations, rewards, low, high).guarded(
-        run.family.observation_fields, observations, data.next_observations(), rewards
-    )
+    normalisation = constants(run)
     shape = Shape(
         observation=len(normalisation.observation_mean),
-        action=len(low),
+        action=width(run.family.action_fields),
         next_in_context=run.family.dynamics_vary,
         sparse_reward=run.family.sparse_reward,
         reward_bounds=run.family.reward_bounds,

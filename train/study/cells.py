@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldtune.train.evaluation.results import Adapted, EvaluationError, Inference
+from fieldtune.train.runs.origin import TOLD
 from fieldtune.train.study.plan import Method
-from fieldtune.train.study.results import JobResult, Results
+from fieldtune.train.study.results import JobResult, Results, ToldResult
 
 DIGITS = 3  # of a return; a table shows one
 Repeats = list[list[list[float]]]  # (seed, task, repeat)
@@ -50,7 +51,7 @@ class Cells(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OfflineCells(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One method with contexts from offline data, `(seed, task, repeat)`."""
+    """One method with contexts from offline data, or told the task, `(seed, task, repeat)`."""
 
     method: Method
     returns: Repeats
@@ -58,7 +59,10 @@ class OfflineCells(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """What of a study's `metrics.json` can be computed with; it has the page's tables besides."""
+    """What of a study's `metrics.json` can be computed with; it has the page's tables besides.
+
+    `told` is of cloning that was told the held-out tasks, one record or none.
+    """
 
     family: str
     seeds: int
@@ -66,6 +70,7 @@ class Metrics(msgspec.Struct, frozen=True):
     random: float
     cells: list[Cells]
     offline_context: list[OfflineCells]
+    told: list[OfflineCells] = []
 
 
 def all_cells(results: Results) -> list[Cells]:
@@ -83,6 +88,16 @@ def offline_cells(results: Results) -> list[OfflineCells]:
     return [_offline(method, found) for method, found in results.items()]
 
 
+def told_cells(found: Sequence[ToldResult]) -> list[OfflineCells]:
+    """One record of every seed's; none of none."""
+    if not found:
+        return []
+    reached = [one.reached for one in found]
+    ended = [one.successes for one in reached if one.successes is not None]
+    returns = _rounded([one.returns for one in reached])
+    return [OfflineCells(TOLD, returns, _rounded(ended) if ended else None)]
+
+
 def read_metrics(path: Path) -> Metrics:
     """Raises `EvaluationError` when the file is missing, something else or of another version."""
     try:
@@ -97,11 +112,12 @@ def read_metrics(path: Path) -> Metrics:
 def encode_metrics(tables: dict[str, object], metrics: Metrics) -> bytes:
     """The file: tables by name, then the cells, one line for each method and inference."""
     known = msgspec.to_builtins(metrics)
-    lists = {name: known.pop(name) for name in ("cells", "offline_context")}
+    lists = {name: known.pop(name) for name in ("cells", "offline_context", "told")}
     text = json.dumps({**known, **tables}, indent=2, allow_nan=False).removesuffix("\n}")
     for name, records in lists.items():
-        rows = (json.dumps(one, separators=(",", ":"), allow_nan=False) for one in records)
-        text += f',\n  "{name}": [\n    ' + ",\n    ".join(rows) + "\n  ]"
+        rows = [json.dumps(one, separators=(",", ":"), allow_nan=False) for one in records]
+        if rows:
+            text += f',\n  "{name}": [\n    ' + ",\n    ".join(rows) + "\n  ]"
     return f"{text}\n}}\n".encode()
 
 

@@ -114,11 +114,15 @@ def _lines(table: Table) -> list[tuple[str, Inference, Cells]]:
 
 
 def _levels(metrics: Metrics, table: Table, success: bool) -> list[Level]:
-    """What adaptation is compared with: offline contexts, and the oracle by the encoder."""
+    """What adaptation is compared with: offline contexts, the oracle by the encoder, and what was
+    told the task."""
     offline = next(one for one in metrics.offline_context if one.method == "offline")
     cells = offline.successes if success and offline.successes else offline.returns
     value = float(np.mean(cells))
     found = [Level("offline context, before phase 2", value, OFFLINE)]
+    for one in metrics.told:
+        cells = one.successes if success and one.successes else one.returns
+        found.append(Level("cloning, told the task", float(np.mean(cells)), MUTED))
     oracle = table.get(("oracle", "encoder"))
     if oracle is not None:
         k = min(QUOTED, oracle.episodes)

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from fieldtune.errors import RESUMABLE, report_user_errors
 from fieldtune.exit_status import MISTAKE
 from fieldtune.files import write_atomically
 from fieldtune.sim.rollout import random_return
+from fieldtune.train.agent.told import ToldActor
 from fieldtune.train.algorithms.algorithm import Algorithm, Exportable
 from fieldtune.train.alone import InUse
 from fieldtune.train.collecting.collect import collect
@@ -34,17 +36,18 @@ from fieldtune.train.evaluation.measure import (
     measure,
     reached,
 )
-from fieldtune.train.evaluation.protocol import Evaluator
+from fieldtune.train.evaluation.protocol import Acted, Evaluator
 from fieldtune.train.evaluation.results import DecoderError, Inference, PhaseResult
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.longer_offline import train_longer_offline
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.phases.told import train_told
 from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
 from fieldtune.train.runs.methods import as_method
 from fieldtune.train.runs.opening import open_run
-from fieldtune.train.runs.origin import LONGER_OFFLINE, ORACLE, SELF_SUPERVISED
+from fieldtune.train.runs.origin import LONGER_OFFLINE, ORACLE, SELF_SUPERVISED, TOLD
 from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import averaged
@@ -58,7 +61,7 @@ from fieldtune.train.study.plan import (
     Study,
     load_study,
 )
-from fieldtune.train.study.results import JobResult, Point, Reached
+from fieldtune.train.study.results import JobResult, Point, Reached, ToldResult
 from fieldtune.train.study.together import run_together
 from fieldtune.train.turns import aside, compute_on, jobs_here, let_others
 
@@ -66,6 +69,7 @@ POINTS = 5  # evaluations on the way through phase 2, evenly spread over its ste
 TRIALS_AT_ONCE = 5  # the reference's: data comes in small portions, so points are near their marks
 REPORT_EVERY_S = 1.0
 EARLIER_S, LOOK_S = 60.0, 1.0
+Work = Callable[[Job, Run, "_Report"], JobResult | ToldResult]
 
 
 def run_job(job: Job) -> None:
@@ -81,7 +85,8 @@ def run_job(job: Job) -> None:
     compute_on(resolve(config.device))
     run = open_run(config, job.folder)
     report = _Report(job.progress)
-    work = {"longer-offline": _longer_offline} | dict.fromkeys(PHASE_2, _phase_2)
+    work: dict[str, Work] = dict.fromkeys(PHASE_2, _phase_2)
+    work |= {"longer-offline": _longer_offline, TOLD: _told}
     result = work.get(job.name, _offline)(job, run, report)
     write_atomically(job.result, msgspec.json.format(msgspec.json.encode(result)))
 
@@ -156,6 +161,19 @@ def _longer_offline(job: Job, run: Run, report: _Report) -> JobResult:
     return JobResult(job.name, run.config.seed, final, [], _cpu_s())
 
 
+def _told(job: Job, run: Run, report: _Report) -> ToldResult:
+    """Cloning that is told each task, and what it does on the held-out ones."""
+    updates = run.config.offline.updates
+    checkpoint = run.folder / "checkpoints" / f"{job.name}.safetensors"
+    told = train_told(run, checkpoint, lambda done: report(done, updates))
+    evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
+    try:
+        acted = evaluator.acted(ToldActor(told, evaluator.tasks), run.config.seed)
+    finally:
+        evaluator.close()
+    return ToldResult(run.config.seed, _as_reached(acted), updates, _cpu_s())
+
+
 def _as_asked(run: Run, method: str) -> Run:
     """`run` with what the method changes: who infers as phase 2 explores, and what it freezes."""
     phase = run.config.self_supervised.model_copy(
@@ -181,12 +199,12 @@ def _require_same_inference(run: Run, checkpoint: Path) -> None:
 def _reached(evaluator: Evaluator, now: SelfSupervisedPhase) -> dict[Inference, Reached]:
     """What the averaged weights reach now, by each inference."""
     found = reached(now.run, evaluator, now.average)
-    return {
-        name: Reached(
-            acted.returns.tolist(), None if acted.successes is None else acted.successes.tolist()
-        )
-        for name, acted in found.items()
-    }
+    return {name: _as_reached(acted) for name, acted in found.items()}
+
+
+def _as_reached(acted: Acted) -> Reached:
+    ended = acted.successes
+    return Reached(acted.returns.tolist(), None if ended is None else ended.tolist())
 
 
 def _measured(run: Run, trained: Algorithm, updates: int, steps: int) -> PhaseResult:

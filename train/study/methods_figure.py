@@ -81,7 +81,7 @@ def _panel(
             _mark(axes, known[str(row.quoted)], place[row.method] + above, colour, marker)
     for one in scale:
         found = one.success if success else one.value
-        if found is not None:
+        if found is not None and one.method in place:
             _mark(axes, found, place[one.method] - APART, OFFLINE, "D", filled=False)
     axes.set_yticks(list(place.values()), [tables.named(one, lean=False) for one in place])
     axes.tick_params(axis="y", labelcolor=INK)

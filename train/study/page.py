@@ -18,7 +18,13 @@ from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import EvaluationError, Inference
 from fieldtune.train.evaluation.statistics import LEVEL
 from fieldtune.train.study import tables
-from fieldtune.train.study.cells import Metrics, all_cells, encode_metrics, offline_cells
+from fieldtune.train.study.cells import (
+    Metrics,
+    all_cells,
+    encode_metrics,
+    offline_cells,
+    told_cells,
+)
 from fieldtune.train.study.figures import DPI
 from fieldtune.train.study.methods_figure import section
 from fieldtune.train.study.pictures import (
@@ -37,7 +43,7 @@ from fieldtune.train.study.pictures import (
 )
 from fieldtune.train.study.plan import Method, Study
 from fieldtune.train.study.presets import smaller_than_the_authors
-from fieldtune.train.study.results import Results, load_results
+from fieldtune.train.study.results import Results, load_results, load_told
 from fieldtune.train.study.summary import (
     BOTH,
     Ceiling,
@@ -85,9 +91,11 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
         random=first.random,
         cells=all_cells(results),
         offline_context=offline_cells(results),
+        told=told_cells(load_told(folder, study.seeds)),
     )
     cells = table_of(metrics.cells)
-    table, scale = rows(cells), ceilings(metrics.offline_context)
+    table = rows(cells, study.config.algorithm.name)
+    scale = ceilings([*metrics.offline_context, *metrics.told])
     by_steps: Curves = {inference: curves(results, cells, inference) for inference in BOTH}
     drawn = drawn_figures(metrics, results, table, scale, by_steps)
     for name, figure in drawn.items():

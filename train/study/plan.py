@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from fieldtune import plugins, settings
 from fieldtune.settings import ConfigError
+from fieldtune.sim.registry import family as make_family
 from fieldtune.train.algorithms.registry import GROUP, algorithm_class
 from fieldtune.train.config import RunConfig
+from fieldtune.train.phases.told import require_tellable
 from fieldtune.train.runs.config_file import ChosenAlgorithm, method_settings
+from fieldtune.train.runs.origin import TOLD
 
 Phase = Literal[
     "offline",
@@ -73,7 +76,8 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
 
     Raises:
         ConfigError: a name is unknown or none for this study, `offline` is not among them, or an
-            algorithm cannot share the configured one's settings.
+            algorithm cannot share the configured one's settings, or its family nothing that could
+            be told.
         PluginError: an algorithm of another package cannot be loaded.
     """
     own = config.algorithm.name
@@ -82,7 +86,7 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
         left = {own} if learns_later else {own, *AFTER_OFFLINE}
         left |= {"trained-encoder"} if config.inference == "encoder" else set()
         return tuple(method for method in METHODS if method not in left)
-    asked, known = [name.strip() for name in names.split(",")], known_methods()
+    asked, known = [name.strip() for name in names.split(",")], (*known_methods(), TOLD)
     for name in asked:
         if name not in known:
             raise ConfigError(f"--methods has {name!r}: expected some of {', '.join(known)}")
@@ -92,7 +96,9 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
             )
         if name in AFTER_OFFLINE and not learns_later:
             raise ConfigError(f"--methods has {name!r}, but algorithm {own!r} has no phase 2")
-        if name not in PHASES:
+        if name == TOLD:
+            require_tellable(make_family(config.family, **config.family_options), config.algorithm)
+        elif name not in PHASES:
             method_settings(name, config)
     if "offline" not in asked:
         raise ConfigError(
@@ -102,7 +108,8 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
 
 
 def known_methods() -> tuple[Method, ...]:
-    """Every method, in the order of tables: phases, our algorithms, and those of other packages."""
+    """Every method that adapts, in the order of tables: phases, our algorithms, and those of other
+    packages."""
     return tuple(dict.fromkeys((*METHODS, *plugins.names(GROUP))))
 
 

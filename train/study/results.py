@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.results import (
     Adapted,
     DecoderError,
@@ -13,7 +15,10 @@ from fieldtune.train.evaluation.results import (
     Inference,
     PhaseResult,
 )
+from fieldtune.train.runs.origin import TOLD
 from fieldtune.train.study.plan import Job, Method, Study, known_methods
+
+Kind = TypeVar("Kind")
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -55,6 +60,15 @@ class JobResult(msgspec.Struct, frozen=True):
     period_s: float | None = None
 
 
+class ToldResult(msgspec.Struct, frozen=True):
+    """What cloning came to that was told the held-out tasks, with one seed."""
+
+    seed: int
+    reached: Reached
+    updates: int
+    cpu_s: float
+
+
 Results = dict[Method, list[JobResult]]
 """By method, seed by seed."""
 
@@ -77,6 +91,17 @@ def load_results(folder: Path, seeds: int) -> Results:
     }
 
 
+def load_told(folder: Path, seeds: int) -> list[ToldResult]:
+    """Those of `told`, seed by seed; empty where it is not done for all.
+
+    Raises `EvaluationError` where one is something else.
+    """
+    found = [Job(folder, TOLD, seed) for seed in range(seeds)]
+    if not all(job.done for job in found):
+        return []
+    return [_read(job.result, ToldResult) for job in found]
+
+
 def require_sound_results(folder: Path, study: Study) -> None:
     """Look at what is there before the other jobs' days of work.
 
@@ -85,19 +110,25 @@ def require_sound_results(folder: Path, study: Study) -> None:
             protocol than is asked for now.
     """
     asked = study.config.evaluation
-    for method in known_methods():
-        for seed in range(study.seeds):
+    for seed in range(study.seeds):
+        for method in known_methods():
             job = Job(folder, method, seed)
-            if not job.done:
-                continue
-            returns = _load(folder, method, seed).final.encoder.returns
-            episodes, repeats = len(returns) - 1, len(returns[0][0])
-            if (episodes, repeats) != (asked.context_episodes, asked.repeats):
-                raise EvaluationError(
-                    f"{job.result}: measured over {episodes} context episodes and {repeats} "
-                    f"repeats, and evaluation asks for {asked.context_episodes} and "
-                    f"{asked.repeats}: {_CURE}"
-                )
+            if job.done:
+                returns = _load(folder, method, seed).final.encoder.returns
+                _require_asked(job, len(returns) - 1, len(returns[0][0]), asked)
+        told = Job(folder, TOLD, seed)
+        if told.done:  # of a family's start states alone: no context
+            repeats = len(_read(told.result, ToldResult).reached.returns[0])
+            _require_asked(told, asked.context_episodes, repeats, asked)
+
+
+def _require_asked(job: Job, episodes: int, repeats: int, asked: Evaluation) -> None:
+    if (episodes, repeats) != (asked.context_episodes, asked.repeats):
+        raise EvaluationError(
+            f"{job.result}: measured over {episodes} context episodes and {repeats} "
+            f"repeats, and evaluation asks for {asked.context_episodes} and "
+            f"{asked.repeats}: {_CURE}"
+        )
 
 
 _CURE = (
@@ -107,9 +138,12 @@ _CURE = (
 
 
 def _load(folder: Path, method: Method, seed: int) -> JobResult:
-    path = Job(folder, method, seed).result
+    return _read(Job(folder, method, seed).result, JobResult)
+
+
+def _read(path: Path, kind: type[Kind]) -> Kind:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=JobResult)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:
         raise EvaluationError(
             f"{path}: no result of a study's job, or of another version ({error}): {_CURE}"

@@ -16,7 +16,7 @@ from fieldtune.train.evaluation.protocol import QUOTED
 from fieldtune.train.evaluation.results import Inference
 from fieldtune.train.evaluation.statistics import Estimate, Gap, gap, mean, over_tasks, shift
 from fieldtune.train.study.cells import Cells, OfflineCells
-from fieldtune.train.study.plan import AFTER_OFFLINE, PHASE_2, Method
+from fieldtune.train.study.plan import AFTER_OFFLINE, PHASE_2, PHASES, Method
 from fieldtune.train.study.results import Results
 
 Floats = NDArray[np.float64]
@@ -33,6 +33,7 @@ class Row:
     """One line of the table: a method by an inference.
 
     Attributes:
+        algorithm: whose method it is, or the method itself.
         quoted: the number of context episodes that one number is of, where there is one alone.
         returns: by column, `first` or the number of context episodes.
         by_seed: mean return of each seed, after `quoted`.
@@ -42,6 +43,7 @@ class Row:
     """
 
     method: Method
+    algorithm: str
     inference: Inference
     quoted: int
     returns: dict[str, Estimate]
@@ -52,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """A method with offline contexts."""
+    """A method with offline contexts, or told the task."""
 
     method: Method
     value: Estimate
@@ -92,11 +94,16 @@ def quoted(cells: Cells) -> Floats:
     return over_tasks(cells.returns[min(QUOTED, cells.episodes)])
 
 
-def rows(table: Table) -> list[Row]:
-    """The table's lines, method by method, by likelihood first."""
+def rows(table: Table, own: str) -> list[Row]:
+    """The table's lines, method by method, by likelihood first.
+
+    Args:
+        table: a study's cells.
+        own: its configured algorithm, whose phases some methods are.
+    """
     order: list[Method] = list(dict.fromkeys(method for method, _ in table))
     return [
-        _row(table, table[method, inference])
+        _row(table, table[method, inference], own if method in PHASES else method)
         for method in order
         for inference in BOTH
         if (method, inference) in table
@@ -104,7 +111,8 @@ def rows(table: Table) -> list[Row]:
 
 
 def ceilings(cells: Sequence[OfflineCells]) -> list[Ceiling]:
-    """What offline contexts give before phase 2, and to what learns from the static data alone."""
+    """What offline contexts give before phase 2, and to what learns from the static data alone; and
+    what was told the task."""
     return [
         Ceiling(
             one.method,
@@ -145,10 +153,11 @@ def gap_of(table: Table, inference: Inference, reached: Floats) -> Gap | None:
     return gap(quoted(before), reached, quoted(oracle))
 
 
-def _row(table: Table, cells: Cells) -> Row:
+def _row(table: Table, cells: Cells, algorithm: str) -> Row:
     closes = cells.method in AFTER_OFFLINE and cells.method != "oracle"
     return Row(
         cells.method,
+        algorithm,
         cells.inference,
         min(QUOTED, cells.episodes),
         _columns(cells.first_episode, cells.returns, RETURNS),

@@ -11,6 +11,7 @@ from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import Inference
 from fieldtune.train.evaluation.statistics import Estimate, Gap
+from fieldtune.train.runs.origin import TOLD
 from fieldtune.train.study.plan import Method
 from fieldtune.train.study.summary import FIRST, Ceiling, Curve, Row, Table
 
@@ -29,6 +30,7 @@ NAMES: dict[Method, str] = {
     "unicorn": "UNICORN",
     "macaw": "MACAW",
     "borel": "BOReL",
+    TOLD: "told the task: cloning of what succeeded",
 }
 LEAN = ", at the lean budget"
 NONE = "–"
@@ -44,17 +46,17 @@ def named(method: Method, lean: bool) -> str:
 def inferred(row: Row) -> str:
     """What a row infers by, in words: an algorithm without an encoder says by what else."""
     if row.inference == "encoder":
-        return adapts_by(row.method) or row.inference
+        return adapts_by(row.algorithm) or row.inference
     return row.inference
 
 
 def own_inferences(rows: Sequence[Row]) -> str:
     """A sentence for each algorithm of the table that has no encoder; empty where all have."""
-    others = {method: adapts_by(method) for method in dict.fromkeys(row.method for row in rows)}
+    others = {name: adapts_by(name) for name in dict.fromkeys(row.algorithm for row in rows)}
     return "".join(
-        f" {named(method, lean=False)} has no encoder and adapts by {other}, "
+        f" {named(name, lean=False)} has no encoder and adapts by {other}, "
         "which figures show as by encoder."
-        for method, other in others.items()
+        for name, other in others.items()
         if other is not None
     )
 
@@ -96,7 +98,7 @@ def scale(ceilings: Sequence[Ceiling], random: float, sparse: bool) -> list[str]
     head = ["for scale", "return", "by seed", *(["success"] if sparse else [])]
     body = [
         [
-            f"offline context, {named(one.method, lean=False)}",
+            NAMES[TOLD] if one.method == TOLD else f"offline context, {named(one.method, False)}",
             estimate(one.value),
             ", ".join(number(value) for value in one.by_seed),
             *([] if one.success is None else [share(one.success)]),

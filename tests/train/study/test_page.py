@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec import structs
@@ -10,7 +11,8 @@ from msgspec import structs
 from fieldtune.train.evaluation.results import EvaluationError
 from fieldtune.train.study.cells import read_metrics
 from fieldtune.train.study.page import write_page
-from fieldtune.train.study.plan import Study
+from fieldtune.train.study.plan import Job, Study
+from fieldtune.train.study.results import Reached, ToldResult, require_sound_results
 
 
 @pytest.fixture
@@ -215,6 +217,42 @@ def test_algorithms_are_compared_in_a_figure_of_their_own(
     assert (tmp_path / "methods.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_was_told_the_task_is_what_others_are_compared_with_and_no_row_of_theirs(
+    make_results, keep, make_config, tmp_path
+):
+    study = Study(config=make_config(), seeds=2)
+    keep(tmp_path, make_results(success=0.5, methods=("offline", "focal")))
+    without = write_page(tmp_path, study, "…")
+    assert json.loads((tmp_path / "metrics.json").read_text()).get("told") is None
+    reached = Reached([[-7.0, -9.0]] * 6, [[1.0, 0.5]] * 6)
+    for seed in range(2):
+        told = ToldResult(seed, reached, 100, 1.0)
+        Job(tmp_path, "told", seed).result.write_bytes(msgspec.json.encode(told))
+    assert write_page(tmp_path, study, "…") == without
+    page = plain((tmp_path / "README.md").read_text())
+    line = line_of(page, "told the task: cloning of what succeeded")
+    assert "| -8.00 [" in line
+    assert "| 75 % [" in line
+    kept = read_metrics(tmp_path / "metrics.json").told
+    assert np.shape(kept[0].returns) == (2, 6, 2)
+    protocol = ("evaluation.context_episodes=4", "evaluation.repeats={}")
+    as_measured, otherwise = (
+        Study(config=make_config(protocol[0], protocol[1].format(repeats)), seeds=2)
+        for repeats in (2, 3)
+    )
+    require_sound_results(tmp_path, as_measured)
+    for path in (tmp_path / "seed-0" / "results", tmp_path / "seed-1" / "results"):
+        (path / "offline.json").rename(path / "kept")
+        (path / "focal.json").unlink()
+    with pytest.raises(EvaluationError, match=r"told\.json: measured over .* 2 repeats, .* and 3"):
+        require_sound_results(tmp_path, otherwise)
+    for path in (tmp_path / "seed-0" / "results", tmp_path / "seed-1" / "results"):
+        (path / "kept").rename(path / "offline.json")
+    Job(tmp_path, "told", 1).result.write_text("{}")
+    with pytest.raises(EvaluationError, match=r"told\.json: no result of a study's job"):
+        write_page(tmp_path, study, "…")
+
+
 def test_an_algorithm_that_knows_tasks_in_no_numbers_has_its_row_and_no_shift(
     make_results, keep, make_config, tmp_path
 ):
@@ -242,8 +280,12 @@ def test_an_algorithm_that_knows_tasks_in_no_numbers_has_its_row_and_no_shift(
 
     own = tmp_path / "its own study"
     keep(own, {"offline": unplaced("offline")})
-    write_page(own, study, "…")
-    assert "posterior before and after" not in (own / "README.md").read_text()
+    macaw = Study(config=make_config("algorithm={name: macaw}"), seeds=2)
+    write_page(own, macaw, "…")
+    page = plain((own / "README.md").read_text())
+    assert "posterior before and after" not in page
+    assert line_of(page, "before phase 2", "gradient steps")
+    assert "MACAW has no encoder and adapts by gradient steps" in page
     assert not (own / "shift.png").exists()
 
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fieldtune.settings import ConfigError
+from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.study.plan import METHODS, Job, chosen_methods, jobs, ready
+
+POINT_GOAL = Path(__file__).parents[3] / "configs" / "point-goal.yaml"
 
 
 def finish(job):
@@ -81,6 +86,19 @@ def test_other_algorithms_are_run_where_they_are_asked_for(make_config):
     asked = chosen_methods("unicorn, offline,pearl,focal", make_config())
     assert asked == ("offline", "pearl", "focal", "unicorn")
     assert not {"focal", "csro", "unicorn"} & set(chosen_methods(None, make_config()))
+
+
+def test_cloning_that_is_told_runs_where_it_is_asked_for_and_something_succeeds(
+    make_config, tmp_path
+):
+    with pytest.raises(ConfigError, match=r"told clones .*, and cheetah-vel has no success"):
+        chosen_methods("offline,told", make_config())
+    sparse = load_config(POINT_GOAL, overrides=["robot.family_options.rewards=sparse"])
+    assert chosen_methods("told,offline", sparse) == ("offline", "told")
+    assert "told" not in chosen_methods(None, sparse)
+    everything = jobs(tmp_path, 1, ("offline", "told"))
+    finish(everything[0])
+    assert names(ready(everything, set())) == ["seed 0: offline", "seed 0: told"]
 
 
 def test_a_study_of_an_algorithm_without_a_phase_2_has_none(make_config):

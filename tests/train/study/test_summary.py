@@ -15,12 +15,16 @@ def table(results):
     return table_of(all_cells(results))
 
 
+def lines(results):
+    return rows(table(results), "smac")
+
+
 def by_name(results):
-    return {(row.method, row.inference): row for row in rows(table(results))}
+    return {(row.method, row.inference): row for row in lines(results)}
 
 
 def test_the_same_results_give_the_same_intervals(make_results):
-    assert rows(table(make_results())) == rows(table(make_results()))
+    assert lines(make_results()) == lines(make_results())
 
 
 def test_the_table_has_every_method_by_every_inference_that_it_has(make_results):
@@ -133,9 +137,9 @@ def test_a_damaged_result_is_told_with_its_cure_before_the_other_jobs(study, tmp
 
 
 def test_success_has_its_mean_and_its_interval_where_there_is_any(make_results):
-    assert all(row.successes is None for row in rows(table(make_results())))
+    assert all(row.successes is None for row in lines(make_results()))
     results = make_results(success=0.0, seeds=3)
-    for row in rows(table(results)):
+    for row in lines(results):
         assert list(row.successes) == ["first", "1", "2", "4"]
         assert row.successes["4"].value == pytest.approx(0.5)
         assert row.successes["4"].low <= 0.5 <= row.successes["4"].high

@@ -1,0 +1,40 @@
+"""The loop of a phase: updates one after another, their metrics, and a checkpoint now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fieldtune.train.phases.updates import Update
+from fieldtune.train.runs.readings import Readings
+
+OnUpdate = Callable[[int], None]
+
+
+def repeat(
+    update: Update,
+    done: int,
+    last: int,
+    readings: Readings,
+    *,
+    every: int,
+    save: OnUpdate,
+    on_update: OnUpdate,
+) -> None:
+    """Make updates from `done` to `last`; save now and then, and at the end.
+
+    Args:
+        update: makes one.
+        done, last: numbers of updates.
+        readings: are handed each one's metrics, and read before anything is saved.
+        every: how many updates lie between two checkpoints.
+        save: writes a checkpoint after so many updates.
+        on_update: told the number done after each one.
+    """
+    while done < last:
+        metrics = update()
+        done += 1
+        readings.add(done, metrics)
+        on_update(done)
+        if done % every == 0 or done == last:
+            readings.read()
+            save(done)
