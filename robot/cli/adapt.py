@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fieldtune.errors import report_user_errors
-from fieldtune.exit_status import FAULT, MISTAKE
+from fieldtune.exit_status import MISTAKE
 from fieldtune.robot.cli.options import Bundle, Config, Output, Overrides, load_to_drive, write_line
 from fieldtune.robot.cli.record import Parameters, told_task
-from fieldtune.robot.cli.signals import stop_on_signals
+from fieldtune.robot.cli.signals import end, stop_on_signals
 
 if TYPE_CHECKING:
     from fieldtune.robot.policy.familiarity import Familiarity
@@ -122,8 +122,7 @@ def adapt(
             if (known := adaptation.familiarity) is not None:
                 told |= {"inference": known.facts()}
             write_line(summary, told | {"cycles": adaptation.robot.cycles})
-    if adaptation.robot.fault:
-        raise typer.Exit(FAULT)
+    end(len(done), context_episodes + episodes, adaptation.robot.fault)
     if within is not None and within.trouble:
         raise typer.Exit(MISTAKE)
 
@@ -166,8 +165,7 @@ def act(
         if summary is not None:
             told = {"episodes": done, "fault": acting.robot.fault, "cycles": acting.robot.cycles}
             write_line(summary, told)
-    if acting.robot.fault:
-        raise typer.Exit(FAULT)
+    end(done, episodes, acting.robot.fault)
 
 
 def _show(done: list[AdaptedEpisode], known: Familiarity | None) -> None:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fieldtune.errors import report_user_errors
-from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.options import Config, Output, Overrides, load_to_drive, write_line
-from fieldtune.robot.cli.signals import stop_on_signals
+from fieldtune.robot.cli.signals import end, stop_on_signals
 
 if TYPE_CHECKING:
     import msgspec
@@ -123,8 +122,7 @@ def record(
             if rewards is not None:
                 facts["returns"] = [episode.total_reward for episode in done]
             write_line(summary, facts)
-    if recording.robot.fault:
-        raise typer.Exit(FAULT)
+    end(len(done), episodes, recording.robot.fault)
 
 
 def told_task(name: str | None, parameters: str | None) -> ToldTask | msgspec.UnsetType:

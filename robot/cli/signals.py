@@ -6,6 +6,10 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from fieldtune.exit_status import FAULT, INTERRUPTED
+
 if TYPE_CHECKING:
     from fieldtune.robot.safety.estop import EStop
 
@@ -38,3 +42,21 @@ def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
         signal.signal(number, signal.SIG_IGN)
     estop.listen_to_signal()
     never_wait_for_readers()
+
+
+def end(done: int, asked: int | None, fault: str | None) -> None:
+    """End by the exit status that says what came of the episodes that were asked for.
+
+    Args:
+        done: how many ran.
+        asked: how many should have; None where they go on until stopped.
+        fault: why the robot is in fault, if it is.
+
+    Raises:
+        typer.Exit: the robot is in fault, or was stopped before all of them were done.
+    """
+    if fault:
+        raise typer.Exit(FAULT)
+    if asked is not None and done < asked:
+        typer.echo(f"stopped: {done} of {asked} episodes are done", err=True)
+        raise typer.Exit(INTERRUPTED)
