@@ -1,7 +1,8 @@
 """The reference pages of the site, from the code: `python -m scripts.reference FOLDER`.
 
-Commands come from typer's own `utils docs`, keys from the pydantic models. It must not hold a
-command's or a key's description: those stand beside what they describe.
+Commands come from typer's own `utils docs`, keys from the pydantic models, Python's names from the
+table of what packages may import. It must not hold a description of any: those stand beside what
+they describe.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -26,6 +28,8 @@ from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.train.algorithms.registry import DEFAULT, GROUP
 from fieldtune.train.runs.config_file import ChosenAlgorithm
 
+DOCS = Path(__file__).parents[1] / "docs"
+PROMISE = "What your package may import"
 PROGRAMS = {"fieldtune": "fieldtune.train.cli.app", "fieldtune-robot": "fieldtune.robot.cli.app"}
 _UNITS = {"_s": "s", "_mb": "MB", "_ns": "ns"}
 _BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
@@ -33,7 +37,45 @@ _BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 def pages() -> dict[str, str]:
     """Markdown by the page's path in docs/."""
-    return {"reference/cli.md": commands(), "reference/configuration.md": configuration()}
+    return {
+        "reference/cli.md": commands(),
+        "reference/configuration.md": configuration(),
+        "reference/python.md": python_names(),
+    }
+
+
+def python_names() -> str:
+    """What other packages may import, as mkdocstrings reads it: each once, where it is made."""
+    text = (
+        "# Python\n\nWhat a package of yours may import, as "
+        "[your own robot](../your-own-robot.md#what-your-package-may-import) lists it: these names "
+        "stay, others are ours to change.\n"
+    )
+    known = public_names()
+    for module, names in known.items():
+        found = import_module(module)
+        text += f"\n## `{module}`\n"
+        for name in names:
+            made = getattr(getattr(found, name), "__module__", module)
+            if made != module and name in known.get(made, ()):
+                text += f"\n`{name}` is [{made}'s](#{made}.{name}).\n"
+            else:
+                text += f"\n::: {module}.{name}\n"
+    return text
+
+
+def public_names() -> dict[str, list[str]]:
+    """What docs/your-own-robot.md promises, names by module; a row of several modules promises each
+    of its names for those that have it."""
+    text = (DOCS / "your-own-robot.md").read_text(encoding="utf-8")
+    found: dict[str, list[str]] = {}
+    for row in re.findall(r"^\| `fieldtune.*$", text.split(f"## {PROMISE}\n")[1], re.MULTILINE):
+        modules, names, _ = row.strip("|").split("|")
+        for module in re.findall(r"`([\w.]+)`", modules):
+            there = import_module(module)
+            promised = re.findall(r"`(\w+)`", names)
+            found[module] = [name for name in promised if hasattr(there, name)]
+    return found
 
 
 def commands() -> str:

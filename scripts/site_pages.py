@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 from scripts.reference import pages
 
 ROOT = Path(__file__).parents[1]
+_NAMED = re.compile(r"^( *```\w+) ([\w./-]+)$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)\s#]+)(?:#[^)]*)?\)")
 
 
@@ -27,7 +28,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Turn links that leave docs/ into words."""
+    """Turn links that leave docs/ into words, and the name of a block of code into its title."""
     folder = PurePosixPath("docs") / PurePosixPath(page.file.src_uri).parent
 
     def words(found: re.Match[str]) -> str:
@@ -35,4 +36,4 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         inside = path.startswith("docs/") or not (ROOT / path).exists()
         return found[0] if inside else f"{found[1]} (`{path}`)"
 
-    return _LINK.sub(words, markdown)
+    return _NAMED.sub(r'\1 title="\2"', _LINK.sub(words, markdown))

@@ -48,7 +48,7 @@ def pages() -> dict[str, str]:
     return reference.pages()
 
 
-PAGES = ("reference/cli.md", "reference/configuration.md")
+PAGES = ("reference/cli.md", "reference/configuration.md", "reference/python.md")
 
 
 def commands(command: Any, name: str) -> Iterator[str]:
@@ -85,6 +85,15 @@ def test_every_key_of_the_configuration_is_there_and_explained(algorithm, pages)
             assert reference.described(model, name), f"{key}.{name} is explained nowhere"
 
 
+def test_every_name_that_a_package_may_import_is_on_the_page_of_python_once(pages):
+    page = pages["reference/python.md"]
+    for module, names in reference.public_names().items():
+        part = page.split(f"\n## `{module}`\n")[1].split("\n## ")[0]
+        for name in names:
+            assert (f"::: {module}.{name}\n" in part) != (f"`{name}` is [" in part), name
+    assert "`Field` is [fieldtune.sim.family's](#fieldtune.sim.family.Field)" in page
+
+
 class Addresses(HTMLParser):
     """What a page loads: scripts, styles, pictures, fonts."""
 
@@ -115,11 +124,15 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path):
     built = sorted(tmp_path.rglob("*.html"))
     assert len(built) >= len(list(named(FILE["nav"])))
     for page in built:
-        found = Addresses()
-        found.feed(page.read_text())
+        found, text = Addresses(), page.read_text()
+        assert "```" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL), page.name
+        found.feed(text)
         for address in found.loaded:
             assert not re.match(r"(https?:)?//", address), f"{page.name} loads {address}"
             if page.name != "404.html" and not address.startswith("data:"):
                 there = page.parent / address.partition("?")[0].partition("#")[0]
                 assert there.exists(), f"{page.name} loads {address}"
     assert not list(tmp_path.rglob("*.py"))
+    python = (tmp_path / "reference" / "python.html").read_text()
+    assert 'id="fieldtune.sim.family.TaskFamily.reward"' in python
+    assert "Leading dimensions broadcast" in python  # a docstring's own words
