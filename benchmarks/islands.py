@@ -65,9 +65,18 @@ class Side:
         self._simulator.close()
 
 
+def has_mujoco(name: str) -> bool:
+    """Whether MuJoCo steps the family: whether its simulator keeps what MuJoCo steps."""
+    simulator: Any = family(name).simulator(1)
+    try:
+        return hasattr(simulator, "_batch") or hasattr(simulator, "_data")
+    finally:
+        simulator.close()
+
+
 def measure(effort: Effort) -> Iterator[Table]:
     """A table for each family."""
-    for name in names():
+    for name in filter(has_mujoco, names()):
         sides = {WITH: Side(name, True), WITHOUT: Side(name, False)}
         ours = WITH if sides[WITH].default else WITHOUT
         runs: dict[str, Callable[[], float]] = {k: side.episode for k, side in sides.items()}

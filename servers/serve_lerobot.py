@@ -9,6 +9,7 @@ that the robot declares becomes a field of its name. Cameras are left out.
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import math
 import pkgutil
@@ -35,6 +36,8 @@ _KEYS: dict[str, Any] = {
 _OPTIONAL = {"start_speed": 10.0, "start_tolerance": 2.0, "plugins": []}
 _FIELD_KEYS: dict[str, Any] = {"unit", "low", "high", "start", "rest", "wraps"}
 _TURNS = {"deg": 360.0, "degrees": 360.0, "rad": 2 * math.pi}
+_DEGREES = ("deg", "degrees")
+_ROUNDED = 0.05  # of a bound that a person copied with one digit
 
 
 class Arm:
@@ -173,13 +176,72 @@ def check_fields(fields: dict[str, Any], robot: Any) -> None:
             raise Mistake(f"fields.{name}.start: expected a position that is seen, within bounds")
 
 
+class Told:
+    """How LeRobot tells one motor's position: in `units`, and within what its calibration saw.
+
+    `low` and `high` are infinite where there is no calibration yet.
+    """
+
+    def __init__(self, units: tuple[str, ...], low: float, high: float, says: str) -> None:
+        self.units, self.low, self.high, self.says = units, low, high, says
+
+
+def told(robot: Any) -> dict[str, Told]:
+    """By field, of a robot whose motors are on one bus of LeRobot's; empty of another.
+
+    LeRobot clips what it is told in percent to the calibrated range, and degrees not at all.
+    """
+    bus = getattr(robot, "bus", None)
+    found = {}
+    for name, motor in getattr(bus, "motors", {}).items():
+        mode = str(getattr(getattr(motor, "norm_mode", None), "value", None))
+        if mode == "degrees":
+            half = _half_range(bus, name, motor)
+            says = "LeRobot tells it in degrees"
+            found[f"{name}.pos"] = Told(_DEGREES, -half, half, says)
+        elif mode.startswith("range_"):
+            low = -100.0 if mode == "range_m100_100" else 0.0
+            says = f"LeRobot tells it in percent of its calibrated range, from {low:g} to 100"
+            found[f"{name}.pos"] = Told(("%",), low, 100.0, says)
+    return found
+
+
+def _half_range(bus: Any, name: str, motor: Any) -> float:
+    """Degrees from the middle of a motor's calibrated range to its end."""
+    seen = (getattr(bus, "calibration", None) or {}).get(name)
+    steps = getattr(bus, "model_resolution_table", {}).get(motor.model)
+    if seen is None or not steps:
+        return math.inf
+    return float((seen.range_max - seen.range_min) / 2 * 360 / (steps - 1))
+
+
+def check_told(fields: dict[str, Any], robot: Any) -> None:
+    """Units and bounds are those that LeRobot tells positions in. Raises `Mistake`."""
+    for name, motor in told(robot).items():
+        field = fields.get(name, {})
+        unit = field.get("unit", motor.units[0])
+        if unit not in motor.units:
+            raise Mistake(
+                f"fields.{name}.unit: {unit!r}, but {motor.says}: expected {motor.units[0]!r}, or "
+                "another `use_degrees` in `robot` where it has one"
+            )
+        low, high = field.get("low", motor.low), field.get("high", motor.high)
+        if low < motor.low - _ROUNDED or high > motor.high + _ROUNDED:
+            raise Mistake(
+                f"fields.{name}: from {low:g} to {high:g}, but its calibration saw "
+                f"{motor.low:.1f} to {motor.high:.1f} {motor.units[0]}: expected bounds within"
+            )
+
+
 def describe(robot: Any, settings: dict[str, Any]) -> Description:
+    units = {name: motor.units[0] for name, motor in told(robot).items()}
+
     def fields(names: Iterable[str]) -> tuple[Field, ...]:
         given = settings["fields"]
         return tuple(
             Field(
                 name,
-                given.get(name, {}).get("unit", ""),
+                given.get(name, {}).get("unit", units.get(name, "")),
                 (float(given.get(name, {}).get("low", -math.inf)),),
                 (float(given.get(name, {}).get("high", math.inf)),),
             )
@@ -216,6 +278,30 @@ def make_robot(settings: dict[str, Any]) -> Any:
         raise Mistake(f"robot: LeRobot cannot make it: {error}") from error
 
 
+def connect(robot: Any, settings: dict[str, Any]) -> None:
+    """Connect, and calibrate nothing: LeRobot would ask at a terminal that a server has not.
+
+    Raises `Mistake`: the robot is disconnected then, and its torque off where that can be.
+    """
+    kind = settings["robot"].get("type")
+    who = "" if robot.id is None else f" --robot.id={robot.id}"
+    cure = f"run `lerobot-calibrate --robot.type={kind}{who}` with its port, and start again"
+    bus, file = getattr(robot, "bus", None), robot.calibration_fpath
+    if told(robot) and not getattr(bus, "calibration", None):
+        raise Mistake(f"robot: it is not calibrated, there is no {file}: {cure}")
+    asks = "calibrate" in inspect.signature(robot.connect).parameters
+    try:
+        robot.connect(**({"calibrate": False} if asks else {}))
+    except Exception as error:  # each robot's own kinds
+        raise Mistake(f"robot: LeRobot cannot connect to it: {error}") from error
+    if robot.is_calibrated is not False:  # a robot behind another process says nothing
+        return
+    if hasattr(bus, "disable_torque"):
+        bus.disable_torque()
+    robot.disconnect()
+    raise Mistake(f"robot: its motors hold another calibration than {file}: {cure}")
+
+
 def main() -> None:
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("settings", type=Path, help="arm.json, as docs/drivers.md explains it")
@@ -224,9 +310,10 @@ def main() -> None:
         settings = read_settings(given.settings)
         robot = make_robot(settings)
         check_fields(settings["fields"], robot)
+        check_told(settings["fields"], robot)
+        connect(robot, settings)
     except Mistake as mistake:
         sys.exit(f"error: {mistake}")
-    robot.connect()
     try:
         serve(Arm(robot, settings), describe(robot, settings), given)
     finally:

@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from benchmarks.__main__ import NAMES
+from fieldtune import plugins
 from fieldtune.errors import UserError
 from fieldtune.robot.cli.app import app as robot
 from fieldtune.robot.config import RobotConfig
@@ -24,9 +25,10 @@ from fieldtune.robot.drivers.hardware.options import ZmqOptions
 from fieldtune.robot.drivers.sim import SimOptions
 from fieldtune.settings import check, load
 from fieldtune.sim.registry import family as make_family
+from fieldtune.train.algorithms.registry import GROUP
 from fieldtune.train.cli.app import app as trainer
 from fieldtune.train.runs.config_file import load_config
-from fieldtune.train.study.plan import chosen_methods, known_methods
+from fieldtune.train.study.plan import chosen_methods
 from fieldtune.train.study.presets import Preset
 from fieldtune.train.study.presets import overrides as preset_overrides
 from fieldtune.train.study.runners import RunnerName
@@ -48,7 +50,7 @@ MAKEFILES = (ROOT / "Makefile", ROOT / "train/new_package/templates/shared/Makef
 CHOICES = {  # of options that are any text to the parser
     "preset": get_args(Preset),
     "runner": get_args(RunnerName),
-    "method": known_methods(),
+    "method": plugins.names(GROUP),
     "format_": ("lerobot", "minari"),
 }
 DRIVERS: dict[str, Any] = {"sim": SimOptions, "zmq": ZmqOptions}

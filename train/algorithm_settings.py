@@ -64,6 +64,11 @@ class AlgorithmSettings(Section):
         description="steps of true reward before the critic's own estimate; paper: 1",
     )
     learning_rate: float = Field(default=1e-3, gt=0)
+    unseen: tuple[str, ...] = Field(
+        default=(),
+        description="observation fields that no network is shown, on the robot neither: hundreds "
+        "of numbers that a task hardly depends on are learned by heart",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="of the layers between the first and the last, in updates alone; wide networks "

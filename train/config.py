@@ -42,6 +42,7 @@ __all__ = (
     "LatentSettings",
     "Networks",
     "Offline",
+    "Online",
     "Randomisation",
     "RunConfig",
     "Section",
@@ -89,6 +90,14 @@ class Offline(Section):
     )
     updates: int = Field(default=12_000, ge=1)
     checkpoint_every: int = Field(default=2_000, ge=1)
+
+
+def _require_first_steps(first_steps: int, steps: int) -> None:
+    if first_steps > steps:
+        raise ValueError(
+            f"first_steps {first_steps} must not exceed steps {steps}: the first update would "
+            "never come"
+        )
 
 
 class SelfSupervised(Section):
@@ -144,11 +153,7 @@ class SelfSupervised(Section):
 
     @model_validator(mode="after")
     def _can_begin(self) -> SelfSupervised:
-        if self.first_steps > self.steps:
-            raise ValueError(
-                f"first_steps {self.first_steps} must not exceed steps {self.steps}: "
-                "the first update would never come"
-            )
+        _require_first_steps(self.first_steps, self.steps)
         if self.posterior_from == "buffer" and not self.pooled:
             raise ValueError(
                 "posterior_from 'buffer' needs offline_share 'pooled': a task has no one buffer "
@@ -165,6 +170,22 @@ class SelfSupervised(Section):
     def drawn_offline(self) -> float:
         """The share of rows and contexts that is drawn from offline data alone."""
         return 0.0 if self.offline_share == "pooled" else self.offline_share
+
+
+class Online(Section):
+    """A study's `online`: PEARL in the simulator with true rewards, `updates` in all, saved after
+    every `checkpoint_every`. Its settings are `pearl`'s (`methods`), contexts and the average of
+    its weights phase 1's, and a trial's episodes the robot's."""
+
+    steps: int = Field(default=200_000, ge=1, description="of the environment, in all")
+    first_steps: int = Field(default=4_000, ge=1, description="before the first update")
+    updates: int = Field(default=20_000, ge=1)
+    checkpoint_every: int = Field(default=2_000, ge=1)
+
+    @model_validator(mode="after")
+    def _can_begin(self) -> Online:
+        _require_first_steps(self.first_steps, self.steps)
+        return self
 
 
 class Evaluation(Section):
@@ -314,6 +335,7 @@ class RunConfig(Section):
     inference: Inference = "likelihood"
     offline: Offline = Offline()
     self_supervised: SelfSupervised = SelfSupervised()
+    online: Online = Online()
     evaluation: Evaluation = Evaluation()
     randomisation: Randomisation = Randomisation()
     robot: RobotConfig

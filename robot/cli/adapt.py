@@ -122,9 +122,11 @@ def adapt(
             if (known := adaptation.familiarity) is not None:
                 told |= {"inference": known.facts()}
             write_line(summary, told | {"cycles": adaptation.robot.cycles})
-    end(len(done), context_episodes + episodes, adaptation.robot.fault)
-    if within is not None and within.trouble:
+    trouble = within is not None and within.trouble
+    if trouble and not adaptation.robot.fault:
         raise typer.Exit(MISTAKE)
+    reasons = [one.reason for one in done]
+    end(reasons, context_episodes + episodes, adaptation.robot.fault)
 
 
 def act(
@@ -158,14 +160,18 @@ def act(
             episodes=episodes,
         )
         stop_on_signals(acting.robot.request_stop, acting.robot.estop)
-        done = 0
+        reasons = []
         for episode in acting.run():
-            done += 1
+            reasons.append(episode.reason)
             typer.echo(f"episode {episode.number}: {episode.steps} steps, {episode.reason}")
         if summary is not None:
-            told = {"episodes": done, "fault": acting.robot.fault, "cycles": acting.robot.cycles}
+            told = {
+                "episodes": len(reasons),
+                "fault": acting.robot.fault,
+                "cycles": acting.robot.cycles,
+            }
             write_line(summary, told)
-    end(done, episodes, acting.robot.fault)
+    end(reasons, episodes, acting.robot.fault)
 
 
 def _show(done: list[AdaptedEpisode], known: Familiarity | None) -> None:

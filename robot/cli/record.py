@@ -122,7 +122,7 @@ def record(
             if rewards is not None:
                 facts["returns"] = [episode.total_reward for episode in done]
             write_line(summary, facts)
-    end(len(done), episodes, recording.robot.fault)
+    end([episode.reason for episode in done], episodes, recording.robot.fault)
 
 
 def told_task(name: str | None, parameters: str | None) -> ToldTask | msgspec.UnsetType:

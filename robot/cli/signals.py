@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from fieldtune.exit_status import FAULT, INTERRUPTED
 
 if TYPE_CHECKING:
+    from fieldtune.robot.episodes.episode import EndReason
     from fieldtune.robot.safety.estop import EStop
 
 
@@ -44,11 +45,11 @@ def stop_on_signals(request_stop: Callable[[str], None], estop: EStop) -> None:
     never_wait_for_readers()
 
 
-def end(done: int, asked: int | None, fault: str | None) -> None:
+def end(reasons: Sequence[EndReason], asked: int | None, fault: str | None) -> None:
     """End by the exit status that says what came of the episodes that were asked for.
 
     Args:
-        done: how many ran.
+        reasons: why each ended that ran.
         asked: how many should have; None where they go on until stopped.
         fault: why the robot is in fault, if it is.
 
@@ -57,6 +58,9 @@ def end(done: int, asked: int | None, fault: str | None) -> None:
     """
     if fault:
         raise typer.Exit(FAULT)
+    from fieldtune.robot.episodes.episode import EndReason
+
+    done = sum(reason is not EndReason.STOPPED for reason in reasons)
     if asked is not None and done < asked:
         typer.echo(f"stopped: {done} of {asked} episodes are done", err=True)
         raise typer.Exit(INTERRUPTED)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +15,7 @@ from benchmarks.figures import Report
 from benchmarks.page import page, plain
 from benchmarks.turns import Effort
 
+ROOT = Path(__file__).parents[2]
 SMALL = gpu.Size(2, 8, 16, 6.0, 0.5)
 
 
@@ -21,6 +27,27 @@ def test_no_gpu_is_a_sentence_and_no_failure(monkeypatch):
     lines = page(Report({}, {}, True, {"gpu": tables})).splitlines()
     missing = [line for line in lines if line.endswith("| no GPU here | not measured |")]
     assert len(missing) == goals == 5
+
+
+def test_the_script_for_a_machine_without_a_network_brings_all_that_is_imported():
+    """`scripts/gpu.sh` takes torch and numpy, and what they need, from that machine."""
+    (line,) = re.findall(r"^needed='(.*)'$", (ROOT / "scripts" / "gpu.sh").read_text(), re.M)
+    brought = {name.lower().replace("-", "_").replace("pyyaml", "yaml") for name in line.split()}
+    look = (
+        "import sys, numpy, torch; there = set(sys.modules)\n"
+        "import benchmarks.gpu, benchmarks.__main__\n"
+        "from benchmarks.smac_sides import make_ours, reference\n"
+        "make_ours(reference(), 'cpu')\n"
+        "new = {name for name in set(sys.modules) - there}\n"
+        "print(*{name.split('.')[0] for name in new if 'site-packages' in"
+        " (getattr(sys.modules[name], '__file__', None) or '')})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found = set(done.stdout.split()) - {"torch", "torchgen", "numpy", "tqdm"}
+    assert {name for name in found if "editable" not in name} <= brought
+    assert {"msgspec", "pydantic", "yaml"} <= found
 
 
 def test_a_size_is_measured_against_eager_and_its_products():

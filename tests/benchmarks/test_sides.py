@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import episodes, smac
+from benchmarks import episodes, islands, smac, smac_sides
 from benchmarks.bare_physics import BarePhysics
 from benchmarks.bridge import Line, recorded, same_episodes
 from benchmarks.bridge_sides import Child, Pusher, Robot
@@ -130,3 +130,16 @@ def test_bridge_and_bare_socket_carry_the_same_episodes(tmp_path: Path):
     line.arrived["socket"] = line.arrived["socket"][:1]
     with pytest.raises(AssertionError, match="socket: other episodes"):
         same_episodes(line)
+
+
+@pytest.mark.parametrize("size", smac_sides.SIZES)
+@pytest.mark.parametrize("side", ["ours", "bfloat16"])
+def test_each_side_can_be_configured_at_each_size(side, size):
+    more = ["algorithm.precision=bfloat16"] if side == "bfloat16" else []
+    assert smac_sides.reference(*smac_sides.SIZES[size], *more).algorithm.name == "smac"
+
+
+def test_islands_are_asked_of_families_that_mujoco_steps():
+    assert islands.has_mujoco("cheetah-vel")
+    assert islands.has_mujoco("reach")
+    assert not islands.has_mujoco("point-goal")

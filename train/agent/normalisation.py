@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldtune.sim.family import Array, Field
+from fieldtune.sim.family import Array, Field, Truths
 from fieldtune.train.data.admission import is_spread
 
 Constant = NDArray[np.float32] | float
@@ -103,6 +103,13 @@ class Normalisation:
             reward_low=(least - more - self.reward_mean) / self.reward_std,
             reward_high=(most + more - self.reward_mean) / self.reward_std,
         )
+
+    def without(self, unseen: Truths) -> Normalisation:
+        """The same, but each component that is true in `unseen` `(observation,)` is 0 in training
+        units, its mean, whatever it is; NaN stays NaN."""
+        low = np.where(unseen, 0.0, self.observation_low).astype(np.float32)
+        high = np.where(unseen, 0.0, self.observation_high).astype(np.float32)
+        return replace(self, observation_low=low, observation_high=high)
 
     def reaching(self, other: Normalisation) -> Normalisation:
         """The same units, with a range that holds `other`'s too: of weights that go on to learn

@@ -225,6 +225,18 @@ class Replay:
         other.device = device
         return other
 
+    def latest(self, episodes: int) -> Replay:
+        """The same data, but of each task its last `episodes` alone; it is not to be added to."""
+        other = copy.copy(self)
+        other._trajectories = [found[-episodes:] for found in self._trajectories]
+        other._rows = [
+            np.concatenate([np.arange(first, first + length) for first, length in found])
+            if found
+            else np.empty(0, np.int64)
+            for found in other._trajectories
+        ]
+        return other
+
     def transitions(self, rng: np.random.Generator, tasks: list[int], n: int) -> Batch:
         """`n` independent transitions of each task, drawn with replacement.
 

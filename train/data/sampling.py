@@ -40,7 +40,7 @@ def draw_offline(
         settings: how many tasks, and how many transitions of each in the batch.
         phase: how contexts are drawn, and how many transitions of each task if not as many.
     """
-    tasks = _meta_batch(replay, rng, settings)
+    tasks = meta_batch(replay, rng, settings)
     context = draw_context(replay, rng, tasks, phase.context)
     return context, replay.transitions(rng, tasks, phase.batch or settings.batch)
 
@@ -62,7 +62,7 @@ def draw_episodes(
         trials: of each task.
         episodes: of a trial.
     """
-    tasks = [task for task in _meta_batch(replay, rng, settings) for _ in range(trials)]
+    tasks = [task for task in meta_batch(replay, rng, settings) for _ in range(trials)]
     return replay.episodes(rng, tasks, episodes), replay.episodes(rng, tasks, episodes)
 
 
@@ -88,7 +88,7 @@ def draw_union(
     Returns:
         Context and batch of the same tasks.
     """
-    tasks = _meta_batch(labelled, rng, settings)
+    tasks = meta_batch(labelled, rng, settings)
     if offline_context is None:
         source = offline if rng.random() < phase.drawn_offline else labelled
         context = draw_context(source, rng, tasks, phase.context)
@@ -104,7 +104,7 @@ def draw_union(
     return context, batch
 
 
-def _meta_batch(replay: Replay, rng: np.random.Generator, settings: AlgorithmSettings) -> list[int]:
+def meta_batch(replay: Replay, rng: np.random.Generator, settings: AlgorithmSettings) -> list[int]:
     known, size = replay.tasks_with_data, settings.meta_batch
     if not settings.repeat_tasks:
         size = min(size, len(known))

@@ -20,14 +20,17 @@ from fieldtune.train.runs.run import Run, RunError
 SELF_SUPERVISED, ORACLE = "self-supervised", "oracle"
 LONGER_OFFLINE = "longer-offline"  # in the place of a phase 2, without its data
 TOLD = "told"  # in the place of phase 1, told each task
+ONLINE, ONLINE_METHOD = "online", "pearl"  # without its data, in the simulator with rewards
 
 _LATER = (SELF_SUPERVISED, ORACLE, LONGER_OFFLINE)
 _PHASE_1_OWN = "offline"  # of the configured algorithm; another one's is called as it is
 _PHASE_1 = {"family", "seed", "algorithm", "offline"}
+_ONLINE = _PHASE_1 | {"online", "randomisation"}
 _PHASE_2 = _PHASE_1 | {"inference", "self_supervised", "randomisation"}
 _HOW_FAR = {  # says when to stop and what to write meanwhile, and changes no update
     "offline": {"updates", "checkpoint_every"},
     "self_supervised": {"updates", "steps", "checkpoint_every", "publish_every"},
+    "online": {"checkpoint_every"},  # the others say how data and updates keep pace
 }
 
 
@@ -132,10 +135,14 @@ def _phase_1(run: Run) -> dict[str, Any]:
 
 def _deciding(config: RunConfig, phase: str) -> dict[str, Any]:
     """The settings that weights depend on, as JSON has them."""
-    sections = _PHASE_2 if phase in _LATER else _PHASE_1
+    sections = _PHASE_2 if phase in _LATER else _ONLINE if phase == ONLINE else _PHASE_1
     left_out = {name: keys for name, keys in _HOW_FAR.items() if name in sections}
     told = config.model_dump(mode="json", include=sections, exclude=left_out)
     if phase not in (_PHASE_1_OWN, TOLD, *_LATER):
-        told["method"] = method_settings(phase, config).model_dump(mode="json")
+        method = ONLINE_METHOD if phase == ONLINE else phase
+        told["method"] = method_settings(method, config).model_dump(mode="json")
+    if phase == ONLINE:
+        trial = {"prior_episodes", "posterior_episodes"}
+        told["robot.exploration"] = config.robot.exploration.model_dump(include=trial)
     known: dict[str, Any] = json.loads(json.dumps(told))
     return known

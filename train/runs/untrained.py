@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fieldtune.sim.family import bounds, width
+from fieldtune.settings import ConfigError
+from fieldtune.sim.family import Truths, bounds, width
 from fieldtune.train.agent.agent import Shape
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.algorithm import Algorithm
@@ -20,13 +21,31 @@ from fieldtune.train.runs.seeds import seed_everything
 
 def constants(run: Run) -> Normalisation:
     """From physical units to those that the run's networks learn in: its training tasks' data have
-    zero mean and unit variance there."""
+    zero mean and unit variance there, and what is `unseen` is 0.
+
+    Raises `ConfigError`: there is no such field, or all of them are unseen.
+    """
     low, high = bounds(run.family.action_fields)
     data = run.dataset
     observations, rewards = data.observations(), data.rewards()
-    return Normalisation.of(observations, rewards, low, high).guarded(
+    found = Normalisation.of(observations, rewards, low, high).guarded(
         run.family.observation_fields, observations, data.next_observations(), rewards
     )
+    return found.without(unseen(run))
+
+
+def unseen(run: Run) -> Truths:
+    """Which components of an observation no network is shown, `(observation,)`. Raises as
+    `constants`."""
+    fields, names = run.family.observation_fields, run.config.algorithm.unseen
+    known = [field.name for field in fields]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"algorithm.unseen has {name!r}: expected some of {', '.join(known)}")
+    found = np.array([field.name in names for field in fields for _ in range(field.width)])
+    if found.all():
+        raise ConfigError("algorithm.unseen has every field: leave one that networks are shown")
+    return found
 
 
 def untrained(run: Run, learning_rate: float | None = None) -> Algorithm:

@@ -33,7 +33,7 @@ from fieldtune.train.runs.checkpoint import (
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.origin import start_of
 from fieldtune.train.runs.run import Run, RunError
-from fieldtune.train.runs.untrained import untrained
+from fieldtune.train.runs.untrained import unseen, untrained
 
 
 def begin_with(run: Run, source: Path) -> None:
@@ -59,7 +59,7 @@ def begin_with(run: Run, source: Path) -> None:
     fresh, networks = learner.normalisation, learner.networks
     load_networks(checkpoint, networks, prefix)
     if isinstance(networks, WithConstants):
-        networks.normalisation = networks.normalisation.reaching(fresh)
+        networks.normalisation = networks.normalisation.reaching(fresh).without(unseen(run))
     with training(run.offline_checkpoint):
         save_checkpoint(run.start, learner, np.random.default_rng(), Progress(start))
 
@@ -143,7 +143,7 @@ def _require_alike(config: RunConfig, theirs: RunConfig, source: Path) -> None:
 
 def _alike(config: RunConfig, family: TaskFamily) -> dict[str, Any]:
     algorithm = config.algorithm.model_dump(mode="json")
-    known = {f"algorithm.{key}": algorithm.get(key) for key in ("name", "latent_size")}
+    known = {f"algorithm.{key}": algorithm.get(key) for key in ("name", "latent_size", "unseen")}
     for key, value in algorithm.get("networks", {}).items():
         known[f"algorithm.networks.{key}"] = value
     return known | {

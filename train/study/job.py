@@ -41,13 +41,21 @@ from fieldtune.train.evaluation.results import DecoderError, Inference, PhaseRes
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.longer_offline import train_longer_offline
 from fieldtune.train.phases.offline import train_offline
+from fieldtune.train.phases.online import train_online
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.phases.told import train_told
 from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
 from fieldtune.train.runs.methods import as_method
 from fieldtune.train.runs.opening import open_run
-from fieldtune.train.runs.origin import LONGER_OFFLINE, ORACLE, SELF_SUPERVISED, TOLD
+from fieldtune.train.runs.origin import (
+    LONGER_OFFLINE,
+    ONLINE,
+    ONLINE_METHOD,
+    ORACLE,
+    SELF_SUPERVISED,
+    TOLD,
+)
 from fieldtune.train.runs.replays import held_out_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import averaged
@@ -86,7 +94,7 @@ def run_job(job: Job) -> None:
     run = open_run(config, job.folder)
     report = _Report(job.progress)
     work: dict[str, Work] = dict.fromkeys(PHASE_2, _phase_2)
-    work |= {"longer-offline": _longer_offline, TOLD: _told}
+    work |= {"longer-offline": _longer_offline, ONLINE: _online, TOLD: _told}
     result = work.get(job.name, _offline)(job, run, report)
     write_atomically(job.result, msgspec.json.format(msgspec.json.encode(result)))
 
@@ -158,6 +166,15 @@ def _longer_offline(job: Job, run: Run, report: _Report) -> JobResult:
     updates = run.config.self_supervised.updates
     train_longer_offline(run, checkpoint, lambda done: report(done, updates))
     final = _measured(run, averaged(run, checkpoint, LONGER_OFFLINE), updates, 0)
+    return JobResult(job.name, run.config.seed, final, [], _cpu_s())
+
+
+def _online(job: Job, run: Run, report: _Report) -> JobResult:
+    """PEARL from nothing, in the simulator with rewards."""
+    checkpoint = run.folder / "checkpoints" / f"{job.name}.safetensors"
+    updates = run.config.online.updates
+    learner, steps = train_online(run, checkpoint, lambda done: report(done, updates))
+    final = _measured(as_method(run, ONLINE_METHOD), learner, updates, steps)
     return JobResult(job.name, run.config.seed, final, [], _cpu_s())
 
 

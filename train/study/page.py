@@ -5,7 +5,7 @@ Assembles; measures nothing. Numbers come from `fieldtune.train.study.summary` a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fieldtune.train.charts import percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import EvaluationError, Inference
 from fieldtune.train.evaluation.statistics import LEVEL
+from fieldtune.train.runs.origin import ONLINE
 from fieldtune.train.study import tables
 from fieldtune.train.study.cells import (
     Metrics,
@@ -135,7 +136,7 @@ def _page(
         command,
         "```",
         "",
-        _protocol(study, tasks, repeats),
+        _protocol(study, results, tasks, repeats),
         "",
         *tables.returns(table, lean),
         "",
@@ -176,17 +177,18 @@ def _page(
     return "\n".join(lines)
 
 
-def _protocol(study: Study, tasks: int, repeats: int) -> str:
+def _protocol(study: Study, methods: Collection[Method], tasks: int, repeats: int) -> str:
     interval = (
         f"{percent(LEVEL)} intervals are of a bootstrap over seeds, then over tasks within each"
         if study.seeds > 1
         else f"{percent(LEVEL)} intervals are of a bootstrap over tasks alone: one seed says "
         "nothing of others"
     )
+    alone = f" but `{ONLINE}`" if ONLINE in methods else ""
     return (
         f"{study.seeds} seed{'s' if study.seeds > 1 else ''}; {tasks} held-out tasks, {repeats} "
-        f"repeats each. {interval}. All methods learn from the same dataset; seeds differ in "
-        "initial weights, draws and exploration. Each (seed, task, repeat) is in `metrics.json`."
+        f"repeats each. {interval}. All methods{alone} learn from the same dataset; seeds differ "
+        "in initial weights, draws and exploration. Each (seed, task, repeat) is in `metrics.json`."
     )
 
 

@@ -18,12 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from fieldtune import plugins, settings
 from fieldtune.settings import ConfigError
+from fieldtune.sim.label_only import require_simulator
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.algorithms.registry import GROUP, algorithm_class
 from fieldtune.train.config import RunConfig
 from fieldtune.train.phases.told import require_tellable
 from fieldtune.train.runs.config_file import ChosenAlgorithm, method_settings
-from fieldtune.train.runs.origin import TOLD
+from fieldtune.train.runs.origin import ONLINE, ONLINE_METHOD, TOLD
 
 Phase = Literal[
     "offline",
@@ -35,7 +36,8 @@ Phase = Literal[
     "longer-offline",
 ]
 Method = str
-"""A phase of the configured algorithm, or another algorithm by its name, ours or a plug-in's."""
+"""A phase of the configured algorithm, `online`, or another algorithm by its name, ours or a
+plug-in's."""
 PHASES: tuple[Method, ...] = get_args(Phase)
 BASELINES: tuple[Method, ...] = ("meta-bc", "pearl")
 METHODS: tuple[Method, ...] = (*PHASES, *BASELINES)  # where nobody says which
@@ -96,10 +98,14 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
             )
         if name in AFTER_OFFLINE and not learns_later:
             raise ConfigError(f"--methods has {name!r}, but algorithm {own!r} has no phase 2")
+        if name in (ONLINE, TOLD):
+            family = make_family(config.family, **config.family_options)
+        if name == ONLINE:
+            require_simulator(family, f"--methods {ONLINE}")
         if name == TOLD:
-            require_tellable(make_family(config.family, **config.family_options), config.algorithm)
+            require_tellable(family, config.algorithm)
         elif name not in PHASES:
-            method_settings(name, config)
+            method_settings(ONLINE_METHOD if name == ONLINE else name, config)
     if "offline" not in asked:
         raise ConfigError(
             "--methods lacks offline, which the others begin from or are compared with: add it"
@@ -108,9 +114,9 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
 
 
 def known_methods() -> tuple[Method, ...]:
-    """Every method that adapts, in the order of tables: phases, our algorithms, and those of other
-    packages."""
-    return tuple(dict.fromkeys((*METHODS, *plugins.names(GROUP))))
+    """Every method that adapts, in the order of tables: phases, baselines, what learns online, our
+    other algorithms, and those of other packages."""
+    return tuple(dict.fromkeys((*METHODS, ONLINE, *plugins.names(GROUP))))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _EMPTY = (
     "methods={}",
     "offline={}",
     "self_supervised={}",
+    "online={}",
     "randomisation={}",
     "robot.exploration={}",
 )

@@ -39,6 +39,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
         "code_size=100",
         "meta_batch=5",
         "repeat_tasks=false",
+        "precision=float32",  # its second-order gradient, whatever others compute in
         "learning_rate=1.0e-4",
         "value_learning_rate=1.0e-5",
         "rates_learning_rate=1.0e-3",

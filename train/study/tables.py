@@ -11,7 +11,7 @@ from fieldtune.train.charts import number, percent
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import Inference
 from fieldtune.train.evaluation.statistics import Estimate, Gap
-from fieldtune.train.runs.origin import TOLD
+from fieldtune.train.runs.origin import ONLINE, TOLD
 from fieldtune.train.study.plan import Method
 from fieldtune.train.study.summary import FIRST, Ceiling, Curve, Row, Table
 
@@ -25,6 +25,7 @@ NAMES: dict[Method, str] = {
     "longer-offline": "as many further offline updates, no new data",
     "meta-bc": "meta-behaviour cloning",
     "pearl": "PEARL on the static data",
+    ONLINE: "PEARL in the simulator, rewards given",
     "focal": "FOCAL",
     "csro": "CSRO",
     "unicorn": "UNICORN",

@@ -274,6 +274,21 @@ def test_the_terminal_comes_back_however_it_ends(config, cheetah_bundle, how):
 
 
 @pytest.mark.slow
+def test_a_task_whose_only_context_episode_was_stopped_is_not_there_for_the_next_command(
+    config, cheetah_bundle
+):
+    terminal = Terminal(
+        *("adapt", "--config", config, "--bundle", cheetah_bundle(), "--rewards", "keys"),
+        *("--context-episodes", "1", "--episodes", "0", "--save", "cut-short"),
+        "robot.driver.time_scale=1.0",
+    )
+    terminal.wait_for("episode 1, z from")
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.end() == 130
+    assert run("tasks", "show", "cut-short", "--config", config).returncode == 1
+
+
+@pytest.mark.slow
 def test_a_terminal_that_goes_away_ends_the_episode_safely(config, cheetah_bundle, tmp_path):
     """As when an ssh connection is lost: the robot is brought to rest, and that is recorded."""
     terminal = Terminal(

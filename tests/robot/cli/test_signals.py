@@ -8,7 +8,9 @@ import signal
 import time
 
 import pytest
+import typer
 
+from fieldtune.robot.cli.signals import end
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.safety.rest import ENDING
 
@@ -134,3 +136,26 @@ def test_a_reader_that_goes_away_ends_nothing(live):
     live.wait_for("apply", done + 20)
     process.send_signal(signal.SIGTERM)
     assert live.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("reasons", "asked", "fault", "status"),
+    [
+        (["horizon", "terminated"], 2, "", 0),
+        (["horizon"], 2, "", 130),
+        (["horizon", "stopped"], 2, "", 130),
+        (["horizon", "stopped"], None, "", 0),
+        (["horizon", "fault"], 3, "it fell", 3),
+    ],
+)
+def test_a_status_says_whether_all_that_was_asked_for_is_done(
+    reasons, asked, fault, status, capsys
+):
+    try:
+        end([EndReason(reason) for reason in reasons], asked, fault)
+        found = 0
+    except typer.Exit as ended:
+        found = ended.exit_code
+    assert found == status
+    told = capsys.readouterr().err
+    assert ("stopped: 1 of 2 episodes are done" in told) == (status == 130)

@@ -9,6 +9,7 @@ import contextlib
 from dataclasses import dataclass
 
 from lerobot.robots import Robot, RobotConfig
+from lerobot.robots.so_follower.config_so_follower import SOFollowerRobotConfig
 from lerobot.robots.so_follower.so_follower import SOFollower
 
 MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
@@ -16,9 +17,8 @@ MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_ro
 
 @RobotConfig.register_subclass("mock_arm")
 @dataclass(kw_only=True)
-class MockArmConfig(RobotConfig):
-    max_relative_target: float | None = None
-    disable_torque_on_disconnect: bool = True
+class MockArmConfig(SOFollowerRobotConfig):
+    port: str = "memory"
 
 
 class Memory:
@@ -46,7 +46,7 @@ class Memory:
     def write(self, name: str, motor: str, value: int) -> None:
         pass
 
-    def sync_read(self, name: str) -> dict[str, float]:
+    def sync_read(self, name: str, **_: int) -> dict[str, float]:
         assert name == "Present_Position"
         return dict(self._positions)
 

@@ -55,6 +55,18 @@ def test_transitions_come_from_their_own_task_and_belong_together(replay):
         np.testing.assert_array_equal(batch.next_observation[task, :, 0], first + 1)
 
 
+@pytest.mark.parametrize(
+    ("episodes", "there"),
+    [(1, set(range(200, 220))), (2, {*range(100, 105), *range(200, 220)})],
+)
+def test_the_latest_episodes_alone_are_drawn_from_and_the_whole_stays(replay, episodes, there):
+    latest, rng = replay.latest(episodes), np.random.default_rng(0)
+    assert set(starts(latest.transitions(rng, [0], 200))) == there
+    assert set(starts(latest.context(rng, [0], 200, trajectories=5))) <= there
+    assert latest.tasks_with_data == replay.tasks_with_data
+    assert len(set(starts(replay.transitions(rng, [0], 400)))) == 35
+
+
 def test_only_a_terminal_last_step_is_done(replay):
     batch = replay.transitions(np.random.default_rng(0), [2, 0], 200)
     np.testing.assert_array_equal(batch.done[0], starts(batch, 0) == 1003)

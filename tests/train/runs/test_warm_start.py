@@ -20,7 +20,7 @@ from fieldtune.train.runs.checkpoint import CheckpointError, read_facts
 from fieldtune.train.runs.opening import open_run
 from fieldtune.train.runs.run import RunError
 from fieldtune.train.runs.trained import after_offline, newest
-from fieldtune.train.runs.untrained import untrained
+from fieldtune.train.runs.untrained import unseen, untrained
 from fieldtune.train.runs.warm_start import begin_with, load_start
 
 
@@ -52,6 +52,20 @@ def wider_data(dataset_folder, short_family, tmp_path):
     folder = tmp_path / "wider"
     write_dataset(folder, short_family, train=moved(data.train), test=moved(data.test), how={})
     return folder
+
+
+def test_what_was_unseen_stays_so_and_another_choice_is_refused(make_kept, wider_data):
+    hidden = "algorithm.unseen=[joint_velocity]"
+    source = make_kept(hidden)
+    run = make_kept(f"data.path={wider_data}", hidden, folder="warm", trained=False)
+    begin_with(run, source.folder)
+    learner = untrained(run)
+    load_start(run, learner)
+    seen = np.random.default_rng(0).normal(size=(5, 20))
+    assert not learner.normalisation.observation(seen)[:, unseen(run)].any()
+    other = make_kept(f"data.path={wider_data}", folder="other", trained=False)
+    with pytest.raises(RunError, match=r"algorithm\.unseen is \[\], there \[\"joint_velocity\"\]"):
+        begin_with(other, source.folder)
 
 
 def test_it_begins_with_the_weights_units_and_a_wider_range(make_kept, wider_data):

@@ -83,9 +83,9 @@ def test_methods_that_cannot_be_run_are_named(make_config, asked, told):
 
 
 def test_other_algorithms_are_run_where_they_are_asked_for(make_config):
-    asked = chosen_methods("unicorn, offline,pearl,focal", make_config())
-    assert asked == ("offline", "pearl", "focal", "unicorn")
-    assert not {"focal", "csro", "unicorn"} & set(chosen_methods(None, make_config()))
+    asked = chosen_methods("unicorn, offline,online,pearl,focal", make_config())
+    assert asked == ("offline", "pearl", "online", "focal", "unicorn")
+    assert not {"focal", "csro", "unicorn", "online"} & set(chosen_methods(None, make_config()))
 
 
 def test_cloning_that_is_told_runs_where_it_is_asked_for_and_something_succeeds(

@@ -54,6 +54,12 @@ def bare_file(name: str, folder: Path) -> Path:
     return path
 
 
+def test_the_reference_can_be_run_in_bfloat16_beside_methods_that_cannot():
+    asked = [*overrides("reference", "push"), "algorithm.precision=bfloat16"]
+    config = load_config(PATHS["push"], overrides=asked)
+    assert config.methods["macaw"]["precision"] == "float32"
+
+
 @each
 def test_every_file_of_configs_is_valid_and_of_the_family_it_is_named_for(name):
     config = load_config(PATHS[name])
