@@ -293,7 +293,8 @@ def connect(robot: Any, settings: dict[str, Any]) -> None:
     try:
         robot.connect(**({"calibrate": False} if asks else {}))
     except Exception as error:  # each robot's own kinds
-        raise Mistake(f"robot: LeRobot cannot connect to it: {error}") from error
+        said = " ".join(str(error).split())
+        raise Mistake(f"robot: LeRobot cannot connect to it: {said}") from error
     if robot.is_calibrated is not False:  # a robot behind another process says nothing
         return
     if hasattr(bus, "disable_torque"):
