@@ -1,7 +1,7 @@
 #!/bin/sh
 # The benchmark's rows that only a GPU can show, on a machine that has one and no network:
 #
-#   sh scripts/gpu.sh gather FOLDER [3.12]   # here: wheels for that machine's Python, about 5 MB
+#   sh scripts/gpu.sh gather FOLDER [3.12]   # here: wheels for that machine's Python, about 4 MB
 #   sh scripts/gpu.sh run FOLDER OUT         # there, in a copy of the checkout: JSON and a page
 #
 # There torch and numpy are as they are found; PYTHON chooses whose. Nothing is installed into it.
