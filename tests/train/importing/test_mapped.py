@@ -78,12 +78,14 @@ def test_a_lerobot_log_of_other_widths_and_units_becomes_the_familys_fields(reac
 TARGETS_SEEN = list(HOME + np.array([[0.0, 0.2, 0.0], [0.0, -0.2, 0.0], [0.2, 0.0, 0.0]]))
 
 
-def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file, others):
+@pytest.mark.parametrize("theirs", [False, True], ids=["the-familys-rewards", "the-datas"])
+def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file, others, theirs):
     targets = [*TARGETS_SEEN, TARGETS_SEEN[0]]
     demos = [others.demo(target, seed) for seed, target in enumerate(targets)]
     masks = {"good": ["demo_0", "demo_1", "demo_2"]}
     path = robomimic_file(tmp_path / "low_dim.hdf5", demos, masks=masks)
-    found = mapped(tmp_path, REACH, path, ROBOMIMIC)
+    rewards = "reward: {from: rewards, offset: -1}\n" if theirs else ""
+    found = mapped(tmp_path, REACH, path, ROBOMIMIC + rewards)
     assert {split: len(names) for split, names in found.tasks.names.items()} == {
         "train": 2,
         "test": 1,
@@ -95,7 +97,8 @@ def test_a_robomimic_file_brings_its_tasks_along(tmp_path, robomimic_file, other
         episode.observations[-1, :7], demos[1]["next_obs/robot0_joint_pos"][-1]
     )
     np.testing.assert_allclose(episode.actions, 0.05 * demos[1]["actions"][:, :3])
-    np.testing.assert_allclose(episode.rewards, demos[1]["rewards"] - 1)
+    away = np.linalg.norm(episode.observations[1:, 14:17] - TARGETS_SEEN[1], axis=1)
+    np.testing.assert_allclose(episode.rewards, demos[1]["rewards"] - 1 if theirs else -away)
     assert sum(len(of) for of in found.by_task.values()) == 3  # the fourth is not in the mask
     assert any("agentview_image" in sentence for sentence in found.notes)
 
