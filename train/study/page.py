@@ -17,7 +17,7 @@ from fieldtune.train.charts import percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
 from fieldtune.train.evaluation.results import EvaluationError, Inference
 from fieldtune.train.evaluation.statistics import LEVEL
-from fieldtune.train.runs.origin import ONLINE
+from fieldtune.train.runs.origin import ONLINE, TOLD
 from fieldtune.train.study import tables
 from fieldtune.train.study.cells import (
     Metrics,
@@ -44,7 +44,7 @@ from fieldtune.train.study.pictures import (
 )
 from fieldtune.train.study.plan import Method, Study
 from fieldtune.train.study.presets import smaller_than_the_authors
-from fieldtune.train.study.results import Results, load_results, load_told
+from fieldtune.train.study.results import JobResult, Results, ToldResult, load_results, load_told
 from fieldtune.train.study.summary import (
     BOTH,
     Ceiling,
@@ -85,6 +85,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     first = results["offline"][0]
     if first.random is None or first.period_s is None:
         raise EvaluationError(f"{folder}: seed 0's phase 1 says nothing of random actions")
+    told = load_told(folder, study.seeds)
     metrics = Metrics(
         family=study.config.family,
         seeds=study.seeds,
@@ -92,7 +93,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
         random=first.random,
         cells=all_cells(results),
         offline_context=offline_cells(results),
-        told=told_cells(load_told(folder, study.seeds)),
+        told=told_cells(told),
     )
     cells = table_of(metrics.cells)
     table = rows(cells, study.config.algorithm.name)
@@ -101,7 +102,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
     drawn = drawn_figures(metrics, results, table, scale, by_steps)
     for name, figure in drawn.items():
         write_atomically(folder / name, to_png(figure, DPI))
-    page = _page(study, results, metrics, table, scale, by_steps, list(drawn), command)
+    page = _page(study, results, told, metrics, table, scale, by_steps, list(drawn), command)
     write_atomically(folder / "README.md", page.encode())
     written: dict[str, object] = {
         "rows": [asdict(row) for row in table],
@@ -118,6 +119,7 @@ def write_page(folder: Path, study: Study, command: str) -> list[Row]:
 def _page(
     study: Study,
     results: Results,
+    told: Sequence[ToldResult],
     metrics: Metrics,
     table: Sequence[Row],
     scale: Sequence[Ceiling],
@@ -164,7 +166,8 @@ def _page(
         "",
         *tables.table(
             ["job", "updates", "CPU minutes of the attempt that finished, mean"],
-            [_cost(method, results) for method in results],
+            [_cost(method, found[0].final.updates, found) for method, found in results.items()]
+            + ([_cost(TOLD, told[0].updates, told)] if told else []),
         ),
         "",
         "## Settings",
@@ -293,10 +296,9 @@ def _calibration(judged: Sequence[Calibration]) -> list[str]:
     ]
 
 
-def _cost(method: Method, results: Results) -> list[str]:
-    found = results[method]
+def _cost(method: Method, updates: int, found: Sequence[JobResult | ToldResult]) -> list[str]:
     minutes = sum(result.cpu_s for result in found) / len(found) / 60
-    return [method, f"{found[0].final.updates:,}", f"{minutes:.1f}"]
+    return [method, f"{updates:,}", f"{minutes:.1f}"]
 
 
 def _settings(study: Study) -> str:

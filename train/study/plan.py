@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model
 
 from fieldtune import plugins, settings
 from fieldtune.settings import ConfigError
+from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.label_only import require_simulator
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.algorithms.registry import GROUP, algorithm_class
@@ -80,6 +81,7 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
         ConfigError: a name is unknown or none for this study, `offline` is not among them, or an
             algorithm cannot share the configured one's settings, or its family nothing that could
             be told.
+        LabelsAlone: `online` is asked for, and the family has no simulator.
         PluginError: an algorithm of another package cannot be loaded.
     """
     own = config.algorithm.name
@@ -98,19 +100,22 @@ def chosen_methods(names: str | None, config: RunConfig) -> tuple[Method, ...]:
             )
         if name in AFTER_OFFLINE and not learns_later:
             raise ConfigError(f"--methods has {name!r}, but algorithm {own!r} has no phase 2")
-        if name in (ONLINE, TOLD):
-            family = make_family(config.family, **config.family_options)
-        if name == ONLINE:
-            require_simulator(family, f"--methods {ONLINE}")
         if name == TOLD:
-            require_tellable(family, config.algorithm)
+            require_tellable(_family(config), config.algorithm)
+        elif name == ONLINE:
+            require_simulator(_family(config), f"--methods {ONLINE}")
+            method_settings(ONLINE_METHOD, config)
         elif name not in PHASES:
-            method_settings(ONLINE_METHOD if name == ONLINE else name, config)
+            method_settings(name, config)
     if "offline" not in asked:
         raise ConfigError(
             "--methods lacks offline, which the others begin from or are compared with: add it"
         )
     return tuple(method for method in known if method in asked)
+
+
+def _family(config: RunConfig) -> TaskFamily:
+    return make_family(config.family, **config.family_options)
 
 
 def known_methods() -> tuple[Method, ...]:

@@ -233,6 +233,7 @@ def test_what_was_told_the_task_is_what_others_are_compared_with_and_no_row_of_t
     line = line_of(page, "told the task: cloning of what succeeded")
     assert "| -8.00 [" in line
     assert "| 75 % [" in line
+    assert "| told | 100 | 0.0 |" in page
     kept = read_metrics(tmp_path / "metrics.json").told
     assert np.shape(kept[0].returns) == (2, 6, 2)
     protocol = ("evaluation.context_episodes=4", "evaluation.repeats={}")
