@@ -107,13 +107,15 @@ class Clone:
         return ToldActor(self._learner.networks, tasks)
 
 
-def successes(dataset: Dataset, setting: Setting) -> tuple[list[LabelledEpisode], Array]:
+def successes(
+    dataset: Dataset, setting: Setting, family: TaskFamily
+) -> tuple[list[LabelledEpisode], Array]:
     """The training tasks' episodes that ended in success, and the task of each."""
     found = [
         (one, task)
         for of_task, task in zip(dataset.train, dataset.train_tasks, strict=True)
         for one in of_task[: setting.episodes]
-        if succeeded(one)
+        if succeeded(family, one)
     ]
     return [one for one, _ in found], np.array([task for _, task in found])
 
@@ -141,7 +143,8 @@ def learned(
             acted = run_episodes(
                 clone.acting(tasks), family, simulator, np.arange(len(tasks)), tasks
             )
-            done = np.array([succeeded(one) for one in acted]).reshape(-1, starts).mean(axis=1)
+            ended = np.array([succeeded(family, one) for one in acted])
+            done = ended.reshape(-1, starts).mean(axis=1)
             mean = float(np.mean([one.rewards.sum() for one in acted]))
             yield updates * (turn + 1) // LOOKS, done, mean
     finally:
@@ -182,7 +185,7 @@ def main() -> None:
     chosen = product(layers, given.rows, given.episodes, given.action_errors)
     for widths, rows, episodes, action_error in chosen:
         setting = Setting(widths, rows, episodes, given.bf16, action_error)
-        shown, tasks = successes(dataset, setting)
+        shown, tasks = successes(dataset, setting, family)
         if not shown:
             parser.error(f"{setting}: no episode of {config.data.path} ended in success")
         if given.time is not None:

@@ -237,6 +237,12 @@ class TaskFamily(Protocol):
         ...
 
     @property
+    def success_reward(self) -> float | None:
+        """An episode succeeded if its last step paid this much or more; None where nothing says
+        what success is."""
+        ...
+
+    @property
     def horizon(self) -> int:
         """Steps in an episode."""
         ...
@@ -288,8 +294,8 @@ class TaskFamily(Protocol):
 
 
 class FamilyDefaults:
-    """What most families say: no signals, the same dynamics for all tasks, no sparse reward, and no
-    bounds of rewards that are not.
+    """What most families say: no signals, the same dynamics for all tasks, no sparse reward, and
+    neither bounds of rewards that are not, nor success.
 
     Attributes:
         scripted: what makes the family's scripted data, `module` or `module:attribute`
@@ -315,3 +321,7 @@ class FamilyDefaults:
     @property
     def reward_bounds(self) -> tuple[float, float]:
         return (-1.0, 0.0) if self.sparse_reward else (-float("inf"), float("inf"))
+
+    @property
+    def success_reward(self) -> float | None:
+        return 0.0 if self.sparse_reward else None

@@ -85,7 +85,8 @@ class Definition(_Section):
     `observation`, `action` and `task` are fields in order; an action and a task need bounds.
     `tasks` may be left out where a task file is imported with the data. `sparse_reward` says that
     every reward is 0 in success and −1 elsewhere; `reward_bounds` what a step pays at least and at
-    most; `dynamics_vary` that tasks differ in what an action does.
+    most; `success_reward` what the last step of an episode pays at least that succeeded;
+    `dynamics_vary` that tasks differ in what an action does.
     """
 
     name: Name
@@ -98,6 +99,7 @@ class Definition(_Section):
     tasks: TasksText | None = None
     sparse_reward: bool = False
     reward_bounds: tuple[FiniteFloat, FiniteFloat] | None = None
+    success_reward: FiniteFloat | None = None
     dynamics_vary: bool = False
 
     @model_validator(mode="after")
@@ -172,6 +174,11 @@ class LabelOnlyFamily(FamilyDefaults):
     def reward_bounds(self) -> tuple[float, float]:
         given = self.definition.reward_bounds
         return super().reward_bounds if given is None else given
+
+    @property
+    def success_reward(self) -> float | None:
+        given = self.definition.success_reward
+        return super().success_reward if given is None else given
 
     def sample_tasks(self, seed: int, n: int) -> Array:
         """`n` tasks within the bounds, `(n, parameter)`; no data are of them."""

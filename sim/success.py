@@ -1,4 +1,4 @@
-"""What success is, for families with a `sparse_reward`: 0 in a state that is success, else −1.
+"""What success is, for families that say from which reward on a state is one (`success_reward`).
 
 The state that an episode *ends* in counts: a block pushed past its goal, or a
 thing dropped again, is no success.
@@ -14,17 +14,23 @@ from fieldtune.sim.family import TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 
 
-def succeeded(episode: LabelledEpisode) -> bool:
-    """Whether the episode's last step ended in success."""
-    return bool(episode.rewards[-1] == 0.0)
+def has_success(family: TaskFamily) -> bool:
+    """Whether the family says what success is."""
+    return family.success_reward is not None
+
+
+def succeeded(family: TaskFamily, episode: LabelledEpisode) -> bool:
+    """Whether the episode's last step ended in success; never where the family has none."""
+    least = family.success_reward
+    return least is not None and bool(episode.rewards[-1] >= least)
 
 
 def success_rate(family: TaskFamily, episodes: Sequence[LabelledEpisode]) -> float | None:
-    """The share of `episodes` that succeeded; None where the family's rewards are of another kind,
-    and of no episodes."""
-    if not episodes or not family.sparse_reward:
+    """The share of `episodes` that succeeded; None where the family has no success, and of no
+    episodes."""
+    if not episodes or not has_success(family):
         return None
-    return float(np.mean([succeeded(episode) for episode in episodes]))
+    return float(np.mean([succeeded(family, episode) for episode in episodes]))
 
 
 def success_by_task(
@@ -45,5 +51,5 @@ def success_by_task(
     done, all_of = np.zeros(tasks), np.zeros(tasks)
     for episode in episodes:
         all_of[episode.task_index] += 1
-        done[episode.task_index] += succeeded(episode)
+        done[episode.task_index] += succeeded(family, episode)
     return [round(float(value), 3) for value in done / np.maximum(all_of, 1)]

@@ -139,7 +139,7 @@ class Bench:
 
     def _worth(self, episodes: list[LabelledEpisode]) -> Floats:
         if self.run.family.sparse_reward:
-            found = np.array([100.0 * succeeded(one) for one in episodes])
+            found = np.array([100.0 * succeeded(self.run.family, one) for one in episodes])
         else:
             found = np.array([one.rewards.sum() for one in episodes])
         return found.reshape(self.evaluator.n_tasks, -1)

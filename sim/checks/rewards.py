@@ -51,8 +51,15 @@ def claims(probe: Probe) -> str:
             f"rewards go from {paid.min():.6g} to {paid.max():.6g}, reward_bounds say {low:g} to "
             f"{high:g}: say what holds, or infinity"
         )
+    least = probe.family.success_reward
+    if least is not None and not low < least <= high:
+        raise Wrong(
+            f"success_reward is {least:g}, reward_bounds say {low:g} to {high:g}, so that every "
+            "episode would succeed, or none: say what a step pays at least that ends in success"
+        )
     if not probe.family.sparse_reward:
-        return f"within reward_bounds, {low:g} to {high:g}"
+        success = "" if least is None else f"; {np.mean(paid >= least):.1%} of steps are success"
+        return f"within reward_bounds, {low:g} to {high:g}{success}"
     other = paid[(paid != 0.0) & (paid != -1.0)]
     if len(other):
         raise Wrong(

@@ -61,7 +61,7 @@ def test_only_successes_among_the_first_episodes_of_each_task_are_cloned():
     tasks = np.array([[0.5], [0.7]])
     split = [[ending(reward, index) for reward in (0, -1, 0)] for index in range(2)]
     dataset = Dataset("x", tasks, tasks, split, split)
-    every, of = successes(dataset, Setting((8,)))
+    every, of = successes(dataset, Setting((8,)), family("push"))
     assert [len(every), of[:, 0].tolist()] == [4, [0.5, 0.5, 0.7, 0.7]]
-    few, _ = successes(dataset, Setting((8,), episodes=2))
+    few, _ = successes(dataset, Setting((8,), episodes=2), family("push"))
     assert few == [split[0][0], split[1][0]]

@@ -43,6 +43,7 @@ FAMILY = {
     "task": [{"name": "goal", "unit": "m", "low": [-1.0], "high": [1.0]}],
     "tasks": GOALS,
     "reward_bounds": [-6.0, 0.0],
+    "success_reward": -0.05,
 }
 RUN = {
     "family": "bench-logs",
@@ -180,6 +181,7 @@ def test_check_family_checks_what_there_is(folder):
         ({"observation": [FAMILY["observation"][0]] * 2}, "'position' is there twice"),
         ({"tasks": {"train": [[0.0]], "test": [[3.0]]}}, r"tasks.test\[0\] is \[3.0\]: expected"),
         ({"horizon": 0}, "'horizon' is 0"),
+        ({"success_reward": "near"}, "'success_reward' is 'near'"),
         ({"reward": "x"}, "reward"),
     ],
 )
@@ -191,7 +193,8 @@ def test_what_is_wrong_in_the_file_is_named(tmp_path, change, message):
 
 def test_a_file_of_another_name_or_robot_is_refused(folder):
     file = str(folder / "bench-logs.yaml")
-    assert family("bench-logs", family_file=file, robot="slider").name == "bench-logs"
+    found = family("bench-logs", family_file=file, robot="slider")
+    assert (found.name, found.success_reward) == ("bench-logs", -0.05)
     with pytest.raises(UnknownFamily, match=r"family is 'bench', the name in .* is 'bench-logs'"):
         family("bench", family_file=file)
     with pytest.raises(UnknownFamily, match="robot is 'ur5': leave it out, or say slider"):

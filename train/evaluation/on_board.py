@@ -17,7 +17,7 @@ from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.policy import Policy, PolicyError
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.sim.rollout import LabelledEpisode, rollout
-from fieldtune.sim.success import succeeded
+from fieldtune.sim.success import has_success, succeeded
 from fieldtune.train.cores import workers
 from fieldtune.train.evaluation.protocol import QUOTED
 from fieldtune.train.runs.bundle_samples import require_fit
@@ -72,12 +72,12 @@ def measure_bundle(run: Run, bundle: Bundle, repeats: int | None = None) -> Bund
     finally:
         simulator.close()
     shape = (len(run.dataset.test_tasks), each)
-    done = np.array([succeeded(one) for one in found], dtype=np.float64)
+    done = np.array([succeeded(family, one) for one in found], dtype=np.float64)
     return BundleReturns(
         bundle.id,
         count,
         np.array([one.rewards.sum() for one in found]).reshape(shape),
-        done.reshape(shape) if family.sparse_reward else None,
+        done.reshape(shape) if has_success(family) else None,
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import Heed, LabelledEpisode
-from fieldtune.sim.success import succeeded
+from fieldtune.sim.success import has_success, succeeded
 from fieldtune.train.agent.actor import (
     MEAN_ACTION,
     Acting,
@@ -219,10 +219,10 @@ class Evaluator:
         rewards = np.zeros((len(episodes), self.family.horizon))
         for row, episode in zip(rewards, episodes, strict=True):
             row[: episode.steps] = episode.rewards
-        done = np.array([succeeded(episode) for episode in episodes], dtype=np.float64)
+        done = np.array([succeeded(self.family, one) for one in episodes], dtype=np.float64)
         return Acted(
             returns=np.array([episode.rewards.sum() for episode in episodes]).reshape(shape),
-            successes=done.reshape(shape) if self.family.sparse_reward else None,
+            successes=done.reshape(shape) if has_success(self.family) else None,
             embeddings=actor.embeddings.reshape(*shape, -1),
             rewards=rewards.mean(axis=0),
             effective_particles=particles,

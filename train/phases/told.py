@@ -14,7 +14,7 @@ import numpy as np
 
 from fieldtune.settings import ConfigError
 from fieldtune.sim.family import TaskFamily, width
-from fieldtune.sim.success import succeeded
+from fieldtune.sim.success import has_success, succeeded
 from fieldtune.train.agent.told import ToldPolicy
 from fieldtune.train.algorithms.algorithm import Metrics
 from fieldtune.train.algorithms.told_cloning import Cloning, ToldCloning
@@ -36,10 +36,10 @@ from fieldtune.train.runs.untrained import constants
 def require_tellable(family: TaskFamily, settings: AlgorithmSettings) -> None:
     """Raise `ConfigError` where nothing can be cloned so: what is cloned is what succeeded, by a
     policy as wide as the algorithm's."""
-    if not family.sparse_reward:
+    if not has_success(family):
         raise ConfigError(
             f"{TOLD} clones the episodes that succeeded, and {family.name} has no success: "
-            "leave it out"
+            "leave it out, or let the family say its success_reward"
         )
     if not isinstance(settings, EncoderSettings):
         raise ConfigError(
@@ -113,7 +113,7 @@ def _untrained(run: Run) -> ToldCloning:
         (episode, task)
         for episodes, task in zip(data.train, data.train_tasks, strict=True)
         for episode in episodes
-        if succeeded(episode)
+        if succeeded(family, episode)
     ]
     if not shown:
         raise RunError(

@@ -17,7 +17,6 @@ from PIL import ImageDraw, ImageFont
 
 from fieldtune.sim.family import Array, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
-from fieldtune.sim.success import succeeded
 from fieldtune.train.agent.actor import Acting, Adaptive
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.charts import AFTER, BEFORE, INK, MUTED, OFFLINE, SURFACE, number
@@ -39,22 +38,27 @@ class Shot:
         colour: of the title.
         images: by the step after which each was taken; the start is 0.
         rewards: of each step, `(T,)`.
-        success: None where the family has no success.
+        success_reward: the family's; None where it has no success.
     """
 
     title: str
     colour: str
     images: dict[int, Image]
     rewards: Array
-    success: bool | None
+    success_reward: float | None
+
+    def there(self, step: int) -> bool:
+        """Whether it was in a state of success after so many steps."""
+        least = self.success_reward
+        return bool(step and least is not None and self.rewards[step - 1] >= least)
 
     def said(self, step: int) -> str:
         """What there is to say after so many steps."""
-        if self.success is None:
+        if self.success_reward is None:
             return f"return {number(self.rewards[:step].sum())}"
         if step < len(self.rewards):
-            return "there" if step and self.rewards[step - 1] == 0 else "not yet"
-        return "success" if self.success else "failed"
+            return "there" if self.there(step) else "not yet"
+        return "success" if self.there(step) else "failed"
 
 
 def shoot(
@@ -92,9 +96,8 @@ def shoot(
         set_up = FilmedRobot(robot, size, steps)
 
         def keep(title: str, colour: str, episode: LabelledEpisode) -> None:
-            success = succeeded(episode) if family.sparse_reward else None
             reel = set_up.reels[len(shots)]
-            shots.append(Shot(title, colour, reel, episode.rewards, success))
+            shots.append(Shot(title, colour, reel, episode.rewards, family.success_reward))
             progress(len(shots), count)
 
         def act(context: list[LabelledEpisode]) -> LabelledEpisode:
@@ -164,7 +167,7 @@ def _titled(shot: Shot, step: int) -> Pillow.Image:
     font = ImageFont.load_default(size=max(9, round(0.34 * bar)))
     margin = round(0.1 * bar)
     draw.text((margin, margin), shot.title, fill=shot.colour, font=font)
-    ended = shot.success is not None and step == len(shot.rewards)
-    colour = MUTED if not ended else AFTER if shot.success else INK
+    ended = shot.success_reward is not None and step == len(shot.rewards)
+    colour = MUTED if not ended else AFTER if shot.there(step) else INK
     draw.text((margin, bar // 2), shot.said(step), fill=colour, font=font)
     return whole

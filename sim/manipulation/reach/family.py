@@ -24,6 +24,7 @@ from fieldtune.sim.manipulation.arms import Arm, arm
 INNER_RADIUS = 0.15  # m from the home position
 OUTER_RADIUS = 0.25
 TABLE_CLEARANCE = 0.06  # m above the table
+REACHED = 0.05  # m from the target: success, if the episode ends there
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ class ReachFamily(FamilyDefaults):
     @property
     def reward_bounds(self) -> tuple[float, float]:
         return (-float("inf"), 0.0)
+
+    @property
+    def success_reward(self) -> float:
+        return -REACHED
 
     def reward(
         self,

@@ -58,6 +58,10 @@ class Dot(FamilyDefaults):
     def reward_bounds(self):
         return (-0.1, 0.0) if self.fault == "claims bounds" else (-np.inf, 1.0)
 
+    @property
+    def success_reward(self):
+        return 2.0 if self.fault == "claims success" else None
+
     def sample_tasks(self, seed, n):
         rng = np.random.default_rng(None if self.fault == "tasks without seed" else seed)
         most = 5.0 if self.fault == "tasks out of bounds" else 0.5

@@ -77,6 +77,7 @@ FAULTS = [
     ("writes", "reward", "writes into its arguments"),
     ("claims bounds", "reward's claims", "reward_bounds say -0.1 to 0"),
     ("claims sparse", "reward's claims", "sparse_reward is true, but a reward is"),
+    ("claims success", "reward's claims", "success_reward is 2, reward_bounds say -inf to 1"),
     ("same for all", "reward by task", "nothing would tell tasks apart"),
     ("signals", "signals", "without its signals is not refused"),
     ("lazy script", "script", "does not do the task"),

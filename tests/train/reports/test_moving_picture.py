@@ -18,10 +18,10 @@ from fieldtune.train.reports.moving_picture import STILL_S, Shot, animated, shoo
 
 @pytest.fixture
 def make_shot():
-    def make(rewards, success=None, every=2):
+    def make(rewards, success_reward=None, every=2):
         steps = [*range(0, len(rewards), every), len(rewards)]
         images = {k: np.full((100, 100, 3), 10 * k, dtype=np.uint8) for k in steps}
-        return Shot("adapted", AFTER, images, np.array(rewards, dtype=float), success)
+        return Shot("adapted", AFTER, images, np.array(rewards, dtype=float), success_reward)
 
     return make
 
@@ -29,9 +29,11 @@ def make_shot():
 def test_what_is_said_of_a_return_and_of_a_success(make_shot):
     dense = make_shot([-1.0, -0.5, -0.25])
     assert [dense.said(k) for k in range(4)] == ["return 0.00", "return −1.00", "return −1.50", "return −1.75"]  # fmt: skip # noqa: E501
-    sparse = make_shot([-1.0, 0.0, -1.0, 0.0], success=True)
+    sparse = make_shot([-1.0, 0.0, -1.0, 0.0], success_reward=0.0)
     assert [sparse.said(k) for k in range(5)] == ["not yet", "not yet", "there", "not yet", "success"]  # fmt: skip # noqa: E501
-    assert make_shot([-1.0, -1.0], success=False).said(2) == "failed"
+    assert make_shot([-1.0, -1.0], success_reward=0.0).said(2) == "failed"
+    near = make_shot([-0.2, -0.04, -0.06], success_reward=-0.05)
+    assert [near.said(k) for k in range(4)] == ["not yet", "not yet", "there", "failed"]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
@@ -84,7 +86,8 @@ def test_the_arm_is_filmed_before_while_and_after(untrained):
     for shot in shots:
         assert list(shot.images) == [0, 20, 40, 50]
         assert all(image.std() > 10 for image in shot.images.values())
-        assert shot.said(0) == "return 0.00"
+        assert shot.said(0) == "not yet"
+        assert shot.said(50) == ("success" if shot.rewards[-1] >= -0.05 else "failed")
         assert shot.rewards.shape == (50,)
 
 
