@@ -204,6 +204,35 @@ def _finish(device: torch.device) -> None:
         torch.cuda.current_stream(device).synchronize()
 
 
+def learn_as_alone(config: RunConfig, data: Data, device: torch.device, seeds: int = 5) -> str:
+    """Seeds that share a process learn what each learns alone. Raises `AssertionError`."""
+
+    def weights(turns: Turns, seed: int) -> Tensor:
+        with turns.taking_part():
+            compute_on(device)
+            smac, step = updates(config, data, device)
+            torch.manual_seed(seed)
+            update = Captured(device, step)
+            for _ in range(5 * SAME):
+                update()
+                let_others()
+            return torch.cat([p.detach().flatten() for p in smac.agent.parameters()]).cpu()
+
+    def learned(at_once: int) -> list[Tensor]:
+        turns = Turns(at_once)
+        with ThreadPoolExecutor(at_once) as pool:
+            return list(pool.map(partial(weights, turns), range(seeds)))
+
+    apart = torch.stack(learned(seeds)) - torch.stack(learned(1))
+    furthest = float(apart.abs().max())  # nan where a weight is
+    if not furthest < 1e-3:
+        raise AssertionError(
+            f"of {seeds} seeds in a process a weight is {furthest:g} from where it is alone after "
+            f"{5 * SAME} updates"
+        )
+    return f"no weight is more than {furthest:.1g} from alone after {5 * SAME} updates"
+
+
 def measure_seeds(size: Size, device: torch.device, effort: Effort) -> Table:
     """Five seeds in one process against one."""
     config = size.config()
@@ -212,6 +241,7 @@ def measure_seeds(size: Size, device: torch.device, effort: Effort) -> Table:
         name: partial(side_by_side, config, data, device, seeds, effort.choose(1000, 2))
         for name, seeds in ((FIVE, 5), (ONE, 1))
     }
+    check = learn_as_alone(config, data, device)
     found = in_turns(runs, effort.rounds)
     return Table(
         title=f"{FIVE_SEEDS}, {size}",
@@ -219,6 +249,7 @@ def measure_seeds(size: Size, device: torch.device, effort: Effort) -> Table:
         conditions=f"{card(device)}; each seed's update one graph, on a stream of its own",
         series=[Series(FIVE, "ours", found[FIVE]), Series(ONE, "theirs", found[ONE])],
         goals=FIVE_GOALS,
+        checks=[check],
     )
 
 

@@ -6,7 +6,8 @@ Knows torch alone; what the step computes is its owner's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ class Captured:
         self._device, self._step = device, step
         self._variants: dict[Hashable, _Variant] = {}
         self._pool: Any = None
+        self._side: torch.cuda.Stream | None = None
 
     def __call__(self, variant: Hashable = None) -> dict[str, Tensor | float]:
         """One step, and what it returned: the caller's own, which the next step leaves alone.
@@ -69,8 +71,8 @@ class Captured:
         self._pool = None
 
     def _aside(self) -> dict[str, Tensor | float]:
-        """On a stream of its own, as torch asks for before a capture."""
-        stream = torch.cuda.Stream(self._device)
+        """On the stream that captures, as torch asks for before a capture."""
+        stream = self._stream()
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             found = dict(self._step())
@@ -82,10 +84,15 @@ class Captured:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with own_workspaces(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream()):
             found = {n: v for n, v in self._step().items() if isinstance(v, Tensor)}
             known.names, known.values = tuple(found), torch.stack(list(found.values()))
         known.graph = graph
+
+    def _stream(self) -> torch.cuda.Stream:
+        if self._side is None:
+            self._side = torch.cuda.Stream(self._device)
+        return self._side
 
     @staticmethod
     def _replay(known: _Variant) -> dict[str, Tensor | float]:
@@ -93,3 +100,18 @@ class Captured:
         assert known.values is not None
         known.graph.replay()
         return dict(zip(known.names, known.values.clone().unbind(), strict=True))
+
+
+@contextmanager
+def own_workspaces() -> Iterator[None]:
+    """What is captured meanwhile has scratch memory for matrix products in its own graph's pool.
+
+    Torch keeps one workspace a cuBLAS handle and stream. All backward passes of a process share a
+    handle, and graphs that are captured by default a stream: so the graphs of several seeds wrote
+    into one workspace side by side, and their losses became nan (docs/gpu.md).
+    """
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()

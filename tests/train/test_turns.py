@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import torch
 
 from fieldtune.train import turns
 from fieldtune.train.captured import WARM_UP, Captured
+from fieldtune.train.device import in_precision
 
 DRAWS = 20
 SEEDS = (0, 1, 2)
@@ -116,3 +118,42 @@ def test_graphs_on_streams_of_their_own_draw_what_each_draws_alone():
     run_all([lambda seed=seed: job(seed, "together") for seed in SEEDS])
     for seed in SEEDS:
         assert found[seed, "together"] == found[seed, "alone"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: graphs learn on one alone")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_graphs_side_by_side_learn_what_each_learns_alone(precision):
+    """Weights' gradients are products over all rows, which cuBLAS splits: each graph needs scratch
+    memory of its own for that."""
+    device = torch.device("cuda", torch.cuda.current_device())
+    found: dict[tuple[int, str], torch.Tensor] = {}
+
+    def job(seed: int, how: str) -> None:
+        turns.compute_on(device)
+        torch.manual_seed(seed)
+        sizes = [30, 256, 256, 256, 5]
+        layers = [torch.nn.Linear(*pair) for pair in itertools.pairwise(sizes)]
+        network = torch.nn.Sequential(*layers).to(device)
+        adam = torch.optim.Adam(network.parameters(), 1e-3, capturable=True)
+        rows, wanted = (torch.randn(8192, width, device=device) for width in (30, 5))
+
+        def step() -> dict[str, torch.Tensor]:
+            with in_precision(precision, device):
+                loss = (network(rows).float() - wanted).square().mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return {"loss": loss.detach()}
+
+        captured = Captured(device, step)
+        for _ in range(WARM_UP + 200):
+            captured()
+            turns.let_others()
+        found[seed, how] = torch.cat([one.detach().flatten() for one in network.parameters()])
+
+    for seed in SEEDS:
+        run_all([lambda seed=seed: job(seed, "alone")])
+    run_all([lambda seed=seed: job(seed, "together") for seed in SEEDS])
+    torch.cuda.synchronize()
+    for seed in SEEDS:
+        assert torch.equal(found[seed, "together"], found[seed, "alone"])

@@ -40,7 +40,7 @@ def study(
     ] = None,
     together: Annotated[
         int | None,
-        typer.Option(min=1, help="Seeds of a method in one process.  [1; all on a GPU]"),
+        typer.Option(min=1, help="Seeds of a method in one process.  [1]"),
     ] = None,
     cpus: Annotated[
         int | None,

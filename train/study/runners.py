@@ -47,8 +47,8 @@ class Runner(Protocol):
 def local_runner(
     slots: int | None, together: int | None, *, seeds: int, methods: int, on_gpu: bool
 ) -> LocalRunner:
-    """Of all seeds on one GPU one process, where nothing else is asked for: processes would have
-    the GPU one after another, in slices of time.
+    """A process a seed on all cores, where nothing else is asked for; where seeds share a GPU, one
+    process, as processes would have it one after another, in slices of time.
 
     Args:
         slots: processes at once, of which there are no more than the study can have.
@@ -57,8 +57,7 @@ def local_runner(
         methods: likewise.
         on_gpu: whether this machine's jobs find one.
     """
-    if together is None:
-        together = seeds if on_gpu and slots is None else 1
+    together = together or 1  # what seeds learn that share a GPU is not proven yet: docs/gpu.md
     if slots is None:
         slots = 1 if on_gpu and together > 1 else available()
     return LocalRunner(min(slots, methods * -(-seeds // together)), together)

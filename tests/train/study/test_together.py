@@ -137,13 +137,14 @@ def test_a_process_waits_for_all_the_seeds_that_it_has_room_for(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "on_gpu", "room"),
     [
-        ((None, None), True, (1, 5)),
+        ((None, None), True, (CORES, 1)),
+        ((None, 5), True, (1, 5)),
         ((None, 2), True, (1, 2)),
         ((3, None), True, (3, 1)),
         ((None, None), False, (CORES, 1)),
         ((1, 4), False, (1, 4)),
     ],
 )
-def test_all_seeds_share_one_gpu_unless_asked_otherwise(asked, on_gpu, room):
+def test_seeds_share_a_process_where_that_is_asked_for(asked, on_gpu, room):
     runner = local_runner(*asked, seeds=5, methods=9, on_gpu=on_gpu)
     assert (runner.slots, runner.together) == room
