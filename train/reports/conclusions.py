@@ -8,21 +8,24 @@ from __future__ import annotations
 import numpy as np
 
 from fieldtune.train.charts import number, percent
-from fieldtune.train.evaluation.results import Evaluation
+from fieldtune.train.evaluation.results import Evaluation, Inference
 from fieldtune.train.evaluation.statistics import LEVEL, mean, quoted, recovery
 
 NEGLIGIBLE = 0.05  # of the gain over random actions: a smaller drop is no collapse
 POOR_DECODER = 0.5  # explained variance under which labels carry more error than reward
 
 
-def sentences(evaluation: Evaluation) -> list[str]:
-    """The result in plain language, good or bad, computed from the numbers alone."""
-    return [
-        *_collapse(evaluation),
-        *_recovery(evaluation),
-        *_likelihood(evaluation),
-        _labels(evaluation),
-    ]
+def sentences(evaluation: Evaluation, inference: Inference = "encoder") -> list[str]:
+    """The result in plain language, good or bad, computed from the numbers alone.
+
+    Args:
+        evaluation: whose numbers they are.
+        inference: the run's own, which is told first.
+    """
+    offline, *collapse = _collapse(evaluation)
+    encoder, likelihood = [*collapse, *_recovery(evaluation)], _likelihood(evaluation)
+    own_first = [likelihood, encoder] if inference == "likelihood" else [encoder, likelihood]
+    return [offline, *own_first[0], *own_first[1], _labels(evaluation)]
 
 
 def _collapse(evaluation: Evaluation) -> list[str]:
@@ -39,14 +42,15 @@ def _collapse(evaluation: Evaluation) -> list[str]:
     if gain <= 0:
         return [
             first,
-            f"From {own} it returns {number(online)}. Random actions return "
+            f"By its encoder, from {own}, it returns {number(online)}. Random actions return "
             f"{number(evaluation.random)}: phase 1 has not learned these tasks, and what follows "
             "says little.",
         ]
     if drop <= NEGLIGIBLE * gain:
         return [
             first,
-            f"From {own} it returns {number(online)}: there is no collapse here to recover from.",
+            f"By its encoder, from {own}, it returns {number(online)}: there is no collapse here "
+            "to recover from.",
         ]
     lost = (
         f"less than random actions ({number(evaluation.random)})"
@@ -54,7 +58,7 @@ def _collapse(evaluation: Evaluation) -> list[str]:
         else f"{percent(drop / gain)} of what it had gained over random actions "
         f"({number(evaluation.random)}) is lost"
     )
-    return [first, f"From {own} the return falls to {number(online)}: {lost}."]
+    return [first, f"By its encoder, from {own}, the return falls to {number(online)}: {lost}."]
 
 
 def _recovery(evaluation: Evaluation) -> list[str]:
@@ -75,7 +79,7 @@ def _recovery(evaluation: Evaluation) -> list[str]:
     said = [
         f"After phase 2, {after.updates:,} updates on {after.steps:,} steps explored without "
         f"rewards, it "
-        f"returns {result}: {verdict} (change {_signed(change.value)}, "
+        f"returns {result} by its encoder: {verdict} (change {_signed(change.value)}, "
         f"{percent(LEVEL)} interval over tasks {_signed(change.low)} to {_signed(change.high)}; "
         f"better on {int((gained > 0).sum())} of {len(gained)} tasks)."
     ]

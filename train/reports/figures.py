@@ -43,9 +43,11 @@ Floats = NDArray[np.float64]
 
 BARS = {
     "offline_context": ("offline\ncontext", OFFLINE),
-    "online_before": ("own\nexploration,\nbefore", BEFORE),
-    "online_after": ("own\nexploration,\nafter", AFTER),
-    "oracle": ("own\nexploration,\noracle", ORACLE),
+    "likelihood_before": ("by\nlikelihood,\nbefore", BEFORE),
+    "likelihood_after": ("by\nlikelihood,\nafter", AFTER),
+    "online_before": ("by\nencoder,\nbefore", BEFORE),
+    "online_after": ("by\nencoder,\nafter", AFTER),
+    "oracle": ("by\nencoder,\noracle", ORACLE),
     "random": ("random\nactions", REFERENCE),
     "scripted": ("scripted,\ntask known", REFERENCE),
 }
@@ -57,7 +59,7 @@ def return_bars(evaluation: Evaluation) -> Figure:
     figure, (axes,) = bare_figure(7.6, 3.7)
     dots = {name: found for name, found in returns_by_task(evaluation).items() if name in BARS}
     returns = evaluation.returns
-    bars = [(name, value) for name in BARS if (value := returns[name]) is not None]
+    bars = [(name, value) for name in BARS if (value := returns.get(name)) is not None]
     jitter = np.random.default_rng(0)
     for place, (name, value) in enumerate(bars):
         colour = BARS[name][1]

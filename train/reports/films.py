@@ -7,6 +7,7 @@ from typing import Literal
 
 from fieldtune.sim.family import Array
 from fieldtune.train.agent.actor import Acting, Adaptive
+from fieldtune.train.algorithms.algorithm import Algorithm
 from fieldtune.train.reports.moving_picture import Shot, shoot
 from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.inference import by_likelihood
@@ -38,12 +39,8 @@ def film_run(
     """
     trained = after_offline(run) if phase == "before" else averaged(run, run.finetune_checkpoint)
     sampling = run.config.inference == "likelihood"
-    adaptive: Adaptive = trained
-    if sampling:
-        agent = decoded(run, trained).agent
-        adaptive = by_likelihood(run, agent, offline_replay(run, trained))
     return shoot(
-        adaptive,
+        inferring_by_likelihood(run, trained) if sampling else trained,
         run.family,
         task,
         exploration_episodes=episodes,
@@ -54,3 +51,12 @@ def film_run(
         size=size,
         progress=progress,
     )
+
+
+def inferring_by_likelihood(run: Run, trained: Algorithm) -> Adaptive:
+    """`trained` as its run's robots infer with it where they weigh particles.
+
+    Raises:
+        RunError: the run's algorithm has no place for a decoder.
+    """
+    return by_likelihood(run, decoded(run, trained).agent, offline_replay(run, trained))

@@ -67,17 +67,20 @@ def film(
     exploring: Acting,
     seed: int,
     size: int = 240,
+    posterior_sampling: bool = False,
 ) -> Adaptation:
     """Run the meta-test trial on one robot and keep frames `(size, size, 3)` of each episode.
 
     Args:
         tasks: `(task, parameter)`; the one that shows best is filmed, the first if none shows.
         seed: of start states, z and actions; torch's own random state is left as it was.
+        posterior_sampling: whether exploration draws by what its earlier episodes said.
 
     Raises:
         NoPicture: before any exploration, if this machine cannot render.
     """
     robot = family.single_robot()
+    sampled = max(0, exploration_episodes - 1) if posterior_sampling else 0
     try:
         set_up = FilmedRobot(robot, size, {round(share * family.horizon) for share in WHEN})
         chosen = _clearest(set_up, tasks)
@@ -91,8 +94,8 @@ def film(
                 set_up,
                 task,
                 rng,
-                prior_episodes=exploration_episodes,
-                posterior_episodes=0,
+                prior_episodes=exploration_episodes - sampled,
+                posterior_episodes=sampled,
                 acting=exploring,
             )[0]
             (episode,) = run_episodes(

@@ -23,10 +23,18 @@ from fieldtune.files import write_atomically
 from fieldtune.train import charts
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.charts import number, percent
-from fieldtune.train.evaluation.results import Evaluation, save_evaluation
-from fieldtune.train.evaluation.statistics import mean, quoted, recovery, returns_by_task, shift
+from fieldtune.train.evaluation.results import Evaluation, Inference, save_evaluation
+from fieldtune.train.evaluation.statistics import (
+    mean,
+    over_tasks,
+    quoted,
+    recovery,
+    returns_by_task,
+    shift,
+)
 from fieldtune.train.reports import figures
 from fieldtune.train.reports.conclusions import nearer_goal, sentences
+from fieldtune.train.reports.films import inferring_by_likelihood
 from fieldtune.train.reports.filmstrip import Film, NoPicture, film, png, strip
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import newest
@@ -50,6 +58,7 @@ LIKELIHOOD = {
     "likelihood": "own exploration, by likelihood",
     "first_episode": "within the first episode, by likelihood",
 }
+OWN = {"online_before": "before", "online_after": "after", "oracle": "oracle"}
 PHASES = {
     "before": "phase 1, offline",
     "after": "phase 2, self-supervised",
@@ -118,13 +127,14 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    phases = evaluation.phases
+    phases, own = evaluation.phases, _own_inference(run, evaluation)
     return environment.get_template("report.html").render(
         family=evaluation.family,
         robot=run.family.robot,
         seed=evaluation.seed,
-        sentences=sentences(evaluation),
-        tiles=_tiles(evaluation),
+        sentences=sentences(evaluation, own),
+        tiles=_tiles(evaluation, own),
+        inference=own,
         returns=_returns(evaluation),
         has_success=evaluation.success is not None,
         phases=_phases(evaluation),
@@ -147,40 +157,65 @@ def page(
     )
 
 
-def typical_tasks(evaluation: Evaluation) -> list[int]:
+def _own_inference(run: Run, evaluation: Evaluation) -> Inference:
+    """What the run's robots infer by; the encoder, or what stands in its place, where particles
+    could not be weighed."""
+    measured = evaluation.phases["before"].likelihood is not None
+    return run.config.inference if measured else "encoder"
+
+
+def typical_tasks(evaluation: Evaluation, inference: Inference = "encoder") -> list[int]:
     """The middle half of the held-out tasks by return after the newest phase, the median first."""
     newest = evaluation.phases.get("after", evaluation.phases["before"])
-    order = np.argsort(quoted(newest), kind="stable")
+    by_likelihood = newest.likelihood if inference == "likelihood" else None
+    returns = (
+        quoted(newest)
+        if by_likelihood is None
+        else over_tasks(by_likelihood.returns[by_likelihood.quoted])
+    )
+    order = np.argsort(returns, kind="stable")
     from_median = np.argsort(np.abs(np.arange(len(order)) - len(order) // 2), kind="stable")
     return [int(task) for task in order[from_median][: (len(order) + 1) // 2]]
 
 
 def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
     trained, _, _ = newest(run)
-    typical = typical_tasks(evaluation)
+    own = _own_inference(run, evaluation)
+    typical = typical_tasks(evaluation, own)
     trial = film(
-        trained,
+        inferring_by_likelihood(run, trained) if own == "likelihood" else trained,
         run.family,
         run.dataset.test_tasks[typical],
         exploration_episodes=evaluation.phases["before"].encoder.quoted,
         exploring=Acting.like_the_robot(run.config.robot.exploration),
         seed=run.config.seed,
+        posterior_sampling=own == "likelihood",
     )
     return FilmedTask(typical[trial.task], trial.exploration, trial.adapted)
 
 
-def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """The few numbers to remember: label, value, colour of the figures."""
+def _tiles(evaluation: Evaluation, inference: Inference) -> list[tuple[str, str, str]]:
+    """The few numbers to remember, of the run's own inference: label, value, colour of the figures.
+    What was not measured has none."""
     returns = evaluation.returns
+    shown = [("offline context", returns["offline_context"], "offline")]
+    if inference == "likelihood":
+        shown += [
+            ("own exploration, before phase 2", returns["likelihood_before"], "before"),
+            ("own exploration, after phase 2", returns.get("likelihood_after"), "after"),
+            ("by the encoder instead, before phase 2", returns["online_before"], "ink"),
+        ]
+    else:
+        shown += [
+            ("own exploration, before phase 2", returns["online_before"], "before"),
+            ("own exploration, after phase 2", returns["online_after"], "after"),
+        ]
+    tiles = [(name, number(value), colour) for name, value, colour in shown if value is not None]
     found = recovery(evaluation)
-    share = None if found is None or found.closed is None else found.closed.value
-    goal = nearer_goal(evaluation).split(",")[0]
-    return [
-        ("offline context", _or_none(returns["offline_context"]), "offline"),
-        ("own exploration, before phase 2", _or_none(returns["online_before"]), "before"),
-        ("own exploration, after phase 2", _or_none(returns["online_after"]), "after"),
-        (f"recovered, of the way to {goal}", NONE if share is None else percent(share), "ink"),
-    ]
+    if inference == "encoder" and found is not None and found.closed is not None:
+        goal = nearer_goal(evaluation).split(",")[0]
+        tiles.append((f"recovered, of the way to {goal}", percent(found.closed.value), "ink"))
+    return tiles
 
 
 def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
@@ -207,7 +242,9 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
 
 def _name(source: str) -> str:
     """A source of context, as the figures call it."""
-    if source in figures.BARS:
+    if source in OWN:
+        return f"own exploration, by encoder, {OWN[source]}"
+    if source in figures.BARS and "likelihood" not in source:
         return figures.BARS[source][0].replace("\n", " ")
     kind, _, phase = source.rpartition("_")
     return f"{LIKELIHOOD[kind]}, {phase}"
@@ -288,7 +325,3 @@ def _versioned(package: str) -> str:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
         return f"{package} (not installed)"
-
-
-def _or_none(value: float | None) -> str:
-    return NONE if value is None else number(value)

@@ -40,8 +40,10 @@ def test_bars_and_dots_are_the_returns(make_evaluation):
     heights = [bar.get_height() for bar in axes.patches]
     assert heights == pytest.approx([evaluation.returns[name] for name in figures.BARS])
     dots = [np.asarray(points.get_offsets())[:, 1] for points in axes.collections]
-    assert dots[1] == pytest.approx(over_tasks(evaluation.phases["before"].encoder.returns[2]))
-    assert len(dots) == 4  # nothing is known of single tasks for random and scripted
+    before = evaluation.phases["before"]
+    assert dots[1] == pytest.approx(over_tasks(before.likelihood.returns[2]))
+    assert dots[3] == pytest.approx(over_tasks(before.encoder.returns[2]))
+    assert len(dots) == 6  # nothing is known of single tasks for random and scripted
 
 
 def test_bars_of_positive_returns_stand_on_zero(make_evaluation):

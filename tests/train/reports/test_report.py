@@ -41,7 +41,8 @@ def data():
 @pytest.fixture
 def run(tmp_path, data) -> Run:
     (tmp_path / "checkpoints").mkdir()
-    return Run(load_config(CONFIG), tmp_path, make_family("reach"), data)
+    config = load_config(CONFIG, overrides=["offline.average_rate=1"])  # weights alone are saved
+    return Run(config, tmp_path, make_family("reach"), data)
 
 
 def filmed() -> FilmedTask:
@@ -156,6 +157,25 @@ def test_what_the_likelihood_makes_of_it_is_told(make_evaluation):
         f"returns {number(likelihood.mean_return)} from 2 episodes (before it {before}), "
         f"and {first} in the"
     ) in told
+
+
+def test_the_runs_own_inference_is_told_first_and_is_in_the_tiles(make_evaluation, run):
+    evaluation = make_evaluation()
+    before = evaluation.phases["before"]
+    by = {
+        "likelihood": number(before.likelihood.mean_return),
+        "encoder": number(before.encoder.mean_return),
+    }
+    for own, other in (("likelihood", "encoder"), ("encoder", "likelihood")):
+        config = run.config.model_copy(update={"inference": own})
+        shown = page(replace(run, config=config), evaluation, MISSING, {})
+        tiles = re.findall(r'"tile".*?<b>(.*?)</b><span>(.*?)</span>', shown)
+        assert (by[own], "own exploration, before phase 2") in tiles
+        told = " ".join(sentences(evaluation, own))
+        phrase = {"likelihood": "Inferring by the decoder's", "encoder": "By its encoder, from"}
+        assert told.index(phrase[own]) < told.index(phrase[other])
+    known = replace(evaluation, phases={"before": replace(before, likelihood=None)})
+    assert "own exploration, before phase 2" in page(run, known, MISSING, {})  # by its encoder
 
 
 def test_getting_worse_is_called_worse(make_evaluation):
