@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import pytest
 import typer
+from rich.text import Text
 
 from benchmarks.__main__ import NAMES
 from fieldtune import plugins
@@ -291,3 +292,19 @@ def test_between_backticks_options_are_known_but_may_be_missing():
         ("fieldtune", "train", "--update", "3"),
         None,
     ]
+
+
+def _with_their_helps(command: Any) -> Iterator[tuple[str, str]]:
+    yield command.name, command.help or ""
+    for option in command.params:
+        yield f"{command.name} {option.name}", getattr(option, "help", None) or ""
+    for inner in getattr(command, "commands", {}).values():
+        yield from _with_their_helps(inner)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_help_loses_what_stands_in_brackets(program):
+    """`[python, judge.py]` in a help is a mark to rich, and goes, unless its bracket is escaped."""
+    for name, told in _with_their_helps(PROGRAMS[program]):
+        shown = Text.from_markup(told, emoji=False).plain
+        assert shown == re.sub(r"\[/?bold\]", "", told).replace("\\[", "["), name

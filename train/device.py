@@ -171,7 +171,9 @@ def _found(asked: str) -> torch.device:
 def _missing(asked: str) -> str:
     """What keeps the GPU of `asked` from being used, with the cure; empty where nothing does."""
     if torch.version.cuda is None and torch.version.hip is None:
-        return f"this torch ({torch.__version__}) is built without CUDA: install one with it"
+        return (
+            f"this torch ({torch.__version__}) is built without CUDA: for a GPU install one with it"
+        )
     try:
         torch.cuda.init()
         count = torch.cuda.device_count()

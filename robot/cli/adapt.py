@@ -62,7 +62,7 @@ def adapt(
 
       fieldtune-robot adapt --config FILE --continuous --save left-shelf
 
-      fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=[python,
+      fieldtune-robot adapt --config FILE --rewards command 'robot.rewards.command=\\[python,
       judge.py]'
     """
     with report_user_errors():
@@ -88,8 +88,10 @@ def adapt(
 
         def keep(task: SavedTask) -> None:
             if save is not None:
+                instead = ", in place of the one of before" if save in tasks.names() else ""
                 tasks.write(save, task, used)
-                typer.echo(f"task {save!r} is kept: {task.transitions} rewarded transitions")
+                many = f"{task.transitions} rewarded transitions"
+                typer.echo(f"task {save!r} is kept{instead}: {many}")
 
         driver = create_driver(settings, config)
         adaptation = Adaptation(

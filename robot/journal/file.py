@@ -110,8 +110,8 @@ def take_writer_lock(path: Path) -> FileLock:
         return FileLock.take(_lock_file(path))
     except Held as held:
         raise JournalError(
-            f"{path}: process {held.holder} records into this journal: stop it, or set another "
-            "journal path for this daemon"
+            f"{path}: process {held.holder} records into this journal: stop it; another "
+            "robot has a robot.state_dir of its own"
         ) from held
 
 

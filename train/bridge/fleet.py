@@ -114,7 +114,8 @@ class Watcher:
         except HeartbeatError as error:
             return FleetView(str(error), False, _ordered(lines), len(lost))
         if beat is None:
-            nobody = "no trainer has served robots in this run"
+            word = "serves" if lines else "has served"  # some do not say when, as the demo's
+            nobody = f"no trainer {word} robots in this run"
             return FleetView(nobody, False, _ordered(lines), len(lost))
         # Of a robot's several lives, the one heard of last is written over the others.
         for heard in sorted(beat.told.sessions, key=lambda one: -one.silent_s):

@@ -103,7 +103,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The bundle file to write.")],
     method: Annotated[
         str | None,
-        typer.Option(help="Another algorithm that a study trained, e.g. focal.  [the run's own]"),
+        typer.Option(help="Another algorithm that a study trained, e.g. focal.  \\[the run's own]"),
     ] = None,
 ) -> None:
     """Write the newest policy of a run as a bundle, checked against torch.

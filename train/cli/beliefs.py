@@ -35,7 +35,7 @@ def beliefs(
     phase: Annotated[Phase, typer.Option(help="Before or after phase 2.")] = Phase.BEFORE,
     task: Annotated[
         list[int] | None,
-        typer.Option(help="A training task's number; up to three.  [three that lie apart]"),
+        typer.Option(help="A training task's number; up to three.  \\[three that lie apart]"),
     ] = None,
     at: Annotated[
         list[str] | None, typer.Option(help="Any other task, by its parameters: 0.55,0.3,0.1")

@@ -70,13 +70,13 @@ def convert(
     run: Annotated[
         Path | None,
         typer.Option(
-            "--run", help="Measure on this run's data.  [draws within the bundle's ranges]"
+            "--run", help="Measure on this run's data.  \\[draws within the bundle's ranges]"
         ),
     ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="The largest relative difference.  [what the bundle allows; static: 1e-5]"
+            help="The largest relative difference.  \\[what the bundle allows; static: 1e-5]"
         ),
     ] = None,
     wiring: Annotated[
@@ -161,7 +161,7 @@ def evaluate(
     run: Annotated[Path, typer.Option("--run", help="The folder of the run they are from.")],
     repeats: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials of each task.  [the run's evaluation.repeats]"),
+        typer.Option(min=1, help="Trials of each task.  \\[the run's evaluation.repeats]"),
     ] = None,
 ) -> None:
     """What bundles return on the run's held-out tasks, computed as a robot computes it.

@@ -18,7 +18,7 @@ def export_dataset(
     out: Annotated[Path, typer.Option("--out", help="The folder to be written, a new one.")],
     family: Annotated[
         str | None,
-        typer.Option(help="The file of a family of labelled data alone.  [the dataset's family]"),
+        typer.Option(help="The file of a family of labelled data alone.  \\[the dataset's family]"),
     ] = None,
 ) -> None:
     """Write a dataset in another format, with the mapping that imports it again.

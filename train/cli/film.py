@@ -20,7 +20,7 @@ def film(
     ],
     phase: Annotated[Phase, typer.Option(help="Before or after phase 2.")] = Phase.BEFORE,
     task: Annotated[
-        int | None, typer.Option(help="A training task's number.  [one in the middle]")
+        int | None, typer.Option(help="A training task's number.  \\[one in the middle]")
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="Any other task, by its parameters: 0.55,0.3,0.1")

@@ -70,7 +70,7 @@ def import_(
     ] = None,
     tasks: Annotated[
         Path | None,
-        Option(help="The tasks' names, parameters and split.  [the family's own, by number]"),
+        Option(help="The tasks' names, parameters and split.  \\[the family's own, by number]"),
     ] = None,
     stride: Annotated[
         int | None, Option(min=1, help="Keep every n-th transition.  [--hdf5: 7, --minari: 1]")

@@ -23,20 +23,20 @@ def study(
         str, typer.Option(help="lean: as the family's file says. reference: the authors' settings.")
     ] = "lean",
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Everything is written there.  [studies/FAMILY]")
+        Path | None, typer.Option("--out", help="Everything is written there.  \\[studies/FAMILY]")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="The YAML file.  [configs/FAMILY.yaml]")
+        Path | None, typer.Option("--config", help="The YAML file.  \\[configs/FAMILY.yaml]")
     ] = None,
     runner: Annotated[
         str, typer.Option(help="local: processes of this machine. ray: a Ray cluster.")
     ] = "local",
     methods: Annotated[
-        str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  [all]")
+        str | None, typer.Option(help="Those to run, e.g. offline,trained,oracle.  \\[all]")
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes at once.  [one a core; one where seeds share a GPU]"),
+        typer.Option(min=1, help="Processes at once.  \\[one a core; one where seeds share a GPU]"),
     ] = None,
     together: Annotated[
         int | None,

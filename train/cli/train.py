@@ -16,7 +16,7 @@ def train(
     overrides: Overrides = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="The run's YAML file.  [that of a run that is there]"),
+        typer.Option("--config", help="The run's YAML file.  \\[that of a run that is there]"),
     ] = None,
     updates: Annotated[
         int | None,

@@ -111,7 +111,7 @@ def test_without_a_trainer_what_came_is_still_known(run, robot):
     while len(list((run / "inbox").glob("*.episode"))) < 2:
         time.sleep(0.02)
     view = Watcher(run).look()
-    assert (view.running, view.trainer) == (False, "no trainer has served robots in this run")
+    assert (view.running, view.trainer) == (False, "no trainer serves robots in this run")
     assert [(line.robot, line.episodes, line.state) for line in view.robots] == [("a", 2, None)]
 
 
