@@ -2,7 +2,7 @@
 
     python -m scripts.study_figure docs/adaptation.png docs/first-episode.png \\
         docs/results/cheetah-vel-averaged docs/results/ant-dir-likelihood \\
-        docs/results/drawer-door-phase-2
+        docs/results/drawer-door
 
 The first file is adaptation by episodes of own exploration, the second the reward by second within
 the first episode; then the studies' folders, a panel each.
