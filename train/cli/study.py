@@ -38,10 +38,9 @@ def study(
         int | None,
         typer.Option(min=1, help="Processes at once.  \\[one a core; one where seeds share a GPU]"),
     ] = None,
-    together: Annotated[
-        int | None,
-        typer.Option(min=1, help="Seeds of a method in one process.  [1]"),
-    ] = None,
+    together: Annotated[  # what seeds learn that share a GPU is not proven yet: docs/gpu.md
+        int, typer.Option(min=1, help="Seeds of a method in one process.")
+    ] = 1,
     cpus: Annotated[
         int | None,
         typer.Option("--cpus-per-job", min=1, help="Ray: cores that a process takes.  [1]"),

@@ -24,8 +24,8 @@ def sentences(evaluation: Evaluation, inference: Inference = "encoder") -> list[
     """
     offline, *collapse = _collapse(evaluation)
     encoder, likelihood = [*collapse, *_recovery(evaluation)], _likelihood(evaluation)
-    own_first = [likelihood, encoder] if inference == "likelihood" else [encoder, likelihood]
-    return [offline, *own_first[0], *own_first[1], _labels(evaluation)]
+    own, other = (likelihood, encoder) if inference == "likelihood" else (encoder, likelihood)
+    return [offline, *own, *other, _labels(evaluation)]
 
 
 def _collapse(evaluation: Evaluation) -> list[str]:

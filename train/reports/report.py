@@ -22,16 +22,10 @@ from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.train import charts
 from fieldtune.train.agent.actor import Acting
+from fieldtune.train.algorithms.registry import adapts_by
 from fieldtune.train.charts import number, percent
-from fieldtune.train.evaluation.results import Evaluation, Inference, save_evaluation
-from fieldtune.train.evaluation.statistics import (
-    mean,
-    over_tasks,
-    quoted,
-    recovery,
-    returns_by_task,
-    shift,
-)
+from fieldtune.train.evaluation.results import HEADLINES, Evaluation, Inference, save_evaluation
+from fieldtune.train.evaluation.statistics import mean, recovery, returns_by_task, shift
 from fieldtune.train.reports import figures
 from fieldtune.train.reports.conclusions import nearer_goal, sentences
 from fieldtune.train.reports.films import inferring_by_likelihood
@@ -54,11 +48,11 @@ RETURNS = {
     "random": "Uniformly random actions",
     "scripted": "A script that knows the task",
 }
-LIKELIHOOD = {
+OWN = {  # contexts of own exploration, the episode within which it is included
+    "online": "own exploration, by encoder",
     "likelihood": "own exploration, by likelihood",
     "first_episode": "within the first episode, by likelihood",
 }
-OWN = {"online_before": "before", "online_after": "after", "oracle": "oracle"}
 PHASES = {
     "before": "phase 1, offline",
     "after": "phase 2, self-supervised",
@@ -132,7 +126,7 @@ def page(
         family=evaluation.family,
         robot=run.family.robot,
         seed=evaluation.seed,
-        sentences=sentences(evaluation, own),
+        sentences=[*sentences(evaluation, own), *_not_by_encoder(run)],
         tiles=_tiles(evaluation, own),
         inference=own,
         returns=_returns(evaluation),
@@ -164,16 +158,19 @@ def _own_inference(run: Run, evaluation: Evaluation) -> Inference:
     return run.config.inference if measured else "encoder"
 
 
+def _not_by_encoder(run: Run) -> list[str]:
+    name = run.config.algorithm.name
+    other = adapts_by(name)
+    if other is None:
+        return []
+    return [f"{name} has no encoder and adapts by {other}, which this page shows as by encoder."]
+
+
 def typical_tasks(evaluation: Evaluation, inference: Inference = "encoder") -> list[int]:
     """The middle half of the held-out tasks by return after the newest phase, the median first."""
-    newest = evaluation.phases.get("after", evaluation.phases["before"])
-    by_likelihood = newest.likelihood if inference == "likelihood" else None
-    returns = (
-        quoted(newest)
-        if by_likelihood is None
-        else over_tasks(by_likelihood.returns[by_likelihood.quoted])
-    )
-    order = np.argsort(returns, kind="stable")
+    newest = "after" if "after" in evaluation.phases else "before"
+    source = f"likelihood_{newest}" if inference == "likelihood" else HEADLINES[newest]
+    order = np.argsort(returns_by_task(evaluation)[source], kind="stable")
     from_median = np.argsort(np.abs(np.arange(len(order)) - len(order) // 2), kind="stable")
     return [int(task) for task in order[from_median][: (len(order) + 1) // 2]]
 
@@ -241,13 +238,11 @@ def _returns(evaluation: Evaluation) -> list[dict[str, str]]:
 
 
 def _name(source: str) -> str:
-    """A source of context, as the figures call it."""
-    if source in OWN:
-        return f"own exploration, by encoder, {OWN[source]}"
-    if source in figures.BARS and "likelihood" not in source:
-        return figures.BARS[source][0].replace("\n", " ")
-    kind, _, phase = source.rpartition("_")
-    return f"{LIKELIHOOD[kind]}, {phase}"
+    """A source of context, in the words of the table."""
+    kind, _, phase = ("online_oracle" if source == "oracle" else source).rpartition("_")
+    if kind in OWN:
+        return f"{OWN[kind]}, {phase}"
+    return figures.BARS[source][0].replace("\n", " ")
 
 
 def _phases(evaluation: Evaluation) -> list[dict[str, str]]:

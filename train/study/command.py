@@ -41,7 +41,7 @@ def run_command_line(
     config: Path,
     runner_name: str,
     slots: int | None,
-    together: int | None = None,
+    together: int = 1,
     methods: str | None = None,
     cpus: int | None = None,
     gpus: float | None = None,
@@ -57,7 +57,7 @@ def run_command_line(
         config: the family's YAML file.
         runner_name: `local` or `ray`.
         slots: processes at once; None: as `local_runner` says, on Ray as many as there is room for.
-        together: seeds that may share a process; None: likewise, on Ray one.
+        together: seeds that may share a process.
         methods: names separated by commas; None: all.
         cpus: cores a process, on Ray; None: its threads.
         gpus: GPUs a process, on Ray, from 0 to 1; None: as the key `device` says.
@@ -88,7 +88,7 @@ def run_command_line(
     require_sound_results(folder, study)
     runner: Runner
     if runner_name == "ray":
-        runner = ray_runner(folder, loaded.device, slots, together or 1, cpus, gpus)
+        runner = ray_runner(folder, loaded.device, slots, together, cpus, gpus)
         Console().print(str(runner), highlight=False)
     else:
         if found.said:

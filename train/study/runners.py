@@ -45,7 +45,7 @@ class Runner(Protocol):
 
 
 def local_runner(
-    slots: int | None, together: int | None, *, seeds: int, methods: int, on_gpu: bool
+    slots: int | None, together: int, *, seeds: int, methods: int, on_gpu: bool
 ) -> LocalRunner:
     """A process a seed on all cores, where nothing else is asked for; where seeds share a GPU, one
     process, as processes would have it one after another, in slices of time.
@@ -57,7 +57,6 @@ def local_runner(
         methods: likewise.
         on_gpu: whether this machine's jobs find one.
     """
-    together = together or 1  # what seeds learn that share a GPU is not proven yet: docs/gpu.md
     if slots is None:
         slots = 1 if on_gpu and together > 1 else available()
     return LocalRunner(min(slots, methods * -(-seeds // together)), together)

@@ -178,6 +178,13 @@ def test_the_runs_own_inference_is_told_first_and_is_in_the_tiles(make_evaluatio
     assert "own exploration, before phase 2" in page(run, known, MISSING, {})  # by its encoder
 
 
+def test_an_algorithm_without_an_encoder_says_what_the_page_means(make_evaluation, run):
+    config = load_config(CONFIG, overrides=["algorithm={name: macaw}", "offline={}"])
+    shown = page(replace(run, config=config), make_evaluation(), MISSING, {})
+    assert "macaw has no encoder and adapts by gradient steps" in shown
+    assert "has no encoder" not in page(run, make_evaluation(), MISSING, {})
+
+
 def test_getting_worse_is_called_worse(make_evaluation):
     told = words(make_evaluation(before=-9.0, after=-12.0))
     assert "worse than before it" in told

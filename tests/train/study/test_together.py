@@ -137,11 +137,11 @@ def test_a_process_waits_for_all_the_seeds_that_it_has_room_for(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "on_gpu", "room"),
     [
-        ((None, None), True, (CORES, 1)),
+        ((None, 1), True, (CORES, 1)),
         ((None, 5), True, (1, 5)),
         ((None, 2), True, (1, 2)),
-        ((3, None), True, (3, 1)),
-        ((None, None), False, (CORES, 1)),
+        ((3, 1), True, (3, 1)),
+        ((None, 1), False, (CORES, 1)),
         ((1, 4), False, (1, 4)),
     ],
 )
