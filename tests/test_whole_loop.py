@@ -104,6 +104,7 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
         "seed",
         "context_episodes",
         "return",
+        "success",
         "curves",
         "reward_free_steps",
         "bundles_published",
@@ -126,6 +127,8 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
         "scripted",
     }
     assert all(isinstance(value, float) for value in metrics["return"].values())
+    assert set(metrics["success"]) == set(metrics["return"]) - {"random", "scripted"}
+    assert all(0 <= value <= 1 for value in metrics["success"].values())
     assert metrics["reward_free_steps"] >= 800
     assert metrics["bundles_published"] >= 4
     assert metrics["bundles_swapped"] >= 1

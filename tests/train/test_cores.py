@@ -55,7 +55,7 @@ def test_a_studys_jobs_divide_the_cores_and_its_data_have_all(monkeypatch, tmp_p
     runner.start([Job(tmp_path, "offline", 0)])
     runner.start([Job(tmp_path, "trained", seed) for seed in range(2)])
     assert started == {"collect": "8", "offline": "2", "trained": "1"}
-    assert local_runner(None, None, seeds=1, methods=2, on_gpu=False).slots == 2
+    assert local_runner(None, 1, seeds=1, methods=2, on_gpu=False).slots == 2
     assert local_runner(None, 2, seeds=3, methods=1, on_gpu=False).slots == 2
 
 
