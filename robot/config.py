@@ -321,5 +321,9 @@ class RobotConfig(_Section):
         return self.state_dir / "fault.txt"
 
     @property
+    def faults(self) -> Path:
+        return self.state_dir / "faults.jsonl"
+
+    @property
     def secret_key(self) -> Path:
         return self.keys.secret or self.state_dir / "robot.key"

@@ -137,3 +137,11 @@ def test_the_loop_closes_from_labelled_data_to_an_adapted_robot(tmp_path: Path) 
     assert (folder / "robot" / "journal.sqlite").exists()
     assert list((folder / "robot" / "bundles").glob("*.bundle"))
     assert list((folder / "inbox").glob("*.episode"))
+
+    written = (folder / "metrics.json").read_bytes()
+    again = subprocess.run(
+        demo(folder), cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert (again.returncode, "finished before" in again.stdout) == (0, True), again.stderr
+    assert "6 of 6" not in again.stdout
+    assert (folder / "metrics.json").read_bytes() == written

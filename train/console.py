@@ -56,22 +56,24 @@ class _Lines:
 
     def __init__(self, console: Console, title: str, unit: str) -> None:
         self._console, self._title, self._unit = console, title, unit
-        self._started = self._last = time.monotonic()
+        self._started = self._last = self._began = time.monotonic()
         self._first: int | None = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = done  # a resumed run's pace is that of what it still has to do
+            # A resumed run's pace is that of what it still has to do, without what came before it.
+            self._first, self._began = done, now
         if done < total and now - self._last < LINE_EVERY_S:
             return
         if done >= total and self._last == float("inf"):
             return
         self._last = float("inf") if done >= total else now
-        elapsed = now - self._started
         gained = done - self._first
-        left = f"about {_clock(elapsed / gained * (total - done))}" if gained else "?"
-        text = f"{self._title} {done}/{total} {self._unit}, {_clock(elapsed)} passed, {left} left"
+        pace = (now - self._began) / gained if gained else 0.0
+        left = f"about {_clock(pace * (total - done))}" if gained else "?"
+        passed = _clock(now - self._started)
+        text = f"{self._title} {done}/{total} {self._unit}, {passed} passed, {left} left"
         self._console.print(f"{text} {note}".rstrip(), highlight=False, soft_wrap=True)
 
 

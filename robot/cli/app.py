@@ -5,11 +5,12 @@ Imports what a command needs when it runs, so that `--help` is there at once.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from fieldtune.errors import report_user_errors
+from fieldtune.errors import UserError, report_user_errors
 from fieldtune.exit_status import FAULT
 from fieldtune.robot.cli.adapt import act, adapt
 from fieldtune.robot.cli.bundle import app as bundle_app
@@ -124,6 +125,7 @@ def rearm(
     """Clear a latched fault, after a person has looked at the robot."""
     with report_user_errors():
         from fieldtune.robot.monitor.driving import hint
+        from fieldtune.robot.safety.history import remember, since
         from fieldtune.robot.safety.latch import latched, release
 
         settings = load_settings(config, overrides)
@@ -134,6 +136,18 @@ def rearm(
             return
         typer.echo(f"robot {settings.name!r} is in fault in {settings.state_dir}: {reason}")
         if not yes:
-            typer.confirm("Have you looked at the robot, and is it safe to move?", abort=True)
+            _ask_whether_it_may_move()
+        faulted_at = since(settings.latch)
         release(settings.latch)
+        remember(settings.faults, reason, faulted_at)
         typer.echo("re-armed")
+
+
+def _ask_whether_it_may_move() -> None:
+    """Return once a person says so. Raises `UserError` where there is no terminal to ask at."""
+    if not sys.stdin.isatty():
+        raise UserError(
+            "it stays in fault: there is no terminal here to ask at whether it may move; look at "
+            "the robot, then say --yes"
+        )
+    typer.confirm("Have you looked at the robot, and is it safe to move?", abort=True)

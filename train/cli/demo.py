@@ -32,7 +32,12 @@ from fieldtune.train.bridge.hub import Hub
 from fieldtune.train.collecting.collect import collect
 from fieldtune.train.console import progress
 from fieldtune.train.evaluation.measure import evaluate_run
-from fieldtune.train.evaluation.results import Evaluation, write_metrics
+from fieldtune.train.evaluation.results import (
+    Evaluation,
+    EvaluationError,
+    load_evaluation,
+    write_metrics,
+)
 from fieldtune.train.phases.finetune import Finetune, FinetuneProgress
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.phases.offline import train_offline
@@ -98,6 +103,10 @@ def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Eva
             on_update=lambda done: advance(done, updates),
         )
 
+    if (known := _reported(run)) is not None:
+        console.print("finished before, and reported; --out names another folder for another demo")
+        return known
+
     _say(console, "5 of 6", "the robot adapts to a held-out task from two rewarded episodes")
     adapted = _adapt(run, config)
 
@@ -124,6 +133,19 @@ def _run(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Eva
         },
     )
     return evaluation
+
+
+def _reported(run: Run) -> Evaluation | None:
+    """What the report of these very checkpoints was drawn from; None where it is to be made."""
+    made = [run.offline_checkpoint, run.finetune_checkpoint, run.oracle_checkpoint]
+    told = [run.folder / name for name in ("metrics.json", "evaluation.json", "report.html")]
+    try:
+        newest = max(path.stat().st_mtime_ns for path in made)
+        if min(path.stat().st_mtime_ns for path in told) < newest:
+            return None
+        return load_evaluation(run.folder / "evaluation.json")
+    except (FileNotFoundError, EvaluationError):
+        return None
 
 
 def _settled_config(config: Path, folder: Path, seed: int, overrides: Sequence[str]) -> Path:

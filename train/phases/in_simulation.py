@@ -76,6 +76,8 @@ def _train(
         phase.restore(checkpoint)
         on_update(phase.updates)
     settings = run.config.self_supervised
+    if checkpoint.exists() and phase.updates >= settings.updates:
+        return phase  # a finished one keeps its file, and so what was made from that its age
     watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
     exploring = randomised(run.family, run.config.randomisation)
     simulator = exploring.simulator(trials_at_once, workers(run.config.workers))

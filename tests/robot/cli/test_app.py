@@ -130,7 +130,7 @@ def test_a_killed_run_is_closed_by_the_next(config, bundle, tmp_path):
     assert all(entry.state is EntryState.PENDING for entry in entries)
 
 
-def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle):
+def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle, tmp_path):
     arguments = ("run", "--config", config, "--bundle", bundle, "--episodes", 9)
     first = run(*arguments, "robot.limits.box={root_velocity: {low: [-9, -0.4], high: [9, 0.4]}}")
     assert first.returncode == 3, first.stderr
@@ -138,8 +138,14 @@ def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle):
     again = run(*arguments)
     assert again.returncode == 3
     assert "look at the robot, then re-arm it" in again.stderr
+    unasked = run("rearm", "--config", config)
+    assert (unasked.returncode, "look at the robot, then say --yes" in unasked.stderr) == (1, True)
+    assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 3
     assert run("rearm", "--config", config, "--yes").returncode == 0
     assert "not in fault" in run("rearm", "--config", config).stdout
+    known = [json.loads(line) for line in (tmp_path / "state" / "faults.jsonl").open()]
+    assert ["observation root_velocity[1] is" in fault["reason"] for fault in known] == [True]
+    assert known[0]["faulted"] <= known[0]["rearmed"]
     assert run("run", "--config", config, "--bundle", bundle, "--episodes", 1).returncode == 0
 
 
