@@ -12,9 +12,11 @@ demo: $(READY)  ## the whole loop on a simulated arm, with a report at the end
 	$(VENV)/bin/fieldtune demo
 
 # One thread a process, as the launcher sets it: two that spin against each other crawl. A file's
-# tests stay in one process, for what they make together; four are enough beside robots in real time.
+# tests stay in one process, for what they make together, in the order of tests/conftest.py; four
+# processes are enough beside robots in real time.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 lerobot: $(READY)  ## the server for LeRobot's robots, against LeRobot itself (about 8 GB, once)
 	sh scripts/lerobot.sh .venv-lerobot

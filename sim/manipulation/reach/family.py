@@ -97,8 +97,8 @@ class ReachFamily(FamilyDefaults):
         return np.array(targets).reshape(n, 3)
 
     def split(self) -> TaskSplit:
-        """40 training and 10 held-out targets, fixed."""
-        return TaskSplit.drawn(self.sample_tasks, train=40, test=10)
+        """100 training and 10 held-out targets, fixed."""
+        return TaskSplit.drawn(self.sample_tasks, train=100, test=10)
 
     @property
     def reward_bounds(self) -> tuple[float, float]:

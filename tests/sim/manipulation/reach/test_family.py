@@ -70,7 +70,7 @@ def test_targets_lie_on_the_shell_above_the_table(seed: int, robot: str) -> None
 
 def test_split_is_fixed_and_holds_tasks_out() -> None:
     split = FAMILY.split()
-    assert split.train.shape == (40, 3)
+    assert split.train.shape == (100, 3)
     assert split.test.shape == (10, 3)
     np.testing.assert_array_equal(split.train, ReachFamily().split().train)
     assert not set(map(tuple, split.train)) & set(map(tuple, split.test))
