@@ -24,6 +24,7 @@ from fieldtune.train.data.robot_episode import as_trajectory, columns
 from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases.retried_write import RetriedWrite
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.phases.stopping import between_updates
 from fieldtune.train.runs.bundles import Exporter
 from fieldtune.train.runs.capabilities import require_exportable
 from fieldtune.train.runs.curves import Curves
@@ -90,9 +91,10 @@ class Finetune:
         with (
             memory_explained(self.run.config.device),
             Curves.of(self.run, "self-supervised", self.phase.updates) as curves,
+            between_updates() as stopped,
         ):
             readings = Readings(device_of(self.phase.learner), watch.look, curves.add)
-            while self.phase.updates < settings.updates:
+            while self.phase.updates < settings.updates and not stopped():
                 self._ingest()
                 on_progress(self._progress())
                 bundle.retry_if_due()
@@ -100,7 +102,7 @@ class Finetune:
                 due = min(self.phase.allowed_updates, self.phase.updates + LOOK_EVERY)
                 if self.phase.updates >= due:
                     time.sleep(POLL_S)
-                while self.phase.updates < due:
+                while self.phase.updates < due and not stopped():
                     metrics = self.phase.update()
                     metrics["robots/quarantined"] = len(self.quarantined)
                     readings.add(self.phase.updates, metrics)
@@ -111,6 +113,8 @@ class Finetune:
                         readings.read()
                         checkpoint.write()
             readings.read()
+            if stopped():
+                self._save()
         if settings.updates % settings.publish_every:
             self._publish()
         self._save()

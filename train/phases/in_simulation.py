@@ -22,6 +22,7 @@ from fieldtune.train.data.admission import problem
 from fieldtune.train.data.randomise import randomised
 from fieldtune.train.device import device_of, memory_explained
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
+from fieldtune.train.phases.stopping import between_updates
 from fieldtune.train.runs.curves import Curves
 from fieldtune.train.runs.diverged import Watch
 from fieldtune.train.runs.inference import inferring
@@ -82,9 +83,12 @@ def _train(
     exploring = randomised(run.family, run.config.randomisation)
     simulator = exploring.simulator(trials_at_once, workers(run.config.workers))
     try:
-        with Curves.of(run, checkpoint.stem, phase.updates) as curves:
+        with (
+            Curves.of(run, checkpoint.stem, phase.updates) as curves,
+            between_updates() as stopped,
+        ):
             readings = Readings(device_of(phase.learner), watch.look, curves.add)
-            while phase.updates < settings.updates:
+            while phase.updates < settings.updates and not stopped():
                 if phase.updates >= phase.allowed_updates and not phase.full:
                     on_caught_up(phase)
                     _collect(run, phase, simulator)
@@ -96,9 +100,9 @@ def _train(
                     readings.read()
                     phase.save(checkpoint)
             readings.read()
+            phase.save(checkpoint)
     finally:
         simulator.close()
-    phase.save(checkpoint)
     return phase
 
 

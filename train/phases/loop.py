@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fieldtune.train.phases.stopping import between_updates
 from fieldtune.train.phases.updates import Update
 from fieldtune.train.runs.readings import Readings
 
@@ -20,7 +21,7 @@ def repeat(
     save: OnUpdate,
     on_update: OnUpdate,
 ) -> None:
-    """Make updates from `done` to `last`; save now and then, and at the end.
+    """Make updates from `done` to `last`; save now and then, at the end, and before Ctrl-C ends it.
 
     Args:
         update: makes one.
@@ -29,12 +30,16 @@ def repeat(
         every: how many updates lie between two checkpoints.
         save: writes a checkpoint after so many updates.
         on_update: told the number done after each one.
+
+    Raises:
+        KeyboardInterrupt: once it is saved.
     """
-    while done < last:
-        metrics = update()
-        done += 1
-        readings.add(done, metrics)
-        on_update(done)
-        if done % every == 0 or done == last:
-            readings.read()
-            save(done)
+    with between_updates() as stopped:
+        while done < last and not stopped():
+            metrics = update()
+            done += 1
+            readings.add(done, metrics)
+            on_update(done)
+            if done % every == 0 or done == last or stopped():
+                readings.read()
+                save(done)

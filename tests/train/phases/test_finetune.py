@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import signal
 import threading
 import time
 
@@ -183,6 +184,19 @@ def test_bundles_come_every_so_many_updates_and_at_the_end(make_trained, hub):
     ]
     assert published[0].parent_bundle is None
     assert None not in [one.parent_bundle for one in published[1:]]
+
+
+def test_interrupted_it_saves_what_it_learned(make_trained, hub):
+    run = make_trained(*MORE)
+
+    def interrupted(now):
+        if now.updates >= 40:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Finetune(run, hub).work(interrupted)
+    assert read_facts(run.finetune_checkpoint)["updates"] == 40
+    assert len(Finetune(run, hub).seen) == 10
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,31 @@ def test_killed_at_any_update_and_resumed_equals_never_stopped(make_trained, tru
         torch.manual_seed(killed)
         train_in_process(run, run.oracle_checkpoint, true_rewards=true_rewards)
         assert equal(run.oracle_checkpoint, whole.oracle_checkpoint)
+
+
+def test_interrupted_it_saves_and_goes_on_as_if_never_stopped(make_trained):
+    whole = make_trained(*MANY, folder="whole")
+    train_in_process(whole, whole.oracle_checkpoint, true_rewards=False)
+    run = make_trained(*MANY, folder="interrupted")
+
+    def at(done):
+        if done == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(run, run.oracle_checkpoint, true_rewards=False, on_update=at)
+    assert read_facts(run.oracle_checkpoint)["updates"] == 4
+    train_in_process(run, run.oracle_checkpoint, true_rewards=False)
+    assert equal(run.oracle_checkpoint, whole.oracle_checkpoint)
+
+
+def test_a_finished_one_is_left_as_it_is(make_trained):
+    run = make_trained(*MANY)
+    train_in_process(run, run.oracle_checkpoint, true_rewards=True)
+    before = run.oracle_checkpoint.stat()
+    phase = train_in_process(run, run.oracle_checkpoint, true_rewards=True)
+    assert phase.updates == run.config.self_supervised.updates
+    assert run.oracle_checkpoint.stat() == before
 
 
 def test_checkpoints_come_every_so_many_updates_and_at_the_end(make_trained):

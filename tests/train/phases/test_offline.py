@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,14 @@ def killed_after(updates):
     def on_update(done):
         if done == updates:
             raise Killed
+
+    return on_update
+
+
+def interrupted_at(update):
+    def on_update(done):
+        if done == update:
+            signal.raise_signal(signal.SIGINT)
 
     return on_update
 
@@ -76,6 +86,30 @@ def test_killed_between_checkpoints_and_resumed_equals_never_stopped(
         assert read_facts(run.offline_checkpoint)["updates"] == left
     train_offline(run)
     assert same(end_of(run), never_stopped)
+
+
+def test_interrupted_it_saves_the_update_under_way_and_goes_on_as_if_never_stopped(
+    make_run, end_of, never_stopped, same
+):
+    run = make_run(folder="interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        train_offline(run, on_update=interrupted_at(3))
+    assert read_facts(run.offline_checkpoint)["updates"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train_offline(run)
+    assert same(end_of(run), never_stopped)
+
+
+def test_a_second_interrupt_waits_for_nothing(make_run):
+    run = make_run("offline.checkpoint_every=2", folder="interrupted")
+
+    def twice(done):
+        for _ in range(2 if done == 3 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_offline(run, on_update=twice)
+    assert read_facts(run.offline_checkpoint)["updates"] == 2
 
 
 def test_phase_1_may_leave_the_average_of_its_weights_stopped_or_not(make_run, end_of, same):
