@@ -67,11 +67,15 @@ def read_journal(
         UserError: names file, episode, field, value and cure.
     """
     counts: Counter[str] = Counter()
+    names: Counter[str] = Counter()
     notes: list[str] = []
     found: list[_Found] = []
     for one in matching(place):
         journal = RobotJournal(one)
         for known in journal.whole:
+            names[name := _name(known.episode.header)] += 1
+            if name in leave_out:
+                continue
             _require_of(family, known)
             trajectory = as_trajectory(known.episode)
             reason = _why_not(known, trajectory)
@@ -81,8 +85,12 @@ def read_journal(
                 continue
             found.append(_Found(told, trajectory, known))
         notes += [f"{one}: {sentence}" for sentence in journal.unread]
-    found, by_name = _wanted(place, found, leave_out)
-    notes += by_name
+    if absent := [name for name in leave_out if name not in names]:
+        raise DatasetError(
+            f"--leave-out {absent[0]!r}: no episode of {place} is of that task; there are "
+            f"{sorted(filter(None, names))}"
+        )
+    notes += [f"{names[name]} episodes of task {name!r} (--leave-out)" for name in leave_out]
     if not found:
         raise DatasetError(f"{place}: no episode can be used: {_listed(counts) or 'there is none'}")
     tasks = _tasks(family, place, found, task_file, held_out)
@@ -117,22 +125,6 @@ def read_journal(
     )
 
 
-def _wanted(
-    place: str, found: Sequence[_Found], leave_out: Sequence[str]
-) -> tuple[list[_Found], list[str]]:
-    """Those of other tasks than `leave_out`, and a sentence for each of these."""
-    of = Counter(one.told.name for one in found)
-    if absent := [name for name in leave_out if name not in of]:
-        raise DatasetError(
-            f"--leave-out {absent[0]!r}: no episode of {place} is of that task; there are "
-            f"{sorted(of)}"
-        )
-    return (
-        [one for one in found if one.told.name not in leave_out],
-        [f"{of[name]} episodes of task {name!r} (--leave-out)" for name in leave_out],
-    )
-
-
 def _require_of(family: TaskFamily, known: RobotEpisode) -> None:
     header = known.episode.header
     if header.family != family.name:
@@ -164,17 +156,28 @@ def _why_not(known: RobotEpisode, trajectory: LabelledEpisode) -> str:
     return ""
 
 
-def _told(header: EpisodeHeader, family: TaskFamily, place: str) -> Told | None:
-    """The task that a person told, by its name or else its parameters; None where nobody did."""
+def _name(header: EpisodeHeader) -> str:
+    """What a task is called: by its name, or else its parameters; empty where nobody told one."""
     task = header.task
     if isinstance(task, msgspec.UnsetType):
+        return ""
+    return task.name or " ".join(f"{value:.9g}" for value in task.parameters or ())
+
+
+def _told(header: EpisodeHeader, family: TaskFamily, place: str) -> Told | None:
+    """The task that a person told; None where nobody did."""
+    name, task = _name(header), header.task
+    if not name or isinstance(task, msgspec.UnsetType):
         return None
-    numbers = None
-    if task.parameters:
-        numbers = tuple(task_parameters(place, task.name, list(task.parameters), family))
-    if not (task.name or numbers):
-        return None
-    return Told(task.name or " ".join(f"{value:.9g}" for value in numbers or ()), numbers)
+    if not task.parameters:
+        return Told(name, None)
+    try:
+        numbers = task_parameters(place, task.name, list(task.parameters), family)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}; where they were mistyped, leave that task out: --leave-out {name!r}"
+        ) from error
+    return Told(name, tuple(numbers))
 
 
 def _tasks(

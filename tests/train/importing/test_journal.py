@@ -137,6 +137,30 @@ def test_a_task_that_nobody_knows_more_of_is_left_out_by_its_name(write):
         read_journal(CHEETAH, path, None, 1, ["od"])
 
 
+@pytest.mark.parametrize(
+    ("odd", "changes", "name"),
+    [
+        (ToldTask("odd", [0.3, 0.1, 0.5]), {}, "odd"),
+        (ToldTask(parameters=[0.3, 0.1]), {}, "0.3 0.1"),
+        (ToldTask("odd"), {"family": "another"}, "odd"),
+    ],
+)
+def test_what_was_mistyped_when_recording_is_left_out_by_its_name(write, odd, changes, name):
+    path = str(
+        write(
+            (episode(1, task=FAST), GIVEN),
+            (episode(2, task=odd, **changes), GIVEN),
+            (episode(3, task=SLOW), GIVEN),
+        )
+    )
+    with pytest.raises(DatasetError) as refused:
+        read_journal(CHEETAH, path, None, 1)
+    assert f"--leave-out {name!r}" in str(refused.value) or "is of family" in str(refused.value)
+    found = read_journal(CHEETAH, path, None, 1, [name])
+    assert sorted(found.by_task) == ["0.5", "fast"]
+    assert f"1 episodes of task {name!r} (--leave-out)" in found.notes
+
+
 def test_what_a_trainer_received_is_the_same_data(many, tmp_path):
     inbox = Inbox(tmp_path / "run" / "inbox")
     inbox.prepare()
