@@ -172,7 +172,7 @@ def port_to_open(subject: str, key: str, address: str) -> Finding:
     """Whether this machine could listen at `address` (tcp://HOST:PORT) now. Opens nothing."""
     place = _tcp(address)
     if place is None:
-        return Finding(subject, f"{address}: not over TCP, not tried")
+        return Finding(subject, f"{address}: no tcp:// in front, not tried")
     host, port = place
     try:
         kind, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -1,25 +1,29 @@
 """Looks at the robot's computer for `fieldtune-robot doctor`. Touches no hardware and no journal.
 
-Must not know drivers: an address in a driver's options is all that is read of them.
+Must not know drivers: whether one's keys fit, and an address among them, is all that is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from fieldtune import machine
+from fieldtune.errors import UserError
 from fieldtune.findings import Finding
 from fieldtune.robot.config import RealtimeConfig, RobotConfig
+from fieldtune.robot.drivers.lookup import require_driver
 from fieldtune.robot.timing.realtime import not_permitted
 
 _LOADED = ("numpy", "onnxruntime", "zmq", "msgspec")
 
 
-def look(settings: RobotConfig | None) -> Iterator[Finding]:
+def look(settings: RobotConfig | None, source: Path | None = None) -> Iterator[Finding]:
     """Every finding, one after the other.
 
     Args:
         settings: of the robot that is to run here; None looks at what holds for any.
+        source: the file that they are of, for what is wrong in it.
     """
     yield machine.python()
     yield machine.libraries()
@@ -30,6 +34,7 @@ def look(settings: RobotConfig | None) -> Iterator[Finding]:
     yield machine.clock()
     if settings is not None:
         yield _disk(settings)
+        yield _driver(settings, source)
         yield from _ports(settings)
 
 
@@ -47,6 +52,15 @@ def _disk(settings: RobotConfig) -> Finding:
     wanted = machine.LEAST_ROOM if quota is None else max(quota - used, machine.LEAST_ROOM)
     lower = "lower robot.journal_quota_mb, which could never be reached"
     return machine.disk("robot.state_dir", settings.state_dir, wanted, lower)
+
+
+def _driver(settings: RobotConfig, source: Path | None) -> Finding:
+    name = settings.driver.name
+    try:
+        require_driver(settings, source or "the settings")
+    except UserError as error:
+        return Finding("driver", f"{name}: cannot drive this robot", str(error))
+    return Finding("driver", f"{name}: its keys fit")
 
 
 def _ports(settings: RobotConfig) -> Iterator[Finding]:

@@ -111,6 +111,19 @@ def test_on_a_sound_computer_the_robots_ends_with_0(config, listening, tmp_path)
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "cure"),
+    [
+        ("robot.driver.name=zm", "'robot.driver.name' is 'zm': no such driver; did you mean 'zmq'?"),
+        ("robot.driver.adress=tcp://x", "unknown key 'robot.driver.adress'"),
+    ],
+)
+def test_a_driver_that_is_none_or_has_other_keys_is_to_be_mended(config, listening, wrong, cure):
+    done = CliRunner().invoke(robot, ["doctor", "--config", config(listening), wrong])
+    assert (done.exit_code, states(done.output)["driver"]) == (exit_status.MISTAKE, "mend")
+    assert cure in done.output
+
+
 def test_all_that_is_broken_is_found_at_once(config, closed, tmp_path, mounted):
     """A full disk, no trainer, no rights of real time, few files, a library too old, one broken."""
     libraries = tmp_path / "libraries"

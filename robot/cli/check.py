@@ -72,8 +72,9 @@ def _check_bundle(settings: RobotConfig, config: Path, bundle: Path | None, conn
     from fieldtune.robot.safety.build import describe
     from fieldtune.robot.safety.latch import latched
 
+    driver = create_driver(settings, config)  # first: what is wrong with it, no bundle mends
     path = bundle or newest_bundle(settings)
-    runner = EpisodeRunner(settings, create_driver(settings, config), Recorder(settings.journal))
+    runner = EpisodeRunner(settings, driver, Recorder(settings.journal))
     found, limits = runner.check(path)
     manifest = found.manifest
     typer.echo(

@@ -45,5 +45,5 @@ def doctor(
             if config is None
             else load(RobotConfig, config, section="robot", overrides=overrides or [])
         )
-        status = tell_findings(look(settings))
+        status = tell_findings(look(settings, config))
     raise typer.Exit(status)

@@ -38,8 +38,7 @@ def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
         DriverFault: it cannot be made, or is no driver.
     """
     name = config.driver.name
-    kind = _driver_class(name, source)
-    options = check(kind.Options, config.driver.options, source=str(source), key="robot.driver")
+    kind, options = _with_options(config, source)
     whole = checked(_make(kind, config, options), name)
     if config.model is not None and whole.robot != config.model:
         raise ConfigError(
@@ -52,9 +51,20 @@ def create_driver(config: RobotConfig, source: Path | str) -> CheckedDriver:
     return CheckedDriver(FaultyDriver(whole, faults), whole.label)
 
 
+def require_driver(config: RobotConfig, source: Path | str) -> None:
+    """That there is such a driver and that its keys fit; makes none. Raises as `create_driver`."""
+    _with_options(config, source)
+
+
 def is_simulated(config: RobotConfig, source: Path | str) -> bool:
     """Whether the configured driver moves no hardware: only simulators get faults injected."""
     return "faults" in _driver_class(config.driver.name, source).Options.model_fields
+
+
+def _with_options(config: RobotConfig, source: Path | str) -> tuple[Any, BaseModel]:
+    kind = _driver_class(config.driver.name, source)
+    options = check(kind.Options, config.driver.options, source=str(source), key="robot.driver")
+    return kind, options
 
 
 def _make(kind: Any, config: RobotConfig, options: BaseModel) -> Driver:

@@ -41,9 +41,10 @@ def newest_bundle(config: RobotConfig) -> Path:
     """The newest bundle file in the state folder. Raises `BundleRefused` when there is none."""
     found = stored_bundles(config.bundles)
     if not found:
+        bridge = "" if config.bridge else "set robot.bridge to the trainer's address and "
         raise BundleRefused(
-            f"no bundle to run in {config.bundles}: put one there, give --bundle, or set "
-            "robot.bridge to the trainer's address and run"
+            f"no bundle to run in {config.bundles}: put one there, give --bundle, or {bridge}`run`, "
+            "which gets one from the trainer; `check --connect` tries the robot without any"
         )
     return found[0]
 

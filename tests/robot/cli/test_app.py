@@ -130,6 +130,13 @@ def test_a_killed_run_is_closed_by_the_next(config, bundle, tmp_path):
     assert all(entry.state is EntryState.PENDING for entry in entries)
 
 
+def test_check_names_a_wrong_driver_before_a_bundle_that_is_not_there(config):
+    wrong = run("check", "--config", config, "robot.driver.name=sm")
+    assert (wrong.returncode, "no such driver; did you mean 'sim'?" in wrong.stderr) == (1, True)
+    without = run("check", "--config", config)
+    assert "`check --connect` tries the robot without any" in without.stderr
+
+
 def test_a_fault_has_its_own_exit_status_and_needs_rearming(config, bundle, tmp_path):
     arguments = ("run", "--config", config, "--bundle", bundle, "--episodes", 9)
     first = run(*arguments, "robot.limits.box={root_velocity: {low: [-9, -0.4], high: [9, 0.4]}}")
