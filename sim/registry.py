@@ -66,8 +66,12 @@ def family(name: str, **options: Any) -> TaskFamily:
     known = {field.name: field for field in fields(kind)}
     for option, value in options.items():
         if option not in known:
-            listed = ", ".join(known) if known else "none"
-            raise UnknownFamily(f"family {name!r}: unknown option {option!r}; options: {listed}")
+            # Which robot it is, `robot.model` says.
+            listed = ", ".join(name for name in known if name != "robot") or "none"
+            raise UnknownFamily(
+                f"family {name!r}: unknown option {option!r}; options: {listed} (what is no option "
+                "is a family of your own: docs/families.md)"
+            )
         _require_kind(name, option, value, known[option].default)
     try:
         given = {option: _as_tuple(value) for option, value in options.items()}

@@ -114,7 +114,7 @@ def test_on_a_sound_computer_the_robots_ends_with_0(config, listening, tmp_path)
 @pytest.mark.parametrize(
     ("wrong", "cure"),
     [
-        ("robot.driver.name=zm", "'robot.driver.name' is 'zm': no such driver; did you mean 'zmq'?"),
+        ("robot.driver.name=zm", "'zm': no such driver; did you mean 'zmq'?"),
         ("robot.driver.adress=tcp://x", "unknown key 'robot.driver.adress'"),
     ],
 )

@@ -43,8 +43,8 @@ def newest_bundle(config: RobotConfig) -> Path:
     if not found:
         bridge = "" if config.bridge else "set robot.bridge to the trainer's address and "
         raise BundleRefused(
-            f"no bundle to run in {config.bundles}: put one there, give --bundle, or {bridge}`run`, "
-            "which gets one from the trainer; `check --connect` tries the robot without any"
+            f"no bundle to run in {config.bundles}: put one there, give --bundle, or {bridge}"
+            "`run`, which gets one from the trainer; `check --connect` tries the robot without any"
         )
     return found[0]
 

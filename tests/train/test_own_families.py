@@ -73,6 +73,15 @@ def test_the_pages_families_keep_their_promises_and_are_as_short_as_it_says(name
 
 
 @pytest.mark.usefixtures("package")
+def test_one_of_ours_is_changed_by_inheriting_it():
+    near, ours = family("near-reach"), family("reach")
+    assert (near.horizon, near.success_reward, len(near.split().train)) == (30, -0.02, 60)
+    home = np.asarray(ours.arm.home_position)
+    np.testing.assert_allclose(near.sample_tasks(0, 9) - home, (ours.sample_tasks(0, 9) - home) / 2)
+    assert (near.observation_fields, near.arm) == (ours.observation_fields, ours.arm)
+
+
+@pytest.mark.usefixtures("package")
 def test_a_strangers_family_goes_the_whole_way_by_a_runs_file(tmp_path):
     (tmp_path / "swing-arm.yaml").write_text(YAML)
     config = load_config(tmp_path / "swing-arm.yaml", overrides=SMALL)

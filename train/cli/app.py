@@ -57,7 +57,8 @@ app = typer.Typer(
 
       fieldtune evaluate --run runs/reach
 
-    Any key of the file can be set on the command line:
+    A command that takes --config has any key of the file set on its command line; one that takes
+    --run alone has the run's own, in RUN/config.yaml:
 
       fieldtune train --config configs/reach.yaml --run runs/wide 'algorithm.networks.policy=[256, 256]'
     """,  # noqa: E501
