@@ -7,12 +7,14 @@ Any zip tool opens it. It is written field by field, rather than with `zipfile`,
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
 
 DIGEST_LENGTH = 64  # sha256 in hex, as the zip's comment: the last bytes of the file
 
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -38,6 +40,8 @@ def digest(data: bytes) -> str:
     """The archive's id, once it is shown to match every byte before it."""
     if len(data) <= DIGEST_LENGTH:
         raise ArchiveError(f"{len(data)} bytes is too short for a bundle")
+    if not _DIGEST.fullmatch(data[-DIGEST_LENGTH:]):
+        raise ArchiveError("it does not end with a sha256: no bundle, or one that is cut short")
     actual = hashlib.sha256(memoryview(data)[:-DIGEST_LENGTH]).hexdigest()
     if data[-DIGEST_LENGTH:] != actual.encode("ascii"):
         raise ArchiveError("the file's bytes do not match the sha256 it ends with")

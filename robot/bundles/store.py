@@ -29,6 +29,11 @@ def stored_bundles(folder: Path) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)]
 
 
+def kept_beside(journal: Path) -> list[Path]:
+    """The folders beside a journal in which bundles are kept: those of tasks, too."""
+    return [journal.parent / "bundles", journal.parent / "tasks"]
+
+
 def bundle_of_id(wanted: str, folders: Sequence[Path]) -> Bundle | None:
     """The verified bundle of that id, whatever its file is called; None where none of `folders` has
     it whole."""

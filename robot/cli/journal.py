@@ -159,7 +159,9 @@ def export(
     ] = None,
     bundles: Annotated[
         list[Path] | None,
-        typer.Option(help="Folders with bundles, for the names of fields; `bundles` beside it."),
+        typer.Option(
+            help="Folders with bundles, for fields' names; `bundles` and `tasks` beside it."
+        ),
     ] = None,
     clock: Annotated[
         Clock, typer.Option(help="The times' clock; auto is wall where it was noted, else robot.")
@@ -168,13 +170,14 @@ def export(
     """Write episodes to an MCAP file, for Foxglove and Rerun."""
     with _reporting():
         from fieldtune.file_errors import require_writable
+        from fieldtune.robot.bundles.store import kept_beside
         from fieldtune.robot.mcap.export import TimeBase, export_mcap
         from fieldtune.robot.mcap.field_names import bundle_names
 
         require_writable(out)
         place = _place(config, overrides, journal)
         first, last = episode_range(episodes)
-        folders = bundles or [place.journal.parent / "bundles"]
+        folders = bundles or kept_beside(place.journal)
         with _open(place) as opened:
             exported = export_mcap(
                 opened,

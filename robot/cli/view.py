@@ -43,7 +43,8 @@ def view(
         str | None, typer.Option(help="A-B, or one number, afterwards; all of a --journal if not.")
     ] = None,
     bundles: Annotated[
-        list[Path] | None, typer.Option(help="Folders with bundles; `bundles` beside the journal.")
+        list[Path] | None,
+        typer.Option(help="Folders with bundles; `bundles` and `tasks` beside the journal."),
     ] = None,
     model: Annotated[
         str | None,
@@ -99,6 +100,7 @@ def _show(
     """The episodes from and to `afterwards`; None: live."""
     import logging
 
+    from fieldtune.robot.bundles.store import kept_beside
     from fieldtune.robot.view.show import robot_picture, show_live, show_recorded
     from fieldtune.robot.view.target import address, ended_by_signals, modest, opened
 
@@ -114,7 +116,7 @@ def _show(
             typer.echo(f"open {address(target)}")
         picture = robot_picture(
             recording,
-            folders=[*bundles, where.parent / "bundles"],
+            folders=[*bundles, *kept_beside(where)],
             config=settings,
             driver=lambda: driver_of(settings, config),
             model=model,

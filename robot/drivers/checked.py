@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import numbers
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _FLOAT = np.dtype(np.float64)
 _OWN_WORDS = (DriverFault, NotOffered, EmergencyStop, WaitAbandoned)  # say what is meant already
 _KEPT = 8
+_LIBRARY = os.path.dirname(os.__file__)
 
 
 def checked(driver: Driver, name: str) -> CheckedDriver:
@@ -245,10 +247,14 @@ def _same(one: Array, other: Array) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised. Reads no source file: the robot does not hold yet."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
+    """The last line of it that is not Python's own library, which a driver's author did not write.
+    Reads no source file: the robot does not hold yet."""
+    frame = last = error.__traceback__
+    while frame is not None:
+        name = frame.tb_frame.f_code.co_filename
+        if not name.startswith(_LIBRARY) or "-packages" in name:
+            last = frame
+        frame = frame.tb_next
     if last is None:
         return "nobody knows where"
     return f"{Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno}"

@@ -63,6 +63,11 @@ def test_a_cut_file_is_refused_even_with_a_right_digest(values, length):
         decode(sealed(body[: min(length, len(body) - 1)]), NAMES)
 
 
+def test_what_is_no_bundle_at_all_is_not_called_a_damaged_one():
+    with pytest.raises(ArchiveError, match="does not end with a sha256: no bundle"):
+        digest(b"robot: {name: arm}\n" * 20)
+
+
 def test_a_zip_bomb_is_refused_unopened():
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

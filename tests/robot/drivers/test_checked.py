@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -226,6 +227,17 @@ def test_only_a_driver_that_measures_rewards_offers_them():
 
 
 # What a driver raises
+
+
+def test_what_pythons_library_raises_is_placed_where_the_driver_asked_for_it():
+    class Wrong(PointMass):
+        def read(self):
+            return json.loads("{")  # raised in json/decoder.py
+
+    driver = checked(Wrong(), "arm")
+    driver.connect()
+    with pytest.raises(DriverFault, match=r"JSONDecodeError: .*\(test_checked.py, line \d+\)"):
+        driver.read()
 
 
 @pytest.mark.parametrize("method", ["connect", "home", "read", "apply", "reward"])

@@ -24,6 +24,11 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """
     if not path.is_file():
         raise RecordingError(f"{path}: no such file; expected an HDF5 file: check --from")
+    if path.stat().st_size and not h5py.is_hdf5(path):
+        raise RecordingError(
+            f"{path}: no HDF5 file, which this format is: convert it to one that is read "
+            "(docs/datasets.md), or name its own format in the mapping"
+        )
     try:
         with h5py.File(path, "r") as file:
             yield file
