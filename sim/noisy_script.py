@@ -75,6 +75,12 @@ class NoisyScript:
         self, family: TaskFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
     ) -> float:
         """See `Scripted.scripted_return`."""
+        return mean_return(self.scripted_episodes(family, tasks, seeds, threads))
+
+    def scripted_episodes(
+        self, family: TaskFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+    ) -> list[LabelledEpisode]:
+        """See `Scripted`."""
         every_task, every_seed = pairs(tasks, seeds)
         low, high = bounds(family.action_fields)
         simulator = family.simulator(len(every_seed), threads)
@@ -83,7 +89,7 @@ class NoisyScript:
             return np.clip(self.act(observations, every_task), low, high)
 
         try:
-            return mean_return(rollout(simulator, family, told, every_seed, every_task))
+            return rollout(simulator, family, told, every_seed, every_task)
         finally:
             simulator.close()
 

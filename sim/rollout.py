@@ -131,7 +131,14 @@ def mean_return(episodes: Sequence[LabelledEpisode]) -> float:
 def random_return(
     family: TaskFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
 ) -> float:
-    """Mean return of uniformly random actions: every task from every seed.
+    """Mean return of `random_episodes`, with its arguments."""
+    return mean_return(random_episodes(family, tasks, seeds, threads))
+
+
+def random_episodes(
+    family: TaskFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+) -> list[LabelledEpisode]:
+    """Episodes of uniformly random actions: every task from every seed.
 
     Args:
         family: which family.
@@ -144,14 +151,12 @@ def random_return(
     every_task, every_seed = pairs(tasks, seeds)
     simulator = family.simulator(len(every_seed), threads)
     try:
-        return mean_return(
-            rollout(
-                simulator,
-                family,
-                lambda observations: rng.uniform(low, high, (len(observations), len(low))),
-                every_seed,
-                every_task,
-            )
+        return rollout(
+            simulator,
+            family,
+            lambda observations: rng.uniform(low, high, (len(observations), len(low))),
+            every_seed,
+            every_task,
         )
     finally:
         simulator.close()

@@ -25,7 +25,8 @@ class Scripted(Protocol):
     """A module or an object that makes a family's scripted data.
 
     `POLICY` says how, in one line. What also has `film`, as `fieldtune.sim.noisy_script` does, has
-    pictures in a dataset's folder.
+    pictures in a dataset's folder; what has `scripted_episodes`, the episodes that
+    `scripted_return` is the mean of, by the same arguments, has its success in reports.
     """
 
     POLICY: str

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _FLOAT = np.dtype(np.float64)
 _OWN_WORDS = (DriverFault, NotOffered, EmergencyStop, WaitAbandoned)  # say what is meant already
 _KEPT = 8
-_LIBRARY = os.path.dirname(os.__file__)
+_LIBRARY = str(Path(os.__file__).parent)
 
 
 def checked(driver: Driver, name: str) -> CheckedDriver:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fieldtune.sim.label_only import require_simulator
-from fieldtune.sim.rollout import random_return
+from fieldtune.sim.rollout import mean_return, random_episodes
 from fieldtune.sim.scripted import scripted
+from fieldtune.sim.success import success_rate
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.networks import DynamicsDecoder
@@ -80,6 +81,9 @@ def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
     finally:
         evaluator.close()
     seeds = np.arange(REFERENCE_SEEDS, dtype=np.int64)
+    threads = workers(run.config.workers)
+    random = random_episodes(run.family, run.dataset.test_tasks, seeds, threads)
+    scripted_return, scripted_success = _scripted(run, seeds, threads)
     return Evaluation(
         family=run.family.name,
         seed=run.config.seed,
@@ -87,10 +91,10 @@ def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
         period_s=run.family.period_s,
         phases=phases,
         decoder=decoder_error(decoding, held_out_replay(run, first), run.config.seed),
-        random=random_return(
-            run.family, run.dataset.test_tasks, seeds, workers(run.config.workers)
-        ),
-        scripted=_scripted(run, seeds),
+        random=mean_return(random),
+        scripted=scripted_return,
+        random_success=success_rate(run.family, random),
+        scripted_success=scripted_success,
     )
 
 
@@ -224,11 +228,12 @@ def trained_phases(run: Run) -> dict[str, tuple[Algorithm, int, int]]:
     return found
 
 
-def _scripted(run: Run, seeds: np.ndarray) -> float | None:
-    """The return of the family's script, where it has one."""
-    script = scripted(run.family)
+def _scripted(run: Run, seeds: np.ndarray, threads: int) -> tuple[float | None, float | None]:
+    """Return and success of the family's script, where it has one, and says so."""
+    script, tasks = scripted(run.family), run.dataset.test_tasks
     if script is None:
-        return None
-    return script.scripted_return(
-        run.family, run.dataset.test_tasks, seeds, workers(run.config.workers)
-    )
+        return None, None
+    if not hasattr(script, "scripted_episodes"):
+        return script.scripted_return(run.family, tasks, seeds, threads), None
+    episodes = script.scripted_episodes(run.family, tasks, seeds, threads)
+    return mean_return(episodes), success_rate(run.family, episodes)

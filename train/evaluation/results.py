@@ -152,6 +152,8 @@ class Evaluation:
     decoder: DecoderError
     random: float
     scripted: float | None
+    random_success: float | None = None
+    scripted_success: float | None = None
 
     @property
     def returns(self) -> dict[str, float | None]:
@@ -190,7 +192,8 @@ class Evaluation:
         for name, first in self._first():
             if first.successes is not None:
                 found[f"first_episode_{name}"] = float(np.mean(first.successes))
-        return found
+        references = {"random": self.random_success, "scripted": self.scripted_success}
+        return found | {name: share for name, share in references.items() if share is not None}
 
     @property
     def recovered(self) -> float | None:

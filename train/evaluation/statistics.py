@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fieldtune.train.evaluation.results import HEADLINES, Evaluation, PhaseResult
+from fieldtune.train.evaluation.results import HEADLINES, Adapted, Evaluation, PhaseResult
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95  # of every interval
@@ -95,20 +95,18 @@ def returns_by_task(evaluation: Evaluation) -> dict[str, Floats]:
     phases = evaluation.phases
     found = {"offline_context": over_tasks(phases["before"].offline_returns)}
     for name, phase in phases.items():
-        found[HEADLINES[name]] = quoted(phase)
+        found[HEADLINES[name]] = quoted(phase.encoder)
         if phase.likelihood is not None:
-            found[f"likelihood_{name}"] = over_tasks(
-                phase.likelihood.returns[phase.likelihood.quoted]
-            )
+            found[f"likelihood_{name}"] = quoted(phase.likelihood)
             if phase.likelihood.first_episode is not None:
                 first = phase.likelihood.first_episode
                 found[f"first_episode_{name}"] = over_tasks(first.returns)
     return found
 
 
-def quoted(phase: PhaseResult) -> Floats:
-    """Each task's mean return from own exploration by the encoder, `(task,)`, as quoted."""
-    return over_tasks(phase.encoder.returns[phase.encoder.quoted])
+def quoted(adapted: Adapted) -> Floats:
+    """Each task's mean return from own exploration by one inference, `(task,)`, as quoted."""
+    return over_tasks(adapted.returns[adapted.quoted])
 
 
 def recovery(evaluation: Evaluation) -> Gap | None:

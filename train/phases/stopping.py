@@ -41,8 +41,8 @@ def between_updates() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: asked
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each in answered:
+            signal.signal(each, before[each])
     if asked:
         raise KeyboardInterrupt
 

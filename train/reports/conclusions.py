@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fieldtune.train.charts import number, percent
-from fieldtune.train.evaluation.results import Evaluation, Inference
+from fieldtune.train.evaluation.results import Adapted, Evaluation, Inference
 from fieldtune.train.evaluation.statistics import LEVEL, mean, quoted, recovery
 
 NEGLIGIBLE = 0.05  # of the gain over random actions: a smaller drop is no collapse
@@ -65,23 +65,11 @@ def _recovery(evaluation: Evaluation) -> list[str]:
     before, after = evaluation.phases["before"], evaluation.phases.get("after")
     if after is None:
         return ["Phase 2, the learning from exploration without rewards, has not been run."]
-    gained = quoted(after) - quoted(before)
-    change = mean(gained)
-    if len(gained) == 1:
-        verdict = "one task alone does not say whether that is better"
-    elif change.low > 0:
-        verdict = "better than before it"
-    elif change.high < 0:
-        verdict = "worse than before it"
-    else:
-        verdict = "no difference that these tasks can show"
     result = number(after.encoder.mean_return)
     said = [
         f"After phase 2, {after.updates:,} updates on {after.steps:,} steps explored without "
         f"rewards, it "
-        f"returns {result} by its encoder: {verdict} (change {_signed(change.value)}, "
-        f"{percent(LEVEL)} interval over tasks {_signed(change.low)} to {_signed(change.high)}; "
-        f"better on {int((gained > 0).sum())} of {len(gained)} tasks)."
+        f"returns {result} by its encoder: {_change(before.encoder, after.encoder)}."
     ]
     oracle = evaluation.returns["oracle"]
     found, goal = recovery(evaluation), nearer_goal(evaluation)
@@ -102,6 +90,25 @@ def _recovery(evaluation: Evaluation) -> list[str]:
     if oracle is not None:
         said.append(f"The same phase with true rewards, the oracle, returns {number(oracle)}.")
     return said
+
+
+def _change(before: Adapted, after: Adapted) -> str:
+    """What phase 2 has done to one inference, as far as its tasks can tell."""
+    gained = quoted(after) - quoted(before)
+    change = mean(gained)
+    if len(gained) == 1:
+        verdict = "one task alone does not say whether that is better"
+    elif change.low > 0:
+        verdict = "better than before it"
+    elif change.high < 0:
+        verdict = "worse than before it"
+    else:
+        verdict = "no difference that these tasks can show"
+    return (
+        f"{verdict} (change {_signed(change.value)}, {percent(LEVEL)} interval over tasks "
+        f"{_signed(change.low)} to {_signed(change.high)}; better on {int((gained > 0).sum())} of "
+        f"{len(gained)} tasks)"
+    )
 
 
 def nearer_goal(evaluation: Evaluation) -> str:
@@ -127,11 +134,11 @@ def _likelihood(evaluation: Evaluation) -> list[str]:
     )
     before = evaluation.phases["before"].likelihood
     if name == "after" and before is not None:
-        said += f" (before it {number(before.mean_return)})"
+        said += f", before it {number(before.mean_return)}: {_change(before, found)}"
     if found.first_episode is None:
         return [f"{said}."]
     first = number(float(np.mean(found.first_episode.returns)))
-    return [f"{said}, and {first} in the very first, where it follows every step."]
+    return [f"{said}.", f"In the very first episode, where it follows every step, it has {first}."]
 
 
 def _labels(evaluation: Evaluation) -> str:

@@ -35,7 +35,7 @@ from fieldtune.train.runs.trained import newest
 
 NONE = "–"
 RETURNS = {
-    "offline_context": "Infers the task from labelled offline data: the ceiling",
+    "offline_context": "Infers the task from labelled offline data of it",
     "online_before": "Infers it from its own exploration, before phase 2",
     "online_after": "The same after phase 2, which explores without rewards",
     "oracle": "The same after a phase 2 with true rewards",
@@ -194,20 +194,28 @@ def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
 def _tiles(evaluation: Evaluation, inference: Inference) -> list[tuple[str, str, str]]:
     """The few numbers to remember, of the run's own inference: label, value, colour of the figures.
     What was not measured has none."""
-    returns = evaluation.returns
-    shown = [("offline context", returns["offline_context"], "offline")]
+    known = evaluation.returns
+    shown = [("offline context", known["offline_context"], "offline")]
     if inference == "likelihood":
         shown += [
-            ("own exploration, before phase 2", returns["likelihood_before"], "before"),
-            ("own exploration, after phase 2", returns.get("likelihood_after"), "after"),
-            ("by the encoder instead, before phase 2", returns["online_before"], "ink"),
+            (
+                "own exploration by likelihood, before phase 2",
+                known["likelihood_before"],
+                "before",
+            ),
+            ("the same after phase 2", known.get("likelihood_after"), "after"),
+            ("by the encoder instead, before phase 2", known["online_before"], "ink"),
         ]
     else:
         shown += [
-            ("own exploration, before phase 2", returns["online_before"], "before"),
-            ("own exploration, after phase 2", returns["online_after"], "after"),
+            ("own exploration, before phase 2", known["online_before"], "before"),
+            ("own exploration, after phase 2", known["online_after"], "after"),
         ]
     tiles = [(name, number(value), colour) for name, value, colour in shown if value is not None]
+    newest = HEADLINES["after" if "after" in evaluation.phases else "before"]
+    source = newest.replace("online", "likelihood") if inference == "likelihood" else newest
+    if evaluation.success is not None and source in evaluation.success:
+        tiles.append(("of these episodes succeed", percent(evaluation.success[source]), "ink"))
     found = recovery(evaluation)
     if inference == "encoder" and found is not None and found.closed is not None:
         goal = nearer_goal(evaluation).split(",")[0]

@@ -105,7 +105,14 @@ def collect_scripted(
 def scripted_return(
     family: ReachFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
 ) -> float:
-    """Mean return of going straight to the target, which it is told: close to the best there is.
+    """Mean return of `scripted_episodes`, with its arguments: close to the best there is."""
+    return mean_return(scripted_episodes(family, tasks, seeds, threads))
+
+
+def scripted_episodes(
+    family: ReachFamily, tasks: Array, seeds: NDArray[np.int64], threads: int = 1
+) -> list[LabelledEpisode]:
+    """Episodes of going straight to the target, which it is told.
 
     Args:
         family: which arm.
@@ -121,7 +128,7 @@ def scripted_return(
         return np.clip(BEST_GAIN * (every_task - family.end_effector(observations)), low, high)
 
     try:
-        return mean_return(rollout(simulator, family, straight, every_seed, every_task))
+        return rollout(simulator, family, straight, every_seed, every_task)
     finally:
         simulator.close()
 

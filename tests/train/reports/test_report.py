@@ -154,9 +154,9 @@ def test_what_the_likelihood_makes_of_it_is_told(make_evaluation):
     first = number(float(np.mean(likelihood.first_episode.returns)))
     before = number(evaluation.phases["before"].likelihood.mean_return)
     assert (
-        f"returns {number(likelihood.mean_return)} from 2 episodes (before it {before}), "
-        f"and {first} in the"
+        f"returns {number(likelihood.mean_return)} from 2 episodes, before it {before}: better than"
     ) in told
+    assert f"In the very first episode, where it follows every step, it has {first}." in told
 
 
 def test_the_runs_own_inference_is_told_first_and_is_in_the_tiles(make_evaluation, run):
@@ -170,12 +170,39 @@ def test_the_runs_own_inference_is_told_first_and_is_in_the_tiles(make_evaluatio
         config = run.config.model_copy(update={"inference": own})
         shown = page(replace(run, config=config), evaluation, MISSING, {})
         tiles = re.findall(r'"tile".*?<b>(.*?)</b><span>(.*?)</span>', shown)
-        assert (by[own], "own exploration, before phase 2") in tiles
+        how = " by likelihood" if own == "likelihood" else ""
+        assert (by[own], f"own exploration{how}, before phase 2") in tiles
         told = " ".join(sentences(evaluation, own))
         phrase = {"likelihood": "Inferring by the decoder's", "encoder": "By its encoder, from"}
         assert told.index(phrase[own]) < told.index(phrase[other])
     known = replace(evaluation, phases={"before": replace(before, likelihood=None)})
     assert "own exploration, before phase 2" in page(run, known, MISSING, {})  # by its encoder
+
+
+def test_success_is_told_of_the_runs_own_inference_and_of_what_it_is_held_against(
+    make_evaluation, run
+):
+    def succeeding(adapted, share):
+        return replace(adapted, successes=np.full(np.shape(adapted.returns), share).tolist())
+
+    evaluation = make_evaluation()
+    phases = {
+        name: replace(
+            phase,
+            encoder=succeeding(phase.encoder, 0.25),
+            likelihood=succeeding(phase.likelihood, 0.5),
+            offline_successes=np.ones(np.shape(phase.offline_returns)).tolist(),
+        )
+        for name, phase in evaluation.phases.items()
+    }
+    known = replace(evaluation, phases=phases, random_success=0.0, scripted_success=0.875)
+    assert (known.success["random"], known.success["scripted"]) == (0.0, 0.875)
+    for own, share in (("likelihood", "50\u00a0%"), ("encoder", "25\u00a0%")):
+        config = run.config.model_copy(update={"inference": own})
+        shown = page(replace(run, config=config), known, MISSING, {})
+        tiles = re.findall(r'"tile".*?<b>(.*?)</b><span>(.*?)</span>', shown)
+        assert (share, "of these episodes succeed") in tiles
+        assert "88\u00a0%" in shown  # of the script
 
 
 def test_an_algorithm_without_an_encoder_says_what_the_page_means(make_evaluation, run):
