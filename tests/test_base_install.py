@@ -198,4 +198,4 @@ def test_on_python_3_10_the_workstation_command_says_that_it_wants_a_later_one(o
     result = older_robot("fieldtune", "--help")
     assert result.returncode == 1
     assert "Python 3.10" in result.stderr
-    assert "Python 3.11 or later" in result.stderr
+    assert "Python 3.11 or 3.12" in result.stderr

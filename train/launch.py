@@ -31,7 +31,7 @@ def _main() -> None:
         found = ".".join(map(str, sys.version_info[:2]))
         print(
             f"fieldtune: this is Python {found}, which runs the robot's half (fieldtune-robot); "
-            "train with Python 3.11 or later",
+            "train with Python 3.11 or 3.12",
             file=sys.stderr,
         )
         raise SystemExit(MISTAKE)
