@@ -49,6 +49,11 @@ def told_when_interrupted() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def ends_by_exception(handler: Any) -> bool:
+    """Whether a signal's handler raises `KeyboardInterrupt` and does nothing else."""
+    return handler in (_interrupt, signal.default_int_handler)
+
+
 def held_back() -> None:
     """Keep Ctrl-C for the program that takes this one's place, until it is `told_when_interrupted`:
     an interpreter that starts would print a traceback."""

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fieldtune import machine
-from fieldtune.errors import UserError
 from fieldtune.findings import Finding
 from fieldtune.robot.config import RealtimeConfig, RobotConfig
-from fieldtune.robot.drivers.lookup import require_driver
 from fieldtune.robot.timing.realtime import not_permitted
 
 _LOADED = ("numpy", "onnxruntime", "zmq", "msgspec")
@@ -34,8 +32,8 @@ def look(settings: RobotConfig | None, source: Path | None = None) -> Iterator[F
     yield machine.clock()
     if settings is not None:
         yield _disk(settings)
-        yield _driver(settings, source)
         yield from _ports(settings)
+        yield _driver(settings, source)
 
 
 def _realtime(config: RealtimeConfig) -> Finding:
@@ -57,8 +55,10 @@ def _disk(settings: RobotConfig) -> Finding:
 def _driver(settings: RobotConfig, source: Path | None) -> Finding:
     name = settings.driver.name
     try:
+        from fieldtune.robot.drivers.lookup import require_driver  # loads what may be broken
+
         require_driver(settings, source or "the settings")
-    except UserError as error:
+    except Exception as error:  # whatever a driver's own modules raise
         return Finding("driver", f"{name}: cannot drive this robot", str(error))
     return Finding("driver", f"{name}: its keys fit")
 

@@ -111,6 +111,21 @@ def test_on_a_sound_computer_the_robots_ends_with_0(config, listening, tmp_path)
     assert not (tmp_path / "state").exists()
 
 
+def test_a_broken_numpy_hides_nothing_else(config, listening, tmp_path):
+    (tmp_path / "libraries").mkdir()
+    (tmp_path / "libraries" / "numpy.py").write_text("raise ImportError('wrong ELF class')\n")
+    done = subprocess.run(
+        [*ROBOT, "--config", config(listening)],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path / 'libraries'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = states(done.stdout)
+    assert (done.returncode, done.stderr) == (exit_status.MISTAKE, "")
+    assert (found["imports"], found["driver"], found["robot.bridge"]) == ("mend", "mend", "ok")
+
+
 @pytest.mark.parametrize(
     ("wrong", "cure"),
     [
@@ -162,6 +177,7 @@ def test_all_that_is_broken_is_found_at_once(config, closed, tmp_path, mounted):
         "real time": "note",
         "robot.state_dir": "mend",
         "robot.bridge": "note",
+        "driver": "ok",
     }
     for words in (
         "fieldtune takes Python >=3.99: install one of these",

@@ -145,7 +145,7 @@ def rearm(
 
 def _ask_whether_it_may_move() -> None:
     """Return once a person says so. Raises `UserError` where there is no terminal to ask at."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UserError(
             "it stays in fault: there is no terminal here to ask at whether it may move; look at "
             "the robot, then say --yes"

@@ -19,7 +19,8 @@ _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOL
 
 
 def since(latch: Path) -> float | None:
-    """When the latch there was made, in seconds since 1970; None where it lies elsewhere."""
+    """When the latch there was last written, in seconds since 1970; None where it lies elsewhere.
+    Who holds because of it writes so, mostly at once."""
     try:
         return latch.lstat().st_mtime
     except OSError:
@@ -46,4 +47,7 @@ def remember(path: Path, reason: str, faulted_at: float | None) -> None:
 def _clock(seconds: float | None) -> str | None:
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # a file's time may be any number
+        return None

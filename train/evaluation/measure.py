@@ -16,7 +16,7 @@ from torch import Tensor
 from fieldtune.sim.label_only import require_simulator
 from fieldtune.sim.rollout import mean_return, random_episodes
 from fieldtune.sim.scripted import scripted
-from fieldtune.sim.success import success_rate
+from fieldtune.sim.success import has_success, success_rate
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.networks import DynamicsDecoder
@@ -233,7 +233,8 @@ def _scripted(run: Run, seeds: np.ndarray, threads: int) -> tuple[float | None, 
     script, tasks = scripted(run.family), run.dataset.test_tasks
     if script is None:
         return None, None
-    if not hasattr(script, "scripted_episodes"):
-        return script.scripted_return(run.family, tasks, seeds, threads), None
+    found = script.scripted_return(run.family, tasks, seeds, threads)
+    if not has_success(run.family) or not hasattr(script, "scripted_episodes"):
+        return found, None
     episodes = script.scripted_episodes(run.family, tasks, seeds, threads)
-    return mean_return(episodes), success_rate(run.family, episodes)
+    return found, success_rate(run.family, episodes)

@@ -127,21 +127,24 @@ def read_journal(
 
 def _require_of(family: TaskFamily, known: RobotEpisode) -> None:
     header = known.episode.header
+    name = _name(header)
+    otherwise = f"; or leave its task out: --leave-out {name!r}" if name else ""
     if header.family != family.name:
         raise DatasetError(
             f"{known.place}: is of family {header.family!r}, expected {family.name!r}: import it "
-            "into its own; into another, by a mapping with `format: journal`"
+            f"into its own; into another, by a mapping with `format: journal`{otherwise}"
         )
     if abs(header.period_s / family.period_s - 1.0) > 0.01:
         raise DatasetError(
             f"{known.place}: a step is {header.period_s:g} s, {family.name}'s control period is "
-            f"{family.period_s:g} s: record at its rate"
+            f"{family.period_s:g} s: record at its rate{otherwise}"
         )
     if len(known.episode.steps) > family.horizon:
         raise DatasetError(
             f"{known.place}: has {len(known.episode.steps)} steps, {family.name} ends after "
             f"{family.horizon}: record with --steps {family.horizon}, or import it by a mapping "
             "with `format: journal` and `longer_episodes: cut` (docs/datasets.md)"
+            f"{otherwise}"
         )
 
 

@@ -96,6 +96,8 @@ class Finetune:
             readings = Readings(device_of(self.phase.learner), watch.look, curves.add)
             while self.phase.updates < settings.updates and not stopped():
                 self._ingest()
+                if stopped():
+                    break
                 on_progress(self._progress())
                 bundle.retry_if_due()
                 checkpoint.retry_if_due()
@@ -113,7 +115,9 @@ class Finetune:
                         readings.read()
                         checkpoint.write()
             readings.read()
-            if stopped():
+            # One of no update would bind phase 1 for nothing; one of all is saved below, with a
+            # bundle of it published.
+            if stopped() and 0 < self.phase.updates < settings.updates:
                 self._save()
         if settings.updates % settings.publish_every:
             self._publish()

@@ -91,6 +91,8 @@ def _train(
             while phase.updates < settings.updates and not stopped():
                 if phase.updates >= phase.allowed_updates and not phase.full:
                     on_caught_up(phase)
+                    if stopped():
+                        break
                     _collect(run, phase, simulator)
                     continue
                 metrics = phase.update()
@@ -100,7 +102,8 @@ def _train(
                     readings.read()
                     phase.save(checkpoint)
             readings.read()
-            phase.save(checkpoint)
+            if phase.updates:  # one of none would bind phase 1 as it is, for nothing
+                phase.save(checkpoint)
     finally:
         simulator.close()
     return phase

@@ -35,11 +35,14 @@ def repeat(
         KeyboardInterrupt: once it is saved.
     """
     with between_updates() as stopped:
-        while done < last and not stopped():
+        while done < last:
             metrics = update()
             done += 1
             readings.add(done, metrics)
             on_update(done)
-            if done % every == 0 or done == last or stopped():
+            ending = stopped()
+            if done % every == 0 or done == last or ending:
                 readings.read()
                 save(done)
+            if ending:
+                break

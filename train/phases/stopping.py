@@ -3,14 +3,18 @@ saved before the command ends. A second one ends it at once. Saves nothing itsel
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from fieldtune.interrupts import ends_by_exception
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+TOLD: Final = b"\nstopping once this is saved; Ctrl-C again ends it at once\n"
 
 
 @contextmanager
@@ -18,34 +22,33 @@ def between_updates() -> Iterator[Callable[[], bool]]:
     """Gives a function that says whether the command is to end; who uses it looks after each
     update, saves, and leaves.
 
-    Signals that this process does not answer by an exception are left alone: those are for others.
+    Only signals that would raise `KeyboardInterrupt` are kept; a host program's own handlers are
+    left alone. One of another kind is no second one: a study's process gets SIGINT from the
+    terminal and SIGTERM from the study.
 
     Raises:
         KeyboardInterrupt: at the end, where it was asked for.
     """
-    answered = [each for each in SIGNALS if _is_answered(each)]
-    if threading.current_thread() is not threading.main_thread() or not answered:
+    before: dict[int, Any] = {each: signal.getsignal(each) for each in SIGNALS}
+    kept = [each for each in SIGNALS if ends_by_exception(before[each])]
+    if threading.current_thread() is not threading.main_thread() or not kept:
         yield lambda: False
         return
-    asked = False
-    before: dict[int, Any] = {each: signal.getsignal(each) for each in answered}
+    asked: set[int] = set()
 
     def keep(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        if number in asked:
             before[number](number, frame)
-        asked = True
+        if not asked:
+            os.write(2, TOLD)  # what prints may be what was interrupted
+        asked.add(number)
 
-    for each in answered:
-        signal.signal(each, keep)
     try:
-        yield lambda: asked
+        for each in kept:
+            signal.signal(each, keep)
+        yield lambda: bool(asked)
     finally:
-        for each in answered:
+        for each in kept:
             signal.signal(each, before[each])
     if asked:
         raise KeyboardInterrupt
-
-
-def _is_answered(number: signal.Signals) -> bool:
-    return callable(signal.getsignal(number))

@@ -212,10 +212,11 @@ def _tiles(evaluation: Evaluation, inference: Inference) -> list[tuple[str, str,
             ("own exploration, after phase 2", known["online_after"], "after"),
         ]
     tiles = [(name, number(value), colour) for name, value, colour in shown if value is not None]
-    newest = HEADLINES["after" if "after" in evaluation.phases else "before"]
-    source = newest.replace("online", "likelihood") if inference == "likelihood" else newest
+    newest = "after" if "after" in evaluation.phases else "before"
+    source = f"likelihood_{newest}" if inference == "likelihood" else HEADLINES[newest]
     if evaluation.success is not None and source in evaluation.success:
-        tiles.append(("of these episodes succeed", percent(evaluation.success[source]), "ink"))
+        which = f"succeed by {inference}, {newest} phase 2"
+        tiles.append((which, percent(evaluation.success[source]), "ink"))
     found = recovery(evaluation)
     if inference == "encoder" and found is not None and found.closed is not None:
         goal = nearer_goal(evaluation).split(",")[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -302,6 +303,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("fieldtune.train.device").setLevel(logging.INFO)  # which, for the log
     if len(seeds) < 2:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it learns is saved first
         _run(Job(Path(folder), name, int(seeds[0]) if seeds else None))
     elif run_together([Job(Path(folder), name, int(seed)) for seed in seeds], _run):
         raise SystemExit(MISTAKE)

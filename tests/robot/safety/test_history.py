@@ -26,6 +26,11 @@ def test_each_fault_is_a_line_with_its_reason_and_times(tmp_path):
     assert known[2]["faulted"] is None
 
 
+def test_a_files_time_that_no_calendar_has_is_left_out(tmp_path):
+    remember(tmp_path / "faults.jsonl", "a fault", 1e18)
+    assert json.loads((tmp_path / "faults.jsonl").read_text())["faulted"] is None
+
+
 def test_where_it_cannot_be_written_rearming_goes_on_and_says_so(tmp_path, caplog):
     os.mkfifo(tmp_path / "pipe")
     for place in (tmp_path / "nowhere" / "faults.jsonl", tmp_path, tmp_path / "pipe"):

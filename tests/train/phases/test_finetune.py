@@ -199,6 +199,13 @@ def test_interrupted_it_saves_what_it_learned(make_trained, hub):
     assert len(Finetune(run, hub).seen) == 10
 
 
+def test_interrupted_before_it_learned_it_leaves_phase_1_free(make_trained, hub):
+    run = make_trained(*MORE)
+    with pytest.raises(KeyboardInterrupt):
+        Finetune(run, hub).work(lambda _: signal.raise_signal(signal.SIGINT))
+    assert not run.finetune_checkpoint.exists() or read_facts(run.finetune_checkpoint)["updates"]
+
+
 @pytest.mark.slow
 def test_killed_midway_it_goes_on_as_if_never_stopped_and_takes_nothing_twice(make_trained, hub):
     whole = make_trained(*MORE, folder="whole")

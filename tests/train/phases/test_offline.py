@@ -95,9 +95,19 @@ def test_interrupted_it_saves_the_update_under_way_and_goes_on_as_if_never_stopp
     with pytest.raises(KeyboardInterrupt):
         train_offline(run, on_update=interrupted_at(3))
     assert read_facts(run.offline_checkpoint)["updates"] == 3
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     train_offline(run)
     assert same(end_of(run), never_stopped)
+
+
+def test_signals_that_a_host_program_answers_itself_are_left_to_it(make_run):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("asked"))
+    try:
+        run = make_run(folder="hosted")
+        train_offline(run, on_update=lambda _: signal.raise_signal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(heard) == read_facts(run.offline_checkpoint)["updates"]
 
 
 def test_a_second_interrupt_waits_for_nothing(make_run):

@@ -201,7 +201,7 @@ def test_success_is_told_of_the_runs_own_inference_and_of_what_it_is_held_agains
         config = run.config.model_copy(update={"inference": own})
         shown = page(replace(run, config=config), known, MISSING, {})
         tiles = re.findall(r'"tile".*?<b>(.*?)</b><span>(.*?)</span>', shown)
-        assert (share, "of these episodes succeed") in tiles
+        assert (share, f"succeed by {own}, after phase 2") in tiles
         assert "88\u00a0%" in shown  # of the script
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,15 +25,15 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """
     if not path.is_file():
         raise RecordingError(f"{path}: no such file; expected an HDF5 file: check --from")
-    if path.stat().st_size and not h5py.is_hdf5(path):
-        raise RecordingError(
-            f"{path}: no HDF5 file, which this format is: convert it to one that is read "
-            "(docs/datasets.md), or name its own format in the mapping"
-        )
     try:
         with h5py.File(path, "r") as file:
             yield file
     except FAILURES as error:
+        if os.access(path, os.R_OK) and path.stat().st_size and not h5py.is_hdf5(path):
+            raise RecordingError(
+                f"{path}: no HDF5 file, which this format is: convert it to one that is read "
+                "(docs/datasets.md), or name its own format in the mapping"
+            ) from error
         raise RecordingError(
             f"{path}: not a readable HDF5 file ({error}); fetch it again"
         ) from error
