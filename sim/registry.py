@@ -56,7 +56,7 @@ def family(name: str, **options: Any) -> TaskFamily:
         raise UnknownFamily(
             f"unknown task family {name!r}; choose one of: {listed} (one of your own package is "
             "there once that is installed, `pip install -e .` in it; one of labelled data alone is "
-            "named by its file, family_file)"
+            "named by its file, family_file, and has no simulator)"
         ) from None
     kind: Any = plugin.load()
     if not is_dataclass(kind):

@@ -52,29 +52,37 @@ def progress(title: str, unit: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """Progress as lines: one every `LINE_EVERY_S`, and one at the end."""
+    """Progress as lines: one every `LINE_EVERY_S`, one at the end, and one at once where the first
+    call says by a note what is waited for."""
 
     def __init__(self, console: Console, title: str, unit: str) -> None:
         self._console, self._title, self._unit = console, title, unit
-        self._started = self._last = self._began = time.monotonic()
+        self._started = self._last = time.monotonic()
         self._first: int | None = None
+        self._since: tuple[int, float] | None = None  # when it was seen to move, and from where
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
+        now, is_first = time.monotonic(), self._first is None
         if self._first is None:
-            # A resumed run's pace is that of what it still has to do, without what came before it.
-            self._first, self._began = done, now
-        if done < total and now - self._last < LINE_EVERY_S:
+            self._first = done
+        elif self._since is None and done > self._first:
+            # Its pace is that of what it does, without what it loaded or waited for before.
+            self._since = done, now
+        due = now - self._last >= LINE_EVERY_S or (is_first and bool(note))
+        if done < total and not due:
             return
         if done >= total and self._last == float("inf"):
             return
         self._last = float("inf") if done >= total else now
-        gained = done - self._first
-        pace = (now - self._began) / gained if gained else 0.0
-        left = f"about {_clock(pace * (total - done))}" if gained else "?"
-        passed = _clock(now - self._started)
-        text = f"{self._title} {done}/{total} {self._unit}, {passed} passed, {left} left"
-        self._console.print(f"{text} {note}".rstrip(), highlight=False, soft_wrap=True)
+        text = f"{self._title} {done}/{total} {self._unit}, {_clock(now - self._started)} passed"
+        text = f"{text}, {self._left(done, total, now)} left {note}".rstrip()
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _left(self, done: int, total: int, now: float) -> str:
+        if self._since is None or done == self._since[0]:
+            return "?" if done < total else "about 0:00"
+        before, then = self._since
+        return f"about {_clock((now - then) / (done - before) * (total - done))}"
 
 
 def _clock(seconds: float) -> str:

@@ -45,5 +45,13 @@ def doctor(
             if config is None
             else load(RobotConfig, config, section="robot", overrides=overrides or [])
         )
-        status = tell_findings(look(settings, config))
+
+        def try_driver() -> None:
+            from fieldtune.robot.drivers.lookup import require_driver  # loads what may be broken
+
+            assert settings is not None
+            assert config is not None
+            require_driver(settings, config)
+
+        status = tell_findings(look(settings, try_driver))
     raise typer.Exit(status)

@@ -29,7 +29,7 @@ def test_unknown_family_lists_the_known_ones() -> None:
 
 
 def test_unknown_option_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownFamily, match=r"'robt'; options: robot"):
+    with pytest.raises(UnknownFamily, match=r"'robt'; options: none"):
         family("reach", robt="panda")
     with pytest.raises(UnknownFamily, match=r"'robot'; options: none"):
         family("cheetah-vel", robot="panda")

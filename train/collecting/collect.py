@@ -153,8 +153,8 @@ def _make_missing(
     missing = [piece for piece in pieces if not piece.file(folder).exists()]
     total = sum(piece.episodes for piece in pieces)
     done = total - sum(piece.episodes for piece in missing)
-    if done:
-        on_progress(done, total, "")
+    if missing:
+        on_progress(done, total, "loading the simulator")
 
     def count(made: Piece) -> None:
         nonlocal done

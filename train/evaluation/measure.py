@@ -234,7 +234,8 @@ def _scripted(run: Run, seeds: np.ndarray, threads: int) -> tuple[float | None, 
     if script is None:
         return None, None
     found = script.scripted_return(run.family, tasks, seeds, threads)
-    if not has_success(run.family) or not hasattr(script, "scripted_episodes"):
+    acted = getattr(script, "scripted_episodes", None)
+    if acted is None or not has_success(run.family):
         return found, None
-    episodes = script.scripted_episodes(run.family, tasks, seeds, threads)
+    episodes = acted(run.family, tasks, seeds, threads)
     return found, success_rate(run.family, episodes)

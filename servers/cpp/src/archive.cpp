@@ -72,8 +72,11 @@ std::string sha256(std::string_view data) {
 std::string digest(std::string_view data) {
   if (data.size() <= kDigest)
     throw ArchiveError(std::to_string(data.size()) + " bytes is too short for a bundle");
+  const std::string_view told = data.substr(data.size() - kDigest);
+  if (told.find_first_not_of("0123456789abcdef") != std::string_view::npos)
+    throw ArchiveError("it does not end with a sha256: no bundle, or one that is cut short");
   const std::string actual = sha256(data.substr(0, data.size() - kDigest));
-  if (data.substr(data.size() - kDigest) != actual)
+  if (told != actual)
     throw ArchiveError("the file's bytes do not match the sha256 it ends with");
   return actual;
 }

@@ -126,6 +126,7 @@ def test_success_is_measured_beside_every_return(run):
         "online_before": np.mean(own.successes[2]),
         "likelihood_before": np.mean(before.likelihood.successes[2]),
         "first_episode_before": np.mean(before.likelihood.first_episode.successes),
+        "random": 0.0,
     }
     write_metrics(run.folder / "metrics.json", found, {})
     assert json.loads((run.folder / "metrics.json").read_text())["success"] == found.success

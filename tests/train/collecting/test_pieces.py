@@ -65,9 +65,9 @@ def test_two_workers_make_the_same_dataset_as_one_process_that_was_stopped(make_
     with pytest.raises(DatasetError, match=r"begun with seed = 0, now 1: go on with 0, or remove"):
         collect(make_config(*configured, f"data.path={tmp_path / 'alone'}", "seed=1"))
     one = collect(alone, lambda *now: told.append(now), spread=counting)
-    assert len(made) == 30
-    assert told[0][:2] == (20, 50)
-    assert [now[0] for now in told] == list(range(20, 51))
+    assert len(made) == 90
+    assert told[0][:2] == (20, 110)
+    assert [now[0] for now in told] == list(range(20, 111))
     two = collect(make_config(*configured, f"data.path={tmp_path / 'both'}", "workers=2"))
     assert one == two
     known = family("reach")

@@ -186,6 +186,7 @@ def test_bundles_come_every_so_many_updates_and_at_the_end(make_trained, hub):
     assert None not in [one.parent_bundle for one in published[1:]]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_it_saves_what_it_learned(make_trained, hub):
     run = make_trained(*MORE)
 
@@ -199,6 +200,7 @@ def test_interrupted_it_saves_what_it_learned(make_trained, hub):
     assert len(Finetune(run, hub).seen) == 10
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_before_it_learned_it_leaves_phase_1_free(make_trained, hub):
     run = make_trained(*MORE)
     with pytest.raises(KeyboardInterrupt):

@@ -63,6 +63,7 @@ def test_killed_at_any_update_and_resumed_equals_never_stopped(make_trained, tru
         assert equal(run.oracle_checkpoint, whole.oracle_checkpoint)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_it_saves_and_goes_on_as_if_never_stopped(make_trained):
     whole = make_trained(*MANY, folder="whole")
     train_in_process(whole, whole.oracle_checkpoint, true_rewards=False)

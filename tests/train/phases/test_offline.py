@@ -88,6 +88,7 @@ def test_killed_between_checkpoints_and_resumed_equals_never_stopped(
     assert same(end_of(run), never_stopped)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_it_saves_the_update_under_way_and_goes_on_as_if_never_stopped(
     make_run, end_of, never_stopped, same
 ):
@@ -110,6 +111,7 @@ def test_signals_that_a_host_program_answers_itself_are_left_to_it(make_run):
     assert len(heard) == read_facts(run.offline_checkpoint)["updates"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_waits_for_nothing(make_run):
     run = make_run("offline.checkpoint_every=2", folder="interrupted")
 
