@@ -189,7 +189,7 @@ def port_to_reach(subject: str, address: str, cure: str) -> Finding:
     """Whether something listens at `address`, within `ANSWER_S`; says nothing to it."""
     place = _tcp(address)
     if place is None:
-        return Finding(subject, f"{address}: not over TCP, not tried")
+        return Finding(subject, f"{address}: no tcp:// in front, not tried")
     try:
         socket.create_connection(place, ANSWER_S).close()
     except OSError as error:

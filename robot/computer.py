@@ -16,13 +16,13 @@ _LOADED = ("numpy", "onnxruntime", "zmq", "msgspec")
 
 
 def look(
-    settings: RobotConfig | None, try_driver: Callable[[], None] | None = None
+    settings: RobotConfig | None, require_driver: Callable[[RobotConfig], None]
 ) -> Iterator[Finding]:
     """Every finding, one after the other.
 
     Args:
         settings: of the robot that is to run here; None looks at what holds for any.
-        try_driver: raises what is wrong with the driver's name and keys.
+        require_driver: raises what is wrong with the driver's name and keys.
     """
     yield machine.python()
     yield machine.libraries()
@@ -34,8 +34,7 @@ def look(
     if settings is not None:
         yield _disk(settings)
         yield from _ports(settings)
-        if try_driver is not None:
-            yield _driver(settings, try_driver)
+        yield _driver(settings, require_driver)
 
 
 def _realtime(config: RealtimeConfig) -> Finding:
@@ -54,10 +53,10 @@ def _disk(settings: RobotConfig) -> Finding:
     return machine.disk("robot.state_dir", settings.state_dir, wanted, lower)
 
 
-def _driver(settings: RobotConfig, try_driver: Callable[[], None]) -> Finding:
+def _driver(settings: RobotConfig, require_driver: Callable[[RobotConfig], None]) -> Finding:
     name = settings.driver.name
     try:
-        try_driver()
+        require_driver(settings)
     except Exception as error:  # whatever a driver's own modules raise
         return Finding("driver", f"{name}: cannot drive this robot", str(error))
     return Finding("driver", f"{name}: its keys fit")

@@ -68,7 +68,7 @@ def family(name: str, **options: Any) -> TaskFamily:
     for option, value in options.items():
         if option not in known:
             # Which robot it is, `robot.model` says.
-            listed = ", ".join(name for name in known if name != "robot") or "none"
+            listed = ", ".join(other for other in known if other != "robot") or "none"
             raise UnknownFamily(
                 f"family {name!r}: unknown option {option!r}; options: {listed} (what is no option "
                 "is a family of your own: docs/families.md)"

@@ -5,13 +5,17 @@ Reads settings and prints; what is looked at stands in robot/computer.py.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fieldtune.errors import report_user_errors
 from fieldtune.robot.cli.options import Overrides
+
+if TYPE_CHECKING:
+    from fieldtune.robot.config import RobotConfig
 
 
 def doctor(
@@ -45,13 +49,11 @@ def doctor(
             if config is None
             else load(RobotConfig, config, section="robot", overrides=overrides or [])
         )
-
-        def try_driver() -> None:
-            from fieldtune.robot.drivers.lookup import require_driver  # loads what may be broken
-
-            assert settings is not None
-            assert config is not None
-            require_driver(settings, config)
-
-        status = tell_findings(look(settings, try_driver))
+        status = tell_findings(look(settings, partial(_require_driver, source=str(config))))
     raise typer.Exit(status)
+
+
+def _require_driver(settings: RobotConfig, source: str) -> None:
+    from fieldtune.robot.drivers.lookup import require_driver  # loads what may be broken
+
+    require_driver(settings, source)

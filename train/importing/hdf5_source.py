@@ -21,6 +21,7 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.data.admission import problem
 from fieldtune.train.data.dataset import DatasetError
 from fieldtune.train.data.subsample import thinned
+from fieldtune.train.importing.formats.hdf5_tree import FAILURES, unreadable
 from fieldtune.train.importing.source import unnamed
 
 KEYS = ("obs", "actions", "next_obs", "rewards", "terminals")
@@ -166,8 +167,8 @@ def _rows(path: Path, family: TaskFamily, last: int | None) -> dict[str, NDArray
             found = {key: _column(path, file, key, last) for key in KEYS}
     except DatasetError:
         raise
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError) as error:
-        raise DatasetError(f"{path}: not a readable HDF5 file ({error}); fetch it again") from error
+    except FAILURES as error:
+        raise DatasetError(unreadable(path, error)) from error
     n = len(found["obs"])
     if n == 0:
         raise DatasetError(f"{path}: 'obs' has no rows, expected at least one; fetch it again")

@@ -73,7 +73,8 @@ def read_journal(
     for one in matching(place):
         journal = RobotJournal(one)
         for known in journal.whole:
-            names[name := _name(known.episode.header)] += 1
+            name = _name(known.episode.header)
+            names[name] += 1
             if name in leave_out:
                 continue
             _require_of(family, known)

@@ -73,12 +73,12 @@ def _train(
     trials_at_once: int,
 ) -> SelfSupervisedPhase:
     phase = SelfSupervisedPhase(run, true_rewards=true_rewards)
+    settings = run.config.self_supervised
     if checkpoint.exists():
         phase.restore(checkpoint)
         on_update(phase.updates)
-    settings = run.config.self_supervised
-    if checkpoint.exists() and phase.updates >= settings.updates:
-        return phase  # a finished one keeps its file, and so what was made from that its age
+        if phase.updates >= settings.updates:
+            return phase  # the file is left, so that what was made of it is seen to be newer
     watch = Watch(checkpoint, "self_supervised.learning_rate", settings.learning_rate)
     exploring = randomised(run.family, run.config.randomisation)
     simulator = exploring.simulator(trials_at_once, workers(run.config.workers))

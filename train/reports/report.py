@@ -194,22 +194,22 @@ def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
 def _tiles(evaluation: Evaluation, inference: Inference) -> list[tuple[str, str, str]]:
     """The few numbers to remember, of the run's own inference: label, value, colour of the figures.
     What was not measured has none."""
-    known = evaluation.returns
-    shown = [("offline context", known["offline_context"], "offline")]
+    returns = evaluation.returns
+    shown = [("offline context", returns["offline_context"], "offline")]
     if inference == "likelihood":
         shown += [
             (
                 "own exploration by likelihood, before phase 2",
-                known["likelihood_before"],
+                returns["likelihood_before"],
                 "before",
             ),
-            ("the same after phase 2", known.get("likelihood_after"), "after"),
-            ("by the encoder instead, before phase 2", known["online_before"], "ink"),
+            ("the same after phase 2", returns.get("likelihood_after"), "after"),
+            ("by the encoder instead, before phase 2", returns["online_before"], "ink"),
         ]
     else:
         shown += [
-            ("own exploration, before phase 2", known["online_before"], "before"),
-            ("own exploration, after phase 2", known["online_after"], "after"),
+            ("own exploration, before phase 2", returns["online_before"], "before"),
+            ("own exploration, after phase 2", returns["online_after"], "after"),
         ]
     tiles = [(name, number(value), colour) for name, value, colour in shown if value is not None]
     newest = "after" if "after" in evaluation.phases else "before"

@@ -8,8 +8,10 @@ import pytest
 
 from fieldtune.robot.bundles.store import (
     KEPT,
+    bundle_of_id,
     folder_bytes,
     forget_bundles,
+    kept_beside,
     make_room,
     stored_bundles,
 )
@@ -32,6 +34,15 @@ def test_the_newest_and_the_needed_stay(tmp_path):
     assert sorted(forgotten) == [made[0], *made[2:5]]
     assert stored_bundles(tmp_path) == [*reversed(made[5:]), made[1]]
     assert forget_bundles(tmp_path, {made[1].stem}) == []
+
+
+def test_the_bundle_of_a_saved_task_is_found_beside_the_journal(tmp_path, make_bundle):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    made = make_bundle(folder / "made.bundle")
+    found = bundle_of_id(made, kept_beside(tmp_path / "journal.sqlite"))
+    assert found is not None
+    assert found.id == made
 
 
 def test_what_a_person_has_put_there_stays(tmp_path):

@@ -267,6 +267,9 @@ def test_a_missing_file_and_one_that_is_no_hdf5_are_named(tmp_path, short_family
     with pytest.raises(DatasetError, match=r"7.hdf5: no such file; .* check the pattern"):
         TransitionFiles(str(tmp_path / "{task}.hdf5"), short_family).episodes("7")
     (tmp_path / "7.hdf5").write_text("hello")
+    with pytest.raises(DatasetError, match=r"7.hdf5: no HDF5 file, which is what is read"):
+        TransitionFiles(str(tmp_path / "{task}.hdf5"), short_family).episodes("7")
+    (tmp_path / "7.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n, and then cut")
     with pytest.raises(DatasetError, match=r"7.hdf5: not a readable HDF5 file"):
         TransitionFiles(str(tmp_path / "{task}.hdf5"), short_family).episodes("7")
 

@@ -410,5 +410,5 @@ def test_a_robomimic_file_without_its_group_or_mask_is_refused(tmp_path, robomim
 
 def test_another_format_is_not_called_a_damaged_hdf5_file(tmp_path):
     np.savez(tmp_path / "data.npz", obs=np.zeros((3, 2)))
-    with pytest.raises(UserError, match=r"data\.npz: no HDF5 file, which this format is: convert"):
+    with pytest.raises(UserError, match=r"data\.npz: no HDF5 file, .*: convert it"):
         mapped(tmp_path, REACH, tmp_path / "data.npz", ROBOMIMIC)

@@ -205,7 +205,7 @@ def test_interrupted_before_it_learned_it_leaves_phase_1_free(make_trained, hub)
     run = make_trained(*MORE)
     with pytest.raises(KeyboardInterrupt):
         Finetune(run, hub).work(lambda _: signal.raise_signal(signal.SIGINT))
-    assert not run.finetune_checkpoint.exists() or read_facts(run.finetune_checkpoint)["updates"]
+    assert not run.finetune_checkpoint.exists()
 
 
 @pytest.mark.slow

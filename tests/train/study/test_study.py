@@ -96,6 +96,24 @@ def alive(marker):
 
 
 @pytest.mark.slow
+def test_an_interrupted_studys_process_saves_what_it_learned(tmp_path):
+    """Before any checkpoint is due."""
+    folder, many = tmp_path / "study", 10**6
+    lengths = [f"offline.updates={many}", f"offline.checkpoint_every={many}"]
+    process = started(tmp_path, folder, *lengths)
+    progress = folder / "seed-0" / "logs" / "offline.progress"
+    wait_for(progress)
+    while not progress.read_text() or int(progress.read_text().split()[0]) == 0:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    updates = read_facts(folder / "seed-0" / "checkpoints" / "offline.safetensors")["updates"]
+    assert 0 < updates < many
+
+
+@pytest.mark.slow
 def test_a_study_killed_here_and_then_with_its_machine_gives_the_table_of_one_never_stopped(
     tmp_path, two_machines
 ):

@@ -29,14 +29,17 @@ def opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except FAILURES as error:
-        if os.access(path, os.R_OK) and path.stat().st_size and not h5py.is_hdf5(path):
-            raise RecordingError(
-                f"{path}: no HDF5 file, which this format is: convert it to one that is read "
-                "(docs/datasets.md), or name its own format in the mapping"
-            ) from error
-        raise RecordingError(
-            f"{path}: not a readable HDF5 file ({error}); fetch it again"
-        ) from error
+        raise RecordingError(unreadable(path, error)) from error
+
+
+def unreadable(path: Path, error: BaseException) -> str:
+    """Why a file could not be read as HDF5, and the cure: it may be of another format."""
+    if os.access(path, os.R_OK) and path.stat().st_size and not h5py.is_hdf5(path):
+        return (
+            f"{path}: no HDF5 file, which is what is read here: convert it, or import it by a "
+            "mapping with its own format (docs/datasets.md)"
+        )
+    return f"{path}: not a readable HDF5 file ({error}); fetch it again"
 
 
 def leaves(path: Path, group: h5py.Group, above: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
