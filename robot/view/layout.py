@@ -44,7 +44,10 @@ def layout(shown: Shown) -> Any:
             _curves(b, "reward", "reward"),
             *([_curves(b, "belief/known", "narrowing")] if shown.belief is not None else []),
         ),
-        b.Horizontal(_curves(b, "limits", "limits touched"), _curves(b, "timing", "timing, ms")),
+        b.Horizontal(
+            _curves(b, "limits", "limits touched", legend=False),
+            _curves(b, "timing", "timing, ms"),
+        ),
     ]
     pages = [b.TextDocumentView(origin="status", name="status" if shown.live else "episodes")]
     if shown.space:
@@ -92,7 +95,10 @@ def _space(b: Any) -> Any:
     return b.Spatial3DView(origin="world", name="the robot", background=list(BACKGROUND))
 
 
-def _curves(b: Any, origin: str, name: str) -> Any:
+def _curves(b: Any, origin: str, name: str, *, legend: bool = True) -> Any:
+    """Curves under a name; a legend, which lies upon them, where the name does not say it all."""
     return b.TimeSeriesView(
-        origin=origin, name=name, plot_legend=b.PlotLegend(corner=b.Corner2D.LeftTop)
+        origin=origin,
+        name=name,
+        plot_legend=b.PlotLegend(corner=b.Corner2D.LeftTop, visible=legend),
     )

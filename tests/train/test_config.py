@@ -192,6 +192,7 @@ ELSEWHERE = {
     "data.relabelled": "test_opening.py and data/test_relabelled.py",
     "algorithm.name": "algorithms/test_registry.py",
     "algorithm.action_error_weight": "test_smac.py",
+    "algorithm.q_weight": "test_smac.py",
     "methods": "algorithms/test_registry.py",
     "algorithm.clamp_q": "test_smac.py",
     "algorithm.networks.dynamics": "test_smac.py",

@@ -61,6 +61,12 @@ class SmacSettings(CriticSettings):
         "[r_min, r_max] / (1 − discount); the paper has no such bound",
     )
     action_error_weight: ActionErrorWeight = 0.0
+    q_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="of −Q, divided by the mean of |Q|, in phase 1's actor loss; phase 2 has its "
+        "own, self_supervised.q_weight. The paper has it in phase 2 alone",
+    )
     dynamics_weight: float = Field(
         default=1.0, ge=0, description="of the error in s', where dynamics vary; the paper has none"
     )
@@ -87,7 +93,7 @@ class Smac(LatentAlgorithm[SmacSettings]):
     def update(self, context: Batch, batch: Batch) -> Metrics:
         """Phase 1: every network learns, from data with its true rewards (Algorithm 1)."""
         z, metrics = self._task_inference_step(context, batch, train=INFERENCE)
-        metrics |= self._actor_critic_step(batch, z, q_weight=0.0, scale_by_q=False)
+        metrics |= self._actor_critic_step(batch, z, self.settings.q_weight, scale_by_q=True)
         return metrics
 
     def self_supervised_update(

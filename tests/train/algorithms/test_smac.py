@@ -105,6 +105,32 @@ def test_the_actors_loss_changes_no_critic(update, same):
     assert differing(same, plain, with_q) == {"policy"}
 
 
+def test_phase_1s_actor_climbs_the_critics_by_its_own_weight(
+    update, same, make_learner, make_batch
+):
+    plain, asked = (update(q_weight=weight)[2] for weight in (0.0, 3.0))
+    assert differing(same, plain, asked) == {"policy"}
+    assert same(update(ours(), q_weight=3.0)[2], update(ours())[2])
+
+    def valued(weight):
+        """What untouched critics say of the mean action after some updates."""
+        learner, batch = make_learner(q_weight=weight), make_batch(20)
+        judge = copy.deepcopy(learner.agent)
+        for _ in range(30):
+            for mine, theirs in zip(
+                (learner.agent.q1, learner.agent.q2), (judge.q1, judge.q2), strict=True
+            ):
+                mine.load_state_dict(theirs.state_dict())
+            learner.update(make_batch(10), batch)
+        torch.manual_seed(1)
+        z = learner.embedding(make_batch(10)).unsqueeze(1).expand(-1, batch.reward.shape[1], -1)
+        with torch.no_grad():
+            mean, _ = learner.agent.policy(batch.observation, z)
+            return judge.min_q(batch.observation, torch.tanh(mean), z).mean().item()
+
+    assert valued(30.0) > valued(0.0)
+
+
 def test_the_mean_actions_error_moves_the_policy_alone_by_its_weight(
     update, same, make_learner, make_batch
 ):
