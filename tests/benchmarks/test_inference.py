@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import latent_probe, trial
+from benchmarks import latent_probe, shortfall, trial
 from benchmarks.decoding import held, looks
 from benchmarks.inference import __main__ as command
 from benchmarks.inference.beliefs import Belief, Following, believed, explore, first, judged
@@ -166,6 +166,17 @@ def test_a_linear_probe_says_what_z_holds_of_tasks_kept_back(bench):
     assert velocity.startswith("velocity: ")
     assert " m/s off (guessed: " in velocity
     assert " nats × 0.1 = " in kl
+
+
+def test_what_an_episode_falls_short_by_is_told_of_decoder_and_policy_apart(bench, monkeypatch):
+    found = shortfall.shortfall(bench.run, bench.agent)
+    assert found.ended < found.best
+    assert found.decoder_error > 0
+    monkeypatch.setattr(shortfall, "decoded_rewards", lambda *of: of[1].rewards + 0.25)
+    generous = shortfall.shortfall(bench.run, bench.agent)
+    assert generous.decoder_error == pytest.approx(0.25)
+    assert (generous.ended, generous.best) == (found.ended, found.best)
+    assert generous.believed == pytest.approx(found.ended + 0.25)
 
 
 def test_a_probe_says_whether_the_agent_has_seen_the_tasks_kept_back(bench, dataset, monkeypatch):
