@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,10 +21,16 @@ class Turns:
 
     Args:
         jobs: how many take part.
+
+    Attributes:
+        ending: set where the process is to end, once each job has saved what it learned.
+        saving: how many jobs would save something if they were waited for.
     """
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self.ending = False
+        self.saving = 0
         self._lock = threading.Lock()
         self._waiting: deque[threading.Lock] = deque()
         self._taken = False
@@ -106,6 +112,22 @@ _own = _Own()
 def jobs_here() -> int:
     """How many jobs share this process."""
     return 1 if _own.place is None else _own.place.turns.jobs
+
+
+@contextmanager
+def would_save() -> Iterator[Callable[[], bool]]:
+    """The block saves what it has come to where the process is to end: it looks, now and then, at
+    the function that is given. In a process of one job it is never told so."""
+    place = _own.place
+    if place is None:
+        yield lambda: False
+        return
+    turns = place.turns
+    turns.saving += 1  # by a job whose turn it is, and so by one at a time
+    try:
+        yield lambda: turns.ending
+    finally:
+        turns.saving -= 1
 
 
 def compute_on(device: torch.device) -> None:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, Final
 
 from fieldtune.interrupts import ends_by_exception
+from fieldtune.train.turns import would_save
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 TOLD: Final = b"\nstopping once this is saved; Ctrl-C again ends it at once\n"
@@ -24,14 +25,21 @@ def between_updates() -> Iterator[Callable[[], bool]]:
 
     Only signals that would raise `KeyboardInterrupt` are kept; a host program's own handlers are
     left alone. One of another kind is no second one: a study's process gets SIGINT from the
-    terminal and SIGTERM from the study.
+    terminal and SIGTERM from the study. Of several jobs in a process each is asked when the
+    process is (`fieldtune.train.study.together`).
 
     Raises:
         KeyboardInterrupt: at the end, where it was asked for.
     """
     before: dict[int, Any] = {each: signal.getsignal(each) for each in SIGNALS}
     kept = [each for each in SIGNALS if ends_by_exception(before[each])]
-    if threading.current_thread() is not threading.main_thread() or not kept:
+    if threading.current_thread() is not threading.main_thread():
+        with would_save() as asked_of_all:
+            yield asked_of_all
+            if asked_of_all():
+                raise KeyboardInterrupt
+        return
+    if not kept:
         yield lambda: False
         return
     asked: set[int] = set()

@@ -302,8 +302,8 @@ def main() -> None:
     end_with_parent()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("fieldtune.train.device").setLevel(logging.INFO)  # which, for the log
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it learns is saved first
     if len(seeds) < 2:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it learns is saved first
         _run(Job(Path(folder), name, int(seeds[0]) if seeds else None))
     elif run_together([Job(Path(folder), name, int(seed)) for seed in seeds], _run):
         raise SystemExit(MISTAKE)

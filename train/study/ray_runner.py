@@ -142,6 +142,9 @@ class _Running:
                     print(f"error: {error}\nrun the same command again to go on", file=log)
             return 1
 
+    def ask(self) -> None:
+        self.task.stop()  # which waits for nothing
+
     def stop(self) -> None:
         self.task.stop()
 

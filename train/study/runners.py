@@ -28,7 +28,13 @@ class Handle(Protocol):
         """Its exit code; None while it runs."""
         ...
 
-    def stop(self) -> None: ...
+    def ask(self) -> None:
+        """Tell it to end, and wait for nothing."""
+        ...
+
+    def stop(self) -> None:
+        """End it, by force where it takes long; returns once it has ended."""
+        ...
 
 
 class Runner(Protocol):
@@ -91,11 +97,15 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
     """Terminate a job's process, and kill it where that takes long; nothing where it has ended."""
     if process.poll() is None:
         process.terminate()
-        try:
-            process.wait(KILLED_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _await_end(process)
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(KILLED_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class LocalRunner:
@@ -124,10 +134,16 @@ def asked_of(jobs: Sequence[Job]) -> tuple[str, str, list[int], str]:
 
 class _Process:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+        self._process, self._asked = process, False
 
     def poll(self) -> int | None:
         return self._process.poll()
 
+    def ask(self) -> None:
+        if not self._asked and self._process.poll() is None:
+            self._asked = True  # once: of a second one it would end without saving
+            self._process.terminate()
+
     def stop(self) -> None:
-        end_process(self._process)
+        self.ask()
+        _await_end(self._process)

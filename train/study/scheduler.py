@@ -120,6 +120,8 @@ def run_study(
                 time.sleep(LOOK_EVERY_S)
         finally:
             for handle in running:
+                handle.ask()
+            for handle in running:
                 handle.stop()
     if failed:
         raise StudyError("\n".join(_last_words(job) for job in failed))

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -18,15 +19,18 @@ from typing import TextIO
 
 from fieldtune.errors import RESUMABLE
 from fieldtune.exit_status import INTERRUPTED
+from fieldtune.train.phases.stopping import between_updates
 from fieldtune.train.study.plan import Job
 from fieldtune.train.turns import Turns
+
+LOOK_S = 0.05
 
 
 def run_together(jobs: Sequence[Job], run: Callable[[Job], None]) -> list[Job]:
     """Run `jobs` side by side; return those that failed, whose logs say why.
 
-    One that fails leaves the others alone. Ctrl-C ends the process at once: checkpoints make that
-    harmless.
+    One that fails leaves the others alone. Ctrl-C ends the process once those that learn have
+    saved; a second one at once: checkpoints make that harmless.
 
     Args:
         jobs: of one method.
@@ -50,8 +54,12 @@ def run_together(jobs: Sequence[Job], run: Callable[[Job], None]) -> list[Job]:
         for thread in threads:
             thread.start()
         try:
-            for thread in threads:
-                thread.join()
+            with between_updates() as stopped:
+                while any(thread.is_alive() for thread in threads):
+                    time.sleep(LOOK_S)
+                    turns.ending = stopped()
+                    if turns.ending and not turns.saving:
+                        break
         except KeyboardInterrupt:
             print(RESUMABLE, file=sys.stderr, flush=True)
             os._exit(INTERRUPTED)

@@ -96,21 +96,25 @@ def alive(marker):
 
 
 @pytest.mark.slow
-def test_an_interrupted_studys_process_saves_what_it_learned(tmp_path):
-    """Before any checkpoint is due."""
+@pytest.mark.parametrize(("seeds", "shared"), [(1, ()), (2, ("--together", "2"))])
+def test_an_interrupted_studys_process_saves_what_it_learned(tmp_path, seeds, shared):
+    """Before any checkpoint is due; of two seeds in one process, each of them."""
     folder, many = tmp_path / "study", 10**6
     lengths = [f"offline.updates={many}", f"offline.checkpoint_every={many}"]
-    process = started(tmp_path, folder, *lengths)
-    progress = folder / "seed-0" / "logs" / "offline.progress"
-    wait_for(progress)
-    while not progress.read_text() or int(progress.read_text().split()[0]) == 0:
-        assert process.poll() is None
-        time.sleep(0.05)
+    process = started(tmp_path, folder, "--seeds", str(seeds), *shared, *lengths)
+    jobs = [Job(folder, "offline", seed) for seed in range(seeds)]
+    for job in jobs:
+        wait_for(job.progress)
+        while not job.progress.read_text() or int(job.progress.read_text().split()[0]) == 0:
+            assert process.poll() is None
+            time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    updates = read_facts(folder / "seed-0" / "checkpoints" / "offline.safetensors")["updates"]
-    assert 0 < updates < many
+    assert jobs[0].shared_log.exists() == bool(shared)
+    for job in jobs:
+        updates = read_facts(job.folder / "checkpoints" / "offline.safetensors")["updates"]
+        assert 0 < updates < many
 
 
 @pytest.mark.slow
