@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.trials import adapt_to, run_episodes
+from fieldtune.train.agent.trials import run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.phases.labelling import decoded_rewards
 from fieldtune.train.runs.capabilities import require_self_supervised
@@ -55,18 +55,15 @@ class Shortfall:
 
 @torch.no_grad()
 def shortfall(run: Run, agent: Agent) -> Shortfall:
-    """An episode of each of the first training tasks, z by the encoder of all of a task's data."""
+    """An episode of each of the first training tasks, z the posterior mean of all of its data."""
     contexts, tasks = run.dataset.train[:TASKS], run.dataset.train_tasks[:TASKS]
     simulator = run.family.simulator(len(tasks))
+    known = [agent.infer(context_of(agent, of_task))[0].flatten() for of_task in contexts]
+    actor = agent.actor(torch.stack(known), torch.zeros(len(known), agent.latent_size))
     try:
-        with torch.random.fork_rng():  # the encoder's z are drawn
-            torch.manual_seed(run.config.seed)
-            acted = run_episodes(
-                adapt_to(agent, contexts), run.family, simulator, np.arange(len(tasks)), tasks
-            )
+        acted = run_episodes(actor, run.family, simulator, np.arange(len(tasks)), tasks)
     finally:
         simulator.close()
-    known = [agent.infer(context_of(agent, of_task))[0].flatten() for of_task in contexts]
     off = [
         decoded_rewards(agent, one, z) - one.rewards
         for of_task, z in zip(contexts, known, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +75,7 @@ def study(
     with report_user_errors(RESUMABLE):
         from fieldtune.train.study.command import run_command_line
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what learns is asked to save
         run_command_line(
             family,
             overrides or [],

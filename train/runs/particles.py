@@ -5,10 +5,12 @@ Knows runs and replays; the likelihood itself is `fieldtune.train.agent.likeliho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fieldtune.train.agent.agent import Agent
@@ -24,6 +26,7 @@ EPISODE = 64  # transitions of one trajectory, to see how well those of its task
 _EPISODES = 4  # of each task
 _RARE = 0.01  # the share of training tasks' trajectories that are explained worse
 _MARGIN = 3.0  # own exploration is explained worse than offline data is (docs/inference.md)
+_NEAR = 50  # particles of other tasks, of which one explains an episode best
 _AT_ONCE = 50  # tasks
 
 
@@ -56,28 +59,59 @@ def offline_particles(agent: Agent, offline: Replay, horizon: int, seed: int) ->
         reward, change = _errors(agent, offline.transitions(rng, some, RESIDUAL), z)
         rewards.append(reward.flatten())
         changes += [] if change is None else [change.flatten(0, 1)]
-        episodes += [(z, offline.context(rng, some, EPISODE, 1)) for _ in range(_EPISODES)]
+        episodes += [(some, z, offline.context(rng, some, EPISODE, 1)) for _ in range(_EPISODES)]
+    z, sources = _half_between(torch.cat(means), np.array(tasks), rng)
     particles = Particles(
-        z=_half_between(torch.cat(means), rng),
+        z=z,
         reward_variance=float(_variance(torch.cat(rewards))),
         change_variance=_variance(torch.cat(changes)) if changes else None,
     )
-    alike = float(np.mean([_correlation(*_errors(agent, rows, z)) for z, rows in episodes]))
+    alike = float(np.mean([_correlation(*_errors(agent, rows, z)) for _, z, rows in episodes]))
     particles = replace(particles, temper=1.0 / (1.0 + (horizon - 1) * max(0.0, alike)))
-    explained = [
-        of_transitions(agent, particles, rows, z.unsqueeze(1)).mean(dim=(1, 2))
-        for z, rows in episodes
-    ]
+    explained = [_explained(agent, particles, sources, *episode) for episode in episodes]
     return replace(particles, unlike_below=_MARGIN * float(torch.cat(explained).quantile(_RARE)))
 
 
-def _half_between(z: Tensor, rng: np.random.Generator) -> Tensor:
+def _explained(
+    agent: Agent,
+    particles: Particles,
+    sources: NDArray[np.int64],
+    tasks: Sequence[int],
+    z: Tensor,
+    rows: Batch,
+) -> Tensor:
+    """Mean log-likelihood of each task's `rows` under the likeliest particle that its own data have
+    no part in, `(task,)`: as a task is explained that was not trained on. Under its own z where
+    that explains them worse.
+
+    Args:
+        sources: the two tasks that each particle is of, `(particle, 2)`.
+        tasks: numbers of those that `z` `(task, latent)` and `rows` are of.
+    """
+    own = (sources[None] == np.array(tasks)[:, None, None]).any(axis=2)
+    own &= ~own.all(axis=1, keepdims=True)  # of data of one task there is nothing else
+    distance = torch.cdist(z, particles.z).masked_fill(from_numpy(own, z.device), torch.inf)
+    far, near = distance.topk(min(_NEAR, len(particles.z)), dim=1, largest=False)
+    found = of_transitions(agent, particles, rows, particles.z[near]).mean(dim=1)
+    by_others = found.masked_fill(far.isinf(), -torch.inf).max(dim=1).values
+    return torch.minimum(
+        by_others, of_transitions(agent, particles, rows, z.unsqueeze(1)).mean((1, 2))
+    )
+
+
+def _half_between(
+    z: Tensor, tasks: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Tensor, NDArray[np.int64]]:
     """The first half of `z` `(particle, latent)` as it is; in the place of the second, as many
-    points on the way from one of those to any other: between the tasks that were trained on."""
-    kept, ends = z.split((len(z) + 1) // 2)
-    others = z[from_numpy(rng.permutation(len(z))[: len(ends)], z.device)]
-    way = from_numpy(rng.random((len(ends), 1)), z.device).to(z.dtype)
-    return torch.cat([kept, ends + way * (others - ends)])
+    points on the way from one of those to any other: between the tasks that were trained on. And
+    the two of `tasks` `(particle,)` that each is of."""
+    kept = (len(z) + 1) // 2
+    others = rng.permutation(len(z))[: len(z) - kept]
+    way = from_numpy(rng.random((len(others), 1)), z.device).to(z.dtype)
+    ends = z[kept:]
+    between = ends + way * (z[from_numpy(others, z.device)] - ends)
+    second = np.concatenate([tasks[:kept], tasks[others]])
+    return torch.cat([z[:kept], between]), np.column_stack([tasks, second])
 
 
 def _errors(agent: Agent, rows: Batch, z: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -136,6 +136,7 @@ def _phase_2(job: Job, run: Run, report: _Report) -> JobResult:
     def look(now: SelfSupervisedPhase) -> None:
         measured: list = now.facts.setdefault("measured", [])  # type: ignore[assignment]
         if now.steps >= (len(measured) + 1) * phase.steps / POINTS:
+            now.save(checkpoint)  # who ends this does not wait for what is measured
             point = Point(now.steps, now.updates, _reached(evaluator, now))
             measured.append(msgspec.to_builtins(point))
             now.save(checkpoint)

@@ -33,7 +33,7 @@ class Handle(Protocol):
         ...
 
     def stop(self) -> None:
-        """End it, by force where it takes long; returns once it has ended."""
+        """End it, by force where it takes long."""
         ...
 
 

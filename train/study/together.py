@@ -51,10 +51,10 @@ def run_together(jobs: Sequence[Job], run: Callable[[Job], None]) -> list[Job]:
 
     threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
     with logs.apart():
-        for thread in threads:
-            thread.start()
         try:
             with between_updates() as stopped:
+                for thread in threads:
+                    thread.start()
                 while any(thread.is_alive() for thread in threads):
                     time.sleep(LOOK_S)
                     turns.ending = stopped()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,3 +87,25 @@ def test_half_lie_between_others(agent, offline):
     assert inside.all(dim=1).float().mean() > 0.95
     distance = torch.cdist(between, kept).min(dim=1).values
     assert (distance > 1e-4).float().mean() > 0.9
+
+
+@torch.no_grad()
+def test_an_episode_is_explained_by_particles_of_other_tasks_where_there_are_any(agent, offline):
+    rng, tasks = np.random.default_rng(6), offline.tasks_with_data
+    z = agent.infer(offline.context(rng, tasks, 128, None))[0]
+    rows = offline.context(rng, tasks, particles.EPISODE, 1)
+    known = replace(offline_particles(agent, offline, HORIZON, 0), z=z)
+    each = log_likelihood(agent, known, rows) / particles.EPISODE
+    sources = np.column_stack([tasks, tasks])
+    sources[int(each[0].argmax()), 1] = tasks[0]  # what explains the first task best is of it
+    found = particles._explained(agent, known, sources, tasks, z, rows)
+    own = (sources[None] == np.array(tasks)[:, None, None]).any(axis=2)
+    of_others = each.masked_fill(torch.from_numpy(own), -torch.inf).max(dim=1).values
+    expected = torch.minimum(of_others, each.diagonal())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert found[0] < each[0].max()
+    sources[:] = tasks[0]
+    alone = particles._explained(
+        agent, known, sources, tasks[:1], z[:1], rows.each(lambda c: c[:1])
+    )
+    torch.testing.assert_close(alone, each[:1, 0], rtol=1e-4, atol=1e-5)

@@ -148,3 +148,37 @@ def test_a_process_waits_for_all_the_seeds_that_it_has_room_for(tmp_path):
 def test_seeds_share_a_process_where_that_is_asked_for(asked, on_gpu, room):
     runner = local_runner(*asked, seeds=5, methods=9, on_gpu=on_gpu)
     assert (runner.slots, runner.together) == room
+
+
+def test_a_study_that_is_interrupted_asks_all_of_its_processes_before_it_waits_for_one(make_study):
+    folder, told = make_study("asked"), []
+
+    class Endless:
+        def __init__(self, seed):
+            self.seed = seed
+
+        def poll(self):
+            return None
+
+        def ask(self):
+            told.append(("ask", self.seed))
+
+        def stop(self):
+            told.append(("stop", self.seed))
+
+    class Runner:
+        slots, together = 2, 1
+
+        def start(self, jobs):
+            return Endless(jobs[0].seed)
+
+        def close(self):
+            pass
+
+    def interrupted(_, running):
+        if len(running) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(folder, 2, Runner(), interrupted)
+    assert told == [("ask", 0), ("ask", 1), ("stop", 0), ("stop", 1)]
