@@ -96,8 +96,15 @@ def alive(marker):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seeds", "shared"), [(1, ()), (2, ("--together", "2"))])
-def test_an_interrupted_studys_process_saves_what_it_learned(tmp_path, seeds, shared):
+@pytest.mark.parametrize(
+    ("seeds", "shared", "sent"),
+    [
+        (1, (), signal.SIGINT),
+        (1, (), signal.SIGTERM),
+        (2, ("--together", "2"), signal.SIGINT),
+    ],
+)
+def test_an_interrupted_studys_process_saves_what_it_learned(tmp_path, seeds, shared, sent):
     """Before any checkpoint is due; of two seeds in one process, each of them."""
     folder, many = tmp_path / "study", 10**6
     lengths = [f"offline.updates={many}", f"offline.checkpoint_every={many}"]
@@ -108,7 +115,7 @@ def test_an_interrupted_studys_process_saves_what_it_learned(tmp_path, seeds, sh
         while not job.progress.read_text() or int(job.progress.read_text().split()[0]) == 0:
             assert process.poll() is None
             time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert jobs[0].shared_log.exists() == bool(shared)
