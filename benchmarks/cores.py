@@ -26,7 +26,7 @@ from fieldtune.sim.family import BatchSimulator, TaskFamily, bounds, width
 from fieldtune.sim.registry import family
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.likelihood import ByLikelihood, Particles
+from fieldtune.train.agent.likelihood import ByLikelihood, Part, Particles
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.algorithms.smac import SmacSettings
@@ -34,7 +34,6 @@ from fieldtune.train.collecting.collect import collect
 from fieldtune.train.collecting.pieces import Asked, Piece, ScriptedData
 from fieldtune.train.collecting.spreading import on_cores
 from fieldtune.train.config import RunConfig
-from fieldtune.train.data.replay import Batch
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.phases.in_simulation import TRIALS_AT_ONCE
 from fieldtune.train.runs.config_file import load_config
@@ -161,7 +160,7 @@ class Clock:
 
         return watched
 
-    def map(self, function: Callable[[Batch], Tensor], pieces: Iterable[Batch]) -> list[Tensor]:
+    def map(self, function: Callable[[Part], Tensor], pieces: Iterable[Part]) -> list[Tensor]:
         return list(map(self.watching(function), pieces))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fieldtune.robot.config import ExplorationConfig, ZHold
 from fieldtune.robot.episodes.episode import Mode
 from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.refinement import Rewarded
 
 Array = NDArray[np.float64]
 
@@ -110,6 +111,7 @@ class Exploration:
         self._trial = 0
         self._label_task = 0
         self.posterior = prior
+        self.context: list[Rewarded] = []  # of the trial, as it was labelled
 
     def restart(self, task_embeddings: Array, prior: Posterior) -> None:
         """Give up the trial in progress: a new bundle reads the old context differently."""
@@ -123,6 +125,7 @@ class Exploration:
             self._trial = number
             self._label_task = int(picks.integers(len(self._embeddings)))
             self.posterior = self._prior
+            self.context.clear()
         mode = Mode.PRIOR if self._finished < self._settings.prior_episodes else Mode.POSTERIOR
         label_z = self._embeddings[self._label_task]
         threshold = label_threshold(self._seed, number)

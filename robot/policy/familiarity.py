@@ -57,7 +57,7 @@ def familiarity(posterior: Posterior, manifest: Manifest) -> Familiarity | None:
     if manifest.likelihood is None or not isinstance(posterior, ParticlePosterior):
         return None
     return Familiarity(
-        len(posterior.z),
+        posterior.own,
         posterior.effective,
         posterior.explained,
         manifest.likelihood.unlike_below,

@@ -47,14 +47,17 @@ class Labeller:
 
     def label(self) -> None:
         """Tell the exploration what the decoder says the transitions were worth."""
-        policy = self._policy
+        policy, exploration = self._policy, self._exploration
         for observation, action, next_observation in self._transitions:
             with self._lent:
                 reward = self._drawn(policy.decode(observation, action, self._plan.label_z))
-                known = policy.update(
-                    self._exploration.posterior, observation, action, reward, next_observation
-                )
-            self._exploration.learn(known)
+                transition = observation, action, reward, next_observation
+                known = policy.update(exploration.posterior, *transition)
+            exploration.learn(known)
+            exploration.context.append(transition)
+        if self._transitions:
+            context = exploration.context
+            exploration.learn(policy.refined(exploration.posterior, context, lent=self._lent))
         self._transitions.clear()
 
     def _drawn(self, expected: float) -> float:

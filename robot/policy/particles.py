@@ -6,7 +6,7 @@ likely a transition is under each particle is told (docs/inference.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -21,7 +21,8 @@ class ParticlePosterior:
 
     `log_weights` is Σ log p(transition | z_i), `(particle,)`, not normalised, so that it tells how
     well the context is explained; `z` is `(particle, latent)`, and `transitions` how many were
-    taken in.
+    taken in. The last `added` are no particles of a bundle but lie between those
+    (`fieldtune.robot.policy.refinement`); `own` is how many are.
     """
 
     posterior_sampling: ClassVar[bool] = True
@@ -29,6 +30,7 @@ class ParticlePosterior:
     log_weights: Array
     z: Array
     transitions: int = 0
+    added: int = 0
 
     @classmethod
     def prior(cls, z: Array) -> ParticlePosterior:
@@ -47,14 +49,35 @@ class ParticlePosterior:
             )
         if not np.isfinite(log_likelihood).all():
             raise ValueError("a transition's log-likelihoods are not finite: expected numbers")
-        return ParticlePosterior(self.log_weights + log_likelihood, self.z, self.transitions + 1)
+        return replace(
+            self,
+            log_weights=self.log_weights + log_likelihood,
+            transitions=self.transitions + 1,
+        )
+
+    def joined(self, z: Array, log_weights: Array) -> ParticlePosterior:
+        """With other places added in the stead of those there were, `(place, latent)`, and
+        Σ log p(transition | z) of the same transitions, `(place,)`.
+
+        Raises `ValueError` for what is not finite.
+        """
+        if not np.isfinite(log_weights).all():
+            raise ValueError("log-likelihoods of the places added are not finite: expected numbers")
+        return ParticlePosterior(
+            np.concatenate([self.log_weights[: self.own], log_weights]),
+            np.concatenate([self.z[: self.own], z]),
+            self.transitions,
+            len(z),
+        )
+
+    @property
+    def own(self) -> int:
+        return len(self.z) - self.added
 
     @property
     def weights(self) -> Array:
         """`(particle,)`, adding up to 1."""
-        shares = np.exp(self.log_weights - self.log_weights.max())
-        normalised: Array = shares / shares.sum()
-        return normalised
+        return _normalised(self.log_weights)
 
     @property
     def mean(self) -> Array:
@@ -85,16 +108,24 @@ class ParticlePosterior:
 
     @property
     def effective(self) -> float:
-        """1 / Σ wᵢ²: how many particles still count."""
-        return float(1.0 / np.square(self.weights).sum())
+        """1 / Σ wᵢ²: how many of the bundle's own particles still count, among themselves."""
+        weights = _normalised(self.log_weights[: self.own])
+        return float(1.0 / np.square(weights).sum())
 
     @property
     def explained(self) -> float | None:
-        """Mean log-likelihood a transition of the likeliest particle; None before any."""
+        """Mean log-likelihood a transition of the likeliest of the bundle's own particles, by which
+        it says what is unlike its tasks; None before any."""
         if not self.transitions:
             return None
-        return float(self.log_weights.max()) / self.transitions
+        return float(self.log_weights[: self.own].max()) / self.transitions
 
     def unlike(self, threshold: float) -> bool:
         """Whether even the likeliest particle explains the context worse than `threshold`."""
         return self.explained is not None and self.explained < threshold
+
+
+def _normalised(log_weights: Array) -> Array:
+    shares = np.exp(log_weights - log_weights.max())
+    normalised: Array = shares / shares.sum()
+    return normalised

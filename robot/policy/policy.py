@@ -6,7 +6,8 @@ where observations come from, nor how z is chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from fieldtune.export.sessions import CPU
 from fieldtune.robot.policy.graphs import Graph, PolicyError, require_parity
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.posterior import GaussianPosterior, Posterior
+from fieldtune.robot.policy.refinement import MOST, Rewarded, places
 
 __all__ = ["Policy", "PolicyError", "multiplied"]
 
@@ -125,15 +127,21 @@ class Policy:
         return float(reward[0])
 
     def log_likelihood(
-        self, observation: Array, action: Array, reward: float, next_observation: Array
+        self,
+        observation: Array,
+        action: Array,
+        reward: float,
+        next_observation: Array,
+        z: Array | None = None,
     ) -> Array:
-        """log p of one transition under each particle, up to a constant, `(particle,)`.
+        """log p of one transition under each z, up to a constant, `(place,)`.
 
         Args:
             observation, next_observation: `(observation,)`; the latter is left aside where the
                 bundle's context has none.
             action: `(action,)`, as applied.
             reward: in the family's units.
+            z: `(place, latent)`; the bundle's particles where None.
 
         Raises:
             PolicyError: the bundle has no particles, an input has another width, or the graph
@@ -146,7 +154,7 @@ class Policy:
         inputs = [observation, action, np.array([reward])]
         if self.manifest.context_has_next_observation:
             inputs.append(next_observation)
-        (found,) = self._likelihood.rows(*inputs, self.particles)
+        (found,) = self._likelihood.rows(*inputs, self.particles if z is None else z)
         return found[:, 0]
 
     def prior(self) -> Posterior:
@@ -190,8 +198,41 @@ class Policy:
         """What one transition adds to a posterior of this kind, for `multiplied`; as `update`."""
         transition = (observation, action, reward, next_observation)
         if isinstance(posterior, ParticlePosterior):
-            return (self.log_likelihood(*transition),)
+            return (self.log_likelihood(*transition, posterior.z),)
         return self.encode(*transition)
+
+    def refined(
+        self,
+        posterior: Posterior,
+        context: Sequence[Rewarded],
+        *,
+        lent: AbstractContextManager[None] | None = None,
+        stopped: Callable[[], object] = lambda: False,
+    ) -> Posterior:
+        """The posterior with places between its particles, in the stead of those it had before:
+        for after an episode, since all of its context is weighed there. As it is where it is the
+        encoder's, nothing was rewarded yet, or the context has more than `refinement.MOST`.
+
+        Args:
+            posterior: of exactly this context.
+            context: every rewarded transition, in any order.
+            lent: surrounds each inference, for whoever watches that it returns.
+            stopped: asked before each; true leaves the posterior as it is.
+
+        Raises:
+            PolicyError: the graph cannot be run.
+            ValueError: what it gives is no number.
+        """
+        if not isinstance(posterior, ParticlePosterior) or not 0 < len(context) <= MOST:
+            return posterior
+        z = places(posterior.z, posterior.log_weights, posterior.own)
+        total = np.zeros(len(z))
+        for transition in context:
+            if stopped():
+                return posterior
+            with lent or nullcontext():
+                total += self.log_likelihood(*transition, z)
+        return posterior.joined(z, total)
 
     def dry_run(self, observation: Array, z: Array | None = None, *, weigh: bool = True) -> None:
         """Run all graphs on one observation, moving nothing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from fieldtune.files import write_atomically
 from fieldtune.regular_file import read_regular
 from fieldtune.robot.journal.journal import Journal, JournalError
 from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.refinement import Rewarded
 from fieldtune.robot.policy.task_records import GaussianTask, SavedTask, fits, remember
 
 TIMES = 10.0  # the largest z of a training task: further off, the policy has seen nothing like it
@@ -54,17 +56,17 @@ def require_fit(name: str, task: SavedTask, policy: Policy) -> None:
             "nothing: give --bundle with that one, or "
             f"`fieldtune-robot tasks recompute {name}` from the journal, or adapt again"
         )
-    if not isinstance(task, GaussianTask):
-        return
     most = TIMES * max(1.0, np.abs(manifest.task_embeddings).max())
-    furthest = np.abs(task.posterior.mean).max()
+    if isinstance(task, GaussianTask):
+        furthest, few = np.abs(task.posterior.mean).max(), ""
+        if not task.prior_factor:  # it would have kept few transitions near 0
+            few = f", or its {task.transitions} rewarded steps were too few"
+    else:
+        furthest, few = np.abs([0.0, *chain.from_iterable(task.refined)]).max(), ""
     if furthest > most:
-        # The prior's factor would have kept few transitions near 0.
-        few = f", or its {task.transitions} rewarded steps were too few"
         raise TaskError(
             f"task {name!r} has a z of {furthest:.3g}, ten times what training saw is {most:.3g}: "
-            f"its file is spoilt, or its rewards were{'' if task.prior_factor else few}: adapt "
-            "again"
+            f"its file is spoilt, or its rewards were{few}: adapt again"
         )
 
 
@@ -79,7 +81,7 @@ def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
     Raises:
         TaskError: the journal no longer has all of the context.
     """
-    posterior, transitions = policy.prior(), 0
+    posterior, context = policy.prior(), list[Rewarded]()
     for number in task.episodes:
         try:
             episode, rewards = journal.episode(number), journal.rewards(number)
@@ -93,15 +95,16 @@ def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
             step = episode.steps[index]
             observation, applied = np.array(step.observation), np.array(step.applied)
             following = np.array(reached[index])
-            posterior = policy.update(posterior, observation, applied, reward, following)
-            transitions += 1
-    if transitions != task.transitions:
-        raise _gone(f"{journal.path} has {transitions} of its {task.transitions} rewards")
+            context.append((observation, applied, reward, following))
+            posterior = policy.update(posterior, *context[-1])
+        posterior = policy.refined(posterior, context)
+    if len(context) != task.transitions:
+        raise _gone(f"{journal.path} has {len(context)} of its {task.transitions} rewards")
     return remember(
         posterior,
         policy,
         robot=task.robot,
-        transitions=transitions,
+        transitions=len(context),
         episodes=task.episodes,
         rewards=task.rewards,
     )

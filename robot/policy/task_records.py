@@ -27,7 +27,7 @@ _LEAST_PRECISION = 1.0 / float(np.finfo(np.float32).max)  # of one factor, witho
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Vector = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4096)]
-_Weights = Annotated[list[float], msgspec.Meta(min_length=1, max_length=MOST_PARTICLES)]
+_Weights = Annotated[list[float], msgspec.Meta(min_length=1, max_length=2 * MOST_PARTICLES)]
 _Number = Annotated[int, msgspec.Meta(gt=0)]
 
 
@@ -81,16 +81,21 @@ class GaussianTask(
         return ""
 
 
-class ParticleTask(_Learned, frozen=True, kw_only=True, tag_field="version", tag=2):
+class ParticleTask(
+    _Learned, frozen=True, kw_only=True, tag_field="version", tag=2, omit_defaults=True
+):
     """Logarithms of weights (`fieldtune.robot.policy.particles`), not normalised, in the order of
-    the bundle's particles, and the threshold that it had for tasks unlike any trained on.
+    the bundle's particles and then of the places `refined`, which lie between those; and the
+    threshold that it had for tasks unlike any trained on.
 
-    The particles are the bundle's; `likelihood_sha256` is of them and of its likelihood.
+    The particles are the bundle's; `likelihood_sha256` is of them and of its likelihood. A task
+    from before refinement has no such places; robots from before it refuse one that has.
     """
 
     likelihood_sha256: _Hash
     log_weights: _Weights
     unlike_below: float
+    refined: Annotated[list[_Vector], msgspec.Meta(max_length=MOST_PARTICLES)] = []
 
     @property
     def made_with(self) -> tuple[str, str]:
@@ -99,19 +104,27 @@ class ParticleTask(_Learned, frozen=True, kw_only=True, tag_field="version", tag
 
     @property
     def familiarity(self) -> Familiarity:
-        weights = self.over(np.empty((len(self.log_weights), 0)))
-        return Familiarity(
-            len(self.log_weights), weights.effective, weights.explained, self.unlike_below
-        )
+        weights = self._over(np.empty((len(self.log_weights), 0)))
+        return Familiarity(weights.own, weights.effective, weights.explained, self.unlike_below)
 
     def over(self, particles: np.ndarray) -> ParticlePosterior:
         """The posterior, over the bundle's particles `(particle, latent)`."""
-        return ParticlePosterior(np.array(self.log_weights), particles, self.transitions)
+        return self._over(np.vstack([particles, *self.refined]))
+
+    def _over(self, z: np.ndarray) -> ParticlePosterior:
+        weights, added = np.array(self.log_weights), len(self.refined)
+        return ParticlePosterior(weights, z, self.transitions, added)
 
     def problem(self) -> str:
         """Why no adaptation can have written this; empty where one can."""
         if not np.isfinite([*self.log_weights, self.unlike_below]).all():
             return "log_weights or unlike_below are not all numbers"
+        if len({len(place) for place in self.refined}) > 1:
+            return "refined has places of different widths"
+        if not np.isfinite(self.refined).all():
+            return "refined has values that are no numbers"
+        if len(self.refined) >= len(self.log_weights):
+            return f"refined has {len(self.refined)} places of {len(self.log_weights)} weights"
         return ""
 
 
@@ -154,6 +167,7 @@ def remember(
             likelihood_sha256=makes_weights(manifest),
             log_weights=posterior.log_weights.tolist(),
             unlike_below=manifest.likelihood.unlike_below,
+            refined=posterior.z[posterior.own :].tolist(),
         )
     assert isinstance(posterior, GaussianPosterior)
     return GaussianTask(
@@ -183,7 +197,8 @@ def fits(task: SavedTask, manifest: Manifest) -> bool:
     return (
         known is not None
         and task.likelihood_sha256 == makes_weights(manifest)
-        and len(task.log_weights) == len(known.particles)
+        and len(task.log_weights) == len(known.particles) + len(task.refined)
+        and all(len(place) == manifest.latent_size for place in task.refined[:1])
     )
 
 

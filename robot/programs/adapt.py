@@ -8,7 +8,7 @@ were rewarded, only those are the context.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from fieldtune.robot.episodes.episode import EndReason, ToldTask
 from fieldtune.robot.policy.familiarity import Familiarity, familiarity
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.refinement import MOST, Rewarded
 from fieldtune.robot.policy.task_records import SavedTask, remember
 from fieldtune.robot.programs.rewarded import gather
 from fieldtune.robot.programs.session import Attempt, RobotSession
@@ -56,13 +57,21 @@ class _Context:
     posterior: Posterior
     transitions: int = 0
     episodes: list[int] = field(default_factory=list)
+    rewarded: list[Rewarded] = field(default_factory=list)
+
+    def add(self, episode: int, rewarded: Sequence[Rewarded]) -> None:
+        """What `posterior` has taken in by now; as many kept as it is ever weighed anew by."""
+        self.transitions += len(rewarded)
+        self.episodes.append(episode)
+        self.rewarded += rewarded[: MOST + 1 - len(self.rewarded)]
 
 
 class Adaptation:
     """K context episodes that explore, then episodes that act with the mean action.
 
     A bundle with particles explores by posterior sampling (each context episode with one particle,
-    drawn by what those before it said) and acts with the likeliest; one without draws z from the
+    drawn by what those before it said) and acts with the likeliest, refined after each episode; one
+    without draws z from the
     prior, then from q(z | context).
     `robot` is what is stopped and asked how it went. `posterior` is what is known of the task,
     `familiarity` whether it is like those trained on, once the context is complete and where the
@@ -132,7 +141,7 @@ class Adaptation:
                 if not acting:
                     self._learn(context, attempt, rewards, policy)
                 elif self.within is not None:
-                    self._heed(context, attempt, rewards, self.within)
+                    self._heed(context, attempt, rewards, self.within, policy)
                 self.posterior = context.posterior
                 yield AdaptedEpisode(
                     attempt.number,
@@ -159,7 +168,7 @@ class Adaptation:
         self._rewards.begin(self.robot.recorder.next_number())
         if acting and self.within is not None:
             return self.within.episode(
-                z, trial=trial, follow=self._rewards.follow, stop=lambda: self._rewards.error
+                z, trial=trial, follow=self._follow, stop=lambda: self._rewards.error
             )
         hold = self.config.exploration.z_hold
         if acting or (z.posterior_sampling and hold is ZHold.STEP):
@@ -180,14 +189,12 @@ class Adaptation:
     def _learn(
         self, context: _Context, attempt: Attempt, rewards: dict[int, float], policy: Policy
     ) -> None:
-        for step, reward in rewards.items():
-            observation, action, following = self._seen[step]
+        rewarded = self._rewarded(rewards)
+        for transition in rewarded:
             with self.robot.estop.lent:
-                context.posterior = policy.update(
-                    context.posterior, observation, action, reward, following
-                )
-        context.transitions += len(rewards)
-        context.episodes.append(attempt.number)
+                context.posterior = policy.update(context.posterior, *transition)
+        context.add(attempt.number, rewarded)
+        self._refine(context, policy)
 
     def _heed(
         self,
@@ -195,6 +202,7 @@ class Adaptation:
         attempt: Attempt,
         rewards: dict[int, float],
         within: WithinEpisode,
+        policy: Policy,
     ) -> None:
         """What an episode was that z followed, unless it broke: then the task is as before it."""
         if attempt.reason in _UNLEARNED:
@@ -203,8 +211,22 @@ class Adaptation:
         posterior = within.finish(rewards)
         if posterior is not None:
             context.posterior = posterior
-            context.transitions += len(rewards)
-            context.episodes.append(attempt.number)
+            context.add(attempt.number, self._rewarded(rewards))
+            self._refine(context, policy)
+
+    def _rewarded(self, rewards: dict[int, float]) -> list[Rewarded]:
+        """The last episode's transitions that were."""
+        found = []
+        for step, reward in rewards.items():
+            observation, action, following = self._seen[step]
+            found.append((observation, action, reward, following))
+        return found
+
+    def _refine(self, context: _Context, policy: Policy) -> None:
+        estop = self.robot.estop
+        context.posterior = policy.refined(
+            context.posterior, context.rewarded, lent=estop.lent, stopped=lambda: estop.reason
+        )
 
     def _settle(self, context: _Context, policy: Policy) -> None:
         """The context is complete."""

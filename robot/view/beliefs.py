@@ -17,6 +17,7 @@ from fieldtune.robot.policy.evidence import Evidence, Transition
 from fieldtune.robot.policy.exploration import label_threshold
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
+from fieldtune.robot.policy.refinement import MOST, Rewarded
 from fieldtune.robot.view.news import News
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ class Beliefs:
     While a robot explores, the context of a trial are the transitions of its prior episodes, with
     the labels that the robot's seed draws; the robot itself weighs them when the episode is over.
     While it adapts, they are all that were rewarded in the trial. `posterior` is the latest, `base`
-    that before the episode.
+    that before the episode, refined as the robot does it.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -49,6 +50,8 @@ class Beliefs:
         self._number = 0
         self._waiting: Step | None = None
         self._seen: list[Transition] = []
+        self._rewards: Mapping[int, float] = {}  # of this episode's steps
+        self._context: list[Rewarded] = []  # of the episodes before it
 
     def hear(self, news: News) -> list[Believed]:
         """What is believed after each transition that is new here, in order.
@@ -61,8 +64,10 @@ class Beliefs:
             return []
         if header.trial != self._trial:
             self._trial, self.posterior = header.trial, self.policy.prior()
+            self._rewards, self._context = {}, []
         if header.number != self._number:
-            self._number, self.base = header.number, self.posterior
+            self._number, self.base = header.number, self._refined()
+            self.posterior, self._rewards = self.base, {}
             self._waiting, self._seen = None, []
         first = len(self._seen)
         self._seen += self._complete(news)
@@ -82,6 +87,16 @@ class Beliefs:
             for s in steps
         ]
 
+    def _refined(self) -> Posterior:
+        """What is believed once an episode has ended."""
+        if not self._rewards:
+            return self.posterior
+        for step, reward in sorted(self._rewards.items()):
+            if step < len(self._seen) and len(self._context) <= MOST:
+                observation, action, following = self._seen[step]
+                self._context.append((observation, action, reward, following))
+        return self.policy.refined(self.posterior, self._context)
+
     def _complete(self, news: News) -> list[Transition]:
         found = []
         for step in news.steps:
@@ -99,14 +114,16 @@ class Beliefs:
         if task is None or not 0 <= task < len(policy.task_embeddings):
             return []
         z, threshold = policy.task_embeddings[task], label_threshold(header.seed, header.number)
-        found = []
+        found, labels = [], dict(self._rewards)
         for step in range(first, len(self._seen)):
             observation, action, following = self._seen[step]
             label = policy.decode(observation, action, z)
             if policy.manifest.sparse_reward:
                 label = 0.0 if label + 1.0 > threshold else -1.0
             self.posterior = policy.update(self.posterior, observation, action, label, following)
+            labels[step] = label
             found.append(Believed(step, self.posterior, label))
+        self._rewards = labels
         return found
 
     def _weighed(self, rewards: Mapping[int, float]) -> list[Believed]:
@@ -119,7 +136,7 @@ class Beliefs:
             evidence.heed(known)
             if step < evidence.transitions:
                 found.append(Believed(step, evidence.posterior, None))
-        self.posterior = evidence.posterior
+        self.posterior, self._rewards = evidence.posterior, dict(rewards)
         return found
 
 

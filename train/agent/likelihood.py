@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from fieldtune.robot.policy.refinement import MOST, places
 from fieldtune.sim.family import Array
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, act_by, rewarded_step
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.data.replay import Batch
-from fieldtune.train.device import CPU, to_numpy
+from fieldtune.train.device import CPU, from_numpy, to_numpy
 
 _ROWS = 16_384  # of the decoder at once: what it computes on stays in the cache
 
@@ -51,20 +53,28 @@ class Particles:
     unlike_below: float = -math.inf
 
 
+Part = tuple[Batch, Tensor]
+"""Transitions, and the z that they are weighed at."""
+
+
 class Spread(Protocol):
     """Applies a function to pieces and gives what it returned, in their order: `map`, or a thread
     pool's."""
 
     def __call__(
-        self, function: Callable[[Batch], Tensor], pieces: Iterable[Batch], /
+        self, function: Callable[[Part], Tensor], pieces: Iterable[Part], /
     ) -> Iterable[Tensor]: ...
 
 
 @torch.no_grad()
 def log_likelihood(
-    agent: Agent, particles: Particles, context: Batch, spread: Spread = map
+    agent: Agent,
+    particles: Particles,
+    context: Batch,
+    spread: Spread = map,
+    z: Tensor | None = None,
 ) -> Tensor:
-    """Tempered log p(h | z_i) up to a constant, `(task, particle)`, of contexts
+    """Tempered log p(h | z_i) up to a constant, `(task, candidate)`, of contexts
     `(task, transition, ...)`.
 
     Rewards beyond the range of the data are read as its end, as the encoder reads them. Pieces are
@@ -75,25 +85,28 @@ def log_likelihood(
         particles: candidates, and how far the decoders are off.
         context: in training units.
         spread: over which threads.
+        z: each task's own candidates, `(task, candidate, latent)`; the particles where None.
     """
     tasks, transitions = context.reward.shape
-    total = particles.z.new_zeros(tasks, len(particles.z))
+    if z is None:
+        z = particles.z.expand(tasks, *particles.z.shape)
+    count = z.shape[1]
+    total = z.new_zeros(tasks, count)
     if not tasks or not transitions:
         return total
-    some = max(1, _ROWS // len(particles.z)) if total.device == CPU else tasks
-    step = max(1, _ROWS // (min(some, tasks) * len(particles.z)))
+    some = max(1, _ROWS // count) if total.device == CPU else tasks
+    step = max(1, _ROWS // (min(some, tasks) * count))
 
-    def of_piece(piece: Batch) -> Tensor:
-        z = particles.z.expand(len(piece.reward), *particles.z.shape)
+    def of_piece(piece: Part) -> Tensor:
         with torch.no_grad():  # each thread has its own
-            return of_transitions(agent, particles, piece, z).sum(dim=1)
+            return of_transitions(agent, particles, *piece).sum(dim=1)
 
     places = [
         (slice(first, first + some), slice(begin, begin + step))
         for first in range(0, tasks, some)
         for begin in range(0, transitions, step)
     ]
-    pieces = [Batch.of(c[place] for c in context[:5]) for place in places]
+    pieces = [(Batch.of(c[place] for c in context[:5]), z[place[0]]) for place in places]
     for (rows, _), found in zip(places, spread(of_piece, pieces), strict=True):
         total[rows] += found
     return total
@@ -159,20 +172,42 @@ class ByLikelihood:
             acting: how z and actions are drawn.
         """
         copies = sum(len(batch.reward) for batch in context)
-        z = self.particles.z
-        nothing = z.new_zeros(copies, len(z)), z.new_zeros(copies)
-        actor = ParticleActor(self.agent, self.particles, *nothing, acting, self._spread)
-        return actor.after(context)
+        z = self.particles.z.expand(copies, *self.particles.z.shape)
+        known = Known(z, z.new_zeros(z.shape[:2]), z.new_zeros(copies))
+        return ParticleActor(self.agent, self.particles, known, acting, self._spread).after(context)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What has been seen, a row a copy, and what it says of z.
+
+    Attributes:
+        z: where it may be, `(copy, place, latent)`: the particles, and places between them
+            (`fieldtune.robot.policy.refinement`), each copy's own.
+        log_likelihoods: of what each copy has seen, `(copy, place)`, up to a constant.
+        seen: how many transitions, `(copy,)`.
+        contexts: them, in training units, each as `ParticleActor.after` was given it.
+    """
+
+    z: Tensor
+    log_likelihoods: Tensor
+    seen: Tensor
+    contexts: tuple[Sequence[Batch], ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """How many transitions at most, of any copy."""
+        return sum(max(one.reward.shape[1] for one in context) for context in self.contexts)
 
 
 class ParticleActor:
-    """π(a|s,z) with z one of the particles, a row of weights a copy.
+    """π(a|s,z) with z one of the particles, or a place between them, a row of weights a copy.
+    `known` is what it acts by.
 
     Args:
         agent: whose policy acts, and whose decoder weighs.
         particles: where z may be.
-        log_likelihoods: of what each copy has seen, `(copy, particle)`, up to a constant.
-        seen: of how many transitions they are, `(copy,)`.
+        known: by now.
         acting: how z and actions are drawn.
         spread: as given to `log_likelihood`.
     """
@@ -181,35 +216,31 @@ class ParticleActor:
         self,
         agent: Agent,
         particles: Particles,
-        log_likelihoods: Tensor,
-        seen: Tensor,
+        known: Known,
         acting: Acting,
         spread: Spread = map,
     ) -> None:
         self._agent, self._particles, self.acting = agent, particles, acting
-        self._spread = spread
-        self._seen, self._step = seen, 0
-        self._weigh(log_likelihoods)
+        self._spread, self._step = spread, 0
+        self._know(known)
 
     @torch.no_grad()
     def after(self, context: Sequence[Batch]) -> ParticleActor:
-        """The same having seen more, `(copy, transition, ...)` one after another."""
-        more = [self._of(batch) for batch in context]
-        z = self._particles.z
-        steps = [z.new_full((len(reward),), reward.shape[1]) for _, _, reward, *_ in context]
-        return ParticleActor(
-            self._agent,
-            self._particles,
-            self._log_likelihoods + torch.cat(more),
-            self._seen + torch.cat(steps),
-            self.acting,
-            self._spread,
+        """The same having seen more, `(copy, transition, ...)` one after another, and with places
+        between the particles chosen anew by all that it has seen."""
+        known = self.known
+        steps = [known.seen.new_full((len(one.reward),), one.reward.shape[1]) for one in context]
+        weighed = replace(
+            known,
+            log_likelihoods=known.log_likelihoods + self._of(context, known.z),
+            seen=known.seen + torch.cat(steps),
+            contexts=(*known.contexts, context),
         )
+        return self._with(self._refined(weighed), self.acting)
 
     def acting_as(self, acting: Acting) -> ParticleActor:
         """The same, drawing z and actions in another way."""
-        known = self._log_likelihoods, self._seen
-        return ParticleActor(self._agent, self._particles, *known, acting, self._spread)
+        return self._with(self.known, acting)
 
     @property
     def z(self) -> Tensor:
@@ -219,24 +250,25 @@ class ParticleActor:
     @property
     def embeddings(self) -> NDArray[np.float64]:
         """The weighted means of z, `(copy, latent)`."""
-        return to_numpy((self._weights @ self._particles.z).double())
+        return to_numpy((self._weights.unsqueeze(1) @ self.known.z).squeeze(1).double())
 
     @property
     def effective_particles(self) -> NDArray[np.float64]:
-        """1 / Σ wᵢ², `(copy,)`: how many particles still count."""
-        return to_numpy((1.0 / self._weights.square().sum(dim=1)).double())
+        """1 / Σ wᵢ², `(copy,)`: how many particles still count, among themselves."""
+        weights = torch.softmax(self._own, dim=1)
+        return to_numpy((1.0 / weights.square().sum(dim=1)).double())
 
     @property
     def explained(self) -> NDArray[np.float64]:
         """Mean log-likelihood of what each copy has seen, a transition, under its likeliest
         particle, `(copy,)`; of nothing seen, 0."""
-        likeliest = self._log_likelihoods.max(dim=1).values
-        return to_numpy((likeliest / self._seen.clamp(min=1)).double())
+        likeliest = self._own.max(dim=1).values
+        return to_numpy((likeliest / self.known.seen.clamp(min=1)).double())
 
     @property
     def unlike(self) -> NDArray[np.bool_]:
         """Whether what a copy has seen is unlike the tasks trained on, `(copy,)`."""
-        return (to_numpy(self._seen) > 0) & (self.explained < self._particles.unlike_below)
+        return (to_numpy(self.known.seen) > 0) & (self.explained < self._particles.unlike_below)
 
     @torch.no_grad()
     def begin(self, rng: Generator | None) -> None:
@@ -255,24 +287,60 @@ class ParticleActor:
 
     @torch.no_grad()
     def heed(self, s: Array, a: Array, r: Array, reached: Array) -> None:
-        """See `fieldtune.train.agent.actor.HeedingActor.heed`; acts with the likeliest particle."""
-        constants, device = self._agent.normalisation, self._particles.z.device
-        step = rewarded_step(constants, s, a, r, reached, device)
-        self._seen = self._seen + 1
-        self._weigh(self._log_likelihoods + self._of(step))
+        """See `fieldtune.train.agent.actor.HeedingActor.heed`; acts with the likeliest place."""
+        known, constants = self.known, self._agent.normalisation
+        step = [rewarded_step(constants, s, a, r, reached, known.z.device)]
+        self._know(
+            replace(
+                known,
+                log_likelihoods=known.log_likelihoods + self._of(step, known.z),
+                seen=known.seen + 1,
+                contexts=(*known.contexts, step),
+            )
+        )
 
-    def _of(self, context: Batch) -> Tensor:
-        return log_likelihood(self._agent, self._particles, context, self._spread)
+    @property
+    def _own(self) -> Tensor:
+        """Of the particles alone, `(copy, particle)`."""
+        return self.known.log_likelihoods[:, : len(self._particles.z)]
+
+    def _of(self, context: Sequence[Batch], z: Tensor) -> Tensor:
+        """`(copy, place)` of `(copy, transition, ...)` one after another and each copy's z."""
+        rows = z.split([len(one.reward) for one in context])
+        weigh = partial(log_likelihood, self._agent, self._particles, spread=self._spread)
+        return torch.cat([weigh(one, z=its) for one, its in zip(context, rows, strict=True)])
+
+    def _refined(self, known: Known) -> Known:
+        """With places between the particles in the stead of those it had before."""
+        if not 0 < known.steps <= MOST:
+            return known
+        own = len(self._particles.z)
+        z, log_likelihoods = to_numpy(known.z.double()), to_numpy(known.log_likelihoods.double())
+        found = [places(*one, own) for one in zip(z, log_likelihoods, strict=True)]
+        there = from_numpy(np.stack(found), known.z.device).to(known.z.dtype)
+        weighed = torch.stack([self._of(one, there) for one in known.contexts]).sum(dim=0)
+        return replace(
+            known,
+            z=torch.cat([known.z[:, :own], there], dim=1),
+            log_likelihoods=torch.cat([known.log_likelihoods[:, :own], weighed], dim=1),
+        )
+
+    def _with(self, known: Known, acting: Acting) -> ParticleActor:
+        return ParticleActor(self._agent, self._particles, known, acting, self._spread)
 
     def _draw(self, rng: Generator | None) -> None:
         drawn = torch.multinomial(self._weights, 1, generator=rng).squeeze(1)
-        self._held = self._particles.z[drawn]
+        self._hold(drawn)
 
-    def _weigh(self, log_likelihoods: Tensor) -> None:
-        """Hold the likeliest particle under these, `(copy, particle)`."""
-        self._log_likelihoods = log_likelihoods
-        self._weights = torch.softmax(log_likelihoods, dim=1)
-        self._held = self._particles.z[self._weights.argmax(dim=1)]
+    def _know(self, known: Known) -> None:
+        """Hold the likeliest place by this."""
+        self.known = known
+        self._weights = torch.softmax(known.log_likelihoods, dim=1)
+        self._hold(self._weights.argmax(dim=1))
+
+    def _hold(self, index: Tensor) -> None:
+        z = self.known.z
+        self._held = z[torch.arange(len(z), device=z.device), index]
 
     def _nothing_known(self) -> bool:
         return bool((self._weights == self._weights[:, :1]).all())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from fieldtune.robot.policy.refinement import PLACES
 from fieldtune.train.agent import likelihood
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting
 from fieldtune.train.agent.agent import Agent, Shape
@@ -112,7 +113,7 @@ def test_nothing_seen_leaves_every_particle_as_likely(agent, particles, context)
 @pytest.mark.parametrize("kind", ["dense", "dynamics"], indirect=True)
 def test_the_particle_that_made_the_rewards_is_found_and_acted_on(agent, particles, context, kind):
     torch.manual_seed(1)
-    sharp = replace(particles, reward_variance=1e-4)
+    sharp = replace(particles, reward_variance=1e-8)
     truth = torch.tensor([2, 5, 9])
     z = particles.z[truth].unsqueeze(1).expand(-1, STEPS, -1)
     with torch.no_grad():
@@ -124,6 +125,7 @@ def test_the_particle_that_made_the_rewards_is_found_and_acted_on(agent, particl
     actor = ByLikelihood(agent, sharp).adapt([told], MEAN_ACTION)
     np.testing.assert_allclose(actor.embeddings, particles.z[truth], atol=1e-2)
     assert (actor.effective_particles < 1.1).all()
+    torch.testing.assert_close(actor.z, particles.z[truth])
     actor.begin(torch.default_generator)
     acted = actor.act(np.zeros((TASKS, 4)), torch.default_generator)
     expected = agent.actor(particles.z[truth], torch.zeros(TASKS, agent.latent_size), MEAN_ACTION)
@@ -135,13 +137,14 @@ def test_the_particle_that_made_the_rewards_is_found_and_acted_on(agent, particl
 
 def test_exploration_draws_particles_by_their_weight(agent, particles, context):
     actor = ByLikelihood(agent, replace(particles, reward_variance=2.0)).adapt([context], Acting())
+    z = actor.known.z
     weights = torch.softmax(
-        log_likelihood(agent, replace(particles, reward_variance=2.0), context), dim=1
+        log_likelihood(agent, replace(particles, reward_variance=2.0), context, z=z), dim=1
     )
-    rng, held = torch.Generator().manual_seed(0), torch.zeros(COUNT)
+    rng, held = torch.Generator().manual_seed(0), torch.zeros(COUNT + PLACES)
     for _ in range(600):
         actor.begin(rng)
-        held[(particles.z == actor.z[0]).all(dim=1)] += 1
+        held[(z[0] == actor.z[0]).all(dim=1)] += 1
     np.testing.assert_allclose(held / 600, weights[0], atol=0.08)
 
 
@@ -158,19 +161,56 @@ def test_step_by_step_it_comes_to_what_the_whole_context_gives(agent, particles,
             reward,
             context.next_observation[:, step].numpy(),
         )
-    whole = inference.adapt([context])
-    np.testing.assert_allclose(actor.embeddings, whole.embeddings, atol=1e-4)
-    np.testing.assert_allclose(actor.effective_particles, whole.effective_particles, rtol=1e-3)
-    torch.testing.assert_close(actor.z, whole.z)
+    whole = log_likelihood(agent, particles, context)
+    torch.testing.assert_close(actor.known.log_likelihoods, whole, rtol=1e-4, atol=1e-4)
+    weights = torch.softmax(whole, dim=1)
+    np.testing.assert_allclose(actor.embeddings, weights @ particles.z, atol=1e-4)
+    np.testing.assert_allclose(
+        actor.effective_particles, 1 / weights.square().sum(dim=1), rtol=1e-3
+    )
+    torch.testing.assert_close(actor.z, particles.z[whole.argmax(dim=1)])
 
 
 def test_having_seen_more_is_having_seen_all_of_it(agent, particles, context):
+    """Whatever was weighed when, the places between particles too."""
     inference = ByLikelihood(agent, particles)
     first, rest = (context.each(lambda part: part[:, :3]), context.each(lambda part: part[:, 3:]))
-    whole, twice = inference.adapt([context]), inference.adapt([first]).after([rest])
-    np.testing.assert_allclose(twice.embeddings, whole.embeddings, atol=1e-4)
-    np.testing.assert_allclose(twice.explained, whole.explained, rtol=1e-4)
-    torch.testing.assert_close(twice.z, whole.z)
+    twice = inference.adapt([first]).after([rest]).known
+    whole = log_likelihood(agent, particles, context, z=twice.z)
+    torch.testing.assert_close(twice.log_likelihoods, whole, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(twice.z[:, :COUNT], particles.z.expand(TASKS, -1, -1))
+
+
+def test_after_an_episode_what_it_acts_by_is_likelier_than_every_particle(
+    agent, particles, context
+):
+    own = log_likelihood(agent, particles, context).max(dim=1).values
+    inference = ByLikelihood(agent, particles)
+    once = inference.adapt([context])
+    twice = once.after([context.each(lambda part: part[:, :0])])  # nothing new: chosen anew alone
+    best, better = (actor.known.log_likelihoods.max(dim=1).values for actor in (once, twice))
+    assert (best >= own).all()
+    assert (best > own).any()
+    assert (better >= best - 1e-4).all()  # the likeliest stays among the places
+    assert (better > best + 1e-4).any()
+    np.testing.assert_allclose(once.explained, own / STEPS, rtol=1e-4)  # of the particles alone
+
+
+def test_copies_have_places_of_their_own_whatever_batches_they_came_in(agent, particles, context):
+    inference = ByLikelihood(agent, particles)
+    together = inference.adapt([context]).known
+    alone = [context.each(lambda part, i=i: part[i : i + 1]) for i in range(TASKS)]
+    apart = inference.adapt(alone).known
+    torch.testing.assert_close(apart.z, together.z)
+    torch.testing.assert_close(apart.log_likelihoods, together.log_likelihoods)
+    assert not torch.equal(together.z[0], together.z[1])
+
+
+def test_a_context_too_long_to_be_weighed_again_leaves_the_particles_alone(
+    agent, particles, context, monkeypatch
+):
+    monkeypatch.setattr(likelihood, "MOST", STEPS - 1)
+    assert ByLikelihood(agent, particles).adapt([context]).known.z.shape[1] == COUNT
 
 
 def test_a_context_that_no_particle_explains_is_called_unlike(agent, particles, context):

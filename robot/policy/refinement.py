@@ -1,0 +1,50 @@
+"""Places of z between a bundle's particles, at which a whole context is weighed too.
+
+A thousand particles lie further apart than a decoder can tell tasks, so that the likeliest of them
+is near the task and no more (docs/inference.md). Arithmetic on arrays, for the robot and for torch
+(`fieldtune.train.agent.likelihood`) alike; it must not know who weighs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Rewarded = tuple[Array, Array, float, Array]
+"""Observation, action as applied, reward, next observation."""
+
+PLACES = 200
+SCALES = (1.0, 0.5, 0.25)  # how far places are from their parents, in turn, in particles' spread
+MOST = 4_000  # transitions: a context of more is sure of its z, and takes seconds to weigh anew
+
+
+def places(z: Array, log_weights: Array, own: int) -> Array:
+    """Where z may be besides, `(PLACES, latent)`: places drawn by weight, each moved by a part of
+    the way between two of the bundle's own particles; the likeliest stays where it is. None is
+    outside all of them, where the policy has not been.
+
+    Systematic resampling, and differences of a population for its spread (ter Braak 2006), without
+    any randomness. Where every place is as likely, none is moved.
+
+    Args:
+        z: `(place, latent)`, of which the first `own` are a bundle's particles.
+        log_weights: of them, `(place,)`, up to a constant.
+        own: how many particles the bundle has.
+    """
+    found: Array
+    index = np.arange(PLACES)
+    weights = np.exp(log_weights - log_weights.max())
+    added_up = np.cumsum(weights)
+    parents = np.searchsorted(added_up, (index + 0.5) / PLACES * added_up[-1])
+    if (log_weights == log_weights[0]).all():
+        found = z[parents]
+        return found
+    first, second = index % own, (index + (own + 1) // 2) % own
+    scale = np.resize(SCALES, PLACES)[:, None] / np.sqrt(2.0)  # of a difference of two
+    moved = z[parents] + scale * (z[first] - z[second])
+    likeliest = int(log_weights.argmax())
+    if likeliest >= own:  # it would be lost with the places before
+        moved[0] = z[likeliest]
+    found = np.clip(moved, z[:own].min(axis=0), z[:own].max(axis=0))
+    return found
