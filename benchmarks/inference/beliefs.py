@@ -1,5 +1,6 @@
 """What is believed of z after some episodes: weights over particles, and z's that follow from them.
 
+Of particles alone, without the places that the library adds between them after each episode.
 Knows a bench's protocol and likelihoods of particles; `refined` and `exploring` build on it.
 """
 

@@ -1,6 +1,6 @@
-"""Ablation of acting by z's that no particle is: resampled and jittered, or climbed to.
+"""Ablation of acting by z's that no particle is: the library's places, others, or climbed to.
 
-All judge the same episodes, explored by the library's particles.
+All judge the same episodes, explored by particles alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from torch.optim import Adam
 from benchmarks.inference.beliefs import Belief, believed, explore, judged
 from benchmarks.inference.bench import Bench, Episode
 from benchmarks.inference.tables import Row, Table
-from fieldtune.train.agent.likelihood import log_likelihood, of_transitions
+from fieldtune.train.agent.likelihood import (
+    ByLikelihood,
+    ParticleActor,
+    log_likelihood,
+    of_transitions,
+)
+from fieldtune.train.agent.units import context_of
 from fieldtune.train.data.replay import Batch, concatenate
 
 ROUNDS = (0.5, 0.25, 0.125)  # of resampling: the jitter, in the particles' own spread
@@ -24,10 +30,17 @@ RATE = 0.03  # of a gradient step
 
 
 def refinement(bench: Bench) -> Table:
-    """Resampling with jitter, and gradient steps on the likelihood, after the same episodes."""
+    """The library's places, three rounds of jitter, and gradient steps on the likelihood, after the
+    same episodes."""
     start = Belief.of(bench, bench.particles)
     episodes, after = explore(bench, start)
-    rows = [Row.of("likeliest particle (default)", judged(bench, after))]
+    rows = [
+        Row.of("likeliest particle", judged(bench, after)),
+        Row.of(
+            "likeliest place, of 200 new ones after each episode (default)",
+            judged(bench, believed(Library.of(bench), episodes)),
+        ),
+    ]
     refiners: dict[str, Refine] = {
         "resampled, jittered three times": Jittered(bench),
         "10 gradient steps": Climbed(bench, 10),
@@ -37,6 +50,25 @@ def refinement(bench: Bench) -> Table:
         guesses = believed(Refined(start, refine), episodes)
         rows.append(Row.of(name, judged(bench, guesses), guesses[0].moved()))
     return Table("Refinement from the likeliest particle", bench.measure, rows)
+
+
+@dataclass(frozen=True)
+class Library:
+    """As `ByLikelihood` adapts."""
+
+    actor: ParticleActor
+
+    @classmethod
+    def of(cls, bench: Bench) -> Library:
+        """Before anything was seen."""
+        by = ByLikelihood(bench.agent, bench.particles)
+        return cls(by.adapt([context_of(by, [])] * bench.copies))
+
+    def after(self, episode: Episode) -> Library:
+        return Library(self.actor.after(episode))
+
+    def guess(self) -> Tensor:
+        return self.actor.z
 
 
 class Refine(Protocol):

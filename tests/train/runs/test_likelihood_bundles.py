@@ -62,15 +62,18 @@ def test_every_kind_of_bundle_runs_on_board(trained):
     assert_runs_on_board(read_bundle(run.folder / "policy.bundle"))
 
 
-def follow(policy, episodes):
-    posterior = policy.prior()
+def follow(policy, episodes, *, refine=False):
+    posterior, context = policy.prior(), []
     for episode in episodes:
         reached = episode.next_observations
         rows = zip(
             episode.observations[:-1], episode.actions, episode.rewards, reached, strict=True
         )
         for s, a, r, following in rows:
-            posterior = policy.update(posterior, s, a, float(r), following)
+            context.append((s, a, float(r), following))
+            posterior = policy.update(posterior, *context[-1])
+        if refine:
+            posterior = policy.refined(posterior, context)
     return posterior
 
 
@@ -89,11 +92,32 @@ def test_the_robot_weighs_particles_as_torch_does(trained, task):
     np.testing.assert_allclose(found.log_weights, told[0].numpy(), rtol=1e-4, atol=1e-4)
     assert found.effective < 900  # so that it is not equality of nothing known
     actor = ByLikelihood(smac.agent, particles).adapt([context])
-    np.testing.assert_array_equal(found.likeliest, actor.z[0].double().numpy())
+    assert found.effective == pytest.approx(actor.effective_particles[0], rel=1e-4)
     assert found.explained == pytest.approx(actor.explained[0], rel=1e-4)
     known = familiarity(found, policy.manifest)
     assert known.unlike_below == particles.unlike_below
     assert known.unlike == actor.unlike[0]
+
+
+@pytest.mark.parametrize("task", range(4))
+def test_the_robot_refines_as_torch_does(trained, task):
+    """After each of two episodes: the same places, but for parents on the edge between two."""
+    run, smac, particles, policy = trained
+    episodes = [*run.dataset.train, *run.dataset.test][2 * task][:2]
+    found = follow(policy, episodes, refine=True)
+    first, second = ([context_of(smac, [one])] for one in episodes)
+    actor = ByLikelihood(smac.agent, particles).adapt(first).after(second)
+    z = actor.known.z[0].double().numpy()
+    same = np.isclose(found.z, z, atol=1e-5).all(axis=1)
+    assert same[: found.own].all()
+    assert same.mean() > 0.99
+    told = actor.known.log_likelihoods[0].numpy()
+    np.testing.assert_allclose(found.log_weights[same], told[same], rtol=1e-4, atol=1e-4)
+    expected = actor.embeddings[0]
+    np.testing.assert_allclose(found.mean, expected, atol=1e-5 if same.all() else 1e-2)
+    alone = follow(policy, episodes)
+    np.testing.assert_array_equal(found.log_weights[: found.own], alone.log_weights)
+    assert found.log_weights.max() >= alone.log_weights.max()
 
 
 def test_what_is_clipped_is_clipped_alike(trained):
