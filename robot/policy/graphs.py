@@ -46,6 +46,8 @@ class Graph:
             raise PolicyError(str(error)) from error
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise PolicyError(f"bundle {bundle.id[:12]}, {name}: {error}") from error
+        first = self._session.get_inputs()[0].shape[0]
+        self._fixed: int | None = first if isinstance(first, int) else None
 
     def __call__(self, *values: Array) -> list[Array]:
         """Each output `(width,)`, of inputs `(width,)`."""
@@ -58,6 +60,20 @@ class Graph:
     def rows(self, *values: Array) -> list[Array]:
         """Each output `(row, width)`. The last input is `(row, width)`; the others are `(width,)`,
         the same for every row."""
+        *same, each = values
+        at_once = self._fixed or len(each)
+        if at_once == len(each):
+            return self._rows(*values)
+        pieces = (each[i : i + at_once] for i in range(0, len(each), at_once))
+        parts = [self._padded(same, piece, at_once) for piece in pieces]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _padded(self, same: Sequence[Array], each: Array, count: int) -> list[Array]:
+        """Of no more rows than a graph of fixed shapes takes."""
+        whole = np.resize(each, (count, each.shape[1]))
+        return [output[: len(each)] for output in self._rows(*same, whole)]
+
+    def _rows(self, *values: Array) -> list[Array]:
         count, feed = len(values[-1]), {}
         for (name, width), value in zip(self._inputs, values, strict=True):
             self._require_width(name, width, value.shape[-1])

@@ -22,6 +22,7 @@ from fieldtune.export.convert import ConversionError, convert
 from fieldtune.export.differences import WITHIN, samples_within
 from fieldtune.export.openvino_folder import write_openvino
 from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.refinement import PLACES
 from tests.board import assert_runs_on_board
 
 VERSION_1 = Path(__file__).with_name("version-1.bundle")
@@ -76,6 +77,22 @@ def test_a_static_likelihood_weighs_all_particles_at_once(bundle, within):
         policy.update(policy.prior(), *transition).weights for policy in (static, free)
     )
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_static_likelihood_weighs_places_between_particles_too(bundle, within):
+    """Another number of rows than the graph has."""
+    static = Policy(convert(bundle, "static", within, WITHIN))
+    free = Policy(bundle)
+    context = [(OBSERVATION, ACTION, reward, OBSERVATION) for reward in (-1.0, 0.5)]
+    after = []
+    for policy in (static, free):
+        posterior = policy.prior()
+        for transition in context:
+            posterior = policy.update(posterior, *transition)
+        refined = policy.refined(posterior, context)
+        after.append(policy.update(refined, *context[0]))
+    assert after[0].added == PLACES
+    np.testing.assert_allclose(after[0].log_weights, after[1].log_weights, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("to", ["fp16", "int8"])
