@@ -64,9 +64,9 @@ class Sides:
         rows = {"observation": self._s, "action": self._a, "reward": np.array([-0.5])}
         self._feed = {name: np.tile(row, (COUNT, 1)).astype("f4") for name, row in rows.items()}
         self._feed["z"] = z.astype("f4")
-        known = self._policy.update(self._policy.prior(), self._s, self._a, -0.5, self._s)
-        assert isinstance(known, ParticlePosterior)
-        self._told = replace(known, log_weights=known.log_weights * EPISODE)
+        once = self._policy.update(self._policy.prior(), self._s, self._a, -0.5, self._s)
+        assert isinstance(once, ParticlePosterior)
+        self._told = replace(once, log_weights=once.log_weights * EPISODE)
         self._few = {name: value[:PLACES] for name, value in self._feed.items()}
         self._few["z"] = places(z, self._told.log_weights, COUNT).astype("f4")
         constants = self._agent.normalisation
