@@ -46,8 +46,8 @@ class Graph:
             raise PolicyError(str(error)) from error
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise PolicyError(f"bundle {bundle.id[:12]}, {name}: {error}") from error
-        first = self._session.get_inputs()[0].shape[0]
-        self._fixed: int | None = first if isinstance(first, int) else None
+        rows = [shape[0] for one in self._session.get_inputs() if (shape := one.shape)]
+        self._fixed: int | None = rows[0] if rows and isinstance(rows[0], int) else None
 
     def __call__(self, *values: Array) -> list[Array]:
         """Each output `(width,)`, of inputs `(width,)`."""

@@ -66,8 +66,8 @@ class Beliefs:
             self._trial, self.posterior = header.trial, self.policy.prior()
             self._rewards, self._context = {}, []
         if header.number != self._number:
-            self._number, self.base = header.number, self._refined()
-            self.posterior, self._rewards = self.base, {}
+            self.base = self._refined()
+            self._number, self.posterior, self._rewards = header.number, self.base, {}
             self._waiting, self._seen = None, []
         first = len(self._seen)
         self._seen += self._complete(news)
@@ -91,11 +91,14 @@ class Beliefs:
         """What is believed once an episode has ended."""
         if not self._rewards:
             return self.posterior
+        context = [*self._context]
         for step, reward in sorted(self._rewards.items()):
-            if step < len(self._seen) and len(self._context) <= MOST:
+            if step < len(self._seen) and len(context) <= MOST:
                 observation, action, following = self._seen[step]
-                self._context.append((observation, action, reward, following))
-        return self.policy.refined(self.posterior, self._context)
+                context.append((observation, action, reward, following))
+        found = self.policy.refined(self.posterior, context)
+        self._context = context
+        return found
 
     def _complete(self, news: News) -> list[Transition]:
         found = []

@@ -14,6 +14,7 @@ from fieldtune.robot.episodes.episode import EndReason, Mode
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.exploration import Draws, ZSource
 from fieldtune.robot.policy.particles import ParticlePosterior
+from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.policy.refinement import PLACES
 from fieldtune.robot.programs.adapt import Adaptation
@@ -274,6 +275,22 @@ def test_a_task_unlike_any_trained_on_is_noticed(config, mass, point_bundle, cap
     assert run.familiarity.explained == pytest.approx(-(38.0**2) / 2)
     assert run.familiarity.effective == pytest.approx(1.0)
     assert ("unlike any that the bundle was trained on" in caplog.text) is unlike
+
+
+def test_what_cannot_be_refined_is_kept_as_it_is(config, mass, point_bundle, monkeypatch, caplog):
+    def spoilt(self, *given):
+        found = weigh(self, *given)
+        return found * np.nan if len(found) == PLACES else found
+
+    weigh = Policy.log_likelihood
+    monkeypatch.setattr(Policy, "log_likelihood", spoilt)
+    saved = []
+    bundle = point_bundle(particles=PARTICLES)
+    run = Adaptation(config, mass, Sparse({2: 1.0}), bundle=bundle, save=saved.append)
+    assert [episode.acting for episode in run.run()] == [False, False, True]
+    assert (run.posterior.transitions, run.posterior.added) == (2, 0)
+    assert (len(saved), saved[0].refined) == (1, [])
+    assert "the posterior is not refined" in caplog.text
 
 
 def test_an_encoders_bundle_says_nothing_of_likeness(adaptation):
