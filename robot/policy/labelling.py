@@ -5,6 +5,7 @@ Joins the policy's graphs and the exploration. It must not know time, drivers or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -21,7 +22,7 @@ class Labeller:
     """Keeps one prior episode's transitions, no more than its horizon; labels them after its end.
 
     A posterior episode follows its context and adds nothing to it. `lent` surrounds each inference,
-    for whoever watches that it returns.
+    for whoever watches that it returns; `stopped` is asked before each of refinement, and ends it.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class Labeller:
         exploration: Exploration,
         plan: Plan,
         lent: AbstractContextManager[None] | None = None,
+        stopped: Callable[[], object] = lambda: False,
     ) -> None:
         self._policy, self._exploration, self._plan = policy, exploration, plan
         self._lent = nullcontext() if lent is None else lent
+        self._stopped = stopped
         self._transitions: list[tuple[Array, Array, Array]] = []
 
     def follow(self, observation: Array, action: Array, next_observation: Array) -> None:
@@ -57,7 +60,11 @@ class Labeller:
             exploration.context.append(transition)
         if self._transitions:
             context = exploration.context
-            exploration.learn(policy.refined(exploration.posterior, context, lent=self._lent))
+            exploration.learn(
+                policy.refined(
+                    exploration.posterior, context, lent=self._lent, stopped=self._stopped
+                )
+            )
         self._transitions.clear()
 
     def _drawn(self, expected: float) -> float:

@@ -22,7 +22,7 @@ MOST = 4_000  # transitions: a context of more is sure of its z, and takes secon
 def places(z: Array, log_weights: Array, own: int) -> Array:
     """Where z may be besides, `(PLACES, latent)`: places drawn by weight, each moved by a part of
     the way between two of the bundle's own particles; the likeliest stays where it is. None is
-    outside all of them, where the policy has not been.
+    outside the box that those fill, far from where the policy has been.
 
     Systematic resampling, and differences of a population for its spread (ter Braak 2006), without
     any randomness. Where every place is as likely, none is moved.

@@ -97,7 +97,8 @@ def recompute(task: SavedTask, journal: Journal, policy: Policy) -> SavedTask:
             following = np.array(reached[index])
             context.append((observation, applied, reward, following))
             posterior = policy.update(posterior, *context[-1])
-        posterior = policy.refined(posterior, context)
+        if rewards:
+            posterior = policy.refined(posterior, context)
     if len(context) != task.transitions:
         raise _gone(f"{journal.path} has {len(context)} of its {task.transitions} rewards")
     return remember(

@@ -194,7 +194,8 @@ class Adaptation:
             with self.robot.estop.lent:
                 context.posterior = policy.update(context.posterior, *transition)
         context.add(attempt.number, rewarded)
-        self._refine(context, policy)
+        if rewarded:
+            self._refine(context, policy)
 
     def _heed(
         self,
@@ -212,7 +213,9 @@ class Adaptation:
         if posterior is not None:
             context.posterior = posterior
             context.add(attempt.number, self._rewarded(rewards))
-            self._refine(context, policy)
+            if rewards:
+                self._refine(context, policy)
+                within.known = context.posterior
 
     def _rewarded(self, rewards: dict[int, float]) -> list[Rewarded]:
         """The last episode's transitions that were."""

@@ -235,7 +235,14 @@ class Daemon:
         number = self._recorder.next_number()
         plan = exploration.plan(number)
         draws = Draws(self.config.seed, number)
-        labeller = Labeller(self._runner.parts.policy, exploration, plan, self.robot.estop.lent)
+        estop = self.robot.estop
+        labeller = Labeller(
+            self._runner.parts.policy,
+            exploration,
+            plan,
+            estop.lent,
+            lambda: estop.reason or self.robot.why_stop(),
+        )
         outcome = self._runner.run(
             plan.mode,
             number,

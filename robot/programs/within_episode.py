@@ -40,7 +40,7 @@ def require_live(rewards: RewardStream) -> LiveRewards:
 
 class WithinEpisode:
     """One acting episode after another; `trouble` says why z followed the rewards no further, and
-    is empty where it did.
+    is empty where it did. `known` is the posterior after the last of them, for the summary.
 
     Args:
         robot: connected.
@@ -53,7 +53,7 @@ class WithinEpisode:
         self._robot, self._policy, self._rewards = robot, policy, rewards
         self._every = robot.config.adaptation.every
         self._follower: Follower | None = None
-        self._known: Posterior | None = None
+        self.known: Posterior | None = None
         self._lags: list[list[int]] = []  # of each episode, in its order
         self._stopped_s: float | None = None
 
@@ -100,7 +100,7 @@ class WithinEpisode:
         posterior = follower.finish(rewards, self._not_waited_for)
         self.trouble = follower.trouble
         if posterior is not None:
-            self._known = posterior
+            self.known = posterior
         log.info("%s, %s", follower.name, follower.now)
         behind = float(np.median(self._lags[-1])) if self._lags[-1] else 0.0
         if behind > AT_ONCE:
@@ -123,7 +123,7 @@ class WithinEpisode:
         lags = [lag for episode in self._lags for lag in episode]
         return {
             "every": self._every,
-            "z": None if self._known is None else self._known.likeliest.tolist(),
+            "z": None if self.known is None else self.known.likeliest.tolist(),
             "lag_steps": {"median": float(np.median(lags)), "max": max(lags)} if lags else None,
             "trouble": self.trouble,
         }

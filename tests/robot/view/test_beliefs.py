@@ -70,6 +70,27 @@ def test_an_adapting_robots_posterior_is_found_again(config, mass, point_bundle)
     np.testing.assert_array_equal(beliefs.base.log_weights, run.posterior.log_weights)
 
 
+def test_an_episode_without_rewards_changes_neither_belief(config, mass, point_bundle):
+    """The robot does not look between its particles again for nothing new, nor does the view."""
+    path = point_bundle(particles=PARTICLES)
+
+    class Once(DriverRewards):
+        def collect(self, stop):
+            return super().collect(stop) if self.first else {}
+
+        def begin(self, number):
+            self.first = number == 1
+            super().begin(number)
+
+    run = Adaptation(config, mass, Once(mass), bundle=path, context_episodes=2)
+    list(run.run())
+    beliefs = Beliefs(Policy(read_bundle(path)))
+    for news in Newsreader(config.journal).look():
+        beliefs.hear(news)
+    assert run.posterior.transitions == 5
+    np.testing.assert_array_equal(beliefs.base.z, run.posterior.z)
+
+
 def test_steps_and_rewards_may_come_in_any_pieces(config, mass, point_bundle):
     """What a live robot's news are: no step is heard before what it led to, a changed reward
     counts in the place of the one before."""
