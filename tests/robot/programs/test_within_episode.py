@@ -16,10 +16,12 @@ from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior
+from fieldtune.robot.policy.refinement import PLACES
 from fieldtune.robot.policy.saved_tasks import recompute
 from fieldtune.robot.programs.adapt import Adaptation
 from fieldtune.robot.rewards.driver import DriverRewards
 from fieldtune.robot.rewards.streams import NoRewards
+from tests.robot.conftest import PARTICLES
 
 
 @pytest.fixture
@@ -69,6 +71,30 @@ def test_each_steps_z_is_of_the_rewards_before_it_and_in_the_journal(adaptation,
         "lag_steps": {"median": 0.0, "max": 0},
         "trouble": "",
     }
+
+
+def test_between_episodes_it_looks_between_its_particles(config, mass, point_bundle):
+    """The summary, the task that is kept and the next episode go on from there."""
+    saved = []
+    run = Adaptation(
+        config,
+        mass,
+        DriverRewards(mass),
+        bundle=point_bundle(horizon=12, particles=PARTICLES),
+        continuous=True,
+        context_episodes=0,
+        episodes=2,
+        save=saved.append,
+    )
+    list(run.run())
+    known = run.posterior
+    assert (known.transitions, known.added) == (24, PLACES)
+    assert run.within.summary()["z"] == known.likeliest.tolist()
+    assert saved[-1].refined == known.z[known.own :].tolist()
+    (_, second) = episodes(config)
+    before = saved[0].over(np.array(PARTICLES)).likeliest
+    assert second[0].steps[0].z == before.tolist()
+    assert before.tolist() not in [list(z) for z in PARTICLES]
 
 
 def test_z_is_chosen_anew_as_often_as_configured(adaptation, config):
