@@ -94,6 +94,9 @@ def test_the_daemon_adapts_within_the_episode_as_evaluation_does(run, adapted):
         (effective,) = actor.effective_particles
         assert told["inference"]["effective_particles"] == pytest.approx(effective, rel=1e-2)
         assert "effective particles" in done.stderr
-    np.testing.assert_allclose(told["within_episode"]["z"], actor._held[0], rtol=1e-5, atol=1e-6)
+    last = actor._held
+    if run.config.inference == "likelihood":  # after an episode the robot refines what it knows
+        last = actor.after([context_of(inference, [])]).z
+    np.testing.assert_allclose(told["within_episode"]["z"], last[0], rtol=1e-5, atol=1e-6)
     assert told["within_episode"]["lag_steps"] == {"median": 0.0, "max": 0}
     assert "task 'fast' is kept: 20 rewarded transitions" in done.stdout
