@@ -32,19 +32,17 @@ def places(z: Array, log_weights: Array, own: int) -> Array:
         log_weights: of them, `(place,)`, up to a constant.
         own: how many particles the bundle has.
     """
-    found: Array
     index = np.arange(PLACES)
     weights = np.exp(log_weights - log_weights.max())
     added_up = np.cumsum(weights)
     parents = np.searchsorted(added_up, (index + 0.5) / PLACES * added_up[-1])
+    found: Array = z[parents]
     if (log_weights == log_weights[0]).all():
-        found = z[parents]
         return found
     first, second = index % own, (index + (own + 1) // 2) % own
     scale = np.resize(SCALES, PLACES)[:, None] / np.sqrt(2.0)  # of a difference of two
-    moved = z[parents] + scale * (z[first] - z[second])
+    found += scale * (z[first] - z[second])
     likeliest = int(log_weights.argmax())
     if likeliest >= own:  # it would be lost with the places before
-        moved[0] = z[likeliest]
-    found = np.clip(moved, z[:own].min(axis=0), z[:own].max(axis=0))
-    return found
+        found[0] = z[likeliest]
+    return np.clip(found, z[:own].min(axis=0), z[:own].max(axis=0))

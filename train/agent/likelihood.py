@@ -101,13 +101,13 @@ def log_likelihood(
         with torch.no_grad():  # each thread has its own
             return of_transitions(agent, particles, *piece).sum(dim=1)
 
-    places = [
+    slices = [
         (slice(first, first + some), slice(begin, begin + step))
         for first in range(0, tasks, some)
         for begin in range(0, transitions, step)
     ]
-    pieces = [(Batch.of(c[place] for c in context[:5]), z[place[0]]) for place in places]
-    for (rows, _), found in zip(places, spread(of_piece, pieces), strict=True):
+    pieces = [(Batch.of(c[rows, steps] for c in context[:5]), z[rows]) for rows, steps in slices]
+    for (rows, _), found in zip(slices, spread(of_piece, pieces), strict=True):
         total[rows] += found
     return total
 

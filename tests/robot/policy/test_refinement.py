@@ -1,4 +1,4 @@
-"""Places between particles: near what is likely, never outside, and the same every time."""
+"""Places between particles: near what is likely, in their box, and the same every time."""
 
 from __future__ import annotations
 
