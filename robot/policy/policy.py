@@ -6,6 +6,7 @@ where observations come from, nor how z is chosen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -21,6 +22,8 @@ from fieldtune.robot.policy.posterior import GaussianPosterior, Posterior
 from fieldtune.robot.policy.refinement import MOST, Rewarded, places
 
 __all__ = ["Policy", "PolicyError", "multiplied"]
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
@@ -211,17 +214,14 @@ class Policy:
     ) -> Posterior:
         """The posterior with places between its particles, in the stead of those it had before:
         for after an episode, since all of its context is weighed there. As it is where it is the
-        encoder's, nothing was rewarded yet, or the context has more than `refinement.MOST`.
+        encoder's, nothing was rewarded yet, the context has more than `refinement.MOST`, or a place
+        cannot be weighed, which is logged: the task is known all the same.
 
         Args:
             posterior: of exactly this context.
             context: every rewarded transition, in any order.
             lent: surrounds each inference, for whoever watches that it returns.
             stopped: asked before each; true leaves the posterior as it is.
-
-        Raises:
-            PolicyError: the graph cannot be run.
-            ValueError: what it gives is no number.
         """
         if not isinstance(posterior, ParticlePosterior) or not 0 < len(context) <= MOST:
             return posterior
@@ -230,8 +230,15 @@ class Policy:
         for transition in context:
             if stopped():
                 return posterior
-            with lent or nullcontext():
-                total += self.log_likelihood(*transition, z)
+            try:
+                with lent or nullcontext():
+                    total += self.log_likelihood(*transition, z)
+            except PolicyError as error:
+                log.warning("the posterior is not refined: %s", error)
+                return posterior
+        if not np.isfinite(total).all():
+            log.warning("the posterior is not refined: a place's log-likelihood is no number")
+            return posterior
         return posterior.joined(z, total)
 
     def dry_run(self, observation: Array, z: Array | None = None, *, weigh: bool = True) -> None:

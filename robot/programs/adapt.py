@@ -21,7 +21,7 @@ from fieldtune.robot.config import RobotConfig, ZHold
 from fieldtune.robot.drivers.driver import Driver
 from fieldtune.robot.episodes.episode import EndReason, ToldTask
 from fieldtune.robot.policy.familiarity import Familiarity, familiarity
-from fieldtune.robot.policy.policy import Policy, PolicyError
+from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import Posterior
 from fieldtune.robot.policy.refinement import MOST, Rewarded
 from fieldtune.robot.policy.task_records import SavedTask, remember
@@ -226,17 +226,13 @@ class Adaptation:
         return found
 
     def _refine(self, context: _Context, policy: Policy) -> None:
-        """What cannot be refined stays known as it is."""
         robot = self.robot
-        try:
-            context.posterior = policy.refined(
-                context.posterior,
-                context.rewarded,
-                lent=robot.estop.lent,
-                stopped=lambda: robot.estop.reason or robot.why_stop(),
-            )
-        except (PolicyError, ValueError) as error:
-            log.warning("the posterior is not refined: %s", error)
+        context.posterior = policy.refined(
+            context.posterior,
+            context.rewarded,
+            lent=robot.estop.lent,
+            stopped=lambda: robot.estop.reason or robot.why_stop(),
+        )
 
     def _settle(self, context: _Context, policy: Policy) -> None:
         """The context is complete."""

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.policy import policy as policies
 from fieldtune.robot.policy.particles import ParticlePosterior
-from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.policy import Policy, PolicyError
 from fieldtune.robot.policy.refinement import PLACES, places
 from tests.robot.conftest import PARTICLES
 
@@ -112,6 +112,19 @@ def test_what_cannot_be_refined_is_left_as_it_is(policy, point_bundle, monkeypat
     encoder = Policy(read_bundle(point_bundle()))
     gaussian = encoder.update(encoder.prior(), *context[0])
     assert encoder.refined(gaussian, context) is gaussian
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, -np.inf, PolicyError("it cannot be run")])
+def test_a_place_that_cannot_be_weighed_costs_nothing_that_is_known(policy, monkeypatch, spoilt):
+    posterior, context = told(policy, [1.3] * 3)
+
+    def weigh(*_):
+        if isinstance(spoilt, Exception):
+            raise spoilt
+        return np.where(np.arange(PLACES) == 7, spoilt, -1.0)
+
+    monkeypatch.setattr(policy, "log_likelihood", weigh)
+    assert policy.refined(posterior, context) is posterior
 
 
 def test_places_whose_likelihood_is_no_number_are_refused():
