@@ -26,7 +26,8 @@ from fieldtune.sim.family import BatchSimulator, TaskFamily, bounds, width
 from fieldtune.sim.registry import family
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.likelihood import ByLikelihood, Part, Particles
+from fieldtune.train.agent.by_likelihood import ByLikelihood
+from fieldtune.train.agent.likelihood import Part, Particles
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.agent.trials import explore
 from fieldtune.train.algorithms.smac import SmacSettings

@@ -9,7 +9,7 @@ from benchmarks.inference.bench import NUMBERS, Bench, Floats
 from benchmarks.inference.tables import Row, Table
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.likelihood import ByLikelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
 from fieldtune.train.phases.in_simulation import train_in_process
 from fieldtune.train.runs.particles import offline_particles
 

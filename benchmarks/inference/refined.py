@@ -16,12 +16,8 @@ from torch.optim import Adam
 from benchmarks.inference.beliefs import Belief, believed, explore, judged
 from benchmarks.inference.bench import Bench, Episode
 from benchmarks.inference.tables import Row, Table
-from fieldtune.train.agent.likelihood import (
-    ByLikelihood,
-    ParticleActor,
-    log_likelihood,
-    of_transitions,
-)
+from fieldtune.train.agent.by_likelihood import ByLikelihood, ParticleActor
+from fieldtune.train.agent.likelihood import log_likelihood, of_transitions
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.data.replay import Batch, concatenate
 

@@ -24,8 +24,8 @@ from benchmarks.inference.sources import WithEncoder, half_between, posterior_me
 from benchmarks.inference.tables import Row, Table, markdown, pooled
 from fieldtune.sim.locomotion.cheetah_vel import CheetahVelFamily
 from fieldtune.sim.rollout import rollout
-from fieldtune.train.agent import likelihood
-from fieldtune.train.agent.likelihood import ByLikelihood
+from fieldtune.train.agent import by_likelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
@@ -115,7 +115,7 @@ def test_what_z_holds_is_told_on_the_way_and_at_the_end(bench):
 
 
 def test_the_protocol_is_the_librarys_to_the_bit(bench, belief, monkeypatch):
-    monkeypatch.setattr(likelihood, "MOST", 0)  # without places between particles
+    monkeypatch.setattr(by_likelihood, "MOST", 0)  # without places between particles
     by = ByLikelihood(bench.agent, bench.particles)
     theirs = bench.evaluator.online(by, bench.seed).curve
     episodes, after = explore(bench, belief)

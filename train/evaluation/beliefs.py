@@ -17,7 +17,8 @@ from fieldtune.sim.family import Array, BatchSimulator, TaskFamily
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting, Adaptive, HeedingActor
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.likelihood import ByLikelihood, log_likelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
+from fieldtune.train.agent.likelihood import log_likelihood
 from fieldtune.train.agent.posterior import sample
 from fieldtune.train.agent.trials import adapt_to, explore, run_episodes
 from fieldtune.train.agent.units import context_of

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.likelihood import ByLikelihood, Particles, of_transitions
+from fieldtune.train.agent.by_likelihood import ByLikelihood
+from fieldtune.train.agent.likelihood import Particles, of_transitions
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.data.replay import Batch
 from fieldtune.train.device import memory_explained, to_numpy

@@ -27,7 +27,7 @@ from fieldtune.train.agent.actor import (
     HeedingActor,
     always_heeds,
 )
-from fieldtune.train.agent.likelihood import ParticleActor
+from fieldtune.train.agent.by_likelihood import ParticleActor
 from fieldtune.train.agent.trials import adapt_to, run_episodes
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.algorithm import whole_episodes

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fieldtune.train.agent.actor import Adaptive
 from fieldtune.train.agent.agent import Agent
-from fieldtune.train.agent.likelihood import ByLikelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
 from fieldtune.train.algorithms.algorithm import SelfSupervised
 from fieldtune.train.cores import workers
 from fieldtune.train.data.replay import Replay

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from fieldtune.train.agent import actor as acting
-from fieldtune.train.agent import likelihood as by
+from fieldtune.train.agent import by_likelihood
 from fieldtune.train.agent.actor import Acting
-from fieldtune.train.agent.likelihood import ByLikelihood, Particles
+from fieldtune.train.agent.by_likelihood import ByLikelihood
+from fieldtune.train.agent.likelihood import Particles
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.data.replay import Replay, Trajectory
 from fieldtune.train.device import device_of, from_numpy
@@ -38,7 +39,7 @@ def crossings(monkeypatch):
         known.append("back")
         return np.zeros(tuple(tensor.shape))
 
-    for module in (acting, by, labelling):
+    for module in (acting, by_likelihood, labelling):
         monkeypatch.setattr(module, "to_numpy", back)
     for module in (acting, labelling):
         monkeypatch.setattr(module, "from_numpy", there)

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from fieldtune.robot.policy.refinement import PLACES
-from fieldtune.train.agent import likelihood
+from fieldtune.train.agent import by_likelihood, likelihood
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting
 from fieldtune.train.agent.agent import Agent, Shape
-from fieldtune.train.agent.likelihood import ByLikelihood, Particles, log_likelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
+from fieldtune.train.agent.likelihood import Particles, log_likelihood
 from fieldtune.train.agent.normalisation import Normalisation
 from fieldtune.train.algorithms.smac import SmacSettings
 from fieldtune.train.data.replay import Batch
@@ -209,7 +210,7 @@ def test_copies_have_places_of_their_own_whatever_batches_they_came_in(agent, pa
 def test_a_context_too_long_to_be_weighed_again_leaves_the_particles_alone(
     agent, particles, context, monkeypatch
 ):
-    monkeypatch.setattr(likelihood, "MOST", STEPS - 1)
+    monkeypatch.setattr(by_likelihood, "MOST", STEPS - 1)
     assert ByLikelihood(agent, particles).adapt([context]).known.z.shape[1] == COUNT
 
 

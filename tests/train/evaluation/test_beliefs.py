@@ -10,7 +10,7 @@ import torch
 
 from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting
-from fieldtune.train.agent.likelihood import ByLikelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
 from fieldtune.train.agent.trials import adapt_to, run_episodes
 from fieldtune.train.evaluation.beliefs import (
     DRAWS,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, LatentActor
-from fieldtune.train.agent.likelihood import ByLikelihood, ParticleActor
+from fieldtune.train.agent.by_likelihood import ByLikelihood, ParticleActor
 from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.runs.particles import offline_particles

@@ -11,7 +11,8 @@ import torch
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.policy.familiarity import familiarity
 from fieldtune.robot.policy.policy import Policy
-from fieldtune.train.agent.likelihood import ByLikelihood, Particles, log_likelihood
+from fieldtune.train.agent.by_likelihood import ByLikelihood
+from fieldtune.train.agent.likelihood import Particles, log_likelihood
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.data.dataset import Dataset
