@@ -2,7 +2,7 @@
 
 A thousand particles lie further apart than a decoder can tell tasks, so that the likeliest of them
 is near the task and no more (docs/inference.md). Arithmetic on arrays, for the robot and for torch
-(`fieldtune.train.agent.likelihood`) alike; it must not know who weighs.
+(`fieldtune.train.agent.by_likelihood`) alike; it must not know who weighs.
 """
 
 from __future__ import annotations
