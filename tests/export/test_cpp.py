@@ -22,10 +22,12 @@ from fieldtune.export.manifest import Manifest
 from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior
+from fieldtune.robot.policy.refinement import MOST, PLACES
 
 CPP = Path(__file__).parents[2] / "servers" / "cpp"
 VERSION_1 = Path(__file__).parent / "version-1.bundle"
 STEPS = 1000
+MANY = 30  # particles
 CLOSE = 1e-15  # of a range: numpy has its own tanh and exp, of other last bits than the C library's
 
 
@@ -197,17 +199,22 @@ def test_knows_the_same_operators():
     assert set(re.sub('["\n]', "", found[1]).split()) == OPERATORS
 
 
+def made_static(path: Path, folder: Path, samples: dict[str, np.ndarray]) -> Path:
+    """The same bundle with fixed shapes."""
+    made = convert(read_bundle(path), "static", samples, "draws")
+    found = folder / "static.bundle"
+    found.write_bytes(pack_bundle(made.manifest, made.graphs))
+    return found
+
+
 @pytest.mark.parametrize("which", ["particles", "static", "0.1.0"])
 def test_gives_pythons_numbers_on_random_steps(built, tmp_path, particle_path, samples, which):
     """What networks give, sums of it and draws by weight, to the last bit; what passes through tanh
     or exp, within some last bits; posteriors within 1e-5."""
     path = VERSION_1 if which == "0.1.0" else particle_path
-    bundle = read_bundle(path)
     if which == "static":
-        path = tmp_path / "static.bundle"
-        made = convert(bundle, "static", samples, "draws")
-        path.write_bytes(pack_bundle(made.manifest, made.graphs))
-        bundle = read_bundle(path)
+        path = made_static(path, tmp_path, samples)
+    bundle = read_bundle(path)
     policy, rng = Policy(bundle), np.random.default_rng(0)
     known = bundle.manifest
     seen, latent, moved = known.observation_width, known.latent_size, known.action_width
@@ -252,3 +259,53 @@ def test_gives_pythons_numbers_on_random_steps(built, tmp_path, particle_path, s
     assert apart.max() <= CLOSE
     if many:
         np.testing.assert_allclose(found[:, weighed], np.array(likely), rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("which", ["particles", "static"])
+def test_refines_after_an_episode_as_python_does(built, tmp_path, reseal, samples, which):
+    """Twice, so that the second's parents are places of the first."""
+    many = np.random.default_rng(3).normal(size=(MANY, 3)).tolist()
+    path = tmp_path / "many.bundle"
+    path.write_bytes(reseal(particles=True, manifest=edited(likelihood__particles=many)))
+    if which == "static":
+        path = made_static(path, tmp_path, samples)
+    bundle = read_bundle(path)
+    policy, known = Policy(bundle), bundle.manifest
+    widths = (known.observation_width, known.action_width, 1, known.observation_width)
+    steps = np.random.default_rng(2).normal(size=(12, sum(widths)))
+    (tmp_path / "steps").write_bytes(steps.tobytes())
+    command = [built / "fieldtune_refine", path, tmp_path / "steps", tmp_path / "out"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+    context, posterior, wanted = [], policy.prior(), []
+    for half in np.split(steps, 2):
+        for step in half:
+            o, a, (reward,), after = np.split(step, np.cumsum(widths)[:-1])
+            context.append((o, a, reward, after))
+            posterior = policy.update(posterior, *context[-1])
+        posterior = policy.refined(posterior, context)
+        assert isinstance(posterior, ParticlePosterior)
+        assert posterior.added == PLACES
+        wanted += [posterior.z.ravel(), posterior.log_weights, posterior.likeliest]
+        wanted.append([posterior.effective, posterior.explained])
+    assert len({tuple(z) for z in posterior.z}) > MANY + PLACES / 2  # they lie apart
+    found = np.fromfile(tmp_path / "out")
+    np.testing.assert_allclose(found, np.concatenate(wanted), rtol=1e-12, atol=1e-14)
+
+
+def test_what_cannot_be_refined_stays(built, tmp_path, particle_path):
+    """No transition: there is nothing to weigh, and more than `MOST` are not weighed anew."""
+    known = read_bundle(particle_path).manifest
+    width = 2 * known.observation_width + known.action_width + 1
+    (tmp_path / "steps").write_bytes(np.zeros((2 * (MOST + 1), width)).tobytes())
+    command = [built / "fieldtune_refine", particle_path, tmp_path / "steps", tmp_path / "out"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, "it was not refined\n")
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def test_the_constants_of_refinement_are_pythons():
+    text = (CPP / "include" / "fieldtune" / "refinement.hpp").read_text()
+    found = dict(re.findall(r"constexpr std::size_t k(\w+) = (\d+);", text))
+    assert found == {"Places": str(PLACES), "Most": str(MOST)}

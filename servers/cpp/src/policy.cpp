@@ -1,5 +1,6 @@
 #include "fieldtune/policy.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "session.hpp"
@@ -41,24 +42,49 @@ struct Policy::Parts {
     const std::string where = "bundle " + bundle.id.substr(0, 12) + ", ";
     for (const auto& [name, signature] : manifest.signatures()) {
       const bool weighs = name == "likelihood.onnx";
-      const std::int64_t rows = weighs ? std::int64_t(manifest.likelihood->count) : 1;
-      graphs.push_back(std::make_unique<Graph>(runtime, where, name, bundle.graphs.at(name),
-                                               signature, rows, options.threads));
-      if (weighs)
-        graphs.back()->set_rows(signature.inputs.size() - 1, manifest.likelihood->particles);
+      graphs.push_back(std::make_unique<Graph>(
+          runtime, where, name, bundle.graphs.at(name), signature,
+          weighs ? rows_weighed() : std::vector<std::int64_t>{1}, options.threads));
     }
     bundle.graphs.clear();  // sessions have their own
     mean.resize(manifest.latent_size);
     variance.resize(manifest.latent_size);
-    if (manifest.likelihood) weighed.resize(manifest.likelihood->count);
+    if (!manifest.likelihood) return;
+    weighed.resize(manifest.likelihood->count + kPlaces);
+    between.resize(kPlaces * manifest.latent_size);
+    total.resize(kPlaces);
   }
 
-  void transition(Graph& graph, View observation, View action, double reward, View next) const {
-    graph.set(0, observation);
-    graph.set(1, action);
-    graph.set(2, {&reward, 1});
-    if (bundle.manifest.context_has_next_observation) graph.set(3, next);
-    graph.run();
+  // How many z are weighed at once: the particles, places between them, or both.
+  std::vector<std::int64_t> rows_weighed() const {
+    const auto count = std::int64_t(bundle.manifest.likelihood->count);
+    if (bundle.manifest.fixed_batch) return {count};
+    return {count, std::int64_t(kPlaces), count + std::int64_t(kPlaces)};
+  }
+
+  void set_transition(Graph& graph, const Transition& seen) const {
+    graph.set(0, seen.observation);
+    graph.set(1, seen.action);
+    graph.set(2, {&seen.reward, 1});
+    if (bundle.manifest.context_has_next_observation) graph.set(3, seen.next_observation);
+  }
+
+  // log p of one transition under each z, (place, latent), in as many runs as fixed shapes ask for.
+  Numbers weigh(const Transition& seen, View z) {
+    Graph& graph = likelihood();
+    const Manifest& manifest = bundle.manifest;
+    const std::size_t latent = manifest.latent_size, places = z.size / latent;
+    const std::size_t at_once = manifest.fixed_batch ? manifest.likelihood->count : places;
+    const std::size_t last = manifest.context_has_next_observation ? 4 : 3;
+    graph.take(std::int64_t(at_once));
+    set_transition(graph, seen);
+    for (std::size_t begin = 0; begin < places; begin += at_once) {
+      const std::size_t some = std::min(at_once, places - begin);
+      graph.set_rows(last, {z.data + begin * latent, some * latent});
+      graph.run();
+      copy(graph.output(0), {weighed.data() + begin, some});
+    }
+    return {weighed.data(), places};
   }
 
   void squash(View observation, View z, const double* normal, double noise, Numbers action) {
@@ -88,7 +114,7 @@ struct Policy::Parts {
   Bundle bundle;
   std::shared_ptr<Runtime> runtime;
   std::vector<std::unique_ptr<Graph>> graphs;
-  std::vector<double> low, high, centre, half_range, mean, variance, weighed;
+  std::vector<double> low, high, centre, half_range, mean, variance, weighed, between, total;
 };
 
 Policy::Policy(Bundle bundle, const Options& options)
@@ -138,23 +164,40 @@ void Policy::encode(View observation, View action, double reward, View next_obse
                     Numbers mean, Numbers variance) {
   require_place(mean, manifest().latent_size, "the mean");
   require_place(variance, manifest().latent_size, "the variance");
-  parts_->transition(parts_->encoder(), observation, action, reward, next_observation);
+  parts_->set_transition(parts_->encoder(), {observation, action, reward, next_observation});
+  parts_->encoder().run();
   copy(parts_->encoder().output(0), mean);
   copy(parts_->encoder().output(1), variance);
 }
 
 void Policy::log_likelihood(View observation, View action, double reward, View next_observation,
                             Numbers found) {
-  Graph& likelihood = parts_->likelihood();
+  parts_->likelihood();  // or it says that there is none
   require_place(found, manifest().likelihood->count, "the log-likelihoods");
-  parts_->transition(likelihood, observation, action, reward, next_observation);
-  copy(likelihood.output(0), found);
+  const View z = manifest().likelihood->particles;
+  const View weighed = parts_->weigh({observation, action, reward, next_observation}, z);
+  std::copy(weighed.data, weighed.data + weighed.size, found.data);
 }
 
 void Policy::update(ParticlePosterior& posterior, View observation, View action, double reward,
                     View next_observation) {
-  log_likelihood(observation, action, reward, next_observation, parts_->weighed);
-  posterior.update(parts_->weighed);
+  posterior.update(parts_->weigh({observation, action, reward, next_observation}, posterior.z()));
+}
+
+bool Policy::refine(ParticlePosterior& posterior, const std::vector<Transition>& context) {
+  if (context.size() != posterior.transitions())
+    throw PolicyError("a context of " + std::to_string(context.size()) +
+                      " transitions, and a posterior of " +
+                      std::to_string(posterior.transitions()) + ": expected the same");
+  if (context.empty() || context.size() > kMost) return false;
+  places(posterior, parts_->between);
+  std::fill(parts_->total.begin(), parts_->total.end(), 0.0);
+  for (const Transition& seen : context) {
+    const View weighed = parts_->weigh(seen, parts_->between);
+    for (std::size_t i = 0; i < kPlaces; ++i) parts_->total[i] += weighed[i];
+  }
+  posterior.join(parts_->between, parts_->total);
+  return true;
 }
 
 void Policy::update(GaussianPosterior& posterior, View observation, View action, double reward,

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "fieldtune/refinement.hpp"
+
 namespace fieldtune {
 namespace {
 
@@ -13,17 +15,29 @@ void require(std::size_t found, std::size_t wanted, const char* what) {
                       std::to_string(wanted));
 }
 
+void require_finite(View values, const char* what) {
+  for (std::size_t i = 0; i < values.size; ++i)
+    if (!std::isfinite(values[i]))
+      throw PolicyError(std::string(what) + " are not finite: expected numbers");
+}
+
 }  // namespace
 
 ParticlePosterior::ParticlePosterior(const Manifest& manifest) : latent_(manifest.latent_size) {
   if (!manifest.likelihood)
     throw PolicyError("the bundle has no particles: it infers by the encoder");
   unlike_below_ = manifest.likelihood->unlike_below;
-  z_ = manifest.likelihood->particles;
-  log_weights_.assign(manifest.likelihood->count, 0.0);
+  own_ = manifest.likelihood->count;
+  z_.reserve((own_ + kPlaces) * latent_);
+  log_weights_.reserve(own_ + kPlaces);
+  const std::vector<double>& particles = manifest.likelihood->particles;
+  z_.assign(particles.begin(), particles.end());
+  log_weights_.assign(own_, 0.0);
 }
 
 void ParticlePosterior::reset() {
+  z_.resize(own_ * latent_);
+  log_weights_.resize(own_);
   std::fill(log_weights_.begin(), log_weights_.end(), 0.0);
   transitions_ = 0;
 }
@@ -32,11 +46,20 @@ void ParticlePosterior::update(View log_likelihood) {
   if (log_likelihood.size != size())
     throw PolicyError("log-likelihoods of shape (" + std::to_string(log_likelihood.size) +
                       ",): expected one for each of " + std::to_string(size()) + " particles");
-  for (std::size_t i = 0; i < size(); ++i)
-    if (!std::isfinite(log_likelihood[i]))
-      throw PolicyError("a transition's log-likelihoods are not finite: expected numbers");
+  require_finite(log_likelihood, "a transition's log-likelihoods");
   for (std::size_t i = 0; i < size(); ++i) log_weights_[i] += log_likelihood[i];
   ++transitions_;
+}
+
+void ParticlePosterior::join(View z, View log_weights) {
+  require(z.size, kPlaces * latent_, "the places' z");
+  require(log_weights.size, kPlaces, "their log-weights");
+  require_finite(z, "places");
+  require_finite(log_weights, "log-likelihoods of the places added");
+  z_.resize(own_ * latent_);
+  z_.insert(z_.end(), z.data, z.data + z.size);
+  log_weights_.resize(own_);
+  log_weights_.insert(log_weights_.end(), log_weights.data, log_weights.data + kPlaces);
 }
 
 double ParticlePosterior::largest() const {
@@ -110,11 +133,12 @@ View ParticlePosterior::decide(double uniform) const {
 }
 
 double ParticlePosterior::effective() const {
-  const double most = largest();
-  const double total = total_share();
-  double squares = 0;
-  for (const double weight : log_weights_) {
-    const double normalised = std::exp(weight - most) / total;
+  const View own(log_weights_.data(), own_);
+  const double most = *std::max_element(own.data, own.data + own_);
+  double total = 0, squares = 0;
+  for (std::size_t i = 0; i < own_; ++i) total += std::exp(own[i] - most);
+  for (std::size_t i = 0; i < own_; ++i) {
+    const double normalised = std::exp(own[i] - most) / total;
     squares += normalised * normalised;
   }
   return 1.0 / squares;
@@ -122,7 +146,8 @@ double ParticlePosterior::effective() const {
 
 std::optional<double> ParticlePosterior::explained() const {
   if (transitions_ == 0) return std::nullopt;
-  return largest() / double(transitions_);
+  const double* own = log_weights_.data();
+  return *std::max_element(own, own + own_) / double(transitions_);
 }
 
 bool ParticlePosterior::unlike() const {

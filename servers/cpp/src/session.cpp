@@ -65,12 +65,12 @@ Runtime::~Runtime() {
 }
 
 Graph::Graph(std::shared_ptr<Runtime> runtime, const std::string& where, const std::string& name,
-             const std::string& onnx, const Signature& signature, std::int64_t rows, int threads)
+             const std::string& onnx, const Signature& signature,
+             const std::vector<std::int64_t>& batches, int threads)
     : runtime_(std::move(runtime)),
       where_(where),
       name_(name),
       signature_(signature),
-      rows_(rows),
       inputs_(signature.inputs.size()),
       outputs_(signature.outputs.size()) {
   const OrtApi& api = runtime_->api();
@@ -89,15 +89,12 @@ Graph::Graph(std::shared_ptr<Runtime> runtime, const std::string& where, const s
     require(api.CreateSessionFromArray(runtime_->environment(), readable.data(), readable.size(),
                                        options, &session_),
             "");
-    require(api.CreateIoBinding(session_, &binding_), "");
-    for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      const auto& [input, width] = signature_.inputs[i];
-      require(api.BindInput(binding_, input.c_str(), bind(inputs_[i], width)), "");
-    }
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      const auto& [output, width] = signature_.outputs[i];
-      require(api.BindOutput(binding_, output.c_str(), bind(outputs_[i], width)), "");
-    }
+    const std::int64_t most = *std::max_element(batches.begin(), batches.end());
+    for (std::size_t i = 0; i < inputs_.size(); ++i)
+      inputs_[i].assign(std::size_t(most * signature_.inputs[i].second), 0.0f);
+    for (std::size_t i = 0; i < outputs_.size(); ++i)
+      outputs_[i].assign(std::size_t(most * signature_.outputs[i].second), 0.0f);
+    for (const std::int64_t rows : batches) bind(batches_.emplace_back(Batch{rows, nullptr}));
   } catch (...) {
     if (options != nullptr) api.ReleaseSessionOptions(options);
     release();
@@ -110,18 +107,33 @@ Graph::~Graph() { release(); }
 
 void Graph::release() {
   const OrtApi& api = runtime_->api();
-  if (binding_ != nullptr) api.ReleaseIoBinding(binding_);
+  for (const Batch& batch : batches_)
+    if (batch.binding != nullptr) api.ReleaseIoBinding(batch.binding);
   for (OrtValue* value : values_) api.ReleaseValue(value);
   if (session_ != nullptr) api.ReleaseSession(session_);
 }
 
-OrtValue* Graph::bind(std::vector<float>& memory, std::int64_t width) {
-  memory.assign(std::size_t(rows_ * width), 0.0f);
-  const std::int64_t shape[] = {rows_, width};
+void Graph::bind(Batch& batch) {
+  const OrtApi& api = runtime_->api();
+  require(api.CreateIoBinding(session_, &batch.binding), "");
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const auto& [input, width] = signature_.inputs[i];
+    OrtValue* value = over(inputs_[i], batch.rows, width);
+    require(api.BindInput(batch.binding, input.c_str(), value), "");
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const auto& [output, width] = signature_.outputs[i];
+    OrtValue* value = over(outputs_[i], batch.rows, width);
+    require(api.BindOutput(batch.binding, output.c_str(), value), "");
+  }
+}
+
+OrtValue* Graph::over(std::vector<float>& memory, std::int64_t rows, std::int64_t width) {
+  const std::int64_t shape[] = {rows, width};
   OrtValue* value = nullptr;
   require(runtime_->api().CreateTensorWithDataAsOrtValue(
-              runtime_->memory(), memory.data(), memory.size() * sizeof(float), shape, 2,
-              ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value),
+              runtime_->memory(), memory.data(), std::size_t(rows * width) * sizeof(float), shape,
+              2, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value),
           "");
   values_.push_back(value);
   return value;
@@ -133,6 +145,14 @@ void Graph::require(OrtStatus* status, const char* what) const {
   throw PolicyError(*what == '\0' ? where_ + name_ + ": " + text : name_ + what + text);
 }
 
+void Graph::take(std::int64_t rows) {
+  const auto has = [&](const Batch& batch) { return batch.rows == rows; };
+  const auto found = std::find_if(batches_.begin(), batches_.end(), has);
+  if (found == batches_.end())
+    throw PolicyError(name_ + " has no room for " + std::to_string(rows) + " rows");
+  taken_ = std::size_t(found - batches_.begin());
+}
+
 void Graph::set(std::size_t input, View values) {
   const auto& [name, width] = signature_.inputs[input];
   if (std::size_t(width) != values.size)
@@ -140,17 +160,17 @@ void Graph::set(std::size_t input, View values) {
                       " wide, expected " + std::to_string(width));
   float* place = inputs_[input].data();
   for (std::size_t k = 0; k < values.size; ++k) place[k] = static_cast<float>(values[k]);
-  for (std::int64_t row = 1; row < rows_; ++row)
+  for (std::int64_t row = 1; row < batches_[taken_].rows; ++row)
     std::copy(place, place + width, place + row * width);
 }
 
 void Graph::set_rows(std::size_t input, View values) {
   float* place = inputs_[input].data();
-  for (std::size_t k = 0; k < inputs_[input].size(); ++k) place[k] = static_cast<float>(values[k]);
+  for (std::size_t k = 0; k < values.size; ++k) place[k] = static_cast<float>(values[k]);
 }
 
 void Graph::run() {
-  require(runtime_->api().RunWithBinding(session_, nullptr, binding_), " cannot be run: ");
+  require(runtime_->api().RunWithBinding(session_, nullptr, batches_[taken_].binding), " cannot be run: ");
 }
 
 }  // namespace fieldtune

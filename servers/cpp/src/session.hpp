@@ -36,16 +36,19 @@ class Runtime {
 
 class Graph {
  public:
-  // `rows` is the batch that every run has.
+  // `batches` are the numbers of rows that a run may have; until `take` it has the first of them.
   Graph(std::shared_ptr<Runtime> runtime, const std::string& where, const std::string& name,
-        const std::string& onnx, const Signature& signature, std::int64_t rows, int threads);
+        const std::string& onnx, const Signature& signature,
+        const std::vector<std::int64_t>& batches, int threads);
   ~Graph();
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
+  // How many rows the runs to come have: one of `batches`. Write the inputs anew after it.
+  void take(std::int64_t rows);
   // Write one input, the same in every row. Raises PolicyError for another width.
   void set(std::size_t input, View values);
-  // Write one input row by row.
+  // Write one input row by row, of as many rows as there are of `values`.
   void set_rows(std::size_t input, View values);
   void run();
   // (row, width), row by row.
@@ -53,15 +56,20 @@ class Graph {
 
  private:
   void require(OrtStatus* status, const char* what) const;
-  OrtValue* bind(std::vector<float>& memory, std::int64_t width);
+  struct Batch {
+    std::int64_t rows;
+    OrtIoBinding* binding;
+  };
+  OrtValue* over(std::vector<float>& memory, std::int64_t rows, std::int64_t width);
+  void bind(Batch& batch);
   void release();
 
   std::shared_ptr<Runtime> runtime_;
   std::string where_, name_;
   Signature signature_;
-  std::int64_t rows_;
   OrtSession* session_ = nullptr;
-  OrtIoBinding* binding_ = nullptr;
+  std::vector<Batch> batches_;  // over the same memory, which has room for the most rows
+  std::size_t taken_ = 0;
   std::vector<std::vector<float>> inputs_, outputs_;
   std::vector<OrtValue*> values_;
 };

@@ -43,7 +43,7 @@ int main(int count, char** words) try {
   if (cycles < 1) throw std::runtime_error(std::string("CYCLES is ") + words[3] + ": at least 1");
   const auto [name, signature] = bundle.manifest.signatures().front();
   fieldtune::Graph alone(std::make_shared<fieldtune::Runtime>(""), "", name, bundle.graphs.at(name),
-                         signature, 1, 1);
+                         signature, {1}, 1);
   fieldtune::Policy policy(bundle);
   const std::size_t moved = limits.low.size(), seen = limits.fault_low.size();
   const std::vector<double> z(bundle.manifest.latent_size, 0.1);

@@ -9,9 +9,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "fieldtune/bundle.hpp"
 #include "fieldtune/posterior.hpp"
+#include "fieldtune/refinement.hpp"
 #include "fieldtune/views.hpp"
 
 namespace fieldtune {
@@ -21,6 +23,13 @@ struct Options {
   // $FIELDTUNE_ONNXRUNTIME, the one that CMake found, or the system's.
   std::string library;
   int threads = 1;
+};
+
+// A rewarded step. `next_observation` is left aside where the bundle's context has none.
+struct Transition {
+  View observation, action;
+  double reward = 0;
+  View next_observation;
 };
 
 class Policy {
@@ -64,6 +73,13 @@ class Policy {
               View next_observation);
   void update(GaussianPosterior& posterior, View observation, View action, double reward,
               View next_observation);
+
+  // The posterior with places between its particles, in the stead of those it had before: for after
+  // an episode, and not in a control loop, since all of the context, every rewarded transition so
+  // far, is weighed there. False, and as it was, where there is none or more than kMost. Raises
+  // PolicyError, and changes nothing: the posterior is of another number of transitions, or a place
+  // cannot be weighed.
+  bool refine(ParticlePosterior& posterior, const std::vector<Transition>& context);
 
   // Run all graphs on one observation, moving nothing. Raises PolicyError where anything that
   // comes out is no number, or no Gaussian.

@@ -15,36 +15,44 @@
 
 namespace fieldtune {
 
-// p(z_i | context) ~ prod p(transition | z_i), every particle as likely before any.
+// p(z_i | context) ~ prod p(transition | z_i), every particle as likely before any. Its places are
+// the bundle's particles and, once it was refined, as many as refinement.hpp says that lie between
+// those, at the end.
 class ParticlePosterior {
  public:
   // Before any transition. Raises PolicyError for a bundle without particles.
   explicit ParticlePosterior(const Manifest& manifest);
 
-  std::size_t size() const { return log_weights_.size(); }
+  std::size_t size() const { return log_weights_.size(); }  // places
+  std::size_t own() const { return own_; }                   // of them particles of the bundle
+  std::size_t latent() const { return latent_; }
   View particle(std::size_t index) const { return {z_.data() + index * latent_, latent_}; }
+  View z() const { return z_; }  // (place, latent)
   View log_weights() const { return log_weights_; }
   std::size_t transitions() const { return transitions_; }
 
-  // One more transition, whose log p under each particle is told, (particle,). Raises PolicyError,
-  // and changes nothing, for another number of particles, or what is not finite.
+  // One more transition, whose log p under each place is told, (place,). Raises PolicyError, and
+  // changes nothing, for another number of places, or what is not finite.
   void update(View log_likelihood);
-  void reset();
+  // Other places between the particles in the stead of those there were, (kPlaces, latent), and the
+  // sum of log p of the same transitions under each. Raises PolicyError as `update`.
+  void join(View z, View log_weights);
+  void reset();  // to the particles, before any transition
 
-  void weights(Numbers found) const;        // (particle,), adding up to 1
+  void weights(Numbers found) const;        // (place,), adding up to 1
   void mean(Numbers found) const;           // (latent,)
   void variance(Numbers found) const;       // (latent,)
   View likeliest() const;                   // (latent,), the first of several
   View sample(double uniform) const;        // (latent,), by weight
   View decide(double uniform) const;        // the likeliest; drawn while all are as likely
-  double effective() const;                 // 1 / sum w^2
-  std::optional<double> explained() const;  // mean log-likelihood a transition of the likeliest
+  double effective() const;                 // 1 / sum w^2 of the bundle's own, among themselves
+  std::optional<double> explained() const;  // mean log p a transition of the likeliest of these
   bool unlike() const;                      // worse explained than any training task's context
 
  private:
   double total_share() const;  // of exp(log weight - the largest)
   double largest() const;      // log weight
-  std::size_t latent_, transitions_ = 0;
+  std::size_t latent_, own_, transitions_ = 0;
   double unlike_below_;
   std::vector<double> z_, log_weights_;
 };
