@@ -1,7 +1,7 @@
 """Draws docs/adaptation.png and docs/first-episode.png from several studies' numbers.
 
     python -m scripts.study_figure docs/adaptation.png docs/first-episode.png \\
-        docs/results/cheetah-vel-climbing docs/results/ant-dir-likelihood \\
+        docs/results/cheetah-vel-climbing docs/results/ant-dir-climbing \\
         docs/results/drawer-door
 
 The first file is adaptation by episodes of own exploration, the second the reward by second within
