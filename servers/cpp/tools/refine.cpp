@@ -5,9 +5,9 @@
 // bundle's own particles.
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <vector>
 
+#include "doubles.hpp"
 #include "fieldtune/policy.hpp"
 
 using fieldtune::View;
@@ -20,15 +20,9 @@ int main(int count, char** words) try {
   fieldtune::Policy policy(fieldtune::read_bundle(words[1]));
   const std::size_t seen = policy.manifest().observation_width();
   const std::size_t moved = policy.manifest().action_width(), wide = 2 * seen + moved + 1;
-  std::ifstream file(words[2], std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-  std::vector<double> steps(bytes.size() / sizeof(double));
-  std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(steps.data()));
+  const std::vector<double> steps = read_doubles(words[2]);
   std::ofstream out(words[3], std::ios::binary);
-  const auto put = [&](View values) {
-    out.write(reinterpret_cast<const char*>(values.data),
-              std::streamsize(values.size * sizeof(double)));
-  };
+  const auto put = [&](View values) { write_doubles(out, values); };
 
   fieldtune::ParticlePosterior posterior(policy.manifest());
   std::vector<fieldtune::Transition> context;

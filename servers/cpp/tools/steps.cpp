@@ -6,9 +6,9 @@
 // that `uniform` draws, the likeliest one, mean, variance and effective number.
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <vector>
 
+#include "doubles.hpp"
 #include "fieldtune/policy.hpp"
 
 using fieldtune::Numbers;
@@ -23,16 +23,10 @@ int main(int count, char** words) try {
   const auto& manifest = policy.manifest();
   const std::size_t seen = manifest.observation_width(), moved = manifest.action_width();
   const std::size_t latent = manifest.latent_size, wide = 2 * seen + latent + 2 * moved + 2;
-  std::ifstream file(words[2], std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-  std::vector<double> steps(bytes.size() / sizeof(double));
-  std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(steps.data()));
+  const std::vector<double> steps = read_doubles(words[2]);
 
   std::ofstream out(words[3], std::ios::binary);
-  const auto put = [&](View values) {
-    out.write(reinterpret_cast<const char*>(values.data),
-              std::streamsize(values.size * sizeof(double)));
-  };
+  const auto put = [&](View values) { write_doubles(out, values); };
   std::vector<double> a(moved), b(moved), m(latent), v(latent);
   fieldtune::GaussianPosterior gaussian(manifest);
   std::optional<fieldtune::ParticlePosterior> particles;
