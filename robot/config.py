@@ -72,12 +72,17 @@ class ExplorationConfig(_Section):
     A draw of z lasts `z_hold`: an `episode`, a `step`, or so many steps. Actions are drawn with
     `action_noise` times the policy's own spread: at 0 they are its mean, and what one episode tries
     that another does not comes from z alone.
+
+    `follow_rewards` is for episodes that explore with rewards (`adapt`, and where adaptation is
+    measured): a bundle with particles goes on with the likeliest by the rewards so far, where these
+    come while the episode runs, so that one episode may rule out several tasks.
     """
 
     prior_episodes: PositiveInt = 2
     posterior_episodes: NonNegativeInt = 2
     z_hold: ZHold | PositiveInt = ZHold.EPISODE
     action_noise: float = Field(default=1.0, ge=0, le=1)
+    follow_rewards: bool = False
 
 
 class CommandKind(StrEnum):

@@ -98,8 +98,11 @@ class Evaluator:
         settings: Evaluation,
         exploring: Acting,
         threads: int = 1,
+        *,
+        follow_rewards: bool = False,
     ) -> None:
         self.family, self.settings, self.exploring = family, settings, exploring
+        self._follow_rewards = follow_rewards
         self.n_tasks = len(tasks)
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
         self.simulator = family.simulator(len(self.tasks), threads)
@@ -117,7 +120,14 @@ class Evaluator:
         noise = config.evaluation.action_noise
         if noise is not None:
             exploring = replace(exploring, noise=noise)
-        return cls(family, tasks, config.evaluation, exploring, workers(config.workers))
+        return cls(
+            family,
+            tasks,
+            config.evaluation,
+            exploring,
+            workers(config.workers),
+            follow_rewards=config.robot.exploration.follow_rewards,
+        )
 
     @property
     def quoted(self) -> int:
@@ -127,9 +137,11 @@ class Evaluator:
     def online(self, adaptive: Adaptive, seed: int, *, only: int | None = None) -> OnlineResult:
         """Adaptation from own exploration with true rewards, of 0 to K context episodes.
 
-        An encoder explores with z from its prior; by likelihood each episode follows one particle,
-        drawn by what those before it said, or several where `z_hold` is a number of steps. What
-        adapts within every episode explores by all that it has seen.
+        An encoder explores with z from its prior; by likelihood each episode begins with one
+        particle, drawn by what those before it said. It keeps that, draws others on the way where
+        `z_hold` is a number of steps, or goes on with the likeliest by its rewards so far
+        (`robot.exploration.follow_rewards`). What adapts within every episode explores by all that
+        it has seen.
 
         Args:
             adaptive: what explores and adapts.
@@ -151,7 +163,7 @@ class Evaluator:
                         found.append(self._act(actor, own))
                 if k == last:
                     break
-                episodes = self._episodes(exploring, rng)
+                episodes = self._explored(exploring, rng)
                 for trial, episode in zip(trials, episodes, strict=True):
                     trial.append(episode)
                 if isinstance(exploring, ParticleActor):
@@ -203,6 +215,12 @@ class Evaluator:
         if isinstance(actor, ParticleActor) and self.exploring.z_hold == "step":
             return actor.acting_as(replace(self.exploring, z_hold="episode"))
         return actor
+
+    def _explored(self, actor: Actor, rng: np.random.Generator) -> list[LabelledEpisode]:
+        if not (self._follow_rewards and isinstance(actor, ParticleActor)):
+            return self._episodes(actor, rng)
+        following = actor.acting_as(replace(actor.acting, z_hold="episode"))  # `actor` stays
+        return self._episodes(following, rng, following.heed)
 
     def _episodes(
         self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None
