@@ -28,7 +28,7 @@ from fieldtune.robot.policy.task_records import SavedTask, remember
 from fieldtune.robot.programs.rewarded import gather
 from fieldtune.robot.programs.session import Attempt, RobotSession
 from fieldtune.robot.programs.within_episode import WithinEpisode, require_live
-from fieldtune.robot.rewards.streams import NoRewards, RewardStream
+from fieldtune.robot.rewards.streams import LiveRewards, NoRewards, RewardStream
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class Adaptation:
     """K context episodes that explore, then episodes that act with the mean action.
 
     A bundle with particles explores by posterior sampling (each context episode with one particle,
-    drawn by what those before it said) and acts with the likeliest, refined after each episode; one
-    without draws z from the
-    prior, then from q(z | context).
+    drawn by what those before it said) and acts with the likeliest, refined after each episode;
+    where `exploration.follow_rewards` is set and rewards come while an episode runs, its context
+    episodes follow them. One without draws z from the prior, then from q(z | context).
     `robot` is what is stopped and asked how it went. `posterior` is what is known of the task,
     `familiarity` whether it is like those trained on, once the context is complete and where the
     bundle can tell.
@@ -108,7 +108,9 @@ class Adaptation:
         self._bundle = bundle
         self._context_episodes = context_episodes
         self._episodes = episodes
-        self._live = require_live(rewards) if continuous else None
+        self._continuous = continuous
+        if continuous:
+            require_live(rewards)
         self.within: WithinEpisode | None = None
         self._save = save
         self.robot = RobotSession(config, driver, "adapting", task=task)
@@ -127,21 +129,30 @@ class Adaptation:
             self._rewards.open()
             self.posterior = prior = policy.prior()
             context = _Context(prior)
-            if self._live is not None:
-                self.within = WithinEpisode(self.robot, policy, self._live)
+            exploring = self.config.exploration.follow_rewards and prior.posterior_sampling
+            if isinstance(self._rewards, LiveRewards) and (self._continuous or exploring):
+                self.within = WithinEpisode(self.robot, policy, self._rewards)
                 closing.callback(self.within.close)
+            elif exploring:
+                log.warning(
+                    "robot.exploration.follow_rewards: rewards from %r come at the end of an "
+                    "episode only, so that context episodes follow none",
+                    self._rewards.source,
+                )
             trial = self.robot.recorder.next_number()
             for index in range(self._context_episodes + self._episodes):
                 acting = index >= self._context_episodes
                 follows = acting or prior.posterior_sampling
-                attempt = self._one_episode(trial, self.posterior if follows else prior, acting)
+                within = self.within if (self._continuous if acting else exploring) else None
+                known = self.posterior if follows else prior
+                attempt = self._one_episode(trial, known, within, acting=acting)
                 if attempt is None:
                     break
                 rewards = gather(self.robot, self._rewards, attempt)
-                if not acting:
+                if within is not None:
+                    self._heed(context, attempt, rewards, within, policy)
+                elif not acting:
                     self._learn(context, attempt, rewards, policy)
-                elif self.within is not None:
-                    self._heed(context, attempt, rewards, self.within, policy)
                 self.posterior = context.posterior
                 yield AdaptedEpisode(
                     attempt.number,
@@ -151,10 +162,10 @@ class Adaptation:
                     sum(rewards.values()),
                     attempt.reason,
                 )
-                if acting and self.within is not None:
-                    if self.within.trouble or attempt.reason in _UNLEARNED:
+                if within is not None:
+                    if within.trouble or attempt.reason in _UNLEARNED:
                         break
-                    if context.transitions or not attempt.broken:
+                    if acting and (context.transitions or not attempt.broken):
                         self._settle(context, policy)
                 if attempt.broken or not self.robot.may_go_on():
                     break
@@ -163,12 +174,18 @@ class Adaptation:
             if self._rewards.error and not self.robot.fault:
                 raise NoRewards(f"{self._rewards.error}: see to it and adapt again")
 
-    def _one_episode(self, trial: int, z: Posterior, acting: bool) -> Attempt | None:
+    def _one_episode(
+        self, trial: int, z: Posterior, within: WithinEpisode | None, *, acting: bool
+    ) -> Attempt | None:
         self._seen.clear()
         self._rewards.begin(self.robot.recorder.next_number())
-        if acting and self.within is not None:
-            return self.within.episode(
-                z, trial=trial, follow=self._follow, stop=lambda: self._rewards.error
+        if within is not None:
+            return within.episode(
+                z,
+                trial=trial,
+                exploring=not acting,
+                follow=self._follow,
+                stop=lambda: self._rewards.error,
             )
         hold = self.config.exploration.z_hold
         if acting or (z.posterior_sampling and hold is ZHold.STEP):

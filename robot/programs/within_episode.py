@@ -1,4 +1,4 @@
-"""Acting episodes in which z follows the rewards: adaptation within the episode.
+"""Episodes in which z follows the rewards: adaptation within the episode.
 
 Joins a robot's session with a follower of the posterior and live rewards. It must not know where
 rewards come from, nor what becomes of the posterior.
@@ -39,7 +39,7 @@ def require_live(rewards: RewardStream) -> LiveRewards:
 
 
 class WithinEpisode:
-    """One acting episode after another; `trouble` says why z followed the rewards no further, and
+    """One episode after another; `trouble` says why z followed the rewards no further, and
     is empty where it did. `known` is the posterior after the last of them, for the summary.
 
     Args:
@@ -62,21 +62,25 @@ class WithinEpisode:
         known: Posterior,
         *,
         trial: int,
+        exploring: bool,
         follow: Callable[[Array, Array, Array], None],
         stop: Callable[[], str],
     ) -> Attempt | None:
-        """Run one with the mean action. None when none may begin, or the robot faulted before.
+        """Run one. None when none may begin, or the robot faulted before.
 
         Args:
             known: of the task, before it.
             trial: the number that its episodes share.
+            exploring: begin with a draw of z and draw actions, instead of beginning with the
+                likeliest and acting with the mean.
             follow: told each transition, before the follower: observation, applied action, next
                 observation.
             stop: one more reason to stop, asked every control period.
         """
 
         def source(draws: Draws) -> FollowedZ:
-            return self._begin(known, draws)
+            z = known.sample(draws.z) if exploring else first_z(known, draws.z)
+            return self._begin(known, z)
 
         def tell(observation: Array, action: Array, next_observation: Array) -> None:
             follow(observation, action, next_observation)
@@ -86,7 +90,7 @@ class WithinEpisode:
         attempt = None
         try:
             attempt = self._robot.episode_by(
-                source, trial=trial, noise=False, follow=tell, stop=stop
+                source, trial=trial, noise=exploring, follow=tell, stop=stop
             )
         finally:
             if attempt is None:
@@ -139,14 +143,14 @@ class WithinEpisode:
             self._stopped_s = time.monotonic()
         return time.monotonic() - self._stopped_s > HURRY_S
 
-    def _begin(self, known: Posterior, draws: Draws) -> FollowedZ:
+    def _begin(self, known: Posterior, first: Array) -> FollowedZ:
         robot = self._robot
         in_real_time = robot.runner.driver.time_scale == 1.0
         below = robot.config.realtime.priority if in_real_time else None
         self._follower = Follower(
             self._policy,
             known,
-            first_z(known, draws.z),
+            first,
             self._rewards.so_far,
             priority=None if below is None else max(1, below - 1),
             name=f"episode {robot.recorder.next_number()}",

@@ -6,7 +6,7 @@ Knows networks and units; not how what it acts on was inferred, nor simulators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -34,17 +34,26 @@ class Acting:
         z_hold: whether z is drawn once an episode, anew at each step, or every so many.
         noise: of actions, in the policy's own spread; at 0 they are its mean.
         likeliest: act with the likeliest z, where inference knows one, and not with a draw.
+        follows_rewards: go on with the likeliest z by the rewards so far, where inference knows
+            one: of exploration with true rewards, and of none without.
     """
 
     z_hold: ZHold = "episode"
     noise: float = 1.0
     likeliest: bool = False
+    follows_rewards: bool = False
 
     @classmethod
     def like_the_robot(cls, exploration: ExplorationConfig) -> Acting:
-        """As a robot of these settings explores."""
+        """As a robot of these settings explores without rewards."""
         hold = exploration.z_hold
         return cls(hold if isinstance(hold, int) else hold.value, exploration.action_noise)
+
+    @classmethod
+    def with_rewards(cls, exploration: ExplorationConfig) -> Acting:
+        """As a robot of these settings explores where it is told rewards as they come."""
+        acting = cls.like_the_robot(exploration)
+        return replace(acting, follows_rewards=exploration.follow_rewards)
 
     def draws_at(self, step: int) -> bool:
         """Whether z is drawn anew before this step of an episode, the first of which is 0."""

@@ -124,6 +124,11 @@ class ParticleActor:
         return self._with(self.known, acting)
 
     @property
+    def always_heeds(self) -> bool:
+        """See `fieldtune.train.agent.actor.always_heeds`."""
+        return self.acting.follows_rewards
+
+    @property
     def z(self) -> Tensor:
         """What each copy acts by now, `(copy, latent)`."""
         return self._held
@@ -159,7 +164,8 @@ class ParticleActor:
 
     @torch.no_grad()
     def act(self, s: Array, rng: Generator | None) -> Array:
-        if self.acting.draws_at(self._step) and not self.acting.likeliest:
+        held = self.acting.likeliest or self.acting.follows_rewards
+        if self.acting.draws_at(self._step) and not held:
             self._draw(rng)
         self._step += 1
         return act_by(

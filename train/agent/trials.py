@@ -94,7 +94,12 @@ def explore(
 
     Returns:
         Per copy, its episodes in order, labelled with the rewards that made its context.
+
+    Raises:
+        ValueError: an episode is to follow its true rewards, and `relabel` takes their place.
     """
+    if acting.follows_rewards and relabel is not None:
+        raise ValueError("exploration without rewards cannot follow them: see Acting.with_rewards")
     trials: list[list[LabelledEpisode]] = [[] for _ in range(simulator.n_envs)]
     for index in range(prior_episodes + posterior_episodes):
         adapted = index >= prior_episodes

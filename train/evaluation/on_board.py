@@ -66,7 +66,9 @@ def measure_bundle(run: Run, bundle: Bundle, repeats: int | None = None) -> Bund
         for episode in range(count + 1):
             counts = episode == count
             copies = _Copies(run, policy, known, episode, counts)
-            found = rollout(simulator, family, copies.act, copies.start_seeds, tasks)
+            found = rollout(
+                simulator, family, copies.act, copies.start_seeds, tasks, heed=copies.heed
+            )
             if not counts:
                 known = [_after(policy, *pair) for pair in zip(known, found, strict=True)]
     finally:
@@ -92,7 +94,10 @@ class _Copies:
         self._noise = exploring.action_noise if asked is None else asked
         if counts:
             self._noise = 0.0
-        self._policy = policy
+        self._policy, self._known = policy, list(known)
+        follow = exploring.follow_rewards and not counts
+        self._follows = follow and all(each.posterior_sampling for each in known)
+        self._likeliest: list[Floats] | None = None  # by the rewards so far, once there are any
         self._draws = [Draws(run.config.seed, episode * len(known) + n) for n in range(len(known))]
         self.start_seeds = np.array([draws.start_seed for draws in self._draws], dtype=np.int64)
         prior = policy.prior()
@@ -108,10 +113,11 @@ class _Copies:
 
     def act(self, observations: Floats) -> Floats:
         """Physical actions `(copy, action)`. Raises `PolicyError` for what is no number."""
+        held = self._likeliest or [z.next() for z in self._z]
         actions = np.stack(
             [
-                self._policy.act(row, z.next(), draws.noise if self._noise else None, self._noise)
-                for row, z, draws in zip(observations, self._z, self._draws, strict=True)
+                self._policy.act(row, z, draws.noise if self._noise else None, self._noise)
+                for row, z, draws in zip(observations, held, self._draws, strict=True)
             ]
         )
         if not np.isfinite(actions).all():
@@ -120,6 +126,17 @@ class _Copies:
                 "number: `bundle verify` shows whether a robot would take it"
             )
         return actions
+
+    def heed(self, s: Floats, a: Floats, r: Floats, reached: Floats) -> None:
+        """A step was rewarded: an episode that follows its rewards goes on with the likeliest z."""
+        if not self._follows:
+            return
+        told = zip(self._known, s, a, r, reached, strict=True)
+        self._known = [
+            self._policy.update(known, observation, action, float(reward), following)
+            for known, observation, action, reward, following in told
+        ]
+        self._likeliest = [known.likeliest for known in self._known]
 
 
 def _after(policy: Policy, known: Posterior, episode: LabelledEpisode) -> Posterior:

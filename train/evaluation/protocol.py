@@ -98,11 +98,8 @@ class Evaluator:
         settings: Evaluation,
         exploring: Acting,
         threads: int = 1,
-        *,
-        follow_rewards: bool = False,
     ) -> None:
         self.family, self.settings, self.exploring = family, settings, exploring
-        self._follow_rewards = follow_rewards
         self.n_tasks = len(tasks)
         self.tasks = np.repeat(tasks, settings.repeats, axis=0)
         self.simulator = family.simulator(len(self.tasks), threads)
@@ -116,18 +113,11 @@ class Evaluator:
             family: what to simulate.
             tasks: `(task, parameter)`, those to measure on.
         """
-        exploring = Acting.like_the_robot(config.robot.exploration)
+        exploring = Acting.with_rewards(config.robot.exploration)
         noise = config.evaluation.action_noise
         if noise is not None:
             exploring = replace(exploring, noise=noise)
-        return cls(
-            family,
-            tasks,
-            config.evaluation,
-            exploring,
-            workers(config.workers),
-            follow_rewards=config.robot.exploration.follow_rewards,
-        )
+        return cls(family, tasks, config.evaluation, exploring, workers(config.workers))
 
     @property
     def quoted(self) -> int:
@@ -163,7 +153,10 @@ class Evaluator:
                         found.append(self._act(actor, own))
                 if k == last:
                     break
-                episodes = self._explored(exploring, rng)
+                followed = exploring
+                if isinstance(exploring, ParticleActor):  # which may heed: it learns below, at once
+                    followed = exploring.acting_as(exploring.acting)
+                episodes = self._episodes(followed, rng)
                 for trial, episode in zip(trials, episodes, strict=True):
                     trial.append(episode)
                 if isinstance(exploring, ParticleActor):
@@ -215,12 +208,6 @@ class Evaluator:
         if isinstance(actor, ParticleActor) and self.exploring.z_hold == "step":
             return actor.acting_as(replace(self.exploring, z_hold="episode"))
         return actor
-
-    def _explored(self, actor: Actor, rng: np.random.Generator) -> list[LabelledEpisode]:
-        if not (self._follow_rewards and isinstance(actor, ParticleActor)):
-            return self._episodes(actor, rng)
-        following = actor.acting_as(replace(actor.acting, z_hold="episode"))  # `actor` stays
-        return self._episodes(following, rng, following.heed)
 
     def _episodes(
         self, actor: Actor, rng: np.random.Generator, heed: Heed | None = None

@@ -45,7 +45,7 @@ def film_run(
         task,
         exploration_episodes=episodes,
         posterior_sampling=sampling,
-        exploring=Acting.like_the_robot(run.config.robot.exploration),
+        exploring=Acting.with_rewards(run.config.robot.exploration),
         seed=run.config.seed,
         every=every,
         size=size,

@@ -184,7 +184,7 @@ def _film_typical_task(run: Run, evaluation: Evaluation) -> FilmedTask:
         run.family,
         run.dataset.test_tasks[typical],
         exploration_episodes=evaluation.phases["before"].encoder.quoted,
-        exploring=Acting.like_the_robot(run.config.robot.exploration),
+        exploring=Acting.with_rewards(run.config.robot.exploration),
         seed=run.config.seed,
         posterior_sampling=own == "likelihood",
     )

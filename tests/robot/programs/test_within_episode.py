@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from fieldtune.export.bundle import read_bundle
-from fieldtune.robot.config import AdaptationConfig, LimitsConfig
+from fieldtune.robot.config import AdaptationConfig, ExplorationConfig, LimitsConfig
 from fieldtune.robot.drivers.driver import DriverFault
 from fieldtune.robot.episodes.episode import EndReason
 from fieldtune.robot.journal.journal import Journal
+from fieldtune.robot.policy.exploration import Draws, ZSource
+from fieldtune.robot.policy.particles import ParticlePosterior
 from fieldtune.robot.policy.policy import Policy
 from fieldtune.robot.policy.posterior import GaussianPosterior
 from fieldtune.robot.policy.refinement import PLACES
@@ -135,6 +137,79 @@ def test_context_episodes_come_first_where_asked_for(adaptation, config):
     (_, context), (episode, _) = episodes(config)
     known = after(context.values())
     np.testing.assert_allclose(episode.steps[0].z, known.mean, rtol=1e-5)
+
+
+def exploring(config, mass, point_bundle, rewards=None, **options):
+    followed = ExplorationConfig(follow_rewards=True, z_hold=2)
+    return Adaptation(
+        config.model_copy(update={"exploration": followed}),
+        mass,
+        rewards or DriverRewards(mass),
+        bundle=point_bundle(horizon=12, particles=PARTICLES),
+        **({"context_episodes": 2, "episodes": 1} | options),
+    )
+
+
+def test_context_episodes_follow_their_rewards_where_the_robot_is_told_to(
+    config, mass, point_bundle
+):
+    """They begin with a draw and act with noise, and the task is as if they had not followed."""
+    run = exploring(config, mass, point_bundle)
+    assert [result.acting for result in run.run()] == [False, False, True]
+    first, second, acting = episodes(config)
+    known = ParticlePosterior.prior(np.array(PARTICLES))
+    assert first[0].steps[0].z == known.sample(Draws(config.seed, 1).z).tolist()
+    own = np.array(PARTICLES)[:, 0]
+    log_weights = np.zeros(len(PARTICLES))
+    for before, after in zip(first[0].steps, first[0].steps[1:], strict=False):
+        log_weights -= (own - first[1][before.index]) ** 2 / 2
+        assert after.z == list(PARTICLES[int(log_weights.argmax())])
+    for episode, _ in (first, second):
+        means = 2 * np.tanh([step.z[0] for step in episode.steps])
+        assert not np.allclose([step.requested[0] for step in episode.steps], means)
+    steps = acting[0].steps
+    assert len({tuple(step.z) for step in steps}) == 1  # as without: no --continuous
+    assert steps[0].z == run.posterior.likeliest.tolist()
+    assert (run.posterior.transitions, run.posterior.added) == (24, PLACES)
+    weights = run.posterior.log_weights[: len(PARTICLES)]
+    rewards = np.array([*first[1].values(), *second[1].values()])
+    expected = -((own[:, None] - rewards) ** 2).sum(axis=1) / 2
+    np.testing.assert_allclose(weights - weights[0], expected - expected[0], rtol=1e-5)
+
+
+def test_context_episodes_follow_nothing_where_rewards_come_at_their_end(
+    config, mass, point_bundle, caplog
+):
+    class AtTheEnd:
+        """A plug-in's stream, without `so_far`."""
+
+        error = ""
+        source = "late"
+
+        def __init__(self):
+            inner = DriverRewards(mass)
+            for name in ("open", "close", "begin", "follow", "collect"):
+                setattr(self, name, getattr(inner, name))
+
+    run = exploring(config, mass, point_bundle, AtTheEnd())
+    list(run.run())
+    assert run.within is None
+    assert "rewards from 'late' come at the end of an episode only" in caplog.text
+    (first, _), *_ = episodes(config)
+    source = ZSource(ParticlePosterior.prior(np.array(PARTICLES)), 2, Draws(config.seed, 1).z)
+    assert [step.z for step in first.steps] == [source.next().tolist() for _ in first.steps]
+
+
+def test_a_context_that_could_not_be_followed_is_not_gone_on_with(
+    config, mass, point_bundle, monkeypatch
+):
+    def fails(*_):
+        raise RuntimeError("the graph is gone")
+
+    run = exploring(config, mass, point_bundle)
+    monkeypatch.setattr(Policy, "factor", fails)
+    assert [result.acting for result in run.run()] == [False]
+    assert "the graph is gone" in run.within.trouble
 
 
 def test_the_task_is_kept_after_each_episode_and_again_the_same_from_the_journal(

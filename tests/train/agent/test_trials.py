@@ -129,7 +129,7 @@ def test_rewards_are_those_of_each_copys_task(run_three, short_family):
 
 @pytest.fixture
 def trial(agent, short_family, simulator):
-    def run(prior, posterior, relabel=None, seed=0):
+    def run(prior, posterior, relabel=None, seed=0, follows_rewards=False):
         torch.manual_seed(seed)
         return explore(
             agent,
@@ -139,11 +139,16 @@ def trial(agent, short_family, simulator):
             np.random.default_rng(seed),
             prior_episodes=prior,
             posterior_episodes=posterior,
-            acting=Acting(),
+            acting=Acting(follows_rewards=follows_rewards),
             relabel=relabel,
         )
 
     return run
+
+
+def test_exploration_without_rewards_follows_none(trial):
+    with pytest.raises(ValueError, match="without rewards cannot follow them"):
+        trial(2, 1, relabel=lambda episode, _: episode.rewards, follows_rewards=True)
 
 
 def test_a_trial_has_its_episodes_in_each_copy(trial):

@@ -87,6 +87,9 @@ def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
     assert evaluator.exploring == Acting("step", 0.25)
     evaluator.close()
+    followed = run.config.robot.exploration.model_copy(update={"follow_rewards": True})
+    assert Acting.with_rewards(followed) == Acting("step", 0.25, follows_rewards=True)
+    assert Acting.like_the_robot(followed) == Acting("step", 0.25)
     mean = run.config.model_copy(update={"evaluation": Evaluation(action_noise=0.0)})
     evaluator = Evaluator.of(mean, run.family, run.dataset.test_tasks)
     assert evaluator.exploring == Acting("step", 0.0)
@@ -129,6 +132,39 @@ def test_by_likelihood_each_exploration_follows_what_those_before_it_said(
     assert explored[1] < 900
     assert measured[2] < measured[1] < measured[0]
     assert explored == measured[:2]  # what explores next is what was measured
+
+
+def test_exploration_may_follow_its_rewards(run, make_config, inference, agent, monkeypatch):
+    """It goes on with the likeliest so far, and what it has seen counts once."""
+    held = make_config("robot.exploration.z_hold=3")
+    config = make_config("robot.exploration.z_hold=3", "robot.exploration.follow_rewards=true")
+    evaluator = Evaluator.of(config, run.family, run.dataset.test_tasks)
+    heeded, heed, seen, after = [], ParticleActor.heed, [], ParticleActor.after
+
+    def watched(actor, *step):
+        heed(actor, *step)
+        likeliest = actor.known.log_likelihoods.argmax(dim=1)
+        heeded.append((actor.z == actor.known.z[range(len(likeliest)), likeliest]).all())
+
+    def learnt(actor, context):
+        found = after(actor, context)
+        seen.append(found.known.seen.tolist())
+        return found
+
+    monkeypatch.setattr(ParticleActor, "heed", watched)
+    monkeypatch.setattr(ParticleActor, "after", learnt)
+    followed = evaluator.online(inference, 0, only=2)
+    steps = run.family.horizon
+    assert len(heeded) == 2 * steps
+    assert all(heeded)
+    assert [set(each) for each in seen] == [{0}, {steps}, {2 * steps}]
+    monkeypatch.setattr(LatentActor, "heed", lambda *_: pytest.fail("the paper's does not"))
+    evaluator.online(agent, 0, only=2)
+    evaluator.close()
+    evaluator = Evaluator.of(held, run.family, run.dataset.test_tasks)
+    assert not np.array_equal(evaluator.online(inference, 0, only=2).curve, followed.curve)
+    assert len(heeded) == 2 * steps
+    evaluator.close()
 
 
 @pytest.mark.parametrize("which", ["encoder", "likelihood"])
