@@ -123,8 +123,8 @@ class Following:
     Args:
         agent: whose policy acts.
         belief: before the episode.
-        exploring: with which noise it explores, by another draw every so many steps; None where it
-            acts by the belief's guess.
+        exploring: with which noise it explores, by another draw every so many steps or, where it
+            follows rewards, by the belief's guess after each; None where it acts by that guess.
     """
 
     def __init__(self, agent: Agent, belief: Belief, exploring: Acting | None = None) -> None:
@@ -152,7 +152,7 @@ class Following:
         constants, device = self._agent.normalisation, self._held.device
         step = rewarded_step(constants, s, a, r, reached, device)
         self.belief = self.belief.after_step(step)
-        if self._exploring is None:
+        if self._exploring is None or self._exploring.follows_rewards:
             self._held = self.belief.guess()
 
 

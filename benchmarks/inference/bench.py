@@ -98,7 +98,7 @@ class Bench:
     @cached_property
     def exploring(self) -> Acting:
         """z held for an episode, with the noise of the run's robot."""
-        return replace(self.evaluator.exploring, z_hold="episode")
+        return replace(self.evaluator.exploring, z_hold="episode", follows_rewards=False)
 
     def episode(self, z: Tensor, rng: np.random.Generator) -> Episode:
         """Explore by z, `(copy, latent)`, or by several one after another,

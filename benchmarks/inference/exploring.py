@@ -20,6 +20,7 @@ from benchmarks.inference.beliefs import (
 )
 from benchmarks.inference.bench import NUMBERS, Bench, Episode, own_randomness
 from benchmarks.inference.tables import Row, Table
+from fieldtune.train.agent.actor import Acting
 from fieldtune.train.runs.particles import CONTEXT
 
 CANDIDATES = 16  # drawn by weight, of which one is asked with
@@ -48,7 +49,9 @@ def exploring(bench: Bench) -> Table:
     }
     explored = {name: explore(bench, explorer)[0] for name, explorer in explorers.items()}
     turning = f"posterior sampling, drawn by all it was paid so far every {HELD} steps"
-    explored[turning] = _turning(bench, start)
+    explored[turning] = _turning(bench, start, replace(bench.exploring, z_hold=HELD))
+    following = "a draw, then the likeliest by all it was paid so far (follow_rewards)"
+    explored[following] = _turning(bench, start, replace(bench.exploring, follows_rewards=True))
     rows = []
     for name, episodes in explored.items():
         after = believed(start, episodes)
@@ -57,12 +60,12 @@ def exploring(bench: Bench) -> Table:
     return Table("What explores", bench.measure, rows)
 
 
-def _turning(bench: Bench, belief: Belief) -> list[Episode]:
-    """Posterior sampling within the episode too: what it is paid counts at the next draw."""
+def _turning(bench: Bench, belief: Belief, acting: Acting) -> list[Episode]:
+    """z changes within the episode too: what it is paid counts at once."""
     found: list[Episode] = []
     with own_randomness(bench.seed) as rng:
         for _ in range(max(NUMBERS)):
-            actor = Following(bench.agent, belief, replace(bench.exploring, z_hold=HELD))
+            actor = Following(bench.agent, belief, acting)
             found.append(bench.followed(actor, rng))
             belief = actor.belief
     return found

@@ -159,6 +159,21 @@ def test_exploring_by_turns_holds_a_draw_and_counts_every_reward(bench, belief):
     assert not np.array_equal(held[7], held[8])
 
 
+def test_exploring_may_go_on_with_the_likeliest(bench, belief):
+    acting = replace(bench.exploring, follows_rewards=True)
+    actor, likeliest = Following(bench.agent, belief, acting), []
+    heed = actor.heed
+    actor.heed = lambda *step: (
+        heed(*step),
+        likeliest.append(np.array_equal(actor.embeddings, actor.belief.guess().double().numpy())),
+    )
+    drawn = actor.embeddings
+    with own_randomness(3) as rng:
+        bench.followed(actor, rng)
+    assert likeliest == [True] * 10
+    assert not np.array_equal(actor.embeddings, drawn)
+
+
 def test_a_linear_probe_says_what_z_holds_of_tasks_kept_back(bench):
     of = bench.run, bench.agent, bench.kept_back, bench.run.dataset.test_tasks
     z, whose = latent_probe.embeddings(*of)
