@@ -110,7 +110,8 @@ class WithinEpisode:
         if behind > AT_ONCE:
             log.warning(
                 "%s: z was %g steps behind in the median: this computer infers more slowly than "
-                "transitions come; adapt without --continuous, or on a faster one",
+                "transitions come; adapt without --continuous and without "
+                "robot.exploration.follow_rewards, or on a faster one",
                 follower.name,
                 behind,
             )

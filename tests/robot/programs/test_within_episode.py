@@ -154,7 +154,8 @@ def test_context_episodes_follow_their_rewards_where_the_robot_is_told_to(
     config, mass, point_bundle
 ):
     """They begin with a draw and act with noise, and the task is as if they had not followed."""
-    run = exploring(config, mass, point_bundle)
+    saved = []
+    run = exploring(config, mass, point_bundle, save=saved.append)
     assert [result.acting for result in run.run()] == [False, False, True]
     first, second, acting = episodes(config)
     known = ParticlePosterior.prior(np.array(PARTICLES))
@@ -175,6 +176,12 @@ def test_context_episodes_follow_their_rewards_where_the_robot_is_told_to(
     rewards = np.array([*first[1].values(), *second[1].values()])
     expected = -((own[:, None] - rewards) ** 2).sum(axis=1) / 2
     np.testing.assert_allclose(weights - weights[0], expected - expected[0], rtol=1e-5)
+    (task,) = saved
+    policy = Policy(read_bundle(point_bundle(horizon=12, particles=PARTICLES)))
+    with Journal.read(config.journal) as journal:
+        again = recompute(task, journal, policy)
+    assert (task.transitions, task.episodes) == (24, [1, 2])
+    assert (again.log_weights, again.refined) == (task.log_weights, task.refined)
 
 
 def test_context_episodes_follow_nothing_where_rewards_come_at_their_end(
