@@ -144,9 +144,9 @@ def _page(
         "",
         "Return, mean over seeds and tasks. *First episode*: what is inferred follows every step, "
         "and nothing was explored before. *K*: after so many episodes of own exploration with true "
-        "rewards. *By likelihood*: the decoder's, over particles; *by encoder*: the paper's "
-        f"inference.{tables.own_inferences(table)} Unless a row says otherwise phase 2 explores by "
-        f"{_article(study.config.inference)}.",
+        f"rewards{_followed(study)}. *By likelihood*: the decoder's, over particles; *by encoder*: "
+        f"the paper's inference.{tables.own_inferences(table)} Unless a row says otherwise phase 2 "
+        f"explores by {_article(study.config.inference)}.",
         "",
         *tables.scale(scale, metrics.random, sparse),
         "",
@@ -294,6 +294,12 @@ def _calibration(judged: Sequence[Calibration]) -> list[str]:
         *tables.calibration(judged),
         "",
     ]
+
+
+def _followed(study: Study) -> str:
+    if not study.config.robot.exploration.follow_rewards:
+        return ""
+    return ", which by likelihood follow them within each episode"
 
 
 def _cost(method: Method, updates: int, found: Sequence[JobResult | ToldResult]) -> list[str]:

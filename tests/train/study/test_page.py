@@ -49,6 +49,14 @@ def test_the_page_has_the_command_the_tables_the_figures_and_no_path(folder, mak
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_says_whether_exploration_followed_its_rewards(folder, make_config):
+    said = "with true rewards, which by likelihood follow them within each episode."
+    for follow, there in (("true", True), ("false", False)):
+        config = make_config(f"robot.exploration.follow_rewards={follow}")
+        write_page(folder, Study(config=config, seeds=2), "…")
+        assert (said in (folder / "README.md").read_text()) is there
+
+
 def test_a_row_can_be_computed_again_from_the_cells(folder, make_config):
     """As docs/results/README.md says how, with numpy alone."""
     write_page(folder, Study(config=make_config(), seeds=2), "…")
