@@ -214,8 +214,9 @@ class Policy:
     ) -> Posterior:
         """The posterior with places between its particles, in the stead of those it had before:
         for after an episode, since all of its context is weighed there. As it is where it is the
-        encoder's, nothing was rewarded yet, the context has more than `refinement.MOST`, or a place
-        cannot be weighed, which is logged: the task is known all the same.
+        encoder's, rewards are −1 or 0 (`fieldtune.robot.policy.refinement`), nothing was rewarded
+        yet, the context has more than `refinement.MOST`, or a place cannot be weighed, which is
+        logged: the task is known all the same.
 
         Args:
             posterior: of exactly this context.
@@ -223,7 +224,9 @@ class Policy:
             lent: surrounds each inference, for whoever watches that it returns.
             stopped: asked before each; true leaves the posterior as it is.
         """
-        if not isinstance(posterior, ParticlePosterior) or not 0 < len(context) <= MOST:
+        if not isinstance(posterior, ParticlePosterior) or self.manifest.sparse_reward:
+            return posterior
+        if not 0 < len(context) <= MOST:
             return posterior
         z = places(posterior.z, posterior.log_weights, posterior.own)
         total = np.zeros(len(z))

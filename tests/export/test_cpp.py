@@ -294,12 +294,18 @@ def test_refines_after_an_episode_as_python_does(built, tmp_path, reseal, sample
     np.testing.assert_allclose(found, np.concatenate(wanted), rtol=1e-12, atol=1e-14)
 
 
-def test_what_cannot_be_refined_stays(built, tmp_path, particle_path):
-    """No transition: there is nothing to weigh, and more than `MOST` are not weighed anew."""
+@pytest.mark.parametrize("why", ["many", "sparse"])
+def test_what_cannot_be_refined_stays(built, tmp_path, reseal, particle_path, why):
+    """More than `MOST` transitions are not weighed anew, nor any where rewards are −1 or 0."""
     known = read_bundle(particle_path).manifest
     width = 2 * known.observation_width + known.action_width + 1
-    (tmp_path / "steps").write_bytes(np.zeros((2 * (MOST + 1), width)).tobytes())
-    command = [built / "fieldtune_refine", particle_path, tmp_path / "steps", tmp_path / "out"]
+    path = particle_path
+    if why == "sparse":
+        path = tmp_path / "sparse.bundle"
+        path.write_bytes(reseal(particles=True, manifest=edited(sparse_reward=True)))
+    steps = np.full((2 * (MOST + 1) if why == "many" else 4, width), -1.0)
+    (tmp_path / "steps").write_bytes(steps.tobytes())
+    command = [built / "fieldtune_refine", path, tmp_path / "steps", tmp_path / "out"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (1, "it was not refined\n")
     assert (tmp_path / "out").read_bytes() == b""

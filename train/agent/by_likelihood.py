@@ -198,8 +198,9 @@ class ParticleActor:
         return torch.cat([weigh(one, z=its) for one, its in zip(context, rows, strict=True)])
 
     def _refined(self, known: Known) -> Known:
-        """With places between the particles in the stead of those it had before."""
-        if not 0 < known.steps <= MOST:
+        """With places between the particles in the stead of those it had before, where they help
+        (`fieldtune.robot.policy.refinement`)."""
+        if self._agent.shape.sparse_reward or not 0 < known.steps <= MOST:
             return known
         own = len(self._particles.z)
         z, log_likelihoods = to_numpy(known.z.double()), to_numpy(known.log_likelihoods.double())

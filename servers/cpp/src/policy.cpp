@@ -189,7 +189,7 @@ bool Policy::refine(ParticlePosterior& posterior, const std::vector<Transition>&
     throw PolicyError("a context of " + std::to_string(context.size()) +
                       " transitions, and a posterior of " +
                       std::to_string(posterior.transitions()) + ": expected the same");
-  if (context.empty() || context.size() > kMost) return false;
+  if (manifest().sparse_reward || context.empty() || context.size() > kMost) return false;
   places(posterior, parts_->between);
   std::fill(parts_->total.begin(), parts_->total.end(), 0.0);
   for (const Transition& seen : context) {

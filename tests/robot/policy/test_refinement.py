@@ -109,6 +109,9 @@ def test_what_cannot_be_refined_is_left_as_it_is(policy, point_bundle, monkeypat
     assert policy.refined(posterior, context, stopped=lambda: True) is posterior
     monkeypatch.setattr(policies, "MOST", 2)
     assert policy.refined(posterior, context) is posterior
+    sparse = Policy(read_bundle(point_bundle(particles=PARTICLES, sparse_reward=True)))
+    posterior, context = told(sparse, [-1.0] * 3)
+    assert sparse.refined(posterior, context) is posterior
     encoder = Policy(read_bundle(point_bundle()))
     gaussian = encoder.update(encoder.prior(), *context[0])
     assert encoder.refined(gaussian, context) is gaussian

@@ -11,6 +11,7 @@ import torch
 from fieldtune.export.bundle import read_bundle
 from fieldtune.robot.policy.familiarity import familiarity
 from fieldtune.robot.policy.policy import Policy
+from fieldtune.robot.policy.refinement import PLACES
 from fieldtune.train.agent.by_likelihood import ByLikelihood
 from fieldtune.train.agent.likelihood import Particles, log_likelihood
 from fieldtune.train.agent.units import context_of
@@ -102,13 +103,16 @@ def test_the_robot_weighs_particles_as_torch_does(trained, task):
 
 @pytest.mark.parametrize("task", range(4))
 def test_the_robot_refines_as_torch_does(trained, task):
-    """After each of two episodes: the same places, but for parents on the edge between two."""
+    """After each of two episodes: the same places, but for parents on the edge between two; none
+    where rewards are −1 or 0."""
     run, smac, particles, policy = trained
     episodes = [*run.dataset.train, *run.dataset.test][2 * task][:2]
     found = follow(policy, episodes, refine=True)
     first, second = ([context_of(smac, [one])] for one in episodes)
     actor = ByLikelihood(smac.agent, particles).adapt(first).after(second)
     z = actor.known.z[0].double().numpy()
+    assert found.added == (0 if run.family.sparse_reward else PLACES)
+    assert len(z) == len(found.z)
     same = np.isclose(found.z, z, atol=1e-5).all(axis=1)
     assert same[: found.own].all()
     assert same.mean() > 0.99

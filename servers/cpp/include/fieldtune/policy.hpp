@@ -76,9 +76,9 @@ class Policy {
 
   // The posterior with places between its particles, in the stead of those it had before: for after
   // an episode, and not in a control loop, since all of the context, every rewarded transition so
-  // far, is weighed there. False, and as it was, where there is none or more than kMost. Raises
-  // PolicyError, and changes nothing: the posterior is of another number of transitions, or a place
-  // cannot be weighed.
+  // far, is weighed there. False, and as it was, where rewards are -1 or 0 (docs/inference.md), or
+  // there is no transition or more than kMost. Raises PolicyError, and changes nothing: the
+  // posterior is of another number of transitions, or a place cannot be weighed.
   bool refine(ParticlePosterior& posterior, const std::vector<Transition>& context);
 
   // Run all graphs on one observation, moving nothing. Raises PolicyError where anything that
