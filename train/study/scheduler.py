@@ -55,6 +55,9 @@ def open_study(folder: Path, study: Study) -> None:
         before = load_study(known)
         there = _measured_as(before.config, study)
         changed = first_difference(there.model_dump(), study.config.model_dump())
+        if changed is None:  # of the robot, how it explores is measured
+            then, now = (one.robot.exploration.model_dump() for one in (there, study.config))
+            changed = first_difference(then, now, above="robot.exploration.")
         if changed is not None:
             moved = (
                 f"; if its data were moved, set data.path in {known}"

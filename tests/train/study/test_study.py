@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,9 +159,11 @@ def test_a_study_killed_here_and_then_with_its_machine_gives_the_table_of_one_ne
 
 def test_a_folder_of_another_study_is_refused_by_the_key_that_changed(tmp_path, make_config):
     open_study(tmp_path / "s", Study(config=make_config(), seeds=1))
-    other = Study(config=make_config("offline.updates=7"), seeds=1)
-    with pytest.raises(StudyError, match=r"offline\.updates"):
-        open_study(tmp_path / "s", other)
+    for key, value in {"offline.updates": 7, "robot.exploration.follow_rewards": "true"}.items():
+        other = Study(config=make_config(f"{key}={value}"), seeds=1)
+        with pytest.raises(StudyError, match=f"another {re.escape(key)} "):
+            open_study(tmp_path / "s", other)
+    open_study(tmp_path / "s", Study(config=make_config("robot.name=other"), seeds=1))
 
 
 def test_a_study_that_is_moved_with_its_data_goes_on(tmp_path, make_config):
