@@ -142,7 +142,7 @@ def test_exploration_draws_particles_by_their_weight(agent, particles, context):
     weights = torch.softmax(
         log_likelihood(agent, replace(particles, reward_variance=2.0), context, z=z), dim=1
     )
-    rng, held = torch.Generator().manual_seed(0), torch.zeros(COUNT + PLACES)
+    rng, held = torch.Generator().manual_seed(0), torch.zeros(z.shape[1])
     for _ in range(600):
         actor.begin(rng)
         held[(z[0] == actor.z[0]).all(dim=1)] += 1
@@ -182,6 +182,7 @@ def test_having_seen_more_is_having_seen_all_of_it(agent, particles, context):
     torch.testing.assert_close(twice.z[:, :COUNT], particles.z.expand(TASKS, -1, -1))
 
 
+@pytest.mark.parametrize("kind", ["dense", "dynamics"])
 def test_after_an_episode_what_it_acts_by_is_likelier_than_every_particle(
     agent, particles, context
 ):
@@ -197,6 +198,7 @@ def test_after_an_episode_what_it_acts_by_is_likelier_than_every_particle(
     np.testing.assert_allclose(once.explained, own / STEPS, rtol=1e-4)  # of the particles alone
 
 
+@pytest.mark.parametrize("kind", ["dense", "dynamics"])
 def test_copies_have_places_of_their_own_whatever_batches_they_came_in(agent, particles, context):
     inference = ByLikelihood(agent, particles)
     together = inference.adapt([context]).known
@@ -204,7 +206,14 @@ def test_copies_have_places_of_their_own_whatever_batches_they_came_in(agent, pa
     apart = inference.adapt(alone).known
     torch.testing.assert_close(apart.z, together.z)
     torch.testing.assert_close(apart.log_likelihoods, together.log_likelihoods)
+    assert together.z.shape[1] == COUNT + PLACES
     assert not torch.equal(together.z[0], together.z[1])
+
+
+@pytest.mark.parametrize("kind", ["sparse"])
+def test_where_rewards_are_sparse_there_are_particles_alone(agent, particles, context):
+    known = ByLikelihood(agent, particles).adapt([context]).after([context]).known
+    torch.testing.assert_close(known.z, particles.z.expand(TASKS, -1, -1))
 
 
 def test_a_context_too_long_to_be_weighed_again_leaves_the_particles_alone(
