@@ -1,10 +1,9 @@
 """Places of z between a bundle's particles, at which a whole context is weighed too.
 
 A thousand particles lie further apart than a decoder can tell tasks, so that the likeliest of them
-is near the task and no more (docs/inference.md). Where rewards are −1 or 0 nobody
-asks for them: acting by places was worse as long as only failures were seen. Arithmetic on arrays,
-for the robot and for torch (`fieldtune.train.agent.by_likelihood`) alike; it must not know who
-weighs.
+is near the task and no more (docs/inference.md). Where rewards are −1 or 0 nobody asks for
+them: acting by places was worse as long as only failures were seen. Arithmetic on arrays, for the
+robot and for torch (`fieldtune.train.agent.by_likelihood`) alike; it must not know who weighs.
 """
 
 from __future__ import annotations
