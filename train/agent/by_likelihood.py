@@ -123,6 +123,13 @@ class ParticleActor:
         """The same, drawing z and actions in another way."""
         return self._with(self.known, acting)
 
+    def swapped(self, order: Sequence[int]) -> ParticleActor:
+        """Each copy acting by what another one knows: copy i by what `order[i]` does. To act by;
+        it has not what its refinement would ask."""
+        known, rows = self.known, torch.as_tensor(order, device=self.known.z.device)
+        taken = Known(known.z[rows], known.log_likelihoods[rows], known.seen[rows])
+        return self._with(taken, self.acting)
+
     @property
     def always_heeds(self) -> bool:
         """See `fieldtune.train.agent.actor.always_heeds`."""

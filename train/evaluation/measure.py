@@ -37,6 +37,7 @@ from fieldtune.train.evaluation.results import (
     FirstEpisode,
     Inference,
     PhaseResult,
+    Swapped,
 )
 from fieldtune.train.runs.added_decoder import decoded
 from fieldtune.train.runs.checkpoint import read_facts
@@ -159,6 +160,9 @@ def adapted(evaluator: Evaluator, adaptive: Adaptive, seed: int) -> Adapted:
         successes=_listed(online.successes),
         effective_particles=[n for n in particles if n is not None] or None,
         unlike=[share for share in unlike if share is not None] or None,
+        swapped=None
+        if online.swapped is None
+        else Swapped(online.swapped.returns.tolist(), _listed(online.swapped.successes)),
     )
 
 

@@ -66,9 +66,8 @@ def measure_bundle(run: Run, bundle: Bundle, repeats: int | None = None) -> Bund
         for episode in range(count + 1):
             counts = episode == count
             copies = _Copies(run, policy, known, episode, counts)
-            found = rollout(
-                simulator, family, copies.act, copies.start_seeds, tasks, heed=copies.heed
-            )
+            heed = copies.heed if copies.follows else None
+            found = rollout(simulator, family, copies.act, copies.start_seeds, tasks, heed=heed)
             if not counts:
                 known = [_after(policy, *pair) for pair in zip(known, found, strict=True)]
     finally:
@@ -84,7 +83,12 @@ def measure_bundle(run: Run, bundle: Bundle, repeats: int | None = None) -> Bund
 
 
 class _Copies:
-    """One episode in every copy: each with its own z and its own draws."""
+    """One episode in every copy: each with its own z and its own draws.
+
+    Attributes:
+        follows: whether it goes on with the likeliest z by its rewards, which `heed` is told.
+        start_seeds: `(copy,)`.
+    """
 
     def __init__(
         self, run: Run, policy: Policy, known: list[Posterior], episode: int, counts: bool
@@ -96,7 +100,7 @@ class _Copies:
             self._noise = 0.0
         self._policy, self._known = policy, list(known)
         follow = exploring.follow_rewards and not counts
-        self._follows = follow and all(each.posterior_sampling for each in known)
+        self.follows = follow and all(each.posterior_sampling for each in known)
         self._likeliest: list[Floats] | None = None  # by the rewards so far, once there are any
         self._draws = [Draws(run.config.seed, episode * len(known) + n) for n in range(len(known))]
         self.start_seeds = np.array([draws.start_seed for draws in self._draws], dtype=np.int64)
@@ -128,9 +132,7 @@ class _Copies:
         return actions
 
     def heed(self, s: Floats, a: Floats, r: Floats, reached: Floats) -> None:
-        """A step was rewarded: an episode that follows its rewards goes on with the likeliest z."""
-        if not self._follows:
-            return
+        """A step was rewarded: the episode goes on with the likeliest z."""
         told = zip(self._known, s, a, r, reached, strict=True)
         self._known = [
             self._policy.update(known, observation, action, float(reward), following)

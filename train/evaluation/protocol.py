@@ -68,9 +68,12 @@ class Acted:
 
 @dataclass(frozen=True)
 class OnlineResult:
-    """Adaptation from self-collected contexts: `acted[k]` after k of them, or one number alone."""
+    """Adaptation from self-collected contexts: `acted[k]` after k of them, or one number alone.
+    `swapped` is as `quoted`, in each task by what was explored in another; None where one number
+    was asked for, or there is one task."""
 
     acted: list[Acted]
+    swapped: Acted | None = None
 
     @property
     def curve(self) -> Floats:
@@ -140,7 +143,7 @@ class Evaluator:
         """
         last = self.settings.context_episodes if only is None else only
         trials: list[list[LabelledEpisode]] = [[] for _ in self.tasks]
-        found = []
+        found, swapped = [], None
         with _own_randomness(seed) as rng:
             exploring = self._knowing_nothing(adaptive)
             for k in range(last + 1):
@@ -151,6 +154,9 @@ class Evaluator:
                         actor = adapt_to(adaptive, trials)
                     with _own_randomness(seed, k) as own:
                         found.append(self._act(actor, own))
+                    if only is None and k == self.quoted and self.n_tasks > 1:
+                        with _own_randomness(seed, k) as own:  # the same start states, to compare
+                            swapped = self._act(self._swapped(adaptive, actor, trials), own)
                 if k == last:
                     break
                 followed = exploring
@@ -163,7 +169,7 @@ class Evaluator:
                     exploring = exploring.after([context_of(adaptive, [one]) for one in episodes])
                 elif always_heeds(exploring):
                     exploring = adapt_to(adaptive, trials, self.exploring)
-        return OnlineResult(found)
+        return OnlineResult(found, swapped)
 
     def offline(self, adaptive: Adaptive, data: Replay, seed: int) -> Acted:
         """Adaptation from offline data: as many transitions as two episodes have, from all of it;
@@ -202,6 +208,21 @@ class Evaluator:
         with _own_randomness(seed, 0) as rng:
             actor = adapt_to(adaptive, [[] for _ in self.tasks])
             return self._act(actor, rng, actor.heed) if isinstance(actor, HeedingActor) else None
+
+    def _swapped(
+        self, adaptive: Adaptive, actor: Actor, trials: list[list[LabelledEpisode]]
+    ) -> Actor:
+        """As `actor`, which `trials` have told, but told in each task by another task's trial:
+        another one in each repeat."""
+        repeats, others = self.settings.repeats, self.n_tasks - 1
+        order = [
+            (task + 1 + repeat % others) % self.n_tasks * repeats + repeat
+            for task in range(self.n_tasks)
+            for repeat in range(repeats)
+        ]
+        if isinstance(actor, ParticleActor):
+            return actor.swapped(order)
+        return adapt_to(adaptive, [trials[copy] for copy in order])
 
     def _knowing_nothing(self, adaptive: Adaptive) -> Actor:
         actor = adapt_to(adaptive, [[] for _ in self.tasks], self.exploring)

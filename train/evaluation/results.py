@@ -43,6 +43,22 @@ class FirstEpisode:
 
 
 @dataclass(frozen=True)
+class Swapped:
+    """The episode that is quoted, acted in each task by what was explored in another one.
+
+    What own exploration is worth is the own return less this: where both are alike, what was
+    inferred says nothing of the task, however good the policy.
+
+    Attributes:
+        returns: `(task, repeat)`, from the same start states as the own.
+        successes: 1 or 0 for each return; None where the family has no success.
+    """
+
+    returns: list[list[float]]
+    successes: list[list[float]] | None = None
+
+
+@dataclass(frozen=True)
 class Adapted:
     """How one inference adapts to the held-out tasks.
 
@@ -54,6 +70,7 @@ class Adapted:
         effective_particles, unlike: by number of context episodes, `(K+1,)`: how many particles
             still count, mean, and the share of contexts that are unlike the training tasks'. None
             of an encoder.
+        swapped: None where there is one task alone, or an earlier version measured.
     """
 
     returns: list[list[list[float]]]
@@ -62,6 +79,7 @@ class Adapted:
     successes: list[list[list[float]]] | None = None
     effective_particles: list[float] | None = None
     unlike: list[float] | None = None
+    swapped: Swapped | None = None
 
     @property
     def quoted(self) -> int:
@@ -267,4 +285,6 @@ def _curve(adapted: Adapted) -> dict[str, object]:
     if adapted.effective_particles is not None:
         found["effective_particles"] = adapted.effective_particles
         found["unlike"] = adapted.unlike
+    if adapted.swapped is not None:
+        found["swapped"] = float(np.mean(adapted.swapped.returns))
     return found

@@ -72,6 +72,11 @@ def mean(cells: ArrayLike) -> Estimate:
     return _estimate(float(found.mean()), _resampled(found))
 
 
+def difference(cells: ArrayLike, others: ArrayLike) -> Estimate:
+    """The mean of `cells` less that of `others`, paired by cell; of shapes as `mean`'s."""
+    return mean(np.asarray(cells, dtype=np.float64) - np.asarray(others, dtype=np.float64))
+
+
 def gap(before: ArrayLike, after: ArrayLike, goal: ArrayLike) -> Gap:
     """How much of the way from `before` to `goal` was closed, by means, paired by cell.
 

@@ -32,6 +32,8 @@ class Cells(msgspec.Struct, frozen=True, omit_defaults=True):
         rewards: of that episode by step, mean over (task, repeat), `(seed, step)`.
         successes, first_successes: 1 or 0 for each return; absent where the family has none.
         effective_particles, unlike: by number of context episodes, `(K+1, seed)`, by likelihood.
+        swapped, swapped_successes: as tables quote, acted by what was explored in another task,
+            `(seed, task, repeat)`; absent where an earlier version measured.
     """
 
     method: Method
@@ -43,6 +45,8 @@ class Cells(msgspec.Struct, frozen=True, omit_defaults=True):
     first_successes: Repeats | None = None
     effective_particles: list[list[float]] | None = None
     unlike: list[list[float]] | None = None
+    swapped: Repeats | None = None
+    swapped_successes: Repeats | None = None
 
     @property
     def episodes(self) -> int:
@@ -127,6 +131,9 @@ def _cells(method: Method, inference: Inference, found: Sequence[Adapted]) -> Ce
     first_ended = [one.successes for one in first if one.successes is not None]
     particles = [one.effective_particles for one in found if one.effective_particles is not None]
     unlike = [one.unlike for one in found if one.unlike is not None]
+    swapped = [one.swapped for one in found if one.swapped is not None]
+    swapped_ended = [one.successes for one in swapped if one.successes is not None]
+    whole = len(swapped) == len(found)
     return Cells(
         method=method,
         inference=inference,
@@ -137,6 +144,8 @@ def _cells(method: Method, inference: Inference, found: Sequence[Adapted]) -> Ce
         first_successes=_rounded(first_ended) if first_ended else None,
         effective_particles=_rounded(_by_episodes(particles)) if particles else None,
         unlike=_rounded(_by_episodes(unlike)) if unlike else None,
+        swapped=_rounded([one.returns for one in swapped]) if whole else None,
+        swapped_successes=_rounded(swapped_ended) if whole and swapped_ended else None,
     )
 
 

@@ -49,11 +49,13 @@ from fieldtune.train.study.summary import (
     BOTH,
     Ceiling,
     Row,
+    Worth,
     ceilings,
     curves,
     rows,
     shifts,
     table_of,
+    worths,
 )
 
 SHIFT_NAMES: dict[Method, str] = {
@@ -157,6 +159,7 @@ def _page(
         "",
         f"![Reward by second within the first episode]({FIRST})",
         "",
+        *_worth(worths(table_of(metrics.cells), study.config.algorithm.name), lean),
         *_gaps(table, by_steps, metrics.period_s, lean),
         *(_by_steps(by_steps, lean, drawn) if any(by_steps.values()) else []),
         *_believed(metrics, lean),
@@ -197,6 +200,23 @@ def _protocol(study: Study, methods: Collection[Method], tasks: int, repeats: in
 
 def _article(inference: Inference) -> str:
     return "the decoder's likelihood" if inference == "likelihood" else "the encoder"
+
+
+def _worth(found: Sequence[Worth], lean: bool) -> list[str]:
+    if not found:
+        return []
+    what = "Success" if found[0].success else "Return"
+    return [
+        "## What it is worth to know the task",
+        "",
+        *tables.worth(found, lean),
+        "",
+        f"{what}, K = {found[0].row.quoted}. *Own*: by what was explored in the task itself. "
+        "*Another task's*: by what was explored in another held-out one, from the same start "
+        "states. *None*: before any exploration. Where own and another's are alike, what was "
+        "inferred says nothing of the task, however good the policy.",
+        "",
+    ]
 
 
 def _gaps(table: Sequence[Row], by_steps: Curves, period_s: float, lean: bool) -> list[str]:

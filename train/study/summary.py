@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from fieldtune.train.evaluation.protocol import QUOTED
 from fieldtune.train.evaluation.results import Inference
-from fieldtune.train.evaluation.statistics import Estimate, Gap, gap, mean, over_tasks, shift
+from fieldtune.train.evaluation.statistics import (
+    Estimate,
+    Gap,
+    difference,
+    gap,
+    mean,
+    over_tasks,
+    shift,
+)
 from fieldtune.train.study.cells import Cells, OfflineCells
 from fieldtune.train.study.plan import AFTER_OFFLINE, PHASE_2, PHASES, Method
 from fieldtune.train.study.results import Results
@@ -60,6 +68,27 @@ class Ceiling:
     value: Estimate
     by_seed: list[float]
     success: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What it is worth to know the task: return, or success if the family has it, as `row` quotes.
+
+    Attributes:
+        own: by what was explored in the task itself.
+        another: by what was explored in another held-out task.
+        nothing: before any exploration.
+        over_another, over_nothing: own less these, task by task.
+        success: whether these are shares of successes.
+    """
+
+    row: Row
+    own: Estimate
+    another: Estimate
+    nothing: Estimate
+    over_another: Estimate
+    over_nothing: Estimate
+    success: bool
 
 
 @dataclass(frozen=True)
@@ -125,6 +154,18 @@ def ceilings(cells: Sequence[OfflineCells]) -> list[Ceiling]:
     ]
 
 
+def worths(table: Table, own: str) -> list[Worth]:
+    """In the order of `rows`, with its arguments; of the cells that were measured for it."""
+    found = []
+    for row in rows(table, own):
+        cells = table[row.method, row.inference]
+        if cells.successes is not None and cells.swapped_successes is not None:
+            found.append(_worth(row, cells.successes, cells.swapped_successes, success=True))
+        elif cells.swapped is not None:
+            found.append(_worth(row, cells.returns, cells.swapped, success=False))
+    return found
+
+
 def curves(results: Results, table: Table, inference: Inference) -> dict[Method, Curve]:
     """Every phase 2 by reward-free steps, as this inference has it."""
     return {
@@ -166,6 +207,20 @@ def _row(table: Table, cells: Cells, algorithm: str) -> Row:
         None
         if cells.successes is None
         else _columns(cells.first_successes, cells.successes, SUCCESSES),
+    )
+
+
+def _worth(row: Row, by_episodes: Sequence[list], swapped: list, *, success: bool) -> Worth:
+    own, nothing = over_tasks(by_episodes[row.quoted]), over_tasks(by_episodes[0])
+    another = over_tasks(swapped)
+    return Worth(
+        row,
+        mean(own),
+        mean(another),
+        mean(nothing),
+        difference(own, another),
+        difference(own, nothing),
+        success,
     )
 
 

@@ -13,7 +13,7 @@ from fieldtune.train.evaluation.results import Inference
 from fieldtune.train.evaluation.statistics import Estimate, Gap
 from fieldtune.train.runs.origin import ONLINE, TOLD
 from fieldtune.train.study.plan import Method
-from fieldtune.train.study.summary import FIRST, Ceiling, Curve, Row, Table
+from fieldtune.train.study.summary import FIRST, Ceiling, Curve, Row, Table, Worth
 
 NAMES: dict[Method, str] = {
     "offline": "before phase 2",
@@ -157,6 +157,18 @@ def by_steps(
         told = [shown(one.value) for one in values]
         body.append([name, inference, told[0], *left, *told[1:]])
     return table(["phase", "inference", *(f"{steps:,.0f}" for steps in longest.steps)], body)
+
+
+def worth(found: Sequence[Worth], lean: bool) -> list[str]:
+    """What own exploration gives over another task's, and over none."""
+    head = ["phase", "inference", "own", "another task's", "none", "own − another's", "own − none"]
+    body = []
+    for one in found:
+        told = share if one.success else estimate
+        columns = (one.own, one.another, one.nothing, one.over_another, one.over_nothing)
+        name = named(one.row.method, lean)
+        body.append([name, inferred(one.row), *(told(column) for column in columns)])
+    return table(head, body)
 
 
 def particles(cells: Table, lean: bool) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 
 from fieldtune.train.agent.actor import MEAN_ACTION, Acting, LatentActor
 from fieldtune.train.agent.by_likelihood import ByLikelihood, ParticleActor
+from fieldtune.train.agent.units import context_of
 from fieldtune.train.config import Evaluation
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.runs.particles import offline_particles
@@ -82,6 +83,43 @@ def test_what_is_inferred_follows_from_the_rewards(evaluator, agent, run):
     assert not np.allclose(here.quoted.embeddings, there.quoted.embeddings)
 
 
+@pytest.mark.parametrize("name", ["agent", "inference"])
+def test_what_is_swapped_knows_what_another_task_was_told(evaluator, name, request):
+    found = evaluator(repeats=2).online(request.getfixturevalue(name), 0)
+    own, swapped = found.quoted.embeddings, found.swapped.embeddings
+    np.testing.assert_array_equal(swapped, own[[1, 0]])  # of two tasks, repeat by repeat
+    assert not np.allclose(own[0], own[1])
+
+
+def test_each_repeat_is_swapped_with_another_task(run, agent):
+    tasks = np.arange(4.0).reshape(4, 1)
+    held = Evaluator(run.family, tasks, Evaluation(repeats=4), Acting())
+    found = held.online(agent, 0)
+    held.close()
+    own, swapped = found.quoted.embeddings, found.swapped.embeddings
+    for task in range(4):
+        taken = [(task + turn) % 4 for turn in (1, 2, 3, 1)]
+        np.testing.assert_array_equal(swapped[task], own[taken, [0, 1, 2, 3]])
+
+
+def test_swapped_episodes_begin_where_the_own_did(evaluator, agent):
+    class Deaf:
+        normalisation = agent.normalisation
+
+        def adapt(self, context, acting=MEAN_ACTION):
+            return agent.adapt([context_of(agent, []) for _ in context], acting)
+
+    found = evaluator().online(Deaf(), 0)
+    np.testing.assert_array_equal(found.swapped.returns, found.quoted.returns)
+
+
+def test_nothing_is_swapped_in_one_task_or_for_one_number(evaluator, run, agent):
+    assert evaluator().online(agent, 0, only=2).swapped is None
+    alone = Evaluator(run.family, run.dataset.test_tasks[:1], Evaluation(repeats=2), Acting())
+    assert alone.online(agent, 0).swapped is None
+    alone.close()
+
+
 def test_exploration_at_test_is_as_noisy_as_the_robots(make_run, short_family):
     run = make_run("robot.exploration.action_noise=0.25", "robot.exploration.z_hold=step")
     evaluator = Evaluator.of(run.config, run.family, run.dataset.test_tasks)
@@ -126,10 +164,11 @@ def test_by_likelihood_each_exploration_follows_what_those_before_it_said(
     measured, explored = (
         [n for likeliest, n in begun if likeliest is one] for one in (True, False)
     )
-    assert len(measured) == 3
+    assert len(measured) == 4  # and once by what another task was told
     assert len(explored) == 2
     assert explored[0] == pytest.approx(1000)
     assert explored[1] < 900
+    assert measured[3] == pytest.approx(measured[2])
     assert measured[2] < measured[1] < measured[0]
     assert explored == measured[:2]  # what explores next is what was measured
 

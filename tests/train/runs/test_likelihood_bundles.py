@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fieldtune.train.agent.likelihood import Particles, log_likelihood
 from fieldtune.train.agent.units import context_of
 from fieldtune.train.algorithms.optimisation import TrainingDiverged
 from fieldtune.train.data.dataset import Dataset
+from fieldtune.train.evaluation.on_board import measure_bundle
 from fieldtune.train.phases.offline import train_offline
 from fieldtune.train.runs import bundles
 from fieldtune.train.runs.bundles import Exporter
@@ -123,6 +125,36 @@ def test_the_robot_refines_as_torch_does(trained, task):
     alone = follow(policy, episodes)
     np.testing.assert_array_equal(found.log_weights[: found.own], alone.log_weights)
     assert found.log_weights.max() >= alone.log_weights.max()
+
+
+def test_a_bundle_is_measured_exploring_by_its_rewards_where_its_robot_does(trained, monkeypatch):
+    """z by z, of each copy's first episode: a draw, then the likeliest by the rewards so far."""
+    run, _, _, policy = trained
+    exploring = run.config.robot.exploration.model_copy(
+        update={"follow_rewards": True, "action_noise": 0.0}
+    )
+    robot = run.config.robot.model_copy(update={"exploration": exploring})
+    run = replace(run, config=run.config.model_copy(update={"robot": robot}))
+    acted, act = [], Policy.act
+
+    def watched(self, s, z, *noise):
+        acted.append((s, act(self, s, z, *noise), z))
+        return acted[-1][1]
+
+    monkeypatch.setattr(Policy, "act", watched)
+    measure_bundle(run, read_bundle(run.folder / "policy.bundle"), repeats=1)
+    tasks, steps, switched = run.dataset.test_tasks, run.family.horizon, 0
+    for copy, task in enumerate(tasks):
+        known, episode = policy.prior(), acted[copy : steps * len(tasks) : len(tasks)]
+        assert len(episode) == steps
+        assert (known.z == episode[0][2]).all(axis=1).any()
+        for (s, a, held), (reached, _, z) in pairwise(episode):
+            known = policy.update(
+                known, s, a, float(run.family.reward(s, a, reached, task)), reached
+            )
+            np.testing.assert_array_equal(z, known.likeliest)
+            switched += not np.array_equal(z, held)
+    assert switched > len(tasks)
 
 
 def test_what_is_clipped_is_clipped_alike(trained):

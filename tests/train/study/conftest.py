@@ -15,11 +15,13 @@ from fieldtune.train.evaluation.results import (
     DynamicsExplained,
     FirstEpisode,
     PhaseResult,
+    Swapped,
 )
 from fieldtune.train.study.plan import METHODS, PHASE_2, Job, Method
 from fieldtune.train.study.results import JobResult, Point, Reached, Results
 
 TASKS, REPEATS, LATENT, EPISODES = 6, 2, 3, 4
+ANOTHER = 30.0  # what another task's exploration returns less than the own
 BETTER = 20.0  # what the likelihood returns more than the encoder
 
 
@@ -43,6 +45,9 @@ def _adapted(
         successes=ended,
         effective_particles=[1000.0, 50.0, 9.0, 5.0, 3.5] if likelihood else None,
         unlike=[0.0, 0.25, 0.25, 0.25, 0.25] if likelihood else None,
+        swapped=Swapped(
+            (np.array(curve[2]) - ANOTHER).tolist(), None if ended is None else ended[0]
+        ),
     )
 
 

@@ -49,6 +49,20 @@ def test_the_page_has_the_command_the_tables_the_figures_and_no_path(folder, mak
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_says_what_it_is_worth_to_know_the_task(folder, make_config):
+    write_page(folder, Study(config=make_config(), seeds=2), "…")
+    page = (folder / "README.md").read_text()
+    assert "| phase | inference | own | another task's | none | own − another's |" in page
+    (line,) = (
+        each
+        for each in plain(page).splitlines()
+        if each.startswith("| before phase 2 | encoder |") and "30.0 [30.0, 30.0]" in each
+    )
+    assert line.count("|") == 8
+    metrics = read_metrics(folder / "metrics.json")
+    assert np.shape(metrics.cells[0].swapped) == (2, 6, 2)
+
+
 def test_the_page_says_whether_exploration_followed_its_rewards(folder, make_config):
     said = "with true rewards, which by likelihood follow them within each episode."
     for follow, there in (("true", True), ("false", False)):

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from msgspec import structs
 
 from fieldtune.train.evaluation.results import EvaluationError
 from fieldtune.train.study.cells import all_cells, offline_cells
 from fieldtune.train.study.plan import Job, Study
 from fieldtune.train.study.results import load_results, require_sound_results
-from fieldtune.train.study.summary import Curve, ceilings, curves, rows, shifts, table_of
+from fieldtune.train.study.summary import (
+    Curve,
+    ceilings,
+    curves,
+    rows,
+    shifts,
+    table_of,
+    worths,
+)
 from fieldtune.train.study.tables import closed
 
 
@@ -84,6 +95,38 @@ def test_seeds_of_which_one_was_measured_less_often_are_compared_from_the_end(ma
 
 def _fields(result):
     return {name: getattr(result, name) for name in result.__struct_fields__}
+
+
+def test_what_the_task_is_worth_is_the_own_less_anothers_and_less_nothing(make_results):
+    results = make_results()
+    found = {(one.row.method, one.row.inference): one for one in worths(table(results), "smac")}
+    assert list(found) == list(by_name(results))
+    one = found["trained", "likelihood"]
+    assert not one.success
+    assert one.own.value == by_name(results)["trained", "likelihood"].returns["2"].value
+    assert one.own.value - one.another.value == pytest.approx(30, abs=1e-2)
+    over = one.over_another
+    assert over.value == pytest.approx(30, abs=1e-2)
+    assert over.high - over.low < 1e-2  # paired: what cells have in common is no uncertainty
+    assert one.over_nothing.value == pytest.approx(5, abs=0.5)
+    assert one.over_nothing.value == pytest.approx(one.own.value - one.nothing.value)
+
+
+def test_where_a_family_has_success_the_task_is_worth_successes(make_results):
+    (one, *_) = worths(table(make_results(success=0.0)), "smac")
+    assert one.success
+    assert (one.own.value, one.over_another.value) == (0.5, 0.0)
+
+
+def test_what_an_earlier_version_measured_says_nothing_of_other_tasks(make_results):
+    results = make_results(methods=("offline", "trained"))
+    for seed, result in enumerate(results["trained"]):
+        encoder = replace(result.final.encoder, swapped=None)
+        final = replace(result.final, encoder=encoder)
+        results["trained"][seed] = structs.replace(result, final=final)
+    found = [(one.row.method, one.row.inference) for one in worths(table(results), "smac")]
+    assert ("trained", "encoder") not in found
+    assert ("trained", "likelihood") in found
 
 
 def test_offline_contexts_are_for_scale(make_results):
