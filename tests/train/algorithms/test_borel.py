@@ -262,10 +262,12 @@ def test_own_exploration_goes_on_from_what_was_seen(untaught, run, monkeypatch):
     found = evaluator.online(untaught, 0)
     first = evaluator.first_episode(untaught, 0)
     evaluator.close()
-    measured, explored = begun[:-1][::2], begun[:-1][1::2]
+    *curve, swapped, _ = begun
+    measured, explored = curve[::2], curve[1::2]
     assert len(measured) == len(found.acted) == 3
     for one, other in zip(explored, measured, strict=False):  # what is measured explores next
         np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(swapped, measured[2][[2, 3, 0, 1]])  # of two tasks, twice each
     assert not np.allclose(measured[0], measured[1])
     assert not np.allclose(measured[1], measured[2])
     np.testing.assert_array_equal(first.returns, found.acted[0].returns)
