@@ -18,11 +18,11 @@ def number(value: float) -> str:
     if not np.isfinite(value):  # e.g. a shift by the spread of one task
         return "–"
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%".replace("-", "−")
+    return f"{100 * share:z.0f}\N{NO-BREAK SPACE}%".replace("-", "−")
 
 
 INK, MUTED, GRID, SURFACE = "#1c2026", "#5f6b7a", "#d5dae1", "#fefefe"

@@ -12,7 +12,7 @@ import pytest
 
 from fieldtune.sim.manipulation.reach.scripted import collect_scripted
 from fieldtune.sim.registry import family as make_family
-from fieldtune.train.charts import number
+from fieldtune.train.charts import number, percent
 from fieldtune.train.data.dataset import Dataset
 from fieldtune.train.evaluation.results import Evaluation, load_evaluation
 from fieldtune.train.evaluation.statistics import recovery, shift
@@ -90,6 +90,18 @@ def test_page_asks_for_nothing_outside_itself(run, make_evaluation):
     assert shown.addresses
     assert all(address.startswith(("data:", "#")) for address in shown.addresses)
     assert not re.search(r"@import|<script|url\((?!#)", html)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(-0.001, "0.00"), (-0.01, "−0.01"), (-10.04, "−10.0"), (float("nan"), "–")]
+)
+def test_a_number_is_never_minus_nothing(value, shown):
+    assert number(value) == shown
+
+
+@pytest.mark.parametrize(("share", "shown"), [(-0.004, "0"), (-0.006, "−1"), (1.0, "100")])
+def test_a_share_is_never_minus_nothing(share, shown):
+    assert percent(share) == f"{shown}\N{NO-BREAK SPACE}%"
 
 
 def test_page_has_every_number_of_the_table(run, make_evaluation):
