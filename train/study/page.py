@@ -159,7 +159,7 @@ def _page(
         "",
         f"![Reward by second within the first episode]({FIRST})",
         "",
-        *_worth(worths(table_of(metrics.cells), study.config.algorithm.name), lean),
+        *_worth(worths(table_of(metrics.cells), table), lean),
         *_gaps(table, by_steps, metrics.period_s, lean),
         *(_by_steps(by_steps, lean, drawn) if any(by_steps.values()) else []),
         *_believed(metrics, lean),

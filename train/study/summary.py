@@ -154,10 +154,10 @@ def ceilings(cells: Sequence[OfflineCells]) -> list[Ceiling]:
     ]
 
 
-def worths(table: Table, own: str) -> list[Worth]:
-    """In the order of `rows`, with its arguments; of the cells that were measured for it."""
+def worths(table: Table, lines: Sequence[Row]) -> list[Worth]:
+    """In the order of `lines`, which are of `table`; of the cells that were measured for it."""
     found = []
-    for row in rows(table, own):
+    for row in lines:
         cells = table[row.method, row.inference]
         if cells.successes is not None and cells.swapped_successes is not None:
             found.append(_worth(row, cells.successes, cells.swapped_successes, success=True))

@@ -99,7 +99,9 @@ def _fields(result):
 
 def test_what_the_task_is_worth_is_the_own_less_anothers_and_less_nothing(make_results):
     results = make_results()
-    found = {(one.row.method, one.row.inference): one for one in worths(table(results), "smac")}
+    found = {
+        (one.row.method, one.row.inference): one for one in worths(table(results), lines(results))
+    }
     assert list(found) == list(by_name(results))
     one = found["trained", "likelihood"]
     assert not one.success
@@ -113,7 +115,8 @@ def test_what_the_task_is_worth_is_the_own_less_anothers_and_less_nothing(make_r
 
 
 def test_where_a_family_has_success_the_task_is_worth_successes(make_results):
-    (one, *_) = worths(table(make_results(success=0.0)), "smac")
+    results = make_results(success=0.0)
+    (one, *_) = worths(table(results), lines(results))
     assert one.success
     assert (one.own.value, one.over_another.value) == (0.5, 0.0)
 
@@ -124,7 +127,7 @@ def test_what_an_earlier_version_measured_says_nothing_of_other_tasks(make_resul
         encoder = replace(result.final.encoder, swapped=None)
         final = replace(result.final, encoder=encoder)
         results["trained"][seed] = structs.replace(result, final=final)
-    found = [(one.row.method, one.row.inference) for one in worths(table(results), "smac")]
+    found = [(one.row.method, one.row.inference) for one in worths(table(results), lines(results))]
     assert ("trained", "encoder") not in found
     assert ("trained", "likelihood") in found
 
