@@ -49,6 +49,28 @@ def shell(cluster, tmp_path):
     return start
 
 
+@pytest.fixture
+def waiting(cluster, tmp_path):
+    """`waiting(name, request)`: a task that makes `name`.here, and `name` once there is `go`.
+
+    In Ray's own process: a child is killed as its machine's Ray is gone, and how it ended may still
+    be told as what the task returned.
+    """
+
+    def start(name, request, **options):
+        code = f"""
+import pathlib, time
+folder = pathlib.Path({str(tmp_path)!r})
+(folder / "{name}.here").touch()
+while not (folder / "go").exists():
+    time.sleep(0.1)
+(folder / "{name}").touch()
+"""
+        return cluster.start(exec, request, [tmp_path / name], code, **options)
+
+    return start
+
+
 def ended(task):
     deadline = time.monotonic() + WAIT_S
     while (status := task.poll()) is None:
@@ -155,12 +177,11 @@ def test_a_task_with_too_little_memory_ends_and_says_so(two_machines, shell):
 
 
 def test_of_a_machine_that_dies_the_tasks_end_or_begin_again_on_another(
-    two_machines, shell, tmp_path
+    two_machines, shell, waiting, tmp_path
 ):
     """The last here: the machine with the GPU does not come back."""
-    until_told = "touch {0}.here; until test -e go; do sleep 0.1; done"
-    lost = shell("lost", Request(1, 1.0), until_told.format("lost"))
-    again = [shell(n, Request(), until_told.format(n), retries=2) for n in ("a", "b")]
+    lost = waiting("lost", Request(1, 1.0))
+    again = [waiting(name, Request(), retries=2) for name in ("a", "b")]
     deadline = time.monotonic() + WAIT_S
     while not all((tmp_path / f"{name}.here").exists() for name in ("lost", "a", "b")):
         assert time.monotonic() < deadline
