@@ -7,6 +7,7 @@ does not draw them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -91,7 +92,12 @@ def _evaluate(run: Run, advance: Callable[[int, int], None]) -> Evaluation:
         dataset=run.dataset.id,
         period_s=run.family.period_s,
         phases=phases,
-        decoder=decoder_error(decoding, held_out_replay(run, first), run.config.seed),
+        decoder=decoder_error(
+            decoding,
+            held_out_replay(run, first),
+            run.config.seed,
+            trained=offline_replay(run, first),
+        ),
         random=mean_return(random),
         scripted=scripted_return,
         random_success=success_rate(run.family, random),
@@ -171,34 +177,66 @@ def _listed(values: NDArray[np.float64] | None) -> list | None:
 
 
 @torch.no_grad()
-def decoder_error(agent: Agent, held_out: Replay, seed: int) -> DecoderError:
+def decoder_error(
+    agent: Agent, held_out: Replay, seed: int, *, trained: Replay | None = None
+) -> DecoderError:
     """How well r(s,a,z) predicts rewards of tasks it never saw, in the family's reward units.
 
     Args:
         agent: whose encoder gives z and whose decoder is judged.
         held_out: the held-out tasks' data, in the agent's training units.
         seed: of the draws.
+        trained: the training tasks' data, for how much of theirs it explains.
     """
-    rng, transitions = np.random.default_rng(seed), 512
-    tasks = held_out.tasks_with_data
-    context = held_out.context(rng, tasks, 256, trajectories=None)
-    z = agent.infer(context)[0]
-    batch = held_out.transitions(rng, tasks, transitions)
-    rows = per_row(z, transitions)
-    predicted = agent.decoder(batch.observation, batch.action, rows).squeeze(-1)
+    told = _told(agent, held_out, seed)
     judged = None
-    if agent.shape.sparse_reward:
-        probability = torch.sigmoid(predicted)
-        happened = agent.success(batch.reward) > 0.5
-        judged = calibration(to_numpy(probability.flatten().double()), to_numpy(happened.flatten()))
-        predicted = agent.standardised(probability - 1.0)
-    squared = float((predicted - batch.reward).square().mean())
+    if told.probability is not None:
+        happened = agent.success(told.batch.reward) > 0.5
+        probability = to_numpy(told.probability.flatten().double())
+        judged = calibration(probability, to_numpy(happened.flatten()))
     return DecoderError(
-        root_mean_square=squared**0.5 * agent.normalisation.reward_std,
-        explained=1.0 - squared / float(batch.reward.var()),
+        root_mean_square=told.squared_error**0.5 * agent.normalisation.reward_std,
+        explained=told.explained,
         calibration=judged,
-        dynamics=None if agent.dynamics is None else _dynamics(agent.dynamics, batch, z),
+        dynamics=None if agent.dynamics is None else _dynamics(agent.dynamics, told.batch, told.z),
+        trained=None if trained is None else _told(agent, trained, seed).explained,
     )
+
+
+class _Told(NamedTuple):
+    """Rewards as the decoder tells them, in training units.
+
+    Attributes:
+        batch: `(task, transition, ...)`.
+        z: of another draw of the same tasks' data, `(task, latent)`.
+        predicted: `(task, transition)`.
+        probability: of success, where rewards are sparse.
+    """
+
+    batch: Batch
+    z: Tensor
+    predicted: Tensor
+    probability: Tensor | None
+
+    @property
+    def squared_error(self) -> float:
+        return float((self.predicted - self.batch.reward).square().mean())
+
+    @property
+    def explained(self) -> float:
+        return 1.0 - self.squared_error / float(self.batch.reward.var())
+
+
+def _told(agent: Agent, data: Replay, seed: int) -> _Told:
+    rng, transitions = np.random.default_rng(seed), 512
+    tasks = data.tasks_with_data
+    z = agent.infer(data.context(rng, tasks, 256, trajectories=None))[0]
+    batch = data.transitions(rng, tasks, transitions)
+    predicted = agent.decoder(batch.observation, batch.action, per_row(z, transitions)).squeeze(-1)
+    if not agent.shape.sparse_reward:
+        return _Told(batch, z, predicted, None)
+    probability = torch.sigmoid(predicted)
+    return _Told(batch, z, agent.standardised(probability - 1.0), probability)
 
 
 def _dynamics(dynamics: DynamicsDecoder, batch: Batch, z: Tensor) -> DynamicsExplained:

@@ -21,6 +21,15 @@ Inference = Literal["encoder", "likelihood"]
 HEADLINES = {"before": "online_before", "after": "online_after", "oracle": "oracle"}
 """A phase's return from own exploration by its encoder, as `metrics.json` calls it."""
 
+WELL_EXPLAINED = 0.9  # of rewards' variance: labels of that are good enough to learn from
+BY_HEART = 2.0  # times as much unexplained of tasks never seen as of those trained on
+
+AGAINST_BY_HEART = (
+    "it has learned these by heart. Give each task other tasks' episodes with its own rewards "
+    "(`data.relabelled=24`), or show the networks less (`algorithm.unseen`)"
+)
+"""What mends it (docs/results/README.md, humanoid-dir)."""
+
 
 class EvaluationError(UserError):
     """There is nothing to evaluate, or the file is not an evaluation."""
@@ -148,14 +157,23 @@ class DynamicsExplained:
 class DecoderError:
     """The reward decoder on held-out tasks: z from one draw of a task's data, errors on another.
 
-    `explained` is 1 − (mean squared error) / (variance of the rewards). `calibration` of success,
-    where rewards are sparse; `dynamics` where they vary.
+    `explained` is 1 − (mean squared error) / (variance of the rewards), `trained` the same of the
+    tasks trained on; None in results of before. `calibration` of success, where rewards are sparse;
+    `dynamics` where they vary.
     """
 
     root_mean_square: float
     explained: float
     calibration: Calibration | None = None
     dynamics: DynamicsExplained | None = None
+    trained: float | None = None
+
+    @property
+    def by_heart(self) -> bool:
+        """Whether far more is left unexplained of tasks never seen than of those trained on."""
+        if self.trained is None or self.explained >= WELL_EXPLAINED:
+            return False
+        return 1.0 - self.explained > BY_HEART * (1.0 - self.trained)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from fieldtune.train.charts import number, percent
-from fieldtune.train.evaluation.results import Adapted, Evaluation, Inference
+from fieldtune.train.evaluation.results import (
+    AGAINST_BY_HEART,
+    Adapted,
+    Evaluation,
+    Inference,
+)
 from fieldtune.train.evaluation.statistics import LEVEL, mean, quoted, recovery
 
 NEGLIGIBLE = 0.05  # of the gain over random actions: a smaller drop is no collapse
@@ -147,6 +152,10 @@ def _labels(evaluation: Evaluation) -> str:
         f"The decoder that makes the labels explains {percent(decoder.explained)} of the variance "
         "of rewards on the held-out tasks"
     )
+    if decoder.trained is not None:
+        quality += f", and {percent(decoder.trained)} on those it was trained on"
+    if decoder.by_heart:
+        return f"{quality}: {AGAINST_BY_HEART}."
     if decoder.explained < POOR_DECODER:
         return f"{quality}: too little to learn from, so look there first."
     return f"{quality}."

@@ -57,7 +57,7 @@ from fieldtune.train.runs.origin import (
     SELF_SUPERVISED,
     TOLD,
 )
-from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.run import Run
 from fieldtune.train.runs.trained import averaged
 from fieldtune.train.study.plan import (
@@ -239,7 +239,9 @@ def _decoder_error(run: Run, trained: Algorithm) -> DecoderError | None:
     if not isinstance(trained, Exportable):
         return None
     agent = decoded(run, trained).agent
-    return decoder_error(agent, held_out_replay(run, agent), run.config.seed)
+    learned_from = offline_replay(run, agent)
+    held_out = held_out_replay(run, agent)
+    return decoder_error(agent, held_out, run.config.seed, trained=learned_from)
 
 
 def _random(run: Run) -> float:

@@ -15,7 +15,12 @@ from fieldtune.file_errors import require_writable
 from fieldtune.files import write_atomically
 from fieldtune.train.charts import percent, to_png
 from fieldtune.train.evaluation.calibration import Calibration
-from fieldtune.train.evaluation.results import EvaluationError, Inference
+from fieldtune.train.evaluation.results import (
+    AGAINST_BY_HEART,
+    DecoderError,
+    EvaluationError,
+    Inference,
+)
 from fieldtune.train.evaluation.statistics import LEVEL
 from fieldtune.train.runs.origin import ONLINE, TOLD
 from fieldtune.train.study import tables
@@ -274,11 +279,11 @@ def _believed(metrics: Metrics, lean: bool) -> list[str]:
 def _shift(results: Results) -> list[str]:
     if not results["offline"][0].final.placed:
         return []
-    decoders = [r.decoder.explained for r in results["offline"] if r.decoder is not None]
+    decoders = [r.decoder for r in results["offline"] if r.decoder is not None]
     relative = "; ".join(
         f"{SHIFT_NAMES[m]} {s:.2f}" for m, s in shifts(results).items() if m in SHIFT_NAMES
     )
-    explained = ", ".join(percent(value) for value in decoders)
+    explained = ", ".join(percent(value.explained) for value in decoders)
     return [
         "## Why: the encoder's posterior before and after",
         "",
@@ -286,9 +291,19 @@ def _shift(results: Results) -> list[str]:
         "",
         "Distance between a task's contexts from own exploration and from offline data, in spreads "
         f"of tasks: {relative}. The decoder explains {explained} of the variance of held-out "
-        f"tasks' rewards.{_dynamics(results)}",
+        f"tasks' rewards{_trained(decoders)}.{_dynamics(results)}",
         "",
     ]
+
+
+def _trained(decoders: Sequence[DecoderError]) -> str:
+    """The same of the tasks trained on, and what to do where that is far more; empty in studies of
+    before it was measured."""
+    known = [percent(one.trained) for one in decoders if one.trained is not None]
+    if not known:
+        return ""
+    cure = f": {AGAINST_BY_HEART}" if any(one.by_heart for one in decoders) else ""
+    return f", {', '.join(known)} of those of tasks trained on{cure}"
 
 
 def _dynamics(results: Results) -> str:

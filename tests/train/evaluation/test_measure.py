@@ -10,6 +10,7 @@ import torch
 from fieldtune.train.data.replay import Replay, Trajectory
 from fieldtune.train.evaluation.measure import decoder_error, evaluate_run
 from fieldtune.train.evaluation.results import (
+    DecoderError,
     EvaluationError,
     load_evaluation,
     save_evaluation,
@@ -17,7 +18,7 @@ from fieldtune.train.evaluation.results import (
 )
 from fieldtune.train.evaluation.statistics import recovery
 from fieldtune.train.phases.in_simulation import train_in_process
-from fieldtune.train.runs.replays import held_out_replay
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.trained import after_offline, newest
 from fieldtune.train.runs.untrained import untrained
 
@@ -105,6 +106,27 @@ def test_the_decoders_error_is_in_the_familys_units(make_run):
     assert found.root_mean_square == pytest.approx(off, rel=0.2)
     assert found.explained == pytest.approx(1 - off**2 / rewards.var(), abs=0.5)
     assert decoder_error(agent, held_out_replay(run, agent), seed=0) == found
+    assert found.trained is None
+    data = held_out_replay(run, agent)
+    both = decoder_error(agent, data, seed=0, trained=offline_replay(run, agent))
+    assert both == replace(found, trained=both.trained)
+    assert decoder_error(agent, data, seed=0, trained=data).trained == found.explained
+
+
+@pytest.mark.parametrize(
+    ("explained", "trained", "by_heart"),
+    [
+        (0.29, 0.87, True),
+        (0.83, 0.88, False),
+        (0.92, 0.99, False),
+        (-0.5, 0.1, False),  # nor are those that it was trained on
+        (0.1, None, False),
+    ],
+)
+def test_rewards_are_learned_by_heart_where_twice_as_much_is_left_of_unseen_tasks(
+    explained, trained, by_heart
+):
+    assert DecoderError(0.1, explained, trained=trained).by_heart == by_heart
 
 
 def test_what_z_says_of_a_body_is_what_its_own_z_explains_beyond_anothers(make_learner):

@@ -14,7 +14,7 @@ from fieldtune.sim.manipulation.reach.scripted import collect_scripted
 from fieldtune.sim.registry import family as make_family
 from fieldtune.train.charts import number, percent
 from fieldtune.train.data.dataset import Dataset
-from fieldtune.train.evaluation.results import Evaluation, load_evaluation
+from fieldtune.train.evaluation.results import DecoderError, Evaluation, load_evaluation
 from fieldtune.train.evaluation.statistics import recovery, shift
 from fieldtune.train.reports.conclusions import sentences
 from fieldtune.train.reports.filmstrip import Film, Frame, NoPicture
@@ -255,6 +255,16 @@ def test_a_poor_decoder_is_named_as_the_cause_to_look_at(make_evaluation):
     told = words(make_evaluation(explained=-0.2))
     assert "explains −20 % of the variance" in told
     assert "look there first" in told
+    assert "those it was trained on" not in told  # an evaluation of before knows no more
+
+
+def test_rewards_that_were_learned_by_heart_are_told_with_what_mends_it(make_evaluation):
+    learned = DecoderError(0.5, explained=0.29, trained=0.87)
+    told = words(make_evaluation(decoder=learned))
+    assert "explains 29 % of the variance of rewards on the held-out tasks, and 87 %" in told
+    assert "`data.relabelled=24`" in told
+    told = words(make_evaluation(decoder=replace(learned, explained=0.83)))
+    assert "learned these by heart" not in told
 
 
 def test_shift_is_nothing_where_both_contexts_say_the_same(make_evaluation):

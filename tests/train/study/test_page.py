@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from fieldtune.train.evaluation.results import EvaluationError
+from fieldtune.train.evaluation.results import DecoderError, EvaluationError
 from fieldtune.train.study.cells import read_metrics
 from fieldtune.train.study.page import write_page
 from fieldtune.train.study.plan import Job, Study
@@ -200,6 +200,20 @@ def test_a_page_of_bodies_says_what_z_explains_of_them(make_results, keep, make_
     write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
     page = plain((tmp_path / "README.md").read_text())
     assert "with the body's own z and with another's: 81 % and 79 %; 81 % and 79 %." in page
+    assert "trained on" not in page.split("The decoder explains")[1].split("Of s' − s")[0]
+
+
+def test_a_page_says_where_rewards_were_learned_by_heart(make_results, keep, make_config, tmp_path):
+    results = make_results(methods=("offline",))
+    for seed, explained in enumerate((0.85, 0.29)):
+        decoder = DecoderError(0.5, explained, trained=0.87)
+        results["offline"][seed] = structs.replace(results["offline"][seed], decoder=decoder)
+    keep(tmp_path, results)
+    write_page(tmp_path, Study(config=make_config(), seeds=2), "…")
+    page = plain((tmp_path / "README.md").read_text())
+    assert "explains 85 %, 29 % of the variance of held-out tasks' rewards, 87 %, 87 % of" in page
+    assert "learned these by heart" in page
+    assert "`data.relabelled=24`" in page
 
 
 def test_a_dense_familys_page_has_neither(folder, make_config):
