@@ -7,9 +7,9 @@ The held-out tasks stay untouched, and what was only learned by heart does not c
         --phase-2 trained algorithm.kl_weight=0.03
 
 Prints, as training goes on: the return on the tasks kept back, in the first episode and after 1,
-2, 4 and 8 of own exploration, by each inference, and with a context from offline data, how far
-these lie apart in z-space, and how well the decoder labels what was explored. docs/lean.md is made
-of such trials.
+2, 4 and 8 of own exploration and 2 of another task's, by each inference, and with a context from
+offline data, how far these lie apart in z-space, and how well the decoder labels what was explored.
+docs/lean.md is made of such trials.
 """
 
 from __future__ import annotations
@@ -84,14 +84,17 @@ class Judge:
 
 
 def _curve(adapted: Adapted) -> str:
-    """The first episode, then those after `SHOWN` numbers of explored ones."""
+    """The first episode, those after `SHOWN` numbers of explored ones, and the one after two of
+    another task's."""
     first = adapted.first_episode
     told = [] if first is None else [_mean(first.returns, first.successes)]
     for k in SHOWN:
         if k < len(adapted.returns):
             successes = None if adapted.successes is None else adapted.successes[k]
             told.append(_mean(adapted.returns[k], successes))
-    return " /".join(told)
+    other = adapted.swapped
+    another = "" if other is None else f", another's {_mean(other.returns, other.successes)}"
+    return " /".join(told) + another
 
 
 def _mean(returns: list[list[float]], successes: list[list[float]] | None) -> str:

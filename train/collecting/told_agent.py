@@ -100,11 +100,19 @@ class ToldAgent:
         )
 
     def episodes(
-        self, tasks: Array, indices: NDArray[np.int64], rng: np.random.Generator
+        self,
+        tasks: Array,
+        indices: NDArray[np.int64],
+        rng: np.random.Generator,
+        *,
+        told: Array | None = None,
     ) -> list[LabelledEpisode]:
-        """One episode for each of `indices` into `tasks` `(task, parameter)`, side by side."""
+        """One episode for each of `indices` into `tasks` `(task, parameter)`, side by side.
+
+        `told`, `(episode, parameter)`, is what it believes them to be; the truth where not given.
+        """
         chosen = tasks[indices]
-        conditions = self._task_input(chosen)
+        conditions = self._task_input(chosen if told is None else told)
         units = self._units
 
         def act(observations: Array) -> Array:
