@@ -8,8 +8,8 @@ The held-out tasks stay untouched, and what was only learned by heart does not c
 
 Prints, as training goes on: the return on the tasks kept back, in the first episode and after 1,
 2, 4 and 8 of own exploration and 2 of another task's, by each inference, and with a context from
-offline data, how far these lie apart in z-space, and how well the decoder labels what was explored.
-docs/lean.md is made of such trials.
+offline data, how far these lie apart in z-space, what the decoder explains of rewards, and how well
+it labels what was explored. docs/lean.md is made of such trials.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from fieldtune.sim.rollout import LabelledEpisode
 from fieldtune.train.agent.actor import Acting
 from fieldtune.train.agent.agent import Agent
 from fieldtune.train.agent.trials import explore
-from fieldtune.train.algorithms.algorithm import Algorithm
+from fieldtune.train.algorithms.algorithm import Algorithm, Exportable
 from fieldtune.train.data.dataset import Dataset
-from fieldtune.train.evaluation.measure import measure
+from fieldtune.train.evaluation.measure import decoder_error, measure
 from fieldtune.train.evaluation.protocol import Evaluator
 from fieldtune.train.evaluation.results import Adapted
 from fieldtune.train.evaluation.statistics import shift
@@ -39,7 +39,7 @@ from fieldtune.train.phases.self_supervised import SelfSupervisedPhase
 from fieldtune.train.runs.capabilities import require_self_supervised
 from fieldtune.train.runs.config_file import load_config
 from fieldtune.train.runs.opening import open_run
-from fieldtune.train.runs.replays import offline_replay
+from fieldtune.train.runs.replays import held_out_replay, offline_replay
 from fieldtune.train.runs.run import Run
 
 TASKS = 20  # kept back, or a quarter of a family's training tasks where these are few
@@ -78,8 +78,19 @@ class Judge:
         ceiling = _mean(found.offline_returns, found.offline_successes)
         print(
             f"{seconds:6.0f} s  {what:34}  own exploration {own}  offline context {ceiling}  "
-            f"shift / spread {shift(found).relative:5.2f}",
+            f"shift / spread {shift(found).relative:5.2f}{self._decoded(algorithm)}",
             flush=True,
+        )
+
+    def _decoded(self, algorithm: Algorithm) -> str:
+        """What the decoder explains of rewards of tasks kept back, and of those trained on."""
+        if not isinstance(algorithm, Exportable):
+            return ""
+        run, agent = self.run, algorithm.agent
+        data = offline_replay(run, algorithm)
+        found = decoder_error(agent, held_out_replay(run, algorithm), run.config.seed, trained=data)
+        return (
+            f"  decoder explains {found.explained:4.0%}, of tasks trained on {found.trained:4.0%}"
         )
 
 
