@@ -25,8 +25,8 @@ WELL_EXPLAINED = 0.9  # of rewards' variance: labels of that are good enough to 
 BY_HEART = 2.0  # times as much unexplained of tasks never seen as of those trained on
 
 AGAINST_BY_HEART = (
-    "it has learned these by heart. Give each task other tasks' episodes with its own rewards "
-    "(`data.relabelled=24`), or show the networks less (`algorithm.unseen`)"
+    "it has learned these by heart. Give each task other tasks' episodes with its own rewards, or "
+    "more of them (`data.relabelled`), or show the networks less (`algorithm.unseen`)"
 )
 """What mends it (docs/results/README.md, humanoid-dir)."""
 

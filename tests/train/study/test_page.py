@@ -213,7 +213,7 @@ def test_a_page_says_where_rewards_were_learned_by_heart(make_results, keep, mak
     page = plain((tmp_path / "README.md").read_text())
     assert "explains 85 %, 29 % of the variance of held-out tasks' rewards, 87 %, 87 % of" in page
     assert "learned these by heart" in page
-    assert "`data.relabelled=24`" in page
+    assert "(`data.relabelled`)" in page
 
 
 def test_a_dense_familys_page_has_neither(folder, make_config):
