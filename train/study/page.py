@@ -297,10 +297,10 @@ def _shift(results: Results) -> list[str]:
 
 
 def _trained(decoders: Sequence[DecoderError]) -> str:
-    """The same of the tasks trained on, and what to do where that is far more; empty in studies of
-    before it was measured."""
+    """The same of the tasks trained on, and what to do where that is far more; empty in a study
+    with a seed of before it was measured."""
     known = [percent(one.trained) for one in decoders if one.trained is not None]
-    if not known:
+    if len(known) < len(decoders):
         return ""
     cure = f": {AGAINST_BY_HEART}" if any(one.by_heart for one in decoders) else ""
     return f", {', '.join(known)} of those of tasks trained on{cure}"
