@@ -5,8 +5,8 @@ policy does as well by another task's exploration as by its own.
 
     OMP_NUM_THREADS=1 python -m benchmarks.told_agent configs/walker-params.yaml
 
-The agent learns as long as `fieldtune collect` lets it (`data.agent`, some minutes). Every task is then
-acted in twice from the same start states, by an agent that is told it and by one that is told
+The agent learns as long as `fieldtune collect` lets it (`data.agent`, some minutes). Every task is
+then acted in twice from the same start states, by an agent that is told it and by one that is told
 another: the training tasks, and tasks that it never saw.
 """
 
